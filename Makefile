@@ -1,0 +1,45 @@
+# `make demo` and `make test` set everything up on a bare machine with python3.11, make and git.
+# The environment lives in .venv and is renewed when requirements.lock or pyproject.toml changes.
+
+PYTHON ?= python3.11
+CORES ?= all
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONNOUSERSITE := 1
+
+.PHONY: demo test setup lint types check lock generated
+
+demo: setup  ## the default study: tables, figures and results/report.html
+	snakemake --cores $(CORES)
+	@echo "The answer is in results/report.html; the table in results/tables/impact.md."
+
+test: setup lint types check  ## everything that CI runs
+
+setup: $(VENV)/.ready  ## the environment
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not on the PATH; install Python 3.11 or run make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+lint:
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+types:
+	mypy
+
+check:
+	pytest
+
+lock:  ## requirements.lock anew from pyproject.toml: names, versions and hashes, no addresses
+	uv pip compile pyproject.toml --extra dev --generate-hashes --python-version 3.11 --no-emit-index-url --quiet -o requirements.lock
+
+generated:  ## schema, default study, configuration page and the README's graph anew
+	anonbench config --write

@@ -1,0 +1,156 @@
+"""Boxes, masks and head boxes from COCO annotations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from anonbench.records import KEYPOINTS, Box
+from anonbench.regions import runs_of
+
+HEAD = [KEYPOINTS.index(name) for name in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")]
+FRONT = HEAD[:3]
+SHOULDERS = [KEYPOINTS.index(name) for name in ("left_shoulder", "right_shoulder")]
+
+
+class InvalidGeometry(ValueError):
+    """A box or a segmentation that cannot be drawn; the message says what is wrong with it."""
+
+
+def box_of(value: Any) -> Box:
+    """Return a COCO box as four finite floats with positive sides; raise InvalidGeometry otherwise."""
+    try:
+        x, y, w, h = (float(v) for v in value)
+    except (TypeError, ValueError):
+        raise InvalidGeometry(f"bbox {value!r} is not four numbers") from None
+    if not all(math.isfinite(v) for v in (x, y, w, h)):
+        raise InvalidGeometry("bbox is not finite")
+    if w <= 0 or h <= 0:
+        raise InvalidGeometry(f"bbox has no size ({w:g}x{h:g})")
+    return x, y, w, h
+
+
+def pixel_box(box: Box, width: int, height: int) -> tuple[int, int, int, int] | None:
+    """Return the pixels inside the image that a box touches as x0, y0, x1, y1 (end exclusive), None without any."""
+    x, y, w, h = box
+    x0, y0 = max(0, math.floor(x + 1e-6)), max(0, math.floor(y + 1e-6))
+    x1, y1 = min(width, math.ceil(x + w - 1e-6)), min(height, math.ceil(y + h - 1e-6))
+    return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+
+
+def rle_of(segmentation: Any, width: int, height: int) -> dict[str, Any]:
+    """Return COCO's compressed RLE (``size``, ``counts`` as bytes) of a segmentation, by pycocotools.
+
+    Polygons with fewer than three points or with numbers that are not finite are dropped; raises InvalidGeometry
+    when nothing is left, and for an RLE that does not fit an image of ``width`` x ``height`` pixels.
+    """
+    if isinstance(segmentation, dict):
+        return _check_rle(segmentation, width, height)
+    if not isinstance(segmentation, list) or not segmentation:
+        raise InvalidGeometry("no segmentation")
+    polygons = []
+    for polygon in segmentation:
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+            continue
+        points = np.asarray(polygon, dtype=np.float64)
+        if np.isfinite(points).all() and np.abs(points).max() < 1e7:
+            polygons.append(polygon)
+    if not polygons:
+        raise InvalidGeometry("no polygon with three finite points")
+    return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+
+
+def _check_rle(rle: dict[str, Any], width: int, height: int) -> dict[str, Any]:
+    size, counts = rle.get("size"), rle.get("counts")
+    if not isinstance(size, (list, tuple)) or [*size] != [height, width]:
+        raise InvalidGeometry(f"RLE is for size {size}, the image is {[height, width]}")
+    try:
+        if isinstance(counts, list):
+            runs = np.asarray(counts, dtype=np.int64)
+            if (runs < 0).any() or runs.sum() != width * height:
+                raise InvalidGeometry(f"RLE covers {runs.sum()} pixels, the image has {width * height}")
+            return coco_mask.frPyObjects(rle, height, width)
+        if not isinstance(counts, (str, bytes)):
+            raise InvalidGeometry("RLE has no counts")
+        runs = runs_of(counts)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidGeometry(str(error)) from None
+    if (runs < 0).any() or runs.sum() != width * height:
+        raise InvalidGeometry(f"RLE covers {runs.sum()} pixels, the image has {width * height}")
+    return {"size": [height, width], "counts": counts if isinstance(counts, bytes) else counts.encode()}
+
+
+def mask_bounds(rle: dict[str, Any]) -> tuple[int, int, int, int] | None:
+    """Return x0, y0, x1, y1 (end exclusive) of an RLE's set pixels, None when it has none."""
+    if not coco_mask.area(rle):
+        return None
+    x, y, w, h = (int(v) for v in coco_mask.toBbox(rle))
+    return x, y, x + w, y + h
+
+
+def dilate(rle: dict[str, Any], radius: int) -> dict[str, Any]:
+    """Return the RLE grown by a disc of ``radius`` pixels."""
+    if radius < 1:
+        return rle
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return coco_mask.encode(np.asfortranarray(cv2.dilate(coco_mask.decode(rle), disc)))
+
+
+def keypoints_of(value: Any) -> np.ndarray | None:
+    """Return COCO keypoints as float32 17x3 (x, y, visibility), or None when there are none or none is labelled."""
+    if value is None or len(value) != 3 * len(KEYPOINTS):
+        return None
+    points = np.asarray(value, dtype=np.float32).reshape(-1, 3)
+    if not np.isfinite(points).all() or not (points[:, 2] > 0).any():
+        return None
+    return points
+
+
+def head_box(keypoints: np.ndarray, person: Box) -> Box | None:
+    """Return a face box (x, y, w, h in pixels) from COCO keypoints 17x3, None when neither nose nor eye is labelled.
+
+    The face is taken 1.3 times as high as wide. Its width is the largest that the labelled points ask for: 2.3 times
+    the distance of the eyes, 1.15 times that of the ears, 2.0 times that of nose and ear (a head in profile), 0.45
+    times that of the shoulders; a single point falls back on 0.4 of the person's shorter side. All of these are
+    proportions of adult faces; the box is never wider than the person and always holds every labelled head point.
+    """
+    labelled = keypoints[:, 2] > 0
+    front = [i for i in FRONT if labelled[i]]
+    if not front:
+        return None
+    points = keypoints[:, :2].astype(np.float64)
+
+    def distance(a: int, b: int) -> float:
+        return float(np.hypot(*(points[a] - points[b]))) if labelled[a] and labelled[b] else 0.0
+
+    nose, left_eye, right_eye, left_ear, right_ear = HEAD
+    width = max(
+        2.3 * distance(left_eye, right_eye),
+        1.15 * distance(left_ear, right_ear),
+        2.0 * distance(nose, left_ear),
+        2.0 * distance(nose, right_ear),
+        2.0 * distance(nose, left_eye),
+        2.0 * distance(nose, right_eye),
+        0.45 * distance(*SHOULDERS),
+    )
+    if width == 0:
+        width = 0.4 * min(person[2], person[3])
+    width = min(width, max(person[2], person[3]))
+    height = 1.3 * width
+    head = points[[i for i in HEAD if labelled[i]]]
+    centre = points[front].mean(axis=0)
+    x0 = min(centre[0] - width / 2, head[:, 0].min() - 0.05 * width)
+    x1 = max(centre[0] + width / 2, head[:, 0].max() + 0.05 * width)
+    y0 = min(centre[1] - 0.5 * height, head[:, 1].min() - 0.05 * height)
+    y1 = max(centre[1] + 0.5 * height, head[:, 1].max() + 0.05 * height)
+    return float(x0), float(y0), float(x1 - x0), float(y1 - y0)
+
+
+def scaled(box: Box, factor: float) -> Box:
+    """Return a box with both sides multiplied by ``factor`` about its centre."""
+    x, y, w, h = box
+    return x + w * (1 - factor) / 2, y + h * (1 - factor) / 2, w * factor, h * factor

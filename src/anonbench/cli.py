@@ -1,0 +1,75 @@
+"""The command line: one command per step of the study, loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import typer
+import typer.main
+from typer.core import TyperGroup
+
+from anonbench import __version__
+from anonbench.errors import AnonbenchError
+
+COMMANDS = {
+    "download": "anonbench.download.cli",
+    "annotate": "anonbench.annotate.cli",
+    "anonymize": "anonbench.anonymize.cli",
+    "merge": "anonbench.anonymize.cli",
+    "train": "anonbench.train.cli",
+    "predict": "anonbench.train.cli",
+    "evaluate": "anonbench.evaluate.cli",
+    "report-tables": "anonbench.report.cli",
+    "report-figures": "anonbench.report.cli",
+    "report-sheet": "anonbench.report.cli",
+    "report-html": "anonbench.report.cli",
+    "config": "anonbench.config_pages",
+}
+"""Every command and the module that holds a function of its name."""
+
+
+class Commands(TyperGroup):
+    """Imports a command's module only when the command is named: `anonbench --help` must not import torch."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        function = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command(name=cmd_name)(function)
+        return typer.main.get_command(app)
+
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="What does anonymizing training data cost, and what does it buy? One command per step of the study.",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"anonbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True)) -> None:
+    """Run one step of the study."""
+
+
+def main() -> None:
+    """Run the command line; an AnonbenchError becomes one sentence on standard error and status 2."""
+    try:
+        app()
+    except AnonbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

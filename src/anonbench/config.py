@@ -1,0 +1,243 @@
+"""The study's configuration: one model, from which the schema, the default YAML's checks and the config page come."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from anonbench import registry
+from anonbench.annotate.options import RegionsConfig
+from anonbench.blocks import Strict
+from anonbench.errors import AnonbenchError, nearest
+from anonbench.recipe import Recipe
+from anonbench.variants import Variant
+
+NAME = r"^[a-z0-9][a-z0-9_-]*$"
+
+
+class DatasetConfig(Strict):
+    """One data set of the study."""
+
+    adapter: str | None = Field(None, description="Registered data set plugin; the block's own name when left out.")
+    root: Path | None = Field(
+        None,
+        description="Folder of a copy that is already on disk; it is read, never written. Relative paths start where "
+        "the command is run.",
+    )
+    train: str = Field("train", description="Split that is anonymized and trained on.")
+    val: str = Field("val", description="Split whose original images every model is evaluated on.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the data set plugin.")
+
+
+class MethodConfig(Strict):
+    """Parameters of one method, for all its levels or for one."""
+
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Parameters at every level.")
+    levels: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Parameters by level; a level that is not named keeps the method's own.",
+    )
+
+
+class AnonymizeConfig(Strict):
+    """How variants are written."""
+
+    encoder: str = Field(
+        "source",
+        pattern=r"^(source|quality-\d{1,3})$",
+        description="`source` re-encodes a changed JPEG with its own quantisation tables and subsampling; "
+        "`quality-N` with libjpeg's tables. PNG stays PNG.",
+    )
+    shards: int = Field(1, ge=1, le=64, description="Jobs per variant; contiguous and of about equal bytes.")
+    threads: int = Field(1, ge=1, description="Threads in one job.")
+    link: Literal["copy", "hardlink"] = Field("copy", description="How images without people get into a variant.")
+    strict: bool = Field(False, description="Fail when a person is left visible in a variant.")
+
+
+class TrainConfig(Strict):
+    """How trainings are run. None of it changes a result on one machine but `device` and `threads`."""
+
+    seeds: list[int] = Field([0, 1, 2], min_length=1, description="One training per seed.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto` takes CUDA where it is there.")
+    threads: int = Field(1, ge=1, description="CPU threads of one training.")
+
+    @field_validator("seeds")
+    @classmethod
+    def _unique(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError("a seed stands twice")
+        return seeds
+
+
+class ReportConfig(Strict):
+    """What the report asks and draws."""
+
+    margin: float = Field(1.0, gt=0, description="Difference in AP points below which a variant counts as equal.")
+    bootstrap: int = Field(1000, ge=100, description="Resamples (of validation images and seeds) for the intervals.")
+    people_per_sheet: int = Field(6, ge=1, le=24, description="Rows of the before/after sheet.")
+
+
+class Study(Strict):
+    """The whole study."""
+
+    name: str = Field(pattern=NAME, description="Name of the study.")
+    output: Path = Field(Path("."), description="Folder that everything is written under.")
+    seed: int = Field(0, ge=0, description="Seed of the anonymization and of the resampling.")
+    root: Path | None = Field(None, description="Root for every data set that names none (handy with --config).")
+    datasets: dict[str, DatasetConfig] = Field(min_length=1, description="Data sets by name.")
+    regions: RegionsConfig = Field(RegionsConfig(), description="What of a person is a region.")
+    variants: list[str] = Field(
+        min_length=1, description="`original` and `<region>-<method>[-<level>]`, such as face-blur-medium."
+    )
+    methods: dict[str, MethodConfig] = Field(default_factory=dict, description="Parameters of methods by name.")
+    anonymize: AnonymizeConfig = AnonymizeConfig()
+    models: dict[str, Recipe] = Field(min_length=1, description="What is trained on each variant, by name.")
+    train: TrainConfig = TrainConfig()
+    report: ReportConfig = ReportConfig()
+
+    @field_validator("datasets", "models")
+    @classmethod
+    def _names(cls, blocks: dict[str, Any]) -> dict[str, Any]:
+        for name in blocks:
+            if not re.match(NAME, name):
+                raise ValueError(f"'{name}' is not a name (lower-case letters, digits, - and _)")
+        return blocks
+
+    @model_validator(mode="after")
+    def _check(self) -> Study:
+        if "original" not in self.variants:
+            raise ValueError("variants: 'original' is missing: every difference is taken to it")
+        if len(set(self.variants)) != len(self.variants):
+            raise ValueError("variants: a variant stands twice")
+        for name in self.methods:
+            if name not in registry.names("methods"):
+                raise ValueError(f"methods: unknown method '{name}'{nearest(name, registry.names('methods'))}")
+        for name, dataset in self.datasets.items():
+            adapter = dataset.adapter or name
+            if adapter not in registry.names("datasets"):
+                raise ValueError(
+                    f"datasets: unknown data set '{adapter}'{nearest(adapter, registry.names('datasets'))}"
+                )
+            try:
+                registry.load("datasets", adapter).Options.model_validate(dataset.options)
+            except ValidationError as error:
+                raise ValueError(f"datasets.{name}.options.{_explain(error)}") from None
+            if dataset.train == dataset.val:
+                raise ValueError(f"datasets.{name}: train and val are the same split ('{dataset.train}')")
+        for name, model in self.models.items():
+            if model.trainer not in registry.names("trainers"):
+                raise ValueError(
+                    f"models.{name}: unknown trainer '{model.trainer}'"
+                    f"{nearest(model.trainer, registry.names('trainers'))}"
+                )
+        for text in self.variants:
+            self.parameters(text)
+        return self
+
+    def parameters(self, variant: str) -> dict[str, Any]:
+        """Return the complete parameters of a variant's method at its level, defaults included ({} for original).
+
+        Raises ValueError for an unknown region, method or level, or a parameter that the method refuses.
+        """
+        try:
+            parsed = Variant.parse(variant)
+            if parsed.method is None:
+                return {}
+            method = registry.load("methods", parsed.method)
+        except AnonbenchError as error:
+            raise ValueError(f"variants: {error}") from None
+        config = self.methods.get(parsed.method, MethodConfig())
+        levels = {**method.levels, **{k: {**method.levels.get(k, {}), **v} for k, v in config.levels.items()}}
+        if parsed.level is None and levels:
+            raise ValueError(f"variants: '{variant}' needs a level (known: {', '.join(levels)})")
+        if parsed.level is not None and parsed.level not in levels:
+            raise ValueError(f"variants: '{variant}': unknown level '{parsed.level}'{nearest(parsed.level, levels)}")
+        chosen = levels[parsed.level] if parsed.level is not None else {}
+        try:
+            return method.Parameters.model_validate({**config.parameters, **chosen}).model_dump(mode="json")
+        except ValidationError as error:
+            raise ValueError(f"methods.{parsed.method}.{_explain(error)}") from None
+
+    def adapter(self, dataset: str) -> str:
+        """Return the name of the plugin that reads a data set."""
+        return self.datasets[dataset].adapter or dataset
+
+    def root_of(self, dataset: str) -> Path | None:
+        """Return the root of a data set's copy on disk, or None when the plugin fetches it."""
+        return self.datasets[dataset].root or self.root
+
+    def options(self, dataset: str) -> dict[str, Any]:
+        """Return the complete options of a data set's plugin, defaults included."""
+        plugin = registry.load("datasets", self.adapter(dataset))
+        return plugin.Options.model_validate(self.datasets[dataset].options).model_dump(mode="json")
+
+
+def _fields_at(model: Any, where: tuple[Any, ...]) -> list[str]:
+    """Return the known keys of the block that an error's location points into."""
+    for part in where:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return []
+        field = model.model_fields.get(str(part))
+        if field is None:
+            return []
+        model = field.annotation
+        inner = getattr(model, "__args__", ())
+        if inner and not (isinstance(model, type) and issubclass(model, BaseModel)):
+            model = ("any", inner[-1]) if getattr(model, "__origin__", None) is dict else inner[0]
+        if isinstance(model, tuple):
+            return _Block(model[1]).after(where[where.index(part) + 1 :])
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+class _Block:
+    """A dictionary of blocks: the next part of a location is a free name."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def after(self, where: tuple[Any, ...]) -> list[str]:
+        return _fields_at(self.model, where[1:]) if where else []
+
+
+def _explain(error: ValidationError, model: Any = None) -> str:
+    """Turn pydantic's first error into one sentence that names the entry and the nearest known key."""
+    first = error.errors(include_url=False)[0]
+    where = tuple(part for part in first["loc"] if not str(part).startswith("function-"))
+    entry = ".".join(str(part) for part in where)
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, where[:-1]) if model is not None else []
+        return f"{entry}: unknown key{nearest(str(where[-1]), known)}"
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if first["type"] in ("missing", "value_error") else f" (got {json.dumps(first['input'], default=str)})"
+    return f"{entry}: {message}{given}" if entry else message + given
+
+
+def parse(config: dict[str, Any], file: str | Path | None = None) -> Study:
+    """Check a configuration; raise AnonbenchError in one sentence with the entry and the nearest known key."""
+    try:
+        return Study.model_validate(config)
+    except ValidationError as error:
+        raise AnonbenchError(_explain(error, Study), file=file) from None
+
+
+def load(path: str | Path) -> Study:
+    """Read and check a study's YAML file."""
+    return parse(read_yaml(path), file=path)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping; raise AnonbenchError when it is missing or not one."""
+    try:
+        value = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise AnonbenchError("no such configuration file", file=path) from None
+    except yaml.YAMLError as error:
+        raise AnonbenchError(f"is not valid YAML ({error})".replace("\n", " "), file=path) from None
+    if not isinstance(value, dict):
+        raise AnonbenchError("is not a YAML mapping", file=path)
+    return value

@@ -1,0 +1,33 @@
+"""The one exception that a user can cause: it names the file, the entry and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class AnonbenchError(Exception):
+    """Something a user can mend. Commands print it as one sentence and exit with status 2."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | Path | None = None,
+        entry: str | int | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.message, self.file, self.entry, self.remedy = message, file, entry, remedy
+        where = ", ".join(str(part) for part in (file, entry) if part is not None)
+        text = f"{where}: {message}" if where else message
+        super().__init__(f"{text}; {remedy}" if remedy else text)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ' (did you mean X?)' for the closest known word, else ' (known: ...)'."""
+    words = sorted(str(k) for k in known)
+    close = difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
+    if close:
+        return f" (did you mean '{close[0]}'?)"
+    return f" (known: {', '.join(words)})" if words else ""

@@ -1,0 +1,111 @@
+"""Files that are whole or absent: temporary name, then rename; hashes; links."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from anonbench.errors import AnonbenchError
+
+
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it is renamed to ``path``, on any error removed.
+
+    Raises AnonbenchError when the disk is full or read-only.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        os.chmod(part, 0o666 & ~_umask())
+        os.replace(part, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise AnonbenchError(
+                f"cannot be written ({error.strerror})", file=path, remedy="free some space and run again"
+            ) from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write ``data`` atomically."""
+    with atomic(path) as part:
+        part.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` (UTF-8) atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | Path, value: Any, *, indent: int | None = 1) -> None:
+    """Write JSON atomically with stable bytes (given order of keys, no NaN)."""
+    separators = (",", ":") if indent is None else None
+    write_text(path, json.dumps(value, indent=indent, separators=separators, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON; raise AnonbenchError when it is missing, cut short or not JSON."""
+    try:
+        return json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise AnonbenchError("no such file", file=path) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise AnonbenchError(
+            f"is not valid JSON ({error})",
+            file=path,
+            remedy="the file may be cut short: fetch or write it again",
+        ) from error
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Return the hexadecimal sha256 of ``data``."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: str | Path) -> str:
+    """Return the hexadecimal sha256 of a file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def place(source: Path, target: Path, how: str = "copy") -> None:
+    """Put the bytes of ``source`` at ``target``, atomically, replacing what is there.
+
+    ``how`` is ``copy`` or ``hardlink``; a hard link across file systems falls back to a copy.
+    """
+    if how == "hardlink":
+        target.parent.mkdir(parents=True, exist_ok=True)
+        link = target.with_name(f".{target.name}.{os.getpid()}.link")
+        link.unlink(missing_ok=True)
+        try:
+            os.link(source.resolve(), link)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                raise
+        else:
+            os.replace(link, target)
+            link.unlink(missing_ok=True)  # rename is a no-op between two links of one file
+            return
+    with atomic(target) as part:
+        shutil.copyfile(source, part)

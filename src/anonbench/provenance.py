@@ -1,0 +1,107 @@
+"""What a result was made from: commit, versions, device; and hashes of the code that a rule runs."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "anonbench",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "pycocotools",
+    "simplejpeg",
+    "torch",
+    "torchvision",
+)
+
+
+def versions() -> dict[str, str | None]:
+    """Return the installed versions of the packages that can move a number, None where one is absent."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def commit() -> tuple[str | None, bool | None]:
+    """Return the git commit of the working folder and whether tracked files differ from it (None, None outside git)."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    return head, bool(changed.strip())
+
+
+def provenance() -> dict[str, Any]:
+    """Return commit, dirty flag, versions and platform. It changes from run to run: keep it out of hashed results."""
+    head, dirty = commit()
+    return {"commit": head, "dirty": dirty, "versions": versions(), "platform": platform.platform()}
+
+
+def _source(module: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+@functools.cache
+def _imports(module: str) -> frozenset[str]:
+    """Return the modules of the same package that a module imports anywhere in its text."""
+    path = _source(module)
+    if path is None:
+        return frozenset()
+    top = module.partition(".")[0]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, base] if base else parents)
+            found.add(base)
+            found.update(f"{base}.{alias.name}" for alias in node.names)
+    return frozenset(name for name in found if name.partition(".")[0] == top and _source(name) is not None)
+
+
+def code_hash(*modules: str) -> str:
+    """Return 16 hexadecimal digits over the sources of the modules and all that they import of their own package.
+
+    A rule names it in ``params``, so that an edit reruns the rules that use the edited module and no others.
+    Plugins are reached through entry points, not imports: name the plugin's module beside the stage's.
+    """
+    todo, seen = list(modules), set()
+    while todo:
+        module = todo.pop()
+        if module not in seen:
+            seen.add(module)
+            todo.extend(_imports(module))
+    digest = hashlib.sha256()
+    for module in sorted(seen):
+        path = _source(module)
+        if path is None:
+            raise ModuleNotFoundError(f"no source of module {module}")
+        digest.update(module.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,96 @@
+"""The records that the stages exchange; names are COCO's where COCO has one."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Box = tuple[float, float, float, float]
+"""x, y, width, height in pixels, x and y of the upper left corner."""
+
+KEYPOINTS = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle",
+)  # fmt: skip
+"""COCO's 17 keypoints in COCO's order."""
+
+SKELETON = (
+    (16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9), (8, 10), (9, 11),
+    (2, 3), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7),
+)  # fmt: skip
+"""COCO's limbs, one-based pairs of keypoints."""
+
+FLIP = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
+"""Where each keypoint goes when the image is mirrored."""
+
+
+class RegionKind(enum.StrEnum):
+    """What of a person is changed."""
+
+    FACE = "face"
+    BODY = "body"
+
+
+class Reason(enum.StrEnum):
+    """Why a person has no region, or has one that was not changed."""
+
+    CROWD = "crowd"
+    NO_FACE_FOUND = "no_face_found"
+    NO_MASK = "no_mask"
+    BELOW_MIN_SIZE = "below_min_size"
+    OUTSIDE_IMAGE = "outside_image"
+    INVALID_GEOMETRY = "invalid_geometry"
+    METHOD_FAILED = "method_failed"
+
+
+ANONYMIZED = "anonymized"
+"""The status of a person whose region was changed; every other status is a `Reason`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face: box in pixels, detector score 0..1, and where it comes from."""
+
+    bbox: Box
+    score: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One annotated person.
+
+    ``segmentation`` is COCO's (polygons, or RLE as a dict with ``size`` and ``counts``) or None;
+    ``keypoints`` is float32 17x3 (x, y in pixels, visibility 0/1/2) in COCO's order, or None.
+    """
+
+    image_id: int
+    id: int
+    category: str
+    bbox: Box
+    segmentation: Any
+    keypoints: np.ndarray | None
+    iscrowd: bool = False
+    identity: int | str | None = None
+    face: Face | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """What will be changed of one person.
+
+    ``box`` holds the integer pixel bounds x0, y0, x1, y1 (end exclusive) inside the image; ``mask`` is bool
+    (y1-y0, x1-x0), True where pixels change. ``subject`` is the person's or face's own box (x, y, w, h, may leave
+    the image): the scale that a method's strength follows.
+    """
+
+    person_id: int
+    kind: RegionKind
+    source: str
+    box: tuple[int, int, int, int]
+    mask: np.ndarray = field(repr=False)
+    subject: Box

@@ -1,0 +1,147 @@
+"""The tables that `annotate` writes and `anonymize` reads: one row per image, one row per person and region kind.
+
+Masks are COCO run lengths (column-major, starting with background), so that decoding one inside its box is exact by
+construction and costs as much as the box's columns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from anonbench.errors import AnonbenchError
+from anonbench.files import atomic
+from anonbench.records import Region, RegionKind
+
+REGION = "region"
+"""Status of a row that has a region; any other status is a `records.Reason`."""
+
+IMAGES = pa.schema(
+    [
+        ("image_id", pa.int64()),
+        ("file_name", pa.string()),  # name inside a variant's image folder
+        ("path", pa.string()),  # relative to the data set's root
+        ("width", pa.int32()),  # of the frame that the labels refer to
+        ("height", pa.int32()),
+        ("bytes", pa.int64()),
+        ("people", pa.int32()),
+        ("start", pa.int64()),  # bytes of all images before this one: places the image in a shard
+    ]
+)
+
+REGIONS = pa.schema(
+    [
+        ("image_id", pa.int64()),
+        ("person_id", pa.int64()),
+        ("category", pa.string()),
+        ("kind", pa.string()),
+        ("status", pa.string()),
+        ("source", pa.string()),
+        ("x0", pa.int32()),
+        ("y0", pa.int32()),
+        ("x1", pa.int32()),
+        ("y1", pa.int32()),
+        ("subject", pa.list_(pa.float64())),  # x, y, width, height
+        ("runs", pa.list_(pa.uint32())),  # null: the whole box
+        ("keypoints", pa.list_(pa.float32())),  # 51 numbers or null
+        ("area", pa.float64()),  # of the person, as annotated
+        ("identity", pa.string()),
+    ]
+)
+
+
+def write(path: str | Path, rows: list[dict], schema: pa.Schema) -> None:
+    """Write rows as a Parquet file, atomically."""
+    table = pa.Table.from_pylist(rows, schema=schema)
+    with atomic(path) as part:
+        pq.write_table(table, part, compression="zstd", row_group_size=8192)
+
+
+def read(path: str | Path, schema: pa.Schema, image_ids: tuple[int, int] | None = None) -> pa.Table:
+    """Read a table; ``image_ids`` (first, last) skips the row groups outside the range.
+
+    Raises AnonbenchError when the file is missing, damaged or of another version.
+    """
+    filters = None
+    if image_ids is not None:
+        filters = [("image_id", ">=", image_ids[0]), ("image_id", "<=", image_ids[1])]
+    try:
+        table = pq.read_table(path, filters=filters)
+    except FileNotFoundError:
+        raise AnonbenchError("no such table", file=path, remedy="run the annotate stage first") from None
+    except pa.ArrowException as error:
+        raise AnonbenchError(
+            f"is not a table that can be read ({error})", file=path, remedy="delete it and run again"
+        ) from None
+    if table.schema.names != schema.names:
+        raise AnonbenchError("has other columns than this version writes", file=path, remedy="delete it and run again")
+    return table
+
+
+def shard_of(table: pa.Table, shard: int, shards: int) -> pa.Table:
+    """Return the rows of an images table in ``shard`` of ``shards``: contiguous, of about equal bytes."""
+    sizes = table["bytes"].to_numpy()
+    total = int(sizes.sum())
+    start = table["start"].to_numpy()
+    of = np.minimum((start + sizes // 2) * shards // max(total, 1), shards - 1)
+    return table.filter(pa.array(of == shard))
+
+
+def decode(runs: np.ndarray | None, height: int, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Return the bool mask (y1-y0, x1-x0) of ``box`` from run lengths of an image ``height`` pixels tall.
+
+    The same pixels as ``pycocotools.mask.decode(rle)[y0:y1, x0:x1]``; None means that the whole box is set.
+    """
+    x0, y0, x1, y1 = box
+    if runs is None:
+        return np.ones((y1 - y0, x1 - x0), dtype=bool)
+    ends = np.cumsum(runs, dtype=np.int64)
+    first, last = x0 * height, x1 * height
+    i, j = np.searchsorted(ends, (first, last), side="right")
+    cut = np.clip(ends[i : j + 1], first, last)
+    lengths = np.diff(cut, prepend=first)
+    values = (np.arange(i, i + len(lengths)) & 1).astype(bool)
+    column_major = np.repeat(values, lengths)
+    if len(column_major) < last - first:
+        column_major = np.pad(column_major, (0, last - first - len(column_major)))
+    return np.ascontiguousarray(column_major.reshape(x1 - x0, height)[:, y0:y1].T)
+
+
+def to_region(row: dict, height: int) -> Region:
+    """Turn a row of the regions table (with status `REGION`) into a `records.Region`; ``height`` is the image's."""
+    box = (row["x0"], row["y0"], row["x1"], row["y1"])
+    runs = None if row["runs"] is None else np.asarray(row["runs"], dtype=np.int64)
+    x, y, w, h = row["subject"]
+    return Region(
+        person_id=row["person_id"],
+        kind=RegionKind(row["kind"]),
+        source=row["source"],
+        box=box,
+        mask=decode(runs, height, box),
+        subject=(x, y, w, h),
+    )
+
+
+def runs_of(counts: str | bytes) -> np.ndarray:
+    """Return the run lengths (int64) in a compressed COCO RLE's ``counts``.
+
+    The format is that of ``rleFrString`` in the COCO API's maskApi.c: base-32 digits, least significant first, and
+    from the fourth run on the difference to the run before the last.
+    """
+    data = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, dtype=np.uint8).astype(np.int64) - 48
+    if data.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    if data.min() < 0 or data.max() > 63 or data[-1] & 0x20:
+        raise ValueError("not a compressed COCO RLE")
+    ends = np.flatnonzero((data & 0x20) == 0)
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    place = np.arange(data.size) - np.repeat(starts, ends - starts + 1)
+    values = np.add.reduceat((data & 0x1F) << (5 * place), starts)
+    negative = (data[ends] & 0x10) != 0
+    values[negative] -= np.int64(1) << (5 * (ends - starts + 1)[negative])
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values

@@ -1,0 +1,32 @@
+"""The default study, as values; `anonbench config --write` turns it into config/default.yaml."""
+
+from __future__ import annotations
+
+from typing import Any
+
+DEFAULT: dict[str, Any] = {
+    "name": "default",
+    "output": ".",
+    "seed": 2023,
+    "datasets": {
+        "streetlife": {
+            "train": "train",
+            "val": "val",
+            "options": {},
+        }
+    },
+    "variants": [
+        "original",
+        "body-identity",
+        "face-blur-medium",
+        "face-mask_out",
+        "body-blur-medium",
+        "body-pixelate-medium",
+        "body-mask_out",
+    ],
+    "methods": {},
+    "anonymize": {"encoder": "source", "shards": 1, "threads": 1, "link": "copy", "strict": False},
+    "models": {},
+    "train": {"seeds": [0, 1], "device": "cpu", "threads": 1},
+    "report": {"margin": 1.0, "bootstrap": 1000, "people_per_sheet": 6},
+}

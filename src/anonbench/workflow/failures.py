@@ -1,0 +1,27 @@
+"""What to show when a job fails: the end of its own log."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+LINES = 15
+_LOG = re.compile(r"^\s+log: (.+?) \(check log", re.MULTILINE)
+
+
+def tail(snakemake_log: str | Path, lines: int = LINES) -> str:
+    """Return the last lines of the log of every job that Snakemake's own log names as failed."""
+    try:
+        text = Path(snakemake_log).read_text(errors="replace")
+    except OSError:
+        return ""
+    shown = []
+    for names in dict.fromkeys(_LOG.findall(text)):
+        for name in names.split(", "):
+            path = Path(name)
+            if not path.is_file():
+                continue
+            content = path.read_text(errors="replace").replace("\r", "\n")
+            kept = [line for line in content.splitlines() if line.strip()][-lines:]
+            shown.append("\n".join([f"--- {name}", *kept]))
+    return "\n".join(shown)

@@ -1,0 +1,222 @@
+"""The study as the workflow sees it: which files there are, and what each rule's result depends on."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from anonbench import registry
+from anonbench.config import Study, parse
+from anonbench.errors import AnonbenchError
+from anonbench.files import sha256_bytes, sha256_file
+from anonbench.provenance import code_hash
+from anonbench.variants import Variant
+
+TABLES = ("impact.csv", "impact.md", "impact.tex", "seeds.csv", "coverage.csv", "curves.csv", "metrics.json")
+FIGURES = ("impact", "coverage", "curves")
+
+
+def compact(value: Any) -> str:
+    """Return JSON on one line with sorted keys: a value that a rule's params can be compared by."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+
+
+class Plan:
+    """A study, with the answers that the rules need. ``base`` is the folder of the Snakefile."""
+
+    def __init__(self, config: dict[str, Any], base: Path) -> None:
+        if "datasets" not in config:
+            raise AnonbenchError(
+                "no study is configured",
+                remedy="add --configfile config/default.yaml (profiles/default does so)",
+            )
+        self.study: Study = parse(config, file="configuration")
+        self.base = base
+
+    # --- folders and targets
+
+    def folder(self, stage: str) -> str:
+        """Return the folder of a stage, under the study's output folder."""
+        return (self.study.output / stage).as_posix()
+
+    def training_split(self, dataset: str) -> str:
+        """Return the split that is anonymized and trained on."""
+        return self.study.datasets[dataset].train
+
+    def evaluation_split(self, dataset: str) -> str:
+        """Return the split whose original images are evaluated on."""
+        return self.study.datasets[dataset].val
+
+    def training_file(self, folder: str) -> Callable[[Any], str]:
+        """Return an input function: the training split's JSON in a variant's ``manifests`` or ``annotations``."""
+        root = self.folder("anonymized")
+        return lambda w: f"{root}/{w.dataset}/{w.variant}/{folder}/{self.training_split(w.dataset)}.json"
+
+    def evaluation_file(self, folder: str) -> Callable[[Any], str]:
+        """Return an input function: the evaluation split's JSON in the original's ``manifests`` or ``annotations``."""
+        root = self.folder("anonymized")
+        return lambda w: f"{root}/{w.dataset}/original/{folder}/{self.evaluation_split(w.dataset)}.json"
+
+    def manifests(self) -> list[str]:
+        """Return the manifest of every variant and split."""
+        root = self.folder("anonymized")
+        found = []
+        for name, dataset in self.study.datasets.items():
+            found.append(f"{root}/{name}/original/manifests/{dataset.val}.json")
+            found += [f"{root}/{name}/{variant}/manifests/{dataset.train}.json" for variant in self.study.variants]
+        return found
+
+    def trainings(self) -> Iterator[str]:
+        """Yield dataset/variant/model/seed of every training."""
+        for dataset in self.study.datasets:
+            for variant in self.study.variants:
+                for model in self.study.models:
+                    for seed in self.study.train.seeds:
+                        yield f"{dataset}/{variant}/{model}/seed{seed}"
+
+    def weights(self) -> list[str]:
+        """Return the weights of every training."""
+        return [f"{self.folder('models')}/{training}/weights.safetensors" for training in self.trainings()]
+
+    def metrics(self) -> list[str]:
+        """Return the metrics of every training."""
+        return [f"{self.folder('evaluations')}/{training}/metrics.json" for training in self.trainings()]
+
+    def records(self) -> list[str]:
+        """Return the record of every training."""
+        return [f"{self.folder('models')}/{training}/train.json" for training in self.trainings()]
+
+    def manifests_of(self, wildcards: Any) -> list[str]:
+        """Return the manifests of one data set's training split."""
+        start = f"{self.folder('anonymized')}/{wildcards.dataset}/"
+        end = f"/{self.training_split(wildcards.dataset)}.json"
+        return [path for path in self.manifests() if path.startswith(start) and path.endswith(end)]
+
+    def tables(self) -> tuple[str, ...]:
+        """Return the names of the tables."""
+        return TABLES
+
+    def tables_after_impact(self) -> tuple[str, ...]:
+        """Return the names of the tables but the first, which the report shows."""
+        return TABLES[1:]
+
+    def figures(self) -> tuple[str, ...]:
+        """Return the names of the figures that are drawn from tables."""
+        return FIGURES
+
+    def results(self, kind: str) -> list[str]:
+        """Return the files that answer: ``tables``, ``figures`` or, everything, ``report``."""
+        root = self.folder("results")
+        tables = [f"{root}/tables/{name}" for name in TABLES]
+        stems = [*FIGURES, *(f"sheet-{dataset}" for dataset in self.study.datasets)]
+        figures = [f"{root}/figures/{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf")]
+        return {"tables": tables, "figures": figures, "report": [*tables, *figures, f"{root}/report.html"]}[kind]
+
+    def shards(self) -> list[int]:
+        """Return the numbers of a variant's shards."""
+        return list(range(self.study.anonymize.shards))
+
+    # --- what a result depends on
+
+    @functools.cached_property
+    def _pointers(self) -> dict[str, str]:
+        """Return the md5 that data.dvc records, by path."""
+        pointer = self.base / "data.dvc"
+        if not pointer.is_file():
+            return {}
+        outs = (yaml.safe_load(pointer.read_text()) or {}).get("outs", [])
+        return {out["path"]: out.get("md5", "") for out in outs if "path" in out}
+
+    @functools.cache  # noqa: B019 (one plan per process)
+    def data(self, dataset: str) -> str:
+        """Return what identifies a data set's raw data: plugin, options, code, DVC's md5, and the state of its root.
+
+        The files themselves are `ancient()` to Snakemake, whose only other sign of change is their time.
+        """
+        adapter = self.study.adapter(dataset)
+        root = self.study.root_of(dataset)
+        identity = {
+            "adapter": adapter,
+            "options": self.study.options(dataset),
+            "code": code_hash(registry.module("datasets", adapter)),
+            "md5": None if root else self._pointers.get(f"data/{dataset}"),
+            "root": str(root) if root else None,
+            "annotations": _state(root) if root else None,
+        }
+        return sha256_bytes(compact(identity).encode())[:16]
+
+    def options(self, dataset: str) -> str:
+        """Return the complete options of a data set's plugin, as JSON."""
+        return compact(self.study.options(dataset))
+
+    def root(self, dataset: str) -> str:
+        """Return the --root argument of `anonbench download`, empty when the plugin fetches the data."""
+        root = self.study.root_of(dataset)
+        return f"--root {shlex.quote(str(root))}" if root else ""
+
+    def splits(self, dataset: str) -> str:
+        """Return the names of the splits that the study reads, separated by commas."""
+        return f"{self.training_split(dataset)},{self.evaluation_split(dataset)}"
+
+    def regions(self) -> str:
+        """Return what of a person is a region, as JSON."""
+        return compact(self.study.regions.model_dump(mode="json"))
+
+    def method(self, variant: str) -> str:
+        """Return the complete parameters of a variant's method, as JSON."""
+        return compact(self.study.parameters(variant))
+
+    def method_code(self, variant: str) -> str:
+        """Return the hash of the code that writes a variant: the stage's and its method's."""
+        name = Variant.parse(variant).method
+        modules = [registry.module("methods", name)] if name else []
+        return code_hash("anonbench.anonymize.cli", *modules)
+
+    def recipe(self, model: str) -> str:
+        """Return a model's recipe, as JSON."""
+        return compact(self.study.models[model].model_dump(mode="json"))
+
+    def trainer_code(self, model: str) -> str:
+        """Return the hash of the code that trains a model."""
+        return code_hash("anonbench.train.cli", registry.module("trainers", self.study.models[model].trainer))
+
+    def environment(self, name: str) -> str:
+        """Return the hash of an environment file: Snakemake sees its edits only under --use-conda."""
+        return sha256_file(self.base / "envs" / f"{name}.yaml")[:16]
+
+    def gpus(self) -> int:
+        """Return how many GPUs a training asks for: one where CUDA is chosen, or `auto` finds a device."""
+        device = self.study.train.device
+        return int(device == "cuda" or (device == "auto" and shutil.which("nvidia-smi") is not None))
+
+    def summary(self) -> str:
+        """Return the part of the study that the report reads, as JSON."""
+        study = self.study
+        return compact(
+            {
+                "name": study.name,
+                "seed": study.seed,
+                "datasets": {n: {"train": d.train, "val": d.val} for n, d in study.datasets.items()},
+                "variants": study.variants,
+                "models": {n: m.model_dump(mode="json") for n, m in study.models.items()},
+                "seeds": study.train.seeds,
+                "report": study.report.model_dump(mode="json"),
+            }
+        )
+
+
+def _state(root: Path) -> list[list[Any]] | str:
+    """Return name, size and time of the annotation files under a root: enough to notice another version."""
+    if not root.is_dir():
+        return "missing"
+    files = (
+        sorted(p for p in (root / "annotations").glob("*") if p.is_file()) if (root / "annotations").is_dir() else []
+    )
+    return [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]

@@ -1,0 +1,91 @@
+"""The configuration: shipped files are valid and current, and mistakes are named."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anonbench import config, config_pages
+from anonbench.errors import AnonbenchError
+from anonbench.studies import DEFAULT
+
+PROJECT = Path(__file__).parents[1]
+CONFIGS = sorted((PROJECT / "config").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
+def test_shipped_configurations_are_valid(path: Path) -> None:
+    study = config.load(path)
+    assert "original" in study.variants
+
+
+def test_default_file_says_what_the_default_study_is() -> None:
+    assert config.load(PROJECT / "config" / "default.yaml") == config.parse(DEFAULT)
+
+
+@pytest.mark.parametrize("name", sorted(config_pages.generated()))
+def test_generated_files_are_current(name: str) -> None:
+    assert (PROJECT / name).read_text() == config_pages.generated()[name], "run: anonbench config --write"
+
+
+def _changed(path: str, value: Any) -> dict[str, Any]:
+    study = copy.deepcopy(DEFAULT)
+    *parents, last = path.split("/")
+    block = study
+    for parent in parents:
+        block = block.setdefault(parent, {})
+    block[last] = value
+    return study
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("seeds", [1], r"seeds: unknown key \(did you mean 'seed'\?\)"),
+        ("anonymize/encodr", "source", r"anonymize.encodr: unknown key \(did you mean 'encoder'\?\)"),
+        ("anonymize/encoder", "best", r"anonymize.encoder: .*\"best\""),
+        ("datasets/streetlife/rot", "x", r"datasets.streetlife.rot: unknown key \(did you mean 'root'\?\)"),
+        ("datasets/streetlife/options/widht", 9, r"datasets.streetlife.options.widht"),
+        ("datasets/streetlif", {}, r"unknown data set 'streetlif' \(did you mean 'streetlife'\?\)"),
+        ("datasets/streetlife/val", "train", r"train and val are the same split"),
+        ("regions/face/sources", ["dreams"], r"regions.face.sources"),
+        ("variants", ["original", "face-blurr-medium"], r"unknown method 'blurr' \(did you mean 'blur'\?\)"),
+        ("variants", ["original", "faces-blur-medium"], r"unknown region 'faces' \(did you mean 'face'\?\)"),
+        ("variants", ["original", "face-blur-mediun"], r"unknown level 'mediun' \(did you mean 'medium'\?\)"),
+        ("variants", ["original", "face-blur"], r"needs a level"),
+        ("variants", ["original", "face-mask_out-medium"], r"unknown level 'medium'"),
+        ("variants", ["face-blur-medium"], r"'original' is missing"),
+        ("variants", ["original", "original"], r"stands twice"),
+        ("methods/blur", {"levels": {"medium": {"sigmaa": 3}}}, r"methods.blur.*sigmaa"),
+        ("methods/blurr", {}, r"unknown method 'blurr' \(did you mean 'blur'\?\)"),
+        ("train/seeds", [1, 1], r"a seed stands twice"),
+        ("models/My Model", {"epochs": 1}, r"'My Model' is not a name"),
+        ("models/x", {"epochs": 1, "trainer": "torchvison"}, r"did you mean 'torchvision'"),
+        ("report/bootstrap", 3, r"report.bootstrap: .*100"),
+    ],
+)
+def test_mistakes_are_named(path: str, value: Any, said: str) -> None:
+    with pytest.raises(AnonbenchError, match=said) as error:
+        config.parse(_changed(path, value), file="study.yaml")
+    assert str(error.value).startswith("study.yaml: ")
+    assert "\n" not in str(error.value)
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(AnonbenchError, match="no such configuration file"):
+        config.load(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [1")
+    with pytest.raises(AnonbenchError, match=r"bad.yaml: is not valid YAML"):
+        config.load(tmp_path / "bad.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(AnonbenchError, match=r"list.yaml: is not a YAML mapping"):
+        config.load(tmp_path / "list.yaml")
+
+
+def test_levels_of_the_study_reach_the_method() -> None:
+    study = config.parse(_changed("methods/blur", {"levels": {"medium": {"sigma": 3.25}}}))
+    assert study.parameters("face-blur-medium")["sigma"] == 3.25
+    assert study.parameters("original") == {}

@@ -1,0 +1,65 @@
+"""Files are whole or absent."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from anonbench import files
+from anonbench.errors import AnonbenchError, nearest
+
+
+def test_an_error_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    files.write_json(path, {"a": 1})
+
+    def fail() -> None:
+        with files.atomic(path) as part:
+            part.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert files.read_json(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    with (
+        pytest.raises(AnonbenchError, match=r"a\.bin: cannot be written .*free some space"),
+        files.atomic(tmp_path / "a.bin"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ['{"a": [1, 2', "", "\x00\x01"])
+def test_cut_json_names_the_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "cut.json"
+    path.write_text(text)
+    with pytest.raises(AnonbenchError, match=r"cut.json: is not valid JSON"):
+        files.read_json(path)
+
+
+@pytest.mark.parametrize("how", ["copy", "hardlink"])
+def test_place_gives_the_same_bytes_and_survives_repeats(tmp_path: Path, how: str) -> None:
+    source, target = tmp_path / "s", tmp_path / "folder" / "t"
+    source.write_bytes(b"abc")
+    for _ in range(2):
+        files.place(source, target, how)
+    assert target.read_bytes() == b"abc"
+    assert (target.stat().st_ino == source.stat().st_ino) == (how == "hardlink")
+    assert [p.name for p in target.parent.iterdir()] == ["t"]
+
+
+def test_nan_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Out of range"):
+        files.write_json(tmp_path / "n.json", {"a": float("nan")})
+
+
+def test_nearest_names_the_closest_or_all() -> None:
+    assert nearest("blurr", ["blur", "gan"]) == " (did you mean 'blur'?)"
+    assert nearest("zzz", ["blur", "gan"]) == " (known: blur, gan)"

@@ -1,0 +1,66 @@
+# A variant, shard by shard; the manifests are what the graph knows of the images.
+rule anonymize:
+    input:
+        record=ancient("<data>/{dataset}/download.json"),
+        images="<annotations>/{dataset}/{split}.images.parquet",
+        regions="<annotations>/{dataset}/{split}.regions.parquet",
+    output:
+        manifest="<anonymized>/{dataset}/{variant}/manifests/{split}/{shard}.jsonl",
+    log:
+        "<logs>/anonymize/{dataset}/{variant}/{split}-{shard}.log",
+    benchmark:
+        "<logs>/anonymize/{dataset}/{variant}/{split}-{shard}.bench.tsv"
+    conda:
+        environment("data")
+    threads: plan.study.anonymize.threads
+    params:
+        data_folder=lambda w, input: str(Path(input.record).parent),
+        annotations=lambda w, input: str(Path(input.images).parent),
+        folder=lambda w, output: str(Path(output.manifest).parents[2]),
+        method=lambda w: plan.method(w.variant),
+        encoder=plan.study.anonymize.encoder,
+        link=plan.study.anonymize.link,
+        seed=plan.study.seed,
+        shards=plan.study.anonymize.shards,
+        code=lambda w: plan.method_code(w.variant),
+        environment=plan.environment("data"),
+    message:
+        "anonymize {wildcards.dataset} {wildcards.split}: {wildcards.variant}, shard {wildcards.shard}"
+    shell:
+        "anonbench anonymize --data {params.data_folder:q} --annotations {params.annotations:q}"
+        " --split {wildcards.split} --variant {wildcards.variant} --parameters {params.method:q}"
+        " --encoder {params.encoder} --link {params.link} --seed {params.seed}"
+        " --shard {wildcards.shard} --shards {params.shards} --threads {threads}"
+        " --out {params.folder:q} > {log:q} 2>&1"
+
+
+# The shards' manifests joined and checked against the folder, with the annotations beside the images.
+rule merge:
+    input:
+        shards=collect(
+            "<anonymized>/{{dataset}}/{{variant}}/manifests/{{split}}/{shard}.jsonl",
+            shard=plan.shards(),
+        ),
+        coco="<annotations>/{dataset}/{split}.json",
+    output:
+        manifest="<anonymized>/{dataset}/{variant}/manifests/{split}.json",
+        coco="<anonymized>/{dataset}/{variant}/annotations/{split}.json",
+    log:
+        "<logs>/merge/{dataset}/{variant}/{split}.log",
+    benchmark:
+        "<logs>/merge/{dataset}/{variant}/{split}.bench.tsv"
+    conda:
+        environment("data")
+    params:
+        annotations=lambda w, input: str(Path(input.coco).parent),
+        folder=lambda w, output: str(Path(output.manifest).parents[1]),
+        shards=plan.study.anonymize.shards,
+        strict="--strict" if plan.study.anonymize.strict else "",
+        code=code_hash("anonbench.anonymize.cli"),
+        environment=plan.environment("data"),
+    message:
+        "merge {wildcards.dataset} {wildcards.split}: {wildcards.variant}"
+    shell:
+        "anonbench merge --annotations {params.annotations:q} --split {wildcards.split}"
+        " --variant {wildcards.variant} --shards {params.shards} {params.strict}"
+        " --out {params.folder:q} > {log:q} 2>&1"

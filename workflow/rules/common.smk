@@ -1,0 +1,40 @@
+# The study, checked; and the few names that every rule uses.
+import shutil
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from anonbench.errors import AnonbenchError
+from anonbench.provenance import code_hash
+from anonbench.workflow import failures
+from anonbench.workflow.plan import Plan
+
+uses_conda = any(
+    "conda" in str(method).lower()
+    for method in workflow.deployment_settings.deployment_method
+)
+if uses_conda and shutil.which("conda") is None:
+    sys.exit(
+        "error: --use-conda was given and no conda is on the PATH; install conda, or run the same study "
+        "without it in the project's environment: make demo, or .venv/bin/snakemake --cores all"
+    )
+
+try:
+    plan = Plan(config, Path(workflow.basedir))
+except AnonbenchError as error:
+    sys.exit(f"error: {error}")
+
+
+pathvars:
+    data=plan.folder("data"),
+    annotations=plan.folder("annotations"),
+    anonymized=plan.folder("anonymized"),
+    models=plan.folder("models"),
+    evaluations=plan.folder("evaluations"),
+    results=plan.folder("results"),
+    logs=plan.folder("logs"),
+
+
+def environment(name):
+    return str(Path(workflow.basedir, "envs", f"{name}.yaml"))

@@ -1,0 +1,142 @@
+# The answer: tables first, figures and the page from them.
+rule study:
+    output:
+        study="<results>/study.json",
+    log:
+        "<logs>/report/study.log",
+    conda:
+        environment("report")
+    params:
+        study=plan.summary(),
+    message:
+        "write down what the study asks"
+    localrule: True
+    shell:
+        "printf '%s\\n' {params.study:q} > {output.study:q} 2> {log:q}"
+
+
+rule report_tables:
+    input:
+        study="<results>/study.json",
+        metrics=plan.metrics(),
+        records=plan.records(),
+        manifests=plan.manifests(),
+    output:
+        report(
+            "<results>/tables/impact.csv",
+            caption="../report/impact_table.rst",
+            category="Answer",
+            labels={"what": "impact on AP"},
+        ),
+        collect("<results>/tables/{name}", name=plan.tables_after_impact()),
+    log:
+        "<logs>/report/tables.log",
+    benchmark:
+        "<logs>/report/tables.bench.tsv"
+    conda:
+        environment("report")
+    params:
+        folder=lambda w, output: str(Path(output[0]).parent),
+        evaluations=plan.folder("evaluations"),
+        models=plan.folder("models"),
+        anonymized=plan.folder("anonymized"),
+        code=code_hash("anonbench.report.tables", "anonbench.report.collect"),
+        environment=plan.environment("report"),
+    message:
+        "tables"
+    shell:
+        "anonbench report-tables --study {input.study:q} --evaluations {params.evaluations:q}"
+        " --models {params.models:q} --anonymized {params.anonymized:q}"
+        " --out {params.folder:q} > {log:q} 2>&1"
+
+
+rule report_figures:
+    input:
+        study="<results>/study.json",
+        tables=collect("<results>/tables/{name}", name=plan.tables()),
+    output:
+        report(
+            collect("<results>/figures/{name}.png", name=plan.figures()),
+            caption="../report/figures.rst",
+            category="Figures",
+        ),
+        collect("<results>/figures/{name}.pdf", name=plan.figures()),
+    log:
+        "<logs>/report/figures.log",
+    benchmark:
+        "<logs>/report/figures.bench.tsv"
+    conda:
+        environment("report")
+    params:
+        tables=lambda w, input: str(Path(input.tables[0]).parent),
+        folder=lambda w, output: str(Path(output[0]).parent),
+        code=code_hash("anonbench.report.figures"),
+        environment=plan.environment("report"),
+    message:
+        "figures"
+    shell:
+        "anonbench report-figures --study {input.study:q} --tables {params.tables:q}"
+        " --out {params.folder:q} > {log:q} 2>&1"
+
+
+rule report_sheet:
+    input:
+        study="<results>/study.json",
+        manifests=plan.manifests_of,
+    output:
+        png=report(
+            "<results>/figures/sheet-{dataset}.png",
+            caption="../report/sheet.rst",
+            category="Figures",
+            labels={"what": "the same people under every variant"},
+        ),
+        pdf="<results>/figures/sheet-{dataset}.pdf",
+    log:
+        "<logs>/report/sheet-{dataset}.log",
+    benchmark:
+        "<logs>/report/sheet-{dataset}.bench.tsv"
+    conda:
+        environment("report")
+    params:
+        anonymized=plan.folder("anonymized"),
+        folder=lambda w, output: str(Path(output.png).parent),
+        code=code_hash("anonbench.report.sheet"),
+        environment=plan.environment("report"),
+    message:
+        "before/after sheet of {wildcards.dataset}"
+    shell:
+        "anonbench report-sheet --study {input.study:q} --dataset {wildcards.dataset}"
+        " --anonymized {params.anonymized:q} --out {params.folder:q} > {log:q} 2>&1"
+
+
+rule report_html:
+    input:
+        study="<results>/study.json",
+        tables=collect("<results>/tables/{name}", name=plan.tables()),
+        figures=collect("<results>/figures/{name}.png", name=plan.figures()),
+        sheets=collect("<results>/figures/sheet-{dataset}.png", dataset=plan.study.datasets),
+    output:
+        page=report(
+            "<results>/report.html",
+            caption="../report/page.rst",
+            category="Answer",
+            labels={"what": "the report"},
+        ),
+    log:
+        "<logs>/report/html.log",
+    benchmark:
+        "<logs>/report/html.bench.tsv"
+    conda:
+        environment("report")
+    params:
+        tables=lambda w, input: str(Path(input.tables[0]).parent),
+        figures=lambda w, input: str(Path(input.figures[0]).parent),
+        models=plan.folder("models"),
+        code=code_hash("anonbench.report.html"),
+        environment=plan.environment("report"),
+    message:
+        "report"
+    shell:
+        "anonbench report-html --study {input.study:q} --tables {params.tables:q}"
+        " --figures {params.figures:q} --models {params.models:q}"
+        " --out {output.page:q} > {log:q} 2>&1"

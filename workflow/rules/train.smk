@@ -1,0 +1,32 @@
+# One training per variant, model and seed.
+rule train:
+    input:
+        manifest=plan.training_file("manifests"),
+        coco=plan.training_file("annotations"),
+    output:
+        weights="<models>/{dataset}/{variant}/{model}/seed{seed}/weights.safetensors",
+        record="<models>/{dataset}/{variant}/{model}/seed{seed}/train.json",
+    log:
+        "<logs>/train/{dataset}/{variant}/{model}/seed{seed}.log",
+    benchmark:
+        "<logs>/train/{dataset}/{variant}/{model}/seed{seed}.bench.tsv"
+    conda:
+        environment("train")
+    threads: plan.study.train.threads
+    resources:
+        gpu=plan.gpus(),
+    params:
+        variant_folder=lambda w, input: str(Path(input.manifest).parents[1]),
+        folder=lambda w, output: str(Path(output.weights).parent),
+        split=lambda w: plan.training_split(w.dataset),
+        recipe=lambda w: plan.recipe(w.model),
+        device=plan.study.train.device,
+        threads=plan.study.train.threads,
+        code=lambda w: plan.trainer_code(w.model),
+        environment=plan.environment("train"),
+    message:
+        "train {wildcards.model} on {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}"
+    shell:
+        "anonbench train --variant {params.variant_folder:q} --split {params.split}"
+        " --recipe {params.recipe:q} --seed {wildcards.seed} --device {params.device}"
+        " --threads {params.threads} --out {params.folder:q} > {log:q} 2>&1"
