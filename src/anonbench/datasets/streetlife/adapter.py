@@ -1,0 +1,30 @@
+"""The data set plugin of `streetlife`: nothing is fetched, everything is rendered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from anonbench.datasets.base import DatasetAdapter, Split
+from anonbench.datasets.streetlife import Options, render_split
+from anonbench.errors import AnonbenchError
+from anonbench.files import read_json
+
+
+class Streetlife(DatasetAdapter):
+    """Rendered street scenes with full ground truth; see docs/streetlife.md."""
+
+    Options: ClassVar[Any] = Options
+
+    def download(self, target: Path, splits: list[str]) -> None:
+        """Render the splits under ``target``."""
+        for split in splits:
+            render_split(self.options, split, target)
+
+    def read(self, root: Path, split: str) -> Split:
+        """Read a rendered split."""
+        file = root / "annotations" / f"{split}.json"
+        coco = read_json(file)
+        if not isinstance(coco, dict) or not (root / split).is_dir():
+            raise AnonbenchError("is not a rendered split", file=file, remedy="delete it and run download again")
+        return Split(images=Path(split), coco=coco, sources=(file,))
