@@ -1,0 +1,1 @@
+"""The `report` stage: tables, figures and one page that answers the study's question."""

@@ -1,0 +1,237 @@
+"""The answer in two sentences and what weakens it, both made from the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, HANDLED, PEOPLE, UNTOUCHED
+from anonbench.report.resample import DROP, GAIN, LEARNT_NOTHING, MISSING
+from anonbench.report.study import ORIGINAL, TASKS, Study, is_identity, phrase, region_order
+from anonbench.report.tables import blocks, is_number, number, percent, reencoded, rows_of
+
+ENOUGH_SEEDS = 3
+
+
+def sentences(table: pd.DataFrame) -> list[str]:
+    """Return two sentences per data set and model: what anonymization costs, and what the controls did.
+
+    They speak of the first task (boxes where there are any) and of the category of people with the most instances.
+    """
+    return [_sentences(dataset, model, part, table.model.nunique() > 1) for dataset, model, part in blocks(table)]
+
+
+def _sentences(dataset: str, model: str, part: pd.DataFrame, several: bool) -> str:
+    task = next(t for t in TASKS if t in set(part.task))
+    rows = part[part.task == task]
+    people = rows[rows.group == PEOPLE]
+    on = f"On {dataset}" + (f" with {model}" if several else "")
+    if people.empty:
+        return f"{on}, the validation images hold nobody whose {TASKS[task]} AP could be measured."
+    category = people.sort_values("instances", ascending=False, kind="stable").category.iloc[0]
+    own = people[people.category == category]
+    whom = "people" if category == "person" else category
+    treated = own[(own.variant != ORIGINAL) & ~reencoded(own)]
+    measured = treated[treated.difference.notna()]
+    if measured.empty:
+        return f"{on}, no anonymized variant has been evaluated yet."
+    clauses: list[str] = []
+    for region in sorted(set(measured.region), key=region_order):
+        of = measured[measured.region == region].sort_values("difference", ascending=False, kind="stable")
+        named = rows_of(of)
+        between = len(named) > 2
+        chosen: list[Any] = [named[0], named[-1]] if between else named
+        texts = []
+        for k, row in enumerate(chosen):
+            first = not clauses and k == 0
+            unit = f" {TASKS[task]} AP on {whom}" if first else ""
+            verb = _verb(row.difference) if k == 0 or (row.difference > 0) != (chosen[0].difference > 0) else ""
+            size = f"{verb} {number(abs(row.difference))}".strip()
+            texts.append(f"{phrase(row.variant)} {size}{unit} ({_interval(row, first)})")
+        joined = " and ".join(texts)
+        clauses.append(f"{joined} (the mildest and the harshest of {len(named)})" if between else joined)
+    return f"{on}, {', while '.join(clauses)}. {_controls(rows, own, whom)}"
+
+
+def _verb(difference: float) -> str:
+    return "gains" if round(difference, 1) > 0 else "costs"
+
+
+def _interval(row: Any, first: bool) -> str:
+    if not is_number(row.difference_low):
+        return str(row.verdict)
+    ends = f"{number(row.difference_low, True)} to {number(row.difference_high, True)}"
+    return f"{'95 % interval ' if first else ''}{ends}: {row.verdict}"
+
+
+def _controls(rows: pd.DataFrame, own: pd.DataFrame, whom: str) -> str:
+    controls = rows[(rows.group == CONTROL) & (rows.variant != ORIGINAL) & rows.difference.notna()]
+    names = list(dict.fromkeys(controls.category))
+    if len(names) > 2:
+        mean = rows[(rows.category == UNTOUCHED) & (rows.variant != ORIGINAL)]
+        first = f"The {len(names)} categories that nobody touched move by at most {_most(mean)} on average"
+    elif names:
+        plural = " and ".join(_plural(n) for n in names)
+        first = f"{plural[0].upper()}{plural[1:]}, which nobody touched, move by at most {_most(controls)}"
+    else:
+        first = "No untouched category was there to compare with"
+    codec = own[reencoded(own)]
+    codec = codec[codec.difference.notna()]
+    second = f"re-encoding alone moves {whom} by {_most(codec)}" if len(codec) else "re-encoding alone was not measured"
+    seeds = int(own.n_seeds.max())
+    return f"{first}, and {second} ({seeds} {'seed' if seeds == 1 else 'seeds'}, {int(own.instances.max())} {whom})."
+
+
+def _most(rows: pd.DataFrame) -> str:
+    return number(rows.difference.abs().max())
+
+
+def _plural(name: str) -> str:
+    return name + ("es" if name.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+def warnings(
+    study: Study, table: pd.DataFrame, cover: pd.DataFrame, records: list[dict[str, Any]], absent: Iterable[str] = ()
+) -> list[str]:
+    """Return what a reader must know before believing the numbers, gravest first.
+
+    ``records`` are train.json contents with ``dataset``, ``variant``, ``model``, ``seed`` added; ``absent`` names
+    files that should be there.
+    """
+    found = [*_missing(study, table), *_learning(table), *_leaks(records), *_unequal(records)]
+    found += [*_controls_moved(table), *_codec(study, table), *_few_seeds(table), *_visible(cover)]
+    return found + [f"{name} is missing, so the page does not show it." for name in absent]
+
+
+def _missing(study: Study, table: pd.DataFrame) -> list[str]:
+    found = []
+    for dataset, model, part in blocks(table):
+        empty = list(dict.fromkeys(part.loc[part.verdict == MISSING, "variant"]))
+        empty += [v for v in study.variants if v not in set(part.variant)]
+        if empty:
+            found.append(f"{dataset}, {model}: no evaluation of {', '.join(empty)}. The comparison is incomplete.")
+        fewer = part[(part.n_seeds < len(study.seeds)) & (part.n_seeds > 0)]
+        if len(fewer):
+            names = ", ".join(dict.fromkeys(fewer.variant))
+            found.append(
+                f"{dataset}, {model}: not every seed is evaluated for {names}; only common seeds are compared."
+            )
+    return found
+
+
+def _learning(table: pd.DataFrame) -> list[str]:
+    rows = table[(table.variant == ORIGINAL) & (table.group == PEOPLE) & (table.ap < LEARNT_NOTHING)]
+    found = []
+    for dataset, model, part in blocks(rows):
+        poor = ", ".join(f"{number(row.ap)} {TASKS[row.task]} AP on {row.category}" for row in rows_of(part))
+        found.append(
+            f"{dataset}, {model}: trained on the original images, the model reaches only {poor}. It learnt next to "
+            "nothing there, so a difference to it says nothing."
+        )
+    return found
+
+
+def _leaks(records: list[dict[str, Any]]) -> list[str]:
+    found: list[str] = []
+    for record in records:
+        start = record.get("initialisation") or {}
+        if start.get("kind") == "scratch":
+            continue
+        where = f"{record['dataset']}, {record['model']}"
+        seen = start.get("seen")
+        if seen is None:
+            text = f"{where}: the start weights do not say what they have seen; they may have seen the original images."
+        elif any(_same(name, record["dataset"]) for name in seen):
+            text = (
+                f"{where}: the start weights have seen {', '.join(seen)}, that is, the original images. "
+                "What anonymization costs is underestimated."
+            )
+        else:
+            continue
+        if text not in found:
+            found.append(text)
+    return found
+
+
+def _same(name: str, dataset: str) -> bool:
+    """Tell whether two names mean one data set: 'COCO' and 'coco2017', not 'coco' and 'cococar'."""
+    a, b = ("".join(c for c in text.lower() if c.isalpha()) for text in (name, dataset))
+    return bool(a) and a == b
+
+
+def _unequal(records: list[dict[str, Any]]) -> list[str]:
+    found = []
+    of: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for record in records:
+        how = repr((record.get("recipe"), record.get("resolved"), (record.get("data") or {}).get("images")))
+        of.setdefault((record["dataset"], record["model"]), {}).setdefault(how, []).append(record["variant"])
+    for (dataset, model), ways in of.items():
+        if len(ways) > 1:
+            odd = min(ways.values(), key=len)
+            names = ", ".join(dict.fromkeys(odd))
+            found.append(f"{dataset}, {model}: {names} was not trained like the others (recipe or number of images).")
+    return found
+
+
+def _controls_moved(table: pd.DataFrame) -> list[str]:
+    found = []
+    for dataset, model, part in blocks(table):
+        tried = part[(part.group == CONTROL) & part.difference_low.notna()]
+        moved = tried[tried.verdict.isin([DROP, GAIN])]
+        if len(moved):
+            worst = max(rows_of(moved), key=lambda row: abs(row.difference))
+            found.append(
+                f"{dataset}, {model}: {len(moved)} of {len(tried)} intervals of untouched categories exclude zero "
+                f"(about 5 % would by chance); the largest is {worst.category} under {worst.variant}, "
+                f"{number(worst.difference, True)} {TASKS[worst.task]} AP. Effects of that size on "
+                "people may not be the anonymization's."
+            )
+    return found
+
+
+def _codec(study: Study, table: pd.DataFrame) -> list[str]:
+    if not any(is_identity(v) for v in study.variants):
+        return ["The study has no `identity` variant, so what re-encoding alone does is not known."]
+    rows = table[reencoded(table)]
+    rows = rows[(rows.group == PEOPLE) & rows.verdict.isin([DROP, GAIN])]
+    return [
+        f"{row.dataset}, {row.model}: {row.variant}, which only re-encodes, moves {TASKS[row.task]} AP on "
+        f"{row.category} by {number(row.difference, True)}."
+        for row in rows_of(rows)
+    ]  # fmt: skip
+
+
+def _few_seeds(table: pd.DataFrame) -> list[str]:
+    found = []
+    for dataset, model, part in blocks(table):
+        seeds = int(part.loc[part.n_seeds > 0, "n_seeds"].min())
+        if seeds == 1:
+            found.append(
+                f"{dataset}, {model}: one seed only. The intervals hold the noise of the images but not that of "
+                "training, and no verdict is given."
+            )
+        elif seeds < ENOUGH_SEEDS:
+            found.append(
+                f"{dataset}, {model}: {seeds} seeds only. Intervals are wide; a claim needs {ENOUGH_SEEDS} or more."
+            )
+    return found
+
+
+def _visible(cover: pd.DataFrame) -> list[str]:
+    found = []
+    reasons = [c for c in cover.columns if c not in (*COVERAGE_COLUMNS, HANDLED)]
+    rows = cover[~reencoded(cover)]
+    for (dataset, region), part in rows.groupby(["dataset", "region"], sort=False):
+        left = part[part.people > part.anonymized]
+        if left.empty:
+            continue
+        share = left.anonymized.sum() / max(left.people.sum(), 1)
+        why = {r: int(left[r].sum() / left.variant.nunique()) for r in reasons if left[r].sum() > 0}
+        text = ", ".join(f"{n} {r.replace('_', ' ')}" for r, n in sorted(why.items(), key=lambda item: -item[1]))
+        found.append(
+            f"{dataset}: {percent(share)} of the people had their {region} changed in each variant; the others stay "
+            f"visible ({text or 'no reason given'}). Part of what looks harmless may be what was left alone."
+        )
+    return found

@@ -1,0 +1,75 @@
+"""The commands of the `report` stage: one per kind of artefact, so that an edited plot redraws plots only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StudyFile = Annotated[Path, typer.Option(help="The study as JSON: data sets, variants, models, seeds, report.")]
+Models = Annotated[Path, typer.Option(help="Folder of the trainings (train.json).")]
+Anonymized = Annotated[Path, typer.Option(help="Folder of the variants (images, annotations, manifests).")]
+Tables = Annotated[Path, typer.Option(help="Folder that `anonbench report-tables` wrote.")]
+
+
+def report_tables(
+    study: StudyFile,
+    evaluations: Annotated[Path, typer.Option(help="Folder of the evaluations (metrics.json, matches.npz).")],
+    models: Models,
+    anonymized: Anonymized,
+    out: Annotated[Path, typer.Option(help="Folder for the tables.")],
+    allow_missing: Annotated[
+        bool, typer.Option(help="Write rows without numbers for what is not evaluated yet, instead of failing.")
+    ] = False,
+) -> None:
+    """Write impact.{csv,md,tex}, seeds.csv, coverage.csv, curves.csv and metrics.json."""
+    from anonbench.report.collect import Sources
+    from anonbench.report.study import Study
+    from anonbench.report.tables import write_tables
+
+    table = write_tables(Study.read(study), Sources(evaluations, models, anonymized), out, allow_missing)
+    typer.echo(f"{out}: {len(table)} rows of impact")
+
+
+def report_figures(
+    study: StudyFile, tables: Tables, out: Annotated[Path, typer.Option(help="Folder for the figures.")]
+) -> None:
+    """Draw impact, curves and coverage as PNG and PDF, from the tables alone."""
+    from anonbench.report.figures import write_figures
+    from anonbench.report.study import Study
+
+    for name in write_figures(Study.read(study), tables, out):
+        typer.echo(out / name)
+
+
+def report_sheet(
+    study: StudyFile,
+    dataset: Annotated[str, typer.Option(help="Data set of the study.")],
+    anonymized: Anonymized,
+    out: Annotated[Path, typer.Option(help="Folder for the figure.")],
+) -> None:
+    """Draw sheet-<dataset>: the same people under every variant."""
+    from anonbench.report.sheet import write_sheet
+    from anonbench.report.study import Study
+
+    for name in write_sheet(Study.read(study), dataset, anonymized, out):
+        typer.echo(out / name)
+
+
+def report_html(
+    study: StudyFile,
+    tables: Tables,
+    figures: Annotated[Path, typer.Option(help="Folder with the figures and sheets.")],
+    models: Models,
+    out: Annotated[Path, typer.Option(help="The page, for example results/report.html.")],
+    timings: Annotated[
+        Path | None, typer.Option(help="Folder of the trainings' timing.json, when not beside train.json.")
+    ] = None,
+) -> None:
+    """Write the page that answers the study's question, and provenance.json beside it."""
+    from anonbench.report.html import write_html
+    from anonbench.report.study import Study
+
+    answer = write_html(Study.read(study), tables, figures, models, out, timings)
+    typer.echo(answer)

@@ -1,0 +1,354 @@
+"""Reading of what the earlier stages wrote, and the numbers of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anonbench.errors import AnonbenchError
+from anonbench.evaluate.matches import MatchFile, ap_from_matches
+from anonbench.evaluate.matches import read as read_matches
+from anonbench.files import read_json
+from anonbench.records import Reason
+from anonbench.report import resample
+from anonbench.report.study import IDENTITY, ORIGINAL, TASKS, Study, parts
+
+ALL, UNTOUCHED = "all", "untouched"
+"""Names of the two means over categories: every one, and every one that is not people."""
+
+PEOPLE, CONTROL, MEAN = "people", "control", "mean"
+"""A row's group: people (what is anonymized), a category that nobody touched, a mean over several."""
+
+IMPACT_COLUMNS = (
+    "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "ap", "ap_std", "ap50",
+    "ap75", "n_seeds", "difference", "difference_low", "difference_high", "verdict", "seeds_needed", "images_needed",
+    "share_changed", "instances", "images",
+)  # fmt: skip
+SEED_COLUMNS = (
+    "dataset", "model", "task", "category", "group", "variant", "seed", "ap", "ap50", "ap75", "difference",
+)  # fmt: skip
+HANDLED = Reason.METHOD_FAILED.value
+"""The one reason of people who count as anonymized all the same: a fallback covered them."""
+
+COVERAGE_COLUMNS = (
+    "dataset", "split", "variant", "region", "method", "category", "people", "anonymized", "share",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The folders of the stages before."""
+
+    evaluations: Path
+    models: Path
+    anonymized: Path
+    timings: Path | None = None
+
+    def evaluation(self, dataset: str, variant: str, model: str, seed: int) -> Path:
+        """Return the folder of one evaluation."""
+        return self.evaluations / dataset / variant / model / f"seed{seed}"
+
+    def manifest(self, study: Study, dataset: str, variant: str) -> dict[str, Any] | None:
+        """Return a variant's training manifest; None for an original without one.
+
+        Raises AnonbenchError when another variant has none, or one without its counts.
+        """
+        path = self.anonymized / dataset / variant / "manifests" / f"{study.datasets[dataset]['train']}.json"
+        if variant == ORIGINAL and not path.exists():
+            return None
+        value = read_json(path)
+        try:
+            assert all({"people", "anonymized"} <= set(c) for c in people_of(value).values())
+        except (KeyError, TypeError, AttributeError, AssertionError):
+            raise AnonbenchError(
+                "does not count people by category", file=path, remedy="run the anonymize stage again"
+            ) from None
+        return value
+
+
+def people_of(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return a manifest's counts (``people``, ``anonymized``, ``reasons``) by category of people."""
+    found: dict[str, dict[str, Any]] = manifest["people"]["by_category"]
+    return found
+
+
+@dataclass(frozen=True)
+class Run:
+    """One evaluated model: metrics.json and matches.npz."""
+
+    metrics: dict[str, Any]
+    matches: MatchFile
+    file: Path
+
+
+def read_run(folder: Path) -> Run:
+    """Read an evaluation; raise AnonbenchError when a file is missing or damaged."""
+    metrics = read_json(folder / "metrics.json")
+    try:
+        assert isinstance(metrics["tasks"], dict)
+        assert isinstance(metrics["counts"]["categories"], dict)
+    except (KeyError, TypeError, AssertionError):
+        raise AnonbenchError(
+            "holds no metrics", file=folder / "metrics.json", remedy="delete it and evaluate again"
+        ) from None
+    return Run(metrics, read_matches(folder / "matches.npz"), folder)
+
+
+def read_runs(
+    study: Study, sources: Sources, dataset: str, model: str, allow_missing: bool
+) -> dict[str, dict[int, Run]]:
+    """Return the evaluations by variant and seed.
+
+    Raises AnonbenchError for the first that is missing, unless ``allow_missing``; always when the original has none,
+    or when two were not made on the same images.
+    """
+    runs: dict[str, dict[int, Run]] = {variant: {} for variant in study.variants}
+    first: Run | None = None
+    for variant in study.variants:
+        for seed in study.seeds:
+            folder = sources.evaluation(dataset, variant, model, seed)
+            if allow_missing and not (folder / "metrics.json").exists():
+                continue
+            run = read_run(folder)
+            first = first or run
+            same = np.array_equal(run.matches.image_ids, first.matches.image_ids)
+            if not same or _truth(run) != _truth(first):
+                raise AnonbenchError(
+                    f"was not made on the same images and annotations as {first.file}",
+                    file=folder,
+                    remedy="evaluate both again",
+                )
+            runs[variant][seed] = run
+    if not runs[ORIGINAL]:
+        raise AnonbenchError(
+            "the original has no evaluation, and every difference is taken to it",
+            file=sources.evaluation(dataset, ORIGINAL, model, study.seeds[0]),
+        )
+    return runs
+
+
+def _truth(run: Run) -> Any:
+    return run.metrics.get("files", {}).get("annotations")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """AP of one run, task and category in per cent: ``point`` holds ap, ap50, ap75; ``replicates`` (B) ap."""
+
+    point: np.ndarray
+    replicates: np.ndarray
+
+
+def _scores(run: Run, task: str, weights: np.ndarray, people: set[str]) -> dict[str, Scores]:
+    """Return the scores of each category and of the means over categories."""
+    found: dict[str, Scores] = {}
+    for category, matches in run.matches.of[task].items():
+        point = ap_from_matches(matches)
+        if np.isnan(point).all():
+            continue
+        chosen = np.array([point.mean(), point[0], point[5]])
+        found[category] = Scores(100 * chosen, 100 * ap_from_matches(matches, weights).mean(axis=1))
+    means = {ALL: list(found), UNTOUCHED: [c for c in found if c not in people]}
+    if len(found) == len(means[UNTOUCHED]):
+        means.pop(UNTOUCHED)
+    for name, members in means.items():
+        if len(members) > 1:
+            replicates = np.stack([found[c].replicates for c in members])
+            filled = np.isfinite(replicates)
+            mean = np.where(filled, replicates, 0).sum(axis=0) / np.maximum(filled.sum(axis=0), 1)
+            found[name] = Scores(np.mean([found[c].point for c in members], axis=0), mean)
+    return found
+
+
+def impact(study: Study, sources: Sources, allow_missing: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the impact table and the table of single seeds (see `IMPACT_COLUMNS`, `SEED_COLUMNS`).
+
+    AP in per cent, differences in AP points. A variant without an evaluation raises AnonbenchError or, with
+    ``allow_missing``, gets rows without numbers and the verdict 'not evaluated'.
+    """
+    rows: list[dict[str, Any]] = []
+    seeds: list[dict[str, Any]] = []
+    for dataset in study.datasets:
+        manifests = {v: sources.manifest(study, dataset, v) for v in study.variants}
+        for model in study.models:
+            runs = read_runs(study, sources, dataset, model, allow_missing)
+            for row, single in _rows(study, dataset, model, runs, manifests):
+                rows.append(row)
+                seeds += single
+    return pd.DataFrame(rows, columns=list(IMPACT_COLUMNS)), pd.DataFrame(seeds, columns=list(SEED_COLUMNS))
+
+
+def _rows(
+    study: Study,
+    dataset: str,
+    model: str,
+    runs: dict[str, dict[int, Run]],
+    manifests: dict[str, dict[str, Any] | None],
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    one = next(iter(runs[ORIGINAL].values()))
+    images = len(one.matches.image_ids)
+    people = set(one.metrics["counts"]["people"])
+    counts = one.metrics["counts"]["categories"]
+    weights = resample.image_weights(images, study.bootstrap, study.seed, dataset)
+    noise = {n: resample.student(n, study.bootstrap, study.seed, dataset) for n in range(1, len(study.seeds) + 1)}
+    for task in (t for t in TASKS if t in one.matches.of):
+        scored = {
+            variant: {seed: _scores(run, task, weights, people) for seed, run in of.items()}
+            for variant, of in runs.items()
+        }
+        first = next(iter(scored[ORIGINAL].values()))
+        for category in first:
+            group = PEOPLE if category in people else MEAN if category in (ALL, UNTOUCHED) else CONTROL
+            field = "with_keypoints" if task == "keypoints" else "instances"
+            for variant in study.variants:
+                region, method, level = _name(variant, manifests[variant])
+                row: dict[str, Any] = {
+                    "dataset": dataset, "model": model, "task": task, "category": category, "group": group,
+                    "variant": variant, "region": region, "method": method, "level": level,
+                    "n_seeds": len(scored[variant]),
+                    "share_changed": _share(manifests[variant], method, category),
+                    "instances": _instances(counts, field, category, people), "images": images,
+                }  # fmt: skip
+                own = {s: of[category] for s, of in scored[variant].items()}
+                base = {s: of[category] for s, of in scored[ORIGINAL].items()}
+                both = [s for s in own if s in base]
+                if own:
+                    points = np.array([score.point for score in own.values()])
+                    row |= dict(zip(("ap", "ap50", "ap75"), points.mean(axis=0), strict=True))
+                    row["ap_std"] = points[:, 0].std(ddof=1) if len(points) > 1 else None
+                row["verdict"] = resample.MISSING
+                if variant == ORIGINAL:
+                    row |= {"difference": 0.0, "verdict": resample.REFERENCE}
+                elif both:
+                    per_seed = np.array([own[s].point[0] - base[s].point[0] for s in both])
+                    replicates = np.stack([own[s].replicates - base[s].replicates for s in both], axis=1)
+                    reference = float(np.mean([base[s].point[0] for s in both]))
+                    found = resample.difference(per_seed, replicates, noise[len(both)], study.margin, images, reference)
+                    row |= {
+                        "difference": found.value, "difference_low": found.low, "difference_high": found.high,
+                        "verdict": found.verdict, "seeds_needed": found.seeds_needed,
+                        "images_needed": found.images_needed,
+                    }  # fmt: skip
+                elif own:
+                    row["verdict"] = resample.UNSURE
+                key = {k: row[k] for k in ("dataset", "model", "task", "category", "group", "variant")}
+                single = [
+                    {
+                        **key, "seed": s, "ap": score.point[0], "ap50": score.point[1], "ap75": score.point[2],
+                        "difference": score.point[0] - base[s].point[0] if s in base else None,
+                    }
+                    for s, score in own.items()
+                ]  # fmt: skip
+                yield row, single
+
+
+def _instances(counts: dict[str, Any], field: str, category: str, people: set[str]) -> int:
+    if category in counts:
+        return int(counts[category][field])
+    return sum(n[field] for name, n in counts.items() if category == ALL or name not in people)
+
+
+def _name(variant: str, manifest: dict[str, Any] | None) -> tuple[str, str, str]:
+    """Return region, method and level: the manifest's where it has them, else the name's."""
+    named = parts(variant)
+    if variant == ORIGINAL or manifest is None:
+        return named
+    given = (manifest.get("region"), manifest.get("method"), manifest.get("level"))
+    return tuple(str(g) if g else n for g, n in zip(given, named, strict=True))  # type: ignore[return-value]
+
+
+def _share(manifest: dict[str, Any] | None, method: str, category: str) -> float:
+    """Return the share (0..1) of a category's people that the variant changed; 0 for what is not people.
+
+    The original and `identity` change nobody, whatever their manifests count as processed.
+    """
+    if manifest is None or category == UNTOUCHED or method in (ORIGINAL, IDENTITY):
+        return 0.0
+    if category == ALL:
+        return float(manifest.get("share_changed") or 0.0)
+    counts = people_of(manifest).get(category)
+    if not counts or not counts["people"]:
+        return 0.0
+    return float(counts["anonymized"] / counts["people"])
+
+
+def coverage(study: Study, sources: Sources) -> pd.DataFrame:
+    """Return who was anonymized in the training splits: a row per data set, variant and category of people.
+
+    A column per reason counts the people who were left as they are (0 where the reason does not occur).
+    """
+    rows, reasons = [], [reason.value for reason in Reason]
+    for dataset, splits in study.datasets.items():
+        for variant in study.variants:
+            manifest = sources.manifest(study, dataset, variant)
+            if variant == ORIGINAL or manifest is None:
+                continue
+            region, method, _ = _name(variant, manifest)
+            for category, counts in people_of(manifest).items():
+                found = counts.get("reasons") or {}
+                reasons += [reason for reason in sorted(found) if reason not in reasons]
+                rows.append(
+                    {
+                        "dataset": dataset, "split": splits["train"], "variant": variant, "region": region,
+                        "method": method, "category": category, "people": counts["people"],
+                        "anonymized": counts["anonymized"],
+                        "share": counts["anonymized"] / counts["people"] if counts["people"] else None, **found,
+                    }
+                )  # fmt: skip
+    frame = pd.DataFrame(rows, columns=[*COVERAGE_COLUMNS, *reasons])
+    frame[reasons] = frame[reasons].fillna(0).astype(int)
+    return frame
+
+
+def training_record(sources: Sources, dataset: str, variant: str, model: str, seed: int) -> dict[str, Any] | None:
+    """Return a training's ``train.json``, with its seconds and memory as ``timing`` where they are known, or None."""
+    place = Path(dataset, variant, model, f"seed{seed}")
+    if not (sources.models / place / "train.json").exists():
+        return None
+    record = read_json(sources.models / place / "train.json")
+    timing = (sources.timings or sources.models) / place / "timing.json"
+    record["timing"] = read_json(timing) if timing.exists() else {}
+    return record
+
+
+def curves(study: Study, sources: Sources, allow_missing: bool = False) -> pd.DataFrame:
+    """Return the training loss, averaged over seeds, per iteration: the total and its terms.
+
+    Raises AnonbenchError when a training has no record, unless ``allow_missing``.
+    """
+    frames: list[pd.DataFrame] = []
+    for dataset in study.datasets:
+        for model in study.models:
+            for variant in study.variants:
+                for seed in study.seeds:
+                    record = training_record(sources, dataset, variant, model, seed)
+                    folder = sources.models / dataset / variant / model / f"seed{seed}"
+                    if record is None:
+                        if allow_missing:
+                            continue
+                        raise AnonbenchError(
+                            "no such file", file=folder / "train.json", remedy="run the train stage first"
+                        )
+                    points = record.get("loss_curve")
+                    if not points or not all(isinstance(p, dict) and "iteration" in p for p in points):
+                        raise AnonbenchError("has no loss curve", file=folder / "train.json", entry="loss_curve")
+                    frame = pd.DataFrame(points).drop(columns="learning_rate", errors="ignore")
+                    terms = [c for c in frame.columns if c not in ("iteration", "loss")]
+                    if "loss" not in frame:
+                        frame.insert(1, "loss", frame[terms].sum(axis=1))
+                    keys = {"dataset": dataset, "model": model, "variant": variant}
+                    frames.append(frame.assign(**keys, order=len(frames)))
+    names = ["dataset", "model", "variant", "iteration"]
+    if not frames:
+        return pd.DataFrame(columns=[*names, "n_seeds", "loss"])
+    joined = pd.concat(frames, ignore_index=True)
+    joined["order"] = joined.groupby(names[:3])["order"].transform("min")
+    joined["n_seeds"] = 1
+    terms = [c for c in joined.columns if c not in (*names, "order", "n_seeds", "loss")]
+    how = {"n_seeds": "sum", "loss": "mean", **dict.fromkeys(sorted(terms), "mean")}
+    return joined.groupby(["order", *names], sort=True).agg(how).reset_index().drop(columns="order")

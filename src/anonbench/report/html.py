@@ -1,0 +1,229 @@
+"""One page that opens anywhere: the answer, what weakens it, tables, figures, cost and provenance."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from PIL import Image
+
+from anonbench import __version__
+from anonbench.errors import AnonbenchError
+from anonbench.files import write_json, write_text
+from anonbench.provenance import provenance
+from anonbench.report.answer import sentences, warnings
+from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, PEOPLE, Sources, training_record
+from anonbench.report.page import PAGE
+from anonbench.report.resample import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
+from anonbench.report.study import ORIGINAL, TASKS, Study, is_identity
+from anonbench.report.tables import blocks, is_number, number, percent, read_csv, rows_of, shown
+
+CLASSES = {DROP: "drop", GAIN: "gain", SAME: "same", UNSURE: "unsure", REFERENCE: "", MISSING: "missing"}
+
+CAPTIONS = {
+    "impact": "Difference of AP to a model trained on the original images; all are tested on original images. Bars are "
+    "95 % intervals over validation images and seeds, open dots single seeds, squares categories that nobody touched. "
+    "The band is the study's margin of no practical difference. Each row of panels has its own scale.",
+    "curves": "Training loss, smoothed and averaged over seeds. A variant whose loss lies higher is harder to fit.",
+    "coverage": "People in the training split: whose region was changed, and why the others' was not.",
+    "sheet": "The same people under every variant, from the training split: the face enlarged, and the whole person. "
+    "Chosen by their annotations alone, from tall to small.",
+}
+"""The figures' captions; workflow/report/ holds the same for Snakemake's own report."""
+
+
+def write_html(study: Study, tables: Path, figures: Path, models: Path, out: Path, timings: Path | None = None) -> str:
+    """Write the page and ``provenance.json`` beside it; return the opening sentences.
+
+    Reads the tables of `report-tables`, the PNG figures and the trainings' records. Raises AnonbenchError when a table
+    is missing or damaged; a figure or a record that is missing becomes a warning on the page.
+    """
+    table, cover = read_csv(tables / "impact.csv"), read_csv(tables / "coverage.csv")
+    records, absent = _records(study, models, timings)
+    images: list[dict[str, str]] = []
+    for name in ("impact", "coverage", "curves", *(f"sheet-{dataset}" for dataset in study.datasets)):
+        if (figures / f"{name}.png").exists():
+            kind = name.partition("-")[0]
+            images.append({"name": name, "data": _inline(figures / f"{name}.png"), "caption": CAPTIONS[kind]})
+        else:
+            absent.append(f"figure {name}.png")
+    made = {**provenance(), "study": study.name, "seed": study.seed, "anonbench": __version__}
+    answer = sentences(table)
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    page = environment.from_string(PAGE).render(
+        study=study,
+        answer=answer,
+        warnings=warnings(study, table, cover, records, absent),
+        parts=[_part(dataset, model, part) for dataset, model, part in blocks(table)],
+        impact=[i for i in images if i["name"] == "impact"],
+        sheets=[i for i in images if i["name"].startswith("sheet")],
+        others=[i for i in images if i["name"] in ("coverage", "curves")],
+        coverage=_coverage(cover),
+        cost=_cost(records),
+        trainings=_trainings(records),
+        made=made,
+    )
+    write_text(out, page)
+    write_json(out.parent / "provenance.json", made)
+    return "\n".join(answer)
+
+
+def _inline(path: Path) -> str:
+    """Return a PNG as a data URL; a sheet of photographs as JPEG, which is a fifth of its size."""
+    if path.name.startswith("sheet"):
+        buffer = io.BytesIO()
+        with Image.open(path) as image:
+            image.convert("RGB").save(buffer, "JPEG", quality=90, subsampling=0)
+        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _records(study: Study, models: Path, timings: Path | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the trainings' records that are there, and the names of those that are not."""
+    sources = Sources(Path(), models, Path(), timings)
+    records, absent = [], []
+    for dataset in study.datasets:
+        for model in study.models:
+            for variant in study.variants:
+                for seed in study.seeds:
+                    record = training_record(sources, dataset, variant, model, seed)
+                    if record is None:
+                        absent.append(f"the training record of {dataset}/{variant}/{model}/seed{seed}")
+                    elif not isinstance(record, dict):
+                        raise AnonbenchError("is not a training record", file=models / dataset / variant / model)
+                    else:
+                        keys = {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
+                        records.append({**record, **keys})
+    return records, absent
+
+
+def _part(dataset: str, model: str, part: pd.DataFrame) -> dict[str, Any]:
+    """Return the main table of one data set and model: a block per task."""
+    tasks = []
+    for task in dict.fromkeys(part.task):
+        rows = part[part.task == task]
+        categories = [c for c in shown(rows) if c in set(rows.category)]
+        groups = {c: rows.loc[rows.category == c, "group"].iloc[0] for c in categories}
+        lines = []
+        for variant in dict.fromkeys(rows.variant):
+            of = {row.category: row for row in rows_of(rows[rows.variant == variant])}
+            first: Any = of[categories[0]]
+            lines.append(
+                {
+                    "variant": variant,
+                    "region": first.region,
+                    "changed": "" if variant == ORIGINAL or is_identity(variant) else percent(first.share_changed),
+                    "cells": [_cell(of.get(c), groups[c] == PEOPLE) for c in categories],
+                }
+            )
+        heads = [
+            {"name": c, "note": "not anonymized" if groups[c] == CONTROL else "", "people": groups[c] == PEOPLE}
+            for c in categories
+        ]
+        tasks.append({"name": f"{TASKS[task].capitalize()} AP", "heads": heads, "lines": lines})
+    return {"dataset": dataset, "model": model, "tasks": tasks, "seeds": int(part.n_seeds.max())}
+
+
+def _cell(row: Any, people: bool) -> dict[str, Any]:
+    if row is None or not is_number(row.ap):
+        return {"ap": "–", "people": people, "verdict": MISSING, "kind": "missing"}
+    interval = f"{number(row.difference_low, True)} to {number(row.difference_high, True)}"
+    return {
+        "ap": number(row.ap),
+        "std": number(row.ap_std) if is_number(row.ap_std) else "",
+        "people": people,
+        "difference": "" if row.verdict == REFERENCE else number(row.difference, True),
+        "interval": interval if is_number(row.difference_low) else "",
+        "verdict": "" if row.verdict == REFERENCE else row.verdict,
+        "kind": CLASSES[row.verdict],
+        "needs": needs(row),
+    }
+
+
+def needs(row: Any) -> str:
+    """Say how many seeds and images would decide, where more of either are needed."""
+    more = [
+        f"{int(wanted)} {what}"
+        for wanted, have, what in ((row.seeds_needed, row.n_seeds, "seeds"), (row.images_needed, row.images, "images"))
+        if is_number(wanted) and wanted > have
+    ]
+    return f"about {' and '.join(more)} would tell" if more else ""
+
+
+def _coverage(cover: pd.DataFrame) -> dict[str, Any]:
+    reasons = [c for c in cover.columns if c not in COVERAGE_COLUMNS and cover[c].sum() > 0]
+    lines = [
+        {
+            "cells": [row["dataset"], row["variant"], row["category"]],
+            "numbers": [
+                int(row["people"]),
+                int(row["anonymized"]),
+                percent(row["share"]),
+                *(int(row[r]) for r in reasons),
+            ],
+        }
+        for row in cover.to_dict("records")
+    ]
+    return {"reasons": [r.replace("_", " ") for r in reasons], "lines": lines}
+
+
+def _cost(records: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return what the trainings took, averaged over seeds."""
+    frame = pd.DataFrame(
+        [
+            {
+                **{key: r[key] for key in ("dataset", "model", "variant")},
+                "device": r.get("device") or "",
+                **{k: v for k, v in r["timing"].items() if isinstance(v, (int, float))},
+            }
+            for r in records
+        ]
+    )
+    if frame.empty or "seconds" not in frame:
+        return []
+    lines = []
+    for (dataset, model, variant), own in frame.groupby(["dataset", "model", "variant"], sort=False):
+        memory = own.get("peak_gpu_memory_mib", own.get("peak_memory_mib"))
+        speed = own.get("images_per_second")
+        lines.append(
+            {
+                "name": f"{dataset}, {model}", "variant": variant, "seconds": f"{own.seconds.mean():.0f}",
+                "speed": f"{speed.mean():.1f}" if speed is not None else "–",
+                "memory": f"{memory.max():.0f}" if memory is not None else "–", "device": own.device.iloc[0],
+            }
+        )  # fmt: skip
+    return lines
+
+
+def _trainings(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return how each model was trained, from its first record."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for r in records:
+        recipe, resolved = r.get("recipe") or {}, r.get("resolved") or {}
+        start = r.get("initialisation") or {}
+        rate = resolved.get("learning_rate")
+        facts = {
+            "trainer": recipe.get("trainer"),
+            "tasks": ", ".join(recipe.get("tasks") or []),
+            "backbone": (recipe.get("architecture") or {}).get("backbone"),
+            "initialisation": start.get("kind"),
+            "weights have seen": ", ".join(start.get("seen") or []) or "nothing" if "seen" in start else None,
+            "optimiser": recipe.get("optimizer"),
+            "learning rate": rate
+            and f"{rate:g} (base {recipe.get('base_learning_rate'):g} at batch "
+            f"{recipe.get('reference_batch_size')}, linear rule)"
+            if recipe.get("base_learning_rate")
+            else rate,
+            "batch size": resolved.get("batch_size"),
+            "iterations": resolved.get("iterations"),
+            "training images": (r.get("data") or {}).get("images"),
+            "device": r.get("device"),
+            "versions": ", ".join(f"{k} {v}" for k, v in (r.get("versions") or {}).items()),
+        }
+        key = (r["dataset"], r["model"])
+        found.setdefault(key, {"name": ", ".join(key), "facts": {k: v for k, v in facts.items() if v}})
+    return list(found.values())

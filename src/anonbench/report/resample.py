@@ -1,0 +1,136 @@
+"""How sure a difference is: resampling of validation images, Student's t over seeds, and a verdict.
+
+With D(b, s) the difference of AP between a variant and the original in resample b of the validation images (the same
+images for both) and seed s (the same for both), a replicate is the mean of D(b, s) over the seeds plus
+t(b) sd / sqrt(n), with sd the standard deviation of the n differences on the whole validation set and t(b) a draw
+from Student's t with n - 1 degrees of freedom. The interval holds the middle 95 % of the replicates. Without image
+noise it is the t interval exactly. Drawing the seeds with replacement, the plain bootstrap, covers far less with two
+or three of them (tests/report/test_report_resample.py measures both).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from anonbench.seeding import generator
+
+LEVEL = 0.95
+
+DROP, GAIN, SAME, UNSURE = "drop", "gain", "no practical difference", "cannot tell"
+REFERENCE, MISSING = "reference", "not evaluated"
+VERDICTS = (DROP, GAIN, SAME, UNSURE)
+
+LEARNT_NOTHING = 5.0
+"""AP of the original below which a difference to it says nothing: what cannot fall has not been shown to hold."""
+
+MOST_SEEDS = 999
+"""Above this, `needed` gives up."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A variant minus the original, in AP points, with its interval (None with no replicate) and a verdict.
+
+    ``seeds_needed`` and ``images_needed`` say what it would take when the verdict is `UNSURE` (None: not known).
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    verdict: str
+    seeds_needed: int | None = None
+    images_needed: int | None = None
+
+
+def image_weights(images: int, resamples: int, *seed: object) -> np.ndarray:
+    """Return int32 (resamples, images): how often each image is drawn, with replacement, per resample."""
+    random = generator("images", *seed)
+    return random.multinomial(images, np.full(images, 1 / images), size=resamples).astype(np.int32)
+
+
+def student(n: int, resamples: int, *seed: object) -> np.ndarray:
+    """Return ``resamples`` values of Student's t with n - 1 degrees of freedom, evenly spread in probability.
+
+    They are the middles of equal shares of a thousand times as many draws, in random order: with one or two
+    degrees of freedom, plain draws would make the ends of an interval a matter of luck. Zeros when n is 1.
+    """
+    if n < 2:
+        return np.zeros(resamples)
+    random = generator("seeds", n, *seed)
+    draws = np.sort(random.standard_t(n - 1, size=1000 * resamples))[500::1000]
+    return random.permutation(draws)
+
+
+def difference(
+    per_seed: np.ndarray,
+    replicates: np.ndarray,
+    noise: np.ndarray,
+    margin: float,
+    images: int,
+    reference: float = 100.0,
+) -> Difference:
+    """Return the difference with interval and verdict.
+
+    ``per_seed`` (n) are the paired differences on the whole validation set, ``replicates`` (B, n) those on resampled
+    images (NaN where the category was not drawn), ``noise`` (B) comes from `student`; all in AP points.
+    ``reference`` is the original's AP: below `LEARNT_NOTHING` there is no equivalence to be had, but `UNSURE`.
+    """
+    n = len(per_seed)
+    value = float(np.mean(per_seed))
+    images_only = replicates.mean(axis=1)
+    error = float(np.std(per_seed, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
+    spread = images_only + error * noise
+    known = ~np.isnan(spread)
+    if not known.any():
+        return Difference(value, None, None, UNSURE)
+    tails = 50 * (1 - LEVEL), 100 - 50 * (1 - LEVEL)
+    low, high = (float(v) for v in np.percentile(spread[known], tails))
+    said = verdict(low, high, margin) if n > 1 else UNSURE
+    if said == SAME and reference < LEARNT_NOTHING:
+        return Difference(value, low, high, UNSURE)
+    if said != UNSURE or n < 2:
+        return Difference(value, low, high, said)
+    ends = np.percentile(images_only[known], tails)
+    seeds, more = needed(value, float(ends[1] - ends[0]) / 2, error * math.sqrt(n), margin, images, n)
+    return Difference(value, low, high, said, seeds, more)
+
+
+def verdict(low: float, high: float, margin: float) -> str:
+    """Judge an interval: inside the margin is an equivalence (Schuirmann 1987, at a stricter level than its 90 %)."""
+    if -margin < low and high < margin:
+        return SAME
+    if high < 0:
+        return DROP
+    if low > 0:
+        return GAIN
+    return UNSURE
+
+
+def needed(
+    value: float, image_half: float, seed_sd: float, margin: float, images: int, seeds: int
+) -> tuple[int | None, int | None]:
+    """Estimate how many seeds and images would decide, if the difference stayed what it is.
+
+    The interval must reach neither both zero and the margin: a half-width below max(margin - |value|, |value|).
+    ``image_half`` is the half-width from images alone, and shrinks with their root; ``seed_sd`` is the standard
+    deviation over seeds. Where the images alone are too few, half of the variance is left to each.
+    """
+    target = max(margin - abs(value), abs(value))
+    enough = image_half < 0.9 * target
+    more = images if enough else math.ceil(2 * images * (image_half / target) ** 2)
+    left = math.sqrt(target**2 - image_half**2) if enough else target / math.sqrt(2)
+    for n in range(max(2, seeds), MOST_SEEDS + 1):
+        if t_quantile(n - 1) * seed_sd / math.sqrt(n) <= left:
+            return n, more
+    return None, more
+
+
+def t_quantile(freedom: int) -> float:
+    """Return Student's t at probability 0.975: a table to 4, then Abramowitz and Stegun 26.7.5 (error < 0.005)."""
+    if freedom <= 4:
+        return (12.706, 4.303, 3.182, 2.776)[freedom - 1]
+    z, v = 1.959964, freedom
+    return z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)

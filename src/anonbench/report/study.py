@@ -1,0 +1,108 @@
+"""The study as the report reads it: a small JSON file that the workflow writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anonbench.errors import AnonbenchError
+from anonbench.files import read_json
+from anonbench.records import RegionKind
+
+ORIGINAL = "original"
+IDENTITY = "identity"
+"""The method that changes nothing: what it moves, the codec moves."""
+
+TASKS = {"bbox": "box", "segm": "mask", "keypoints": "keypoint"}
+"""COCO's metrics and what people call their AP."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Data sets with their splits, variants, models and seeds, and what the report needs to know.
+
+    ``datasets[name]`` holds ``train`` and ``val``; ``margin`` is in AP points; ``bootstrap`` counts resamples.
+    """
+
+    name: str
+    seed: int
+    datasets: dict[str, dict[str, str]]
+    variants: list[str]
+    models: dict[str, Any]
+    seeds: list[int]
+    margin: float = 1.0
+    bootstrap: int = 1000
+    people_per_sheet: int = 6
+
+    @classmethod
+    def read(cls, path: str | Path) -> Study:
+        """Read the study's JSON; raise AnonbenchError for an entry that is missing or of another kind."""
+        value = read_json(path)
+        if not isinstance(value, dict):
+            raise AnonbenchError("is not a JSON object", file=path)
+        seeds = value.get("seeds") or value.get("train", {}).get("seeds")
+        kinds = {"datasets": dict, "variants": list, "models": dict}
+        for key, kind in kinds.items():
+            if not isinstance(value.get(key), kind) or not value[key]:
+                raise AnonbenchError("is missing or empty", file=path, entry=key)
+        if not seeds:
+            raise AnonbenchError("is missing or empty", file=path, entry="seeds")
+        if ORIGINAL not in value["variants"]:
+            raise AnonbenchError(
+                "'original' is missing", file=path, entry="variants", remedy="every difference is taken to it"
+            )
+        options = value.get("report") or {}
+        known = {key: options[key] for key in ("margin", "bootstrap", "people_per_sheet") if key in options}
+        if not all(isinstance(v, (int, float)) and v > 0 for v in known.values()):
+            raise AnonbenchError("must be positive numbers", file=path, entry=f"report {sorted(known)}")
+        splits = {name: {key: d.get(key) or key for key in ("train", "val")} for name, d in value["datasets"].items()}
+        return cls(
+            str(value.get("name", "study")),
+            int(value.get("seed", 0)),
+            splits,
+            list(value["variants"]),
+            value["models"],
+            list(seeds),
+            **known,
+        )
+
+
+def parts(variant: str) -> tuple[str, str, str]:
+    """Return region, method and level of a variant's name ('' where there is none)."""
+    if variant == ORIGINAL:
+        return "", ORIGINAL, ""
+    region, _, rest = variant.partition("-")
+    method, _, level = rest.partition("-")
+    return region, method, level
+
+
+def region_order(region: str) -> tuple[int, str]:
+    """Return a key that puts faces first, then bodies, then what a plugin adds."""
+    known = [kind.value for kind in RegionKind]
+    return (known.index(region) if region in known else len(known), region)
+
+
+def is_identity(variant: str) -> bool:
+    """Tell whether a variant only re-encodes."""
+    return parts(variant)[1] == IDENTITY
+
+
+_DOING = {
+    "blur": "blurring",
+    "pixelate": "pixelating",
+    "mask_out": "masking out",
+    IDENTITY: "only re-encoding",
+    "gan": "synthesizing",
+}
+_OF = {RegionKind.FACE.value: "faces", RegionKind.BODY.value: "bodies"}
+
+
+def phrase(variant: str) -> str:
+    """Say what a variant does, in words: 'blurring faces (medium)'."""
+    region, method, level = parts(variant)
+    what = _OF.get(region, region)
+    if method == IDENTITY:
+        return _DOING[IDENTITY]
+    doing = f"{_DOING[method]} {what}" if method in _DOING else f"{method.replace('_', ' ')} of {what}"
+    return f"{doing} ({level})" if level else doing

@@ -1,0 +1,117 @@
+"""What a user can get wrong is said in one sentence with the file, the entry and a remedy."""
+
+import copy
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from anonbench.errors import AnonbenchError
+from anonbench.evaluate import matches, synthetic
+from anonbench.evaluate.cli import evaluate
+from anonbench.evaluate.inputs import read_annotations
+from anonbench.evaluate.metrics import evaluate_files
+
+TRUTH = synthetic.ground_truth(4, seed=1)
+FOUND = synthetic.predictions(TRUTH, 0.9, seed=1)
+
+
+def _set(path: str, value):
+    def change(data) -> None:
+        *parents, last = path.split("/")
+        for key in parents:
+            data = data[int(key) if key.isdigit() else key]
+        if value is None:
+            del data[last]
+        else:
+            data[last] = value
+
+    return change
+
+
+def _person() -> int:
+    return next(i for i, d in enumerate(FOUND["detections"]) if d["category_id"] == 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_set("detections/2/image_id", 99), "detection 2: lies in image 99"),
+        (_set("detections/2/category_id", 7), "detection 2: is of category 7"),
+        (_set("detections/0/score", float("nan")), "detection 0: has no finite score"),
+        (_set("detections/0/bbox", [1, 2, 3]), "detection 0: has no bbox"),
+        (_set("detections/0/segmentation", None), "detection 0: has no segmentation"),
+        (_set("detections/0/segmentation", {"size": [3, 3], "counts": "09"}), "mask of size \\[3, 3\\]"),
+        (_set(f"detections/{_person()}/keypoints", [0.0]), "has no keypoints"),
+        (_set("categories/1/name", "boat"), "'boat' is not category 2 .*another data set"),
+        (_set("model/tasks", ["flying"]), "model.tasks: names no known tasks"),
+        (_set("detections", {}), "has no list 'detections'"),
+    ],
+)  # fmt: skip
+def test_wrong_predictions(tmp_path, change, says: str) -> None:
+    found = copy.deepcopy(FOUND)
+    change(found)
+    (tmp_path / "val.json").write_text(json.dumps(TRUTH))
+    (tmp_path / "p.json").write_text(json.dumps(found))
+    with pytest.raises(AnonbenchError, match=says) as caught:
+        evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path / "out")
+    assert str(caught.value).startswith(str(tmp_path / "p.json"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_set("images", []), "has no images"),
+        (_set("categories", None), "has no list 'categories'"),
+        (_set("images/0/height", None), "image 1: has no height"),
+        (_set("annotations/0/category_id", 9), "annotation 1: is of category 9"),
+        (_set("annotations/0/image_id", 9), "annotation 1: lies in image 9"),
+        (_set("annotations/0/segmentation", [[1, 2, 3, 4]]), "fewer than three points"),
+        (_set("annotations/0/keypoints", [1, 2]), "2 numbers as keypoints"),
+        (_set("annotations/0/bbox", "all"), "annotation 1: has no bbox"),
+    ],
+)
+def test_wrong_annotations(tmp_path, change, says: str) -> None:
+    truth = copy.deepcopy(TRUTH)
+    change(truth)
+    (tmp_path / "val.json").write_text(json.dumps(truth))
+    with pytest.raises(AnonbenchError, match=says):
+        read_annotations(tmp_path / "val.json")
+
+
+def test_masks_on_a_part_of_a_category(tmp_path) -> None:
+    truth = copy.deepcopy(TRUTH)
+    del truth["annotations"][0]["segmentation"]
+    (tmp_path / "val.json").write_text(json.dumps(truth))
+    with pytest.raises(AnonbenchError, match="annotation 1: has no segmentation, but others"):
+        read_annotations(tmp_path / "val.json").with_masks()
+
+
+def test_cut_files(tmp_path) -> None:
+    (tmp_path / "val.json").write_text(json.dumps(TRUTH))
+    (tmp_path / "p.json").write_text(json.dumps(FOUND)[:-20])
+    with pytest.raises(AnonbenchError, match="not valid JSON"):
+        evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path)
+    (tmp_path / "p.json").write_text(json.dumps(FOUND))
+    evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path)
+    whole = (tmp_path / "matches.npz").read_bytes()
+    for damaged in (whole[:200], b"", b"{}"):
+        (tmp_path / "matches.npz").write_bytes(damaged)
+        with pytest.raises(AnonbenchError, match="cannot be read"):
+            matches.read(tmp_path / "matches.npz")
+    with pytest.raises(AnonbenchError, match="no such file"):
+        matches.read(tmp_path / "absent.npz")
+
+
+def test_command(tmp_path) -> None:
+    (tmp_path / "val.json").write_text(json.dumps(TRUTH))
+    (tmp_path / "p.json").write_text(json.dumps(FOUND))
+    app = typer.Typer()
+    app.command()(evaluate)
+    command = ["--predictions", str(tmp_path / "p.json"), "--annotations", str(tmp_path / "val.json")]
+    result = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "bbox AP: all " in result.output
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["counts"]["images"] == 4

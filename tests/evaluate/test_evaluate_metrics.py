@@ -1,0 +1,290 @@
+"""COCO metrics: hand-made cases, another implementation, and the matches that AP is computed from again."""
+
+import contextlib
+import io
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anonbench.evaluate import matches as match_file
+from anonbench.evaluate import synthetic
+from anonbench.evaluate.inputs import read_annotations, read_predictions
+from anonbench.evaluate.matches import RECALLS, Matches, _recalls_reached, ap_from_matches
+from anonbench.evaluate.metrics import evaluate, evaluate_files, evaluate_task
+
+BOXES = [[10, 10, 40, 80], [100, 20, 40, 80], [200, 30, 40, 80], [260, 40, 40, 80]]
+
+
+def _files(tmp_path, truth, predictions):
+    a, p = tmp_path / "val.json", tmp_path / "predictions.json"
+    a.write_text(json.dumps(truth))
+    p.write_text(json.dumps(predictions))
+    return p, a
+
+
+def _run(tmp_path, truth, predictions):
+    p, a = _files(tmp_path, truth, predictions)
+    ground = read_annotations(a)
+    return evaluate(ground, read_predictions(p, ground))
+
+
+def _tiny(crowd=()):
+    annotations = [
+        {
+            "id": i,  # starts at 0 on purpose: COCOeval alone takes a match with id 0 for none
+            "image_id": 1 + i // 2, "category_id": 1, "bbox": box, "area": box[2] * box[3],
+            "iscrowd": int(i in crowd), "segmentation": synthetic.ellipse(box, 200, 320),
+            "keypoints": [v for k in range(17) for v in (box[0] + 2 * k, box[1] + 4 * k, 2)],
+        }
+        for i, box in enumerate(BOXES)
+    ]  # fmt: skip
+    images = [{"id": i, "file_name": f"{i}.png", "width": 320, "height": 200} for i in (1, 2)]
+    return {"images": images, "annotations": annotations, "categories": synthetic.CATEGORIES}
+
+
+def _found(truth, shift=0.0, keep=None, score=lambda i: 0.9):
+    detections = []
+    for i, a in enumerate(truth["annotations"]):
+        if keep is None or i in keep:
+            box = [a["bbox"][0] + shift, *a["bbox"][1:]]
+            points = list(a["keypoints"])
+            points[0::3] = [x + shift for x in points[0::3]]
+            detections.append(
+                {
+                    "image_id": a["image_id"], "category_id": 1, "bbox": box, "score": score(i), "keypoints": points,
+                    "segmentation": synthetic.ellipse(box, 200, 320),
+                }
+            )  # fmt: skip
+    return {"categories": [], "detections": detections, "model": {"tasks": ["detection", "segmentation", "pose"]}}
+
+
+def test_perfect_detections_score_100_in_every_task(tmp_path) -> None:
+    value, _ = _run(tmp_path, _tiny(), _found(_tiny()))
+    for iou_type in ("bbox", "segm", "keypoints"):
+        assert value["tasks"][iou_type]["categories"]["person"]["AP"] == pytest.approx(100, abs=1e-9)
+        assert value["tasks"][iou_type]["overall"]["AP"] == pytest.approx(100, abs=1e-9)
+
+
+def test_shifted_detections_score_0(tmp_path) -> None:
+    value, _ = _run(tmp_path, _tiny(), _found(_tiny(), shift=39.9))
+    assert {t: v["overall"]["AP"] for t, v in value["tasks"].items()} == {"bbox": 0, "segm": 0, "keypoints": 0}
+
+
+def test_half_of_the_instances_reach_half_of_the_recalls(tmp_path) -> None:
+    value, _ = _run(tmp_path, _tiny(), _found(_tiny(), keep={0, 2}))
+    # recall 0.5 with precision 1: 51 of the 101 recalls
+    assert value["tasks"]["bbox"]["overall"]["AP"] == pytest.approx(100 * 51 / 101)
+    assert value["tasks"]["bbox"]["overall"]["AR"] == pytest.approx(50)
+
+
+def test_a_shift_counts_at_the_thresholds_that_it_passes(tmp_path) -> None:
+    # 40 wide, shifted by 6: IoU 34/46 = 0.739, which passes 0.5 ... 0.7, five of ten thresholds
+    value, _ = _run(tmp_path, _tiny(), _found(_tiny(), shift=6))
+    got = value["tasks"]["bbox"]["overall"]
+    assert (got["AP"], got["AP50"], got["AP75"]) == pytest.approx((50, 100, 0))
+
+
+def test_false_positives_before_true_ones_halve_the_precision(tmp_path) -> None:
+    predictions = _found(_tiny(), score=lambda i: 0.5)
+    for i in (1, 2):
+        for k in range(2):
+            wrong = {**predictions["detections"][0], "image_id": i, "bbox": [250, 120 + 30 * k, 20, 20], "score": 0.9}
+            predictions["detections"].append(wrong)
+    value, _ = _run(tmp_path, _tiny(), predictions)
+    assert value["tasks"]["bbox"]["overall"]["AP"] == pytest.approx(50, abs=1e-9)
+
+
+def test_what_lies_on_a_crowd_counts_neither_way(tmp_path) -> None:
+    truth = _tiny(crowd={3})
+    value, tasks = _run(tmp_path, truth, _found(truth))
+    assert value["tasks"]["bbox"]["overall"]["AP"] == pytest.approx(100, abs=1e-9)
+    assert value["counts"]["categories"]["person"] == {
+        "instances": 3, "crowds": 1, "with_keypoints": 3, "detections": 4
+    }  # fmt: skip
+    assert tasks["bbox"].matches[1].instances.tolist() == [2, 1]
+    assert tasks["bbox"].matches[1].ignored[0].sum() == 1
+
+
+def test_a_category_without_ground_truth_is_null_and_not_part_of_the_mean(tmp_path) -> None:
+    value, _ = _run(tmp_path, _tiny(), _found(_tiny()))
+    assert value["tasks"]["bbox"]["categories"]["car"] == dict.fromkeys(
+        ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR")
+    )
+    assert list(value["tasks"]["segm"]["categories"]) == ["person"]
+    assert list(value["tasks"]["keypoints"]["categories"]) == ["person"]
+    assert "NaN" not in json.dumps(value)
+
+
+def test_no_detections_score_0(tmp_path) -> None:
+    value, tasks = _run(tmp_path, _tiny(), _found(_tiny(), keep=set()))
+    assert {t: v["overall"]["AP"] for t, v in value["tasks"].items()} == {"bbox": 0, "segm": 0, "keypoints": 0}
+    assert ap_from_matches(tasks["segm"].matches[1]).tolist() == [0] * 10
+
+
+def test_areas_of_masks_and_keypoints_are_their_own_not_the_boxes(tmp_path) -> None:
+    """An undetected ellipse in a 100x100 box has 7850 px (medium); judged by its box it would be large."""
+    truth = _tiny()
+    truth["annotations"] = truth["annotations"][:1]
+    predictions = _found(truth)
+    wrong = [100.0, 50.0, 100.0, 100.0]
+    false = {
+        **predictions["detections"][0],
+        "bbox": wrong,
+        "score": 1.0,
+        "segmentation": synthetic.ellipse(wrong, 200, 320),
+    }
+    predictions["detections"].append(false)
+    value, _ = _run(tmp_path, truth, predictions)
+    assert value["tasks"]["segm"]["overall"]["APm"] == pytest.approx(50, abs=1e-9)  # the false one counts in medium
+    assert value["tasks"]["bbox"]["overall"]["APm"] == pytest.approx(100, abs=1e-9)  # as a box it is large
+
+
+def test_people_without_keypoints_are_ignored_in_keypoint_ap(tmp_path) -> None:
+    truth = _tiny()
+    del truth["annotations"][3]["keypoints"]
+    value, tasks = _run(tmp_path, truth, _found(_tiny(), keep={0, 1, 2}))
+    assert value["tasks"]["keypoints"]["overall"]["AP"] == pytest.approx(100, abs=1e-9)
+    assert tasks["keypoints"].matches[1].instances.sum() == 3
+
+
+def test_tasks_that_the_annotations_cannot_judge_are_named(tmp_path) -> None:
+    truth = _tiny()
+    for a in truth["annotations"]:
+        del a["segmentation"], a["keypoints"]
+    value, _ = _run(tmp_path, truth, _found(_tiny()))
+    assert list(value["tasks"]) == ["bbox"]
+    assert set(value["skipped"]) == {"segm", "keypoints"}
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("noisy")
+    truth = synthetic.ground_truth(60, seed=3)
+    p, a = _files(folder, truth, synthetic.predictions(truth, 0.7, seed=3, extra=8))
+    ground = read_annotations(a)
+    return folder, truth, ground, read_predictions(p, ground)
+
+
+@pytest.mark.parametrize("iou_type", ["bbox", "segm", "keypoints"])
+def test_equal_to_faster_coco_eval(noisy, iou_type: str) -> None:
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    _, truth, ground, predictions = noisy
+    categories = [1] if iou_type == "keypoints" else [1, 2, 3]
+    task = evaluate_task(iou_type, ground, predictions.detections, categories)
+    field = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}[iou_type]
+    results = [
+        {k: d[k] for k in ("image_id", "category_id", "score", field)}
+        for d in predictions.detections
+        if d["category_id"] in categories
+    ]
+    for of in (categories, *([c] for c in categories)):
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco = COCO(json.loads(json.dumps(truth)))
+            other = COCOeval_faster(coco, coco.loadRes(json.loads(json.dumps(results))), iou_type, print_function=str)
+            other.params.catIds = of
+            other.evaluate()
+            other.accumulate()
+            other.summarize()
+        small = iou_type != "keypoints"
+        names = ["AP", "AP50", "AP75", *(["APs"] if small else []), "APm", "APl"]
+        expected = [100 * v for v in other.stats[: len(names)]]
+        got = task.overall if of == categories else task.categories[of[0]]
+        assert [got[n] for n in names] == pytest.approx(expected, abs=1e-9)
+        assert got["AR"] == pytest.approx(100 * other.stats[8 if small else 5], abs=1e-9)
+
+
+def test_ap_from_matches_is_pycocotools_ap(noisy) -> None:
+    _, _, ground, predictions = noisy
+    for iou_type in ("bbox", "segm", "keypoints"):
+        task = evaluate_task(iou_type, ground, predictions.detections, [1] if iou_type == "keypoints" else [1, 2, 3])
+        for category, matches in task.matches.items():
+            ap = ap_from_matches(matches)
+            expected = task.categories[category]
+            assert abs(ap.mean() - expected["AP"] / 100) < 1e-12
+            assert abs(ap[0] - expected["AP50"] / 100) < 1e-12
+            assert abs(ap[5] - expected["AP75"] / 100) < 1e-12
+
+
+def test_a_weight_is_a_number_of_copies_and_batches_do_not_matter(noisy, monkeypatch) -> None:
+    """AP with weights equals COCOeval on a data set in which images are really repeated."""
+    _, truth, ground, predictions = noisy
+    random = np.random.default_rng(0)
+    weights = random.multinomial(60, np.full(60, 1 / 60), size=3)
+    matches = evaluate_task("bbox", ground, predictions.detections, [1]).matches[1]
+    together = ap_from_matches(matches, weights)
+    monkeypatch.setattr(match_file, "BATCH", 1)
+    assert ap_from_matches(matches, weights) == pytest.approx(together, abs=1e-13)
+    assert ap_from_matches(matches, weights.astype(float)) == pytest.approx(together, abs=1e-13)
+    for row, of in zip(together, weights, strict=True):
+        copies = [(image, k) for image, n in enumerate(of, 1) for k in range(n)]
+        number = {c: i for i, c in enumerate(copies, 1)}
+        drawn = {
+            "images": [{**truth["images"][i - 1], "id": n} for (i, _), n in number.items()],
+            "annotations": [], "categories": truth["categories"],
+        }  # fmt: skip
+        found = []
+        for (image, _), n in number.items():
+            drawn["annotations"] += [{**a, "image_id": n} for a in truth["annotations"] if a["image_id"] == image]
+            found += [{**d, "image_id": n} for d in predictions.detections if d["image_id"] == image]
+        again = type(ground)(
+            ground.file, {i["id"]: i for i in drawn["images"]}, ground.categories, drawn["annotations"]
+        )
+        expected = evaluate_task("bbox", again, found, [1]).overall
+        assert row.mean() * 100 == pytest.approx(expected["AP"], abs=0.02)  # ties of score inside one image only
+
+
+def test_images_without_weight_give_no_ap(noisy) -> None:
+    _, _, ground, predictions = noisy
+    matches = evaluate_task("bbox", ground, predictions.detections, [1]).matches[1]
+    assert np.isnan(ap_from_matches(matches, np.zeros(60, dtype=int))).all()
+
+
+@given(st.integers(1, 400), st.data())
+def test_recalls_are_counted_as_searchsorted_counts_them(total: int, data) -> None:
+    recall = np.array([data.draw(st.integers(0, total)) / total, *RECALLS])
+    assert (_recalls_reached(recall) == np.searchsorted(RECALLS, recall, side="right")).all()
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 3)), max_size=12), st.integers(0, 3))
+def test_ap_agrees_with_the_definition(rows: list[tuple[bool, bool, int]], missed: int) -> None:
+    """A slow, literal AP: every row, precision made falling from the right, read at 101 recalls."""
+    image = np.array([r[2] for r in rows], dtype=np.int32)
+    matched = np.array([[r[0] for r in rows]], dtype=np.uint8).reshape(1, -1)
+    ignored = np.array([[r[0] and r[1] for r in rows]], dtype=np.uint8).reshape(1, -1)
+    hits = np.bincount(image, weights=(matched & (1 - ignored))[0], minlength=4) if rows else np.zeros(4)
+    instances = (hits + np.eye(4)[missed] * missed).astype(np.int32)
+    matches = Matches(np.linspace(1, 0, len(rows)), image, matched, ignored, instances)
+    for weights in itertools.product((0, 1, 2), repeat=2):
+        w = np.array([*weights, 1, 1])
+        total = int(instances @ w)
+        got = ap_from_matches(matches, w)[0]
+        if total == 0:
+            assert np.isnan(got)
+            continue
+        true = false = 0
+        curve = []
+        for hit, crowd, at in rows:
+            if not (hit and crowd):
+                true, false = true + hit * w[at], false + (not hit) * w[at]
+                if true + false:
+                    curve.append((true / total, true / (true + false)))
+        expected = np.mean([max((p for r, p in curve if r >= level), default=0) for level in RECALLS])
+        assert got == pytest.approx(expected, abs=1e-12)
+
+
+def test_files_are_whole_and_have_the_same_bytes_every_time(tmp_path) -> None:
+    p, a = _files(tmp_path, _tiny(), _found(_tiny()))
+    for name in ("one", "two"):
+        evaluate_files(p, a, tmp_path / name)
+    for name in ("metrics.json", "matches.npz"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert sorted(f.name for f in (tmp_path / "one").iterdir()) == ["matches.npz", "metrics.json"]
+    read = match_file.read(tmp_path / "one" / "matches.npz")
+    assert read.image_ids.tolist() == [1, 2]
+    assert ap_from_matches(read.of["bbox"]["person"]).mean() == pytest.approx(1)

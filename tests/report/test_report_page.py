@@ -1,0 +1,265 @@
+"""Figures, sheet and page: reproducible, self-contained, and opening with the answer."""
+
+import json
+import re
+import shutil
+
+import pytest
+import typer
+from PIL import Image
+from synthetic_study import write_study
+from typer.testing import CliRunner
+
+from anonbench.errors import AnonbenchError
+from anonbench.report import cli
+from anonbench.report.answer import sentences, warnings
+from anonbench.report.figures import write_figures
+from anonbench.report.html import CAPTIONS, write_html
+from anonbench.report.sheet import choose, crop_box, face_box, write_sheet
+from anonbench.report.study import Study
+from anonbench.report.tables import read_csv, write_csv
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The whole stage by its commands, as the workflow runs it."""
+    root = tmp_path_factory.mktemp("study")
+    study = write_study(root, images=30, people_per_sheet=3)
+    app = typer.Typer()
+    for name in ("report_tables", "report_figures", "report_sheet", "report_html"):
+        app.command(name.replace("_", "-"))(getattr(cli, name))
+    results = root / "results"
+    stages = {"models": root / "models", "anonymized": root / "anonymized", "evaluations": root / "evaluations"}
+    tables, figures = results / "tables", results / "figures"
+    said = ""
+    for command, options in {
+        "report-tables": {**stages, "out": tables},
+        "report-figures": {"tables": tables, "out": figures},
+        "report-sheet": {"dataset": "streetlife", "anonymized": stages["anonymized"], "out": figures},
+        "report-html": {
+            "tables": tables,
+            "figures": figures,
+            "models": stages["models"],
+            "out": results / "report.html",
+        },
+    }.items():
+        words = [f"--{key}={value}" for key, value in options.items()]
+        result = CliRunner().invoke(app, [command, f"--study={study}", *words], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        said = result.output
+    return root, Study.read(study), said
+
+
+def test_figures_have_the_same_bytes_every_time(made, tmp_path) -> None:
+    root, study, _ = made
+    drawn = write_figures(study, root / "results/tables", tmp_path)
+    drawn += write_sheet(study, "streetlife", root / "anonymized", tmp_path)
+    assert sorted(drawn) == sorted(
+        f"{n}.{k}" for n in ("impact", "curves", "coverage", "sheet-streetlife") for k in ("png", "pdf")
+    )
+    for name in drawn:
+        data = (tmp_path / name).read_bytes()
+        assert data == (root / "results/figures" / name).read_bytes(), name
+        assert b"CreationDate" not in data
+        assert b"matplotlib" not in data.lower()
+
+
+def test_figures_have_something_on_them(made) -> None:
+    for path in (made[0] / "results/figures").glob("*.png"):
+        with Image.open(path) as image:
+            assert image.width > 400
+            assert len(image.convert("L").getcolors(256) or []) > 8
+
+
+def test_the_page_opens_with_the_answer_and_needs_nothing_else(made) -> None:
+    root, study, said = made
+    page = (root / "results/report.html").read_text()
+    answer = sentences(read_csv(root / "results/tables/impact.csv"))
+    assert len(answer) == 1
+    assert answer[0] in said
+    body = re.sub(r"<[^>]+>", "", page.split("<h1>")[1])
+    assert body.split("\n", 2)[1].strip() == answer[0].strip()
+    assert not re.search(r"https?://|//[a-z]+\.|<script|<link|@import|url\(", re.sub(r"base64,[^\"]+", "", page))
+    assert set(re.findall(r'src="([^"]{5})', page)) == {"data:"}
+    assert page.count("data:image/") == 4
+    made_from = json.loads((root / "results/provenance.json").read_text())
+    assert made_from["study"] == study.name
+    assert "commit" in made_from
+    assert "numpy" in made_from["versions"]
+
+
+def test_the_answer_is_made_from_the_numbers(made) -> None:
+    table = read_csv(made[0] / "results/tables/impact.csv")
+    people = (table.task == "bbox") & (table.category == "person")
+    cars = (table.task == "bbox") & (table.category == "car")
+
+    def set_(rows, variant, value, low, high, verdict) -> None:
+        at = rows & (table.variant == variant)
+        table.loc[at, ["difference", "difference_low", "difference_high"]] = (value, low, high)
+        table.loc[at, "verdict"] = verdict
+
+    set_(people, "face-blur-medium", -0.3, -0.9, 0.4, "no practical difference")
+    set_(people, "face-mask_out", 0.2, -0.4, 0.8, "no practical difference")
+    set_(people, "body-blur-medium", -30.0, -31.0, -29.0, "drop")
+    set_(people, "body-mask_out", -41.2, -43.0, -39.5, "drop")
+    set_(people, "face-identity", -0.1, -0.2, 0.0, "no practical difference")
+    set_(cars, "body-mask_out", 0.5, -0.2, 1.2, "cannot tell")
+    count = int(table.loc[people, "instances"].max())
+    assert sentences(table) == [
+        "On streetlife, masking out faces gains 0.2 box AP on people (95 % interval −0.4 to +0.8: no practical "
+        "difference) and blurring faces (medium) costs 0.3 (−0.9 to +0.4: no practical difference), while blurring "
+        "bodies (medium) costs 30.0 (−31.0 to −29.0: drop) and masking out bodies 41.2 (−43.0 to −39.5: drop). "
+        "Cars and bicycles, which nobody touched, move by at most 0.5, and re-encoding alone moves people by 0.1 "
+        f"(3 seeds, {count} people)."
+    ]
+
+
+def _warn(made, study=None, records=(), absent=(), change=lambda table, cover: None):
+    root, own, _ = made
+    table, cover = (read_csv(root / "results/tables" / f"{n}.csv") for n in ("impact", "coverage"))
+    change(table, cover)
+    return " ".join(warnings(study or own, table, cover, list(records), absent))
+
+
+def test_people_left_visible_are_a_warning(made) -> None:
+    text = _warn(made)
+    assert "76 % of the people had their face changed in each variant" in text
+    assert "31 no face found, 12 below min size, 4 crowd" in text
+
+
+def test_an_original_that_learnt_nothing(made) -> None:
+    def change(table, cover) -> None:
+        table.loc[table.variant == "original", "ap"] = 2.1
+
+    assert "only 2.1 box AP on person" in _warn(made, change=change)
+
+
+def test_controls_that_move(made) -> None:
+    def change(table, cover) -> None:
+        at = (table.category == "car") & (table.variant == "body-mask_out") & (table.task == "bbox")
+        table.loc[at, ["difference", "difference_low", "difference_high"]] = (-3.0, -4.0, -2.0)
+        table.loc[at, "verdict"] = "drop"
+
+    assert "20 intervals of untouched categories" not in _warn(made)
+    assert "1 of 20 intervals of untouched categories exclude zero" in _warn(made, change=change)
+
+
+def test_few_seeds_and_missing_variants(made) -> None:
+    def few(table, cover) -> None:
+        table["n_seeds"] = 2
+
+    def missing(table, cover) -> None:
+        table.loc[table.variant == "face-mask_out", "verdict"] = "not evaluated"
+
+    assert "2 seeds only" in _warn(made, change=few)
+    assert "no evaluation of face-mask_out" in _warn(made, change=missing)
+    assert "figure impact.png is missing" in _warn(made, absent=["figure impact.png"])
+
+
+def test_leaking_starts_and_unequal_trainings(made) -> None:
+    base = {"dataset": "coco2017", "model": "m", "variant": "original", "seed": 0, "recipe": {}, "resolved": {}}
+    leak = [{**base, "initialisation": {"kind": "backbone", "seen": ["ImageNet-1k", "COCO"]}}]
+    assert "have seen ImageNet-1k, COCO, that is, the original images" in _warn(made, records=leak)
+    clean = [{**base, "initialisation": {"kind": "backbone", "seen": ["ImageNet-1k"]}}]
+    assert "start weights" not in _warn(made, records=clean)
+    unknown = [{**base, "initialisation": {"kind": "backbone"}}]
+    assert "do not say what they have seen" in _warn(made, records=unknown)
+    other = [{**base, "variant": v, "resolved": {"iterations": n}} for v, n in (("a", 9), ("b", 9), ("c", 8))]
+    assert "c was not trained like the others" in _warn(made, records=other)
+
+
+def test_no_identity(made) -> None:
+    _, study, _ = made
+    other = Study(**{**study.__dict__, "variants": [v for v in study.variants if v != "face-identity"]})
+    assert "has no `identity` variant" in _warn(made, study=other)
+
+
+def test_missing_figures_and_records_are_said_on_the_page(made, tmp_path) -> None:
+    root, study, _ = made
+    write_html(study, root / "results/tables", tmp_path / "none", tmp_path / "models", tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert "figure impact.png is missing" in page
+    assert "training record of streetlife/original/compact/seed0" in page
+
+
+def test_names_are_escaped_on_the_page(made, tmp_path) -> None:
+    root, study, _ = made
+    shutil.copytree(root / "results/tables", tmp_path / "tables")
+    table = read_csv(tmp_path / "tables/impact.csv")
+    table["dataset"] = "<b>&"
+    write_csv(tmp_path / "tables/impact.csv", table)
+    write_html(study, tmp_path / "tables", tmp_path, tmp_path, tmp_path / "r.html")
+    assert "<b>&" not in (tmp_path / "r.html").read_text()
+
+
+def test_a_study_of_one_variant_still_draws(made, tmp_path) -> None:
+    root, study, _ = made
+    shutil.copytree(root / "results/tables", tmp_path / "tables")
+    for name in ("impact", "seeds", "curves", "coverage"):
+        table = read_csv(tmp_path / f"tables/{name}.csv")
+        write_csv(tmp_path / f"tables/{name}.csv", table[table.variant == "original"])
+    write_figures(study, tmp_path / "tables", tmp_path)
+    write_html(study, tmp_path / "tables", tmp_path, root / "models", tmp_path / "r.html")
+    assert "no anonymized variant has been evaluated yet" in (tmp_path / "r.html").read_text()
+
+
+def test_missing_tables_and_images(made, tmp_path) -> None:
+    root, study, _ = made
+    with pytest.raises(AnonbenchError, match="report-tables"):
+        write_figures(study, tmp_path, tmp_path)
+    with pytest.raises(AnonbenchError, match="unknown data set 'coco'"):
+        write_sheet(study, "coco", root / "anonymized", tmp_path)
+    shutil.copytree(root / "anonymized", tmp_path / "anonymized")
+    for image in (tmp_path / "anonymized/streetlife/body-mask_out/train").iterdir():
+        image.write_bytes(b"no image")
+    with pytest.raises(AnonbenchError, match=r"body-mask_out.*cannot be read"):
+        write_sheet(study, "streetlife", tmp_path / "anonymized", tmp_path)
+    shutil.rmtree(tmp_path / "anonymized/streetlife/body-mask_out/train")
+    with pytest.raises(AnonbenchError, match="no such image"):
+        write_sheet(study, "streetlife", tmp_path / "anonymized", tmp_path)
+
+
+def _person(i: int, image: int, height: float, **extra):
+    box = [20 + 4 * i, 30, 0.4 * height, height]
+    return {"id": i, "image_id": image, "category_id": 1, "bbox": box, "face": {"bbox": [30, 32, 8, 8]}, **extra}
+
+
+def test_people_of_the_sheet_are_of_all_sizes_and_have_faces() -> None:
+    people = [_person(i, i, 40 + 10 * i) for i in range(12)]
+    people.append(_person(90, 20, 300, iscrowd=1))
+    people.append(_person(91, 21, 300, face=None))
+    people.append(_person(92, 22, 20))
+    images = [{"id": i, "width": 640, "height": 480, "file_name": f"{i}.png"} for i in range(23)]
+    truth = {"images": images, "annotations": people, "categories": [{"id": 1, "name": "person"}]}
+    chosen = [a["bbox"][3] for a, _ in choose(truth, 4)]
+    assert chosen == sorted(chosen, reverse=True)
+    assert (chosen[0], chosen[-1]) == (150, 40)
+    assert choose(truth, 4) == choose(truth | {"annotations": people[::-1]}, 4)
+    assert len(choose(truth, 50)) == 12
+
+
+def test_faces_from_keypoints_only_when_seen() -> None:
+    points = [50, 20, 2, 48, 18, 2, 52, 18, 2, 45, 20, 1, 55, 20, 1] + [0] * 36
+    annotation = {"bbox": [30, 10, 40, 100], "keypoints": points}
+    x, _, w, h = face_box(annotation)
+    assert x < 45 < 55 < x + w
+    assert w == h == 13
+    assert face_box({**annotation, "keypoints": [50, 20, 1, *points[3:]]}) is None
+    assert face_box({"bbox": [30, 10, 40, 100]}) is None
+
+
+@pytest.mark.parametrize("box", [(5, 5, 10, 40), (600, 400, 40, 80), (0, 0, 640, 480), (100, 0, 400, 30)])
+def test_crops_stay_inside_and_keep_their_shape(box) -> None:
+    x0, y0, x1, y1 = crop_box(box, 1.5, 640, 480)
+    assert x0 >= 0
+    assert y0 >= 0
+    assert x1 <= 640 + 1e-9
+    assert y1 <= 480 + 1e-9
+    assert (y1 - y0) / (x1 - x0) == pytest.approx(1.5)
+
+
+def test_snakemakes_captions_say_the_same(request) -> None:
+    folder = request.config.rootpath / "workflow" / "report"
+    for name in ("impact_table", "figures", "sheet", "page"):
+        assert (folder / f"{name}.rst").read_text().strip()
+    assert CAPTIONS["sheet"] in " ".join((folder / "sheet.rst").read_text().split())

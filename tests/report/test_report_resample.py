@@ -1,0 +1,140 @@
+"""Intervals and verdicts: coverage by simulation, and rules that must hold for any interval."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anonbench.report import resample
+from anonbench.report.resample import DROP, GAIN, SAME, UNSURE, difference, needed, student, t_quantile, verdict
+
+NUMBERS = st.floats(-100, 100, allow_nan=False)
+MARGINS = st.floats(0.1, 5)
+
+
+@given(NUMBERS, NUMBERS, MARGINS)
+def test_a_verdict_says_what_the_interval_allows(a: float, b: float, margin: float) -> None:
+    low, high = min(a, b), max(a, b)
+    said = verdict(low, high, margin)
+    assert (said == SAME) == (-margin < low and high < margin)
+    if said == DROP:
+        assert high < 0
+        assert low <= -margin
+    if said == GAIN:
+        assert low > 0
+        assert high >= margin
+    if said == UNSURE:
+        assert low <= 0 <= high
+    assert verdict(-high, -low, margin) == {DROP: GAIN, GAIN: DROP}.get(said, said)
+
+
+@given(NUMBERS, NUMBERS, MARGINS, st.floats(0, 10))
+def test_a_wider_interval_never_turns_doubt_into_a_claim(a: float, b: float, margin: float, more: float) -> None:
+    low, high = min(a, b), max(a, b)
+    if verdict(low, high, margin) == UNSURE:
+        assert verdict(low - more, high + more, margin) == UNSURE
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [
+        ((-0.9, 0.4), SAME),
+        ((-0.9, -0.1), SAME),
+        ((-1.2, -0.1), DROP),
+        ((-1.2, 0.1), UNSURE),
+        ((0.2, 1.0), GAIN),
+        ((-43, -39), DROP),
+    ],
+)
+def test_verdicts_by_hand(interval: tuple[float, float], said: str) -> None:
+    assert verdict(*interval, 1.0) == said
+
+
+def test_student_has_the_tables_quantiles_and_one_order() -> None:
+    for n, expected in ((2, 12.706), (3, 4.303), (5, 2.776), (10, 2.262), (30, 2.045)):
+        low, high = np.percentile(student(n, 2000, "test"), (2.5, 97.5))
+        assert high == pytest.approx(expected, rel=0.04)
+        assert low == pytest.approx(-expected, rel=0.04)
+        assert t_quantile(n - 1) == pytest.approx(expected, abs=0.005)
+    assert (student(3, 50, 1) == student(3, 50, 1)).all()
+    assert not (student(3, 50, 1) == student(3, 50, 2)).all()
+    assert not student(1, 50).any()
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("image_sd", [0.0, 0.5])
+def test_intervals_cover(seeds: int, image_sd: float) -> None:
+    """The truth lies inside in at least 94 % of 1500 made-up studies; the plain bootstrap of seeds stays below."""
+    random = np.random.default_rng(3)
+    b, studies, truth = 400, 1500, -0.7
+    noise = student(seeds, b, 0)
+    inside = plain = 0
+    for _ in range(studies):
+        images = random.normal(0, image_sd)
+        per_seed = truth + images + random.normal(0, 0.8, seeds)
+        replicates = per_seed + random.normal(0, image_sd, (b, 1))
+        found = difference(per_seed, replicates, noise, 1.0, 100)
+        assert found.low is not None
+        assert found.high is not None
+        inside += found.low <= truth <= found.high
+        drawn = replicates[np.arange(b)[:, None], random.integers(0, seeds, (b, seeds))].mean(axis=1)
+        low, high = np.percentile(drawn, (2.5, 97.5))
+        plain += low <= truth <= high
+    print(f"{seeds} seeds, image sd {image_sd}: {inside / studies:.3f} (plain bootstrap {plain / studies:.3f})")
+    assert inside / studies > 0.94
+    assert plain < inside
+
+
+def test_image_noise_alone_is_the_bootstrap_percentile() -> None:
+    replicates = np.repeat(np.linspace(-1, 1, 1001)[:, None], 3, axis=1) - 5
+    found = difference(np.full(3, -5.0), replicates, student(3, 1001, 0), 1.0, 100)
+    assert (found.low, found.high) == pytest.approx((-5.95, -4.05), abs=1e-6)
+    assert found.verdict == DROP
+
+
+def test_one_seed_gives_no_verdict() -> None:
+    found = difference(np.array([-40.0]), np.full((200, 1), -40.0), student(1, 200), 1.0, 100)
+    assert found.verdict == UNSURE
+    assert (found.seeds_needed, found.images_needed) == (None, None)
+
+
+def test_no_equivalence_to_a_model_that_learnt_nothing() -> None:
+    noise, replicates = student(3, 200), np.full((200, 3), -0.1)
+    per_seed = np.full(3, -0.1)
+    assert difference(per_seed, replicates, noise, 1.0, 100, reference=40).verdict == SAME
+    assert difference(per_seed, replicates, noise, 1.0, 100, reference=2).verdict == UNSURE
+    assert difference(per_seed - 3, replicates - 3, noise, 1.0, 100, reference=4).verdict == DROP
+
+
+def test_resamples_without_the_category_are_left_out() -> None:
+    replicates = np.array([[np.nan, np.nan], [-3.0, -3.0], [-3.0, -3.0]])
+    found = difference(np.array([-3.0, -3.0]), replicates, np.zeros(3), 1.0, 10)
+    assert (found.low, found.high) == (-3, -3)
+    nothing = difference(np.array([-3.0, -3.0]), np.full((3, 2), np.nan), np.zeros(3), 1.0, 10)
+    assert (nothing.low, nothing.verdict) == (None, UNSURE)
+
+
+def test_what_it_would_take() -> None:
+    # t(n-1) * 1.0 / sqrt(n) <= 1.0 first holds for n = 7 (2.447 / 2.646)
+    assert needed(0.0, 0.0, 1.0, 1.0, 100, 3) == (7, 100)
+    # images alone give +-2 where +-1 is needed: half of the variance to each, so 100 * 2 * 2**2
+    seeds, images = needed(0.0, 2.0, 0.1, 1.0, 100, 3)
+    assert images == 800
+    assert seeds == 3
+    assert needed(0.5, 0.0, 1e6, 1.0, 100, 3)[0] is None
+
+
+@given(NUMBERS, st.floats(0, 5), st.floats(0, 5), MARGINS)
+def test_more_noise_never_needs_less(value: float, image_half: float, sd: float, margin: float) -> None:
+    seeds, images = needed(value, image_half, sd, margin, 100, 3)
+    more, _ = needed(value, image_half, sd + 1, margin, 100, 3)
+    assert images is not None
+    assert images >= 100
+    assert more is None or (seeds is not None and more >= seeds)
+
+
+def test_image_weights_are_draws_with_replacement() -> None:
+    weights = resample.image_weights(30, 100, 7, "streetlife")
+    assert weights.shape == (100, 30)
+    assert (weights.sum(axis=1) == 30).all()
+    assert (weights == resample.image_weights(30, 100, 7, "streetlife")).all()

@@ -1,0 +1,269 @@
+"""Tables of a made-up study: numbers by hand, stable bytes, nothing dropped silently."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_study import QUALITY, manifest, write_study
+
+from anonbench.errors import AnonbenchError
+from anonbench.evaluate.matches import ap_from_matches
+from anonbench.evaluate.matches import read as read_matches
+from anonbench.report.collect import Sources, curves, impact
+from anonbench.report.resample import MISSING, image_weights, student
+from anonbench.report.study import Study, parts, phrase
+from anonbench.report.tables import escape, latex, markdown, number, percent, read_csv, shown, write_tables
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("study")
+    study = Study.read(write_study(root, images=30, bootstrap=200))
+    sources = Sources(root / "evaluations", root / "models", root / "anonymized")
+    write_tables(study, sources, root / "tables")
+    return root, study, sources
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    """A copy that a test may damage."""
+    root = tmp_path / "study"
+    shutil.copytree(made[0], root)
+    return root, made[1], Sources(root / "evaluations", root / "models", root / "anonymized")
+
+
+def _row(table, **keys):
+    for key, value in keys.items():
+        table = table[table[key] == value]
+    assert len(table) == 1
+    return table.iloc[0]
+
+
+def _metrics(root, variant, seed):
+    return json.loads((root / f"evaluations/streetlife/{variant}/compact/seed{seed}/metrics.json").read_text())
+
+
+def test_numbers_are_the_evaluations_numbers(made) -> None:
+    root, study, _ = made
+    table = read_csv(root / "tables/impact.csv")
+    for task, category in (("bbox", "person"), ("segm", "car"), ("keypoints", "person")):
+        ap = {
+            v: np.array([_metrics(root, v, s)["tasks"][task]["categories"][category]["AP"] for s in study.seeds])
+            for v in study.variants
+        }
+        for variant in study.variants:
+            row = _row(table, task=task, category=category, variant=variant)
+            assert row.ap == pytest.approx(ap[variant].mean(), abs=1e-4)
+            assert row.ap_std == pytest.approx(ap[variant].std(ddof=1), abs=1e-4)
+            assert row.difference == pytest.approx((ap[variant] - ap["original"]).mean(), abs=1e-4)
+            assert row.n_seeds == 3
+            if variant != "original":
+                assert row.difference_low <= row.difference <= row.difference_high
+    row = _row(table, task="bbox", category="all", variant="face-mask_out")
+    overall = [_metrics(root, "face-mask_out", s)["tasks"]["bbox"]["overall"]["AP"] for s in study.seeds]
+    assert row.ap == pytest.approx(np.mean(overall), abs=1e-4)
+
+
+def test_the_interval_by_hand(made) -> None:
+    """The definition in report/resample.py, written again with loops."""
+    root, study, _ = made
+    weights = image_weights(30, 200, 7, "streetlife")
+    noise = student(3, 200, 7, "streetlife")
+    replicates = np.zeros(200)
+    per_seed = []
+    for seed in study.seeds:
+        ap = {}
+        for variant in ("original", "body-mask_out"):
+            file = read_matches(root / f"evaluations/streetlife/{variant}/compact/seed{seed}/matches.npz")
+            person = file.of["segm"]["person"]
+            ap[variant] = np.array([100 * ap_from_matches(person, w).mean() for w in weights])
+            ap[variant, "all"] = 100 * ap_from_matches(person).mean()
+        replicates += (ap["body-mask_out"] - ap["original"]) / 3
+        per_seed.append(ap["body-mask_out", "all"] - ap["original", "all"])
+    replicates += noise * np.std(per_seed, ddof=1) / np.sqrt(3)
+    table = read_csv(root / "tables/impact.csv")
+    row = _row(table, task="segm", category="person", variant="body-mask_out")
+    expected = np.percentile(replicates, (2.5, 97.5))
+    assert (row.difference_low, row.difference_high) == pytest.approx(expected, abs=1e-4)
+    assert row.verdict == "drop"
+
+
+def test_controls_and_codec_stand_in_the_table(made) -> None:
+    table = read_csv(made[0] / "tables/impact.csv")
+    assert set(table.group) == {"people", "control", "mean"}
+    cars = table[(table.category == "car") & (table.variant != "original")]
+    # the same predictions for cars under every variant
+    assert (cars.difference == 0).all()
+    assert set(cars.verdict) == {"no practical difference"}
+    assert (cars.share_changed == 0).all()
+    assert set(table[table.variant == "face-identity"].share_changed) == {0}
+    row = _row(table, task="bbox", category="person", variant="face-blur-medium")
+    assert (row.region, row.method, row.level, row.share_changed) == ("face", "blur", "medium", 0.765)
+    assert set(table.variant) == set(QUALITY)
+
+
+def test_coverage_counts_every_reason(made) -> None:
+    cover = read_csv(made[0] / "tables/coverage.csv")
+    row = _row(cover, variant="face-blur-medium")
+    assert (row.people, row.anonymized, row.no_face_found, row.below_min_size, row.crowd) == (200, 153, 31, 12, 4)
+    assert row.no_mask == 0
+    assert "original" not in set(cover.variant)
+
+
+def test_curves_average_over_seeds(made) -> None:
+    root, study, _ = made
+    table = read_csv(root / "tables/curves.csv")
+    row = _row(table, variant="original", iteration=200)
+    points = [
+        json.loads((root / f"models/streetlife/original/compact/seed{s}/train.json").read_text())["loss_curve"][19]
+        for s in study.seeds
+    ]
+    assert row.loss == pytest.approx(np.mean([p["loss_classifier"] + p["loss_box"] for p in points]), abs=1e-4)
+    assert list(dict.fromkeys(table.variant)) == study.variants
+
+
+def test_small_numbers_for_dvc(made) -> None:
+    values = json.loads((made[0] / "tables/metrics.json").read_text())
+    table = read_csv(made[0] / "tables/impact.csv")
+    row = _row(table, task="bbox", category="person", variant="original")
+    assert values["streetlife"]["original"]["bbox"]["person"] == pytest.approx(row.ap, abs=0.005)
+
+
+def test_the_same_inputs_give_the_same_bytes(made, tmp_path) -> None:
+    root, study, sources = made
+    write_tables(study, sources, tmp_path)
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == sorted(
+        ["impact.csv", "impact.md", "impact.tex", "seeds.csv", "coverage.csv", "curves.csv", "metrics.json"]
+    )
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (root / "tables" / name).read_bytes()
+    assert b"-0.0000" not in (tmp_path / "impact.csv").read_bytes()
+
+
+def test_latex_has_a_cell_per_column_and_nothing_unescaped(made) -> None:
+    text = (made[0] / "tables/impact.tex").read_text()
+    rows = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    columns = len(text.split(r"\begin{tabular}{")[1].split("}")[0])
+    assert len(rows) == 1 + len(QUALITY)
+    assert {row.count(" & ") for row in rows} == {columns - 1}
+    assert r"body-mask\_out" in text
+    assert r"76 \%" in text
+    assert text.count(r"\begin") == text.count(r"\end") == 1
+    assert escape("a_b&c%$#{}~^\\<") == (
+        r"a\_b\&c\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}\textless{}"
+    )
+
+
+def test_markdown_has_a_row_per_variant(made) -> None:
+    text = (made[0] / "tables/impact.md").read_text()
+    assert text.count("| `body-mask_out`") == 3
+    assert "car (untouched)" in text
+
+
+def test_a_variant_without_evaluation_is_an_error_or_a_row(copy) -> None:
+    root, study, sources = copy
+    shutil.rmtree(root / "evaluations/streetlife/face-mask_out")
+    with pytest.raises(AnonbenchError, match=r"face-mask_out.*no such file"):
+        impact(study, sources)
+    table, _ = impact(study, sources, allow_missing=True)
+    rows = table[table.variant == "face-mask_out"]
+    assert set(rows.verdict) == {MISSING}
+    assert rows.ap.isna().all()
+    assert MISSING in markdown(table, 1.0)
+    assert "-- & --" in latex(table, 1.0)
+    shutil.rmtree(root / "evaluations/streetlife/original")
+    with pytest.raises(AnonbenchError, match="the original has no evaluation"):
+        impact(study, sources, allow_missing=True)
+
+
+def test_a_missing_seed_leaves_the_common_ones(copy) -> None:
+    root, study, sources = copy
+    shutil.rmtree(root / "evaluations/streetlife/body-mask_out/compact/seed1")
+    table, seeds = impact(study, sources, allow_missing=True)
+    row = _row(table, task="bbox", category="person", variant="body-mask_out")
+    own = seeds[(seeds.variant == "body-mask_out") & (seeds.task == "bbox") & (seeds.category == "person")]
+    assert row.n_seeds == len(own) == 2
+    assert row.difference == pytest.approx(own.difference.mean())
+
+
+def test_evaluations_of_other_images_are_refused(copy) -> None:
+    root, study, sources = copy
+    place = root / "evaluations/streetlife/face-mask_out/compact/seed0/metrics.json"
+    value = json.loads(place.read_text())
+    value["files"]["annotations"] = "0" * 64
+    place.write_text(json.dumps(value))
+    with pytest.raises(AnonbenchError, match="not made on the same images and annotations"):
+        impact(study, sources)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("evaluations/streetlife/original/compact/seed0/metrics.json", "{}", "holds no metrics"),
+        ("evaluations/streetlife/original/compact/seed0/metrics.json", '{"tasks"', "not valid JSON"),
+        ("evaluations/streetlife/original/compact/seed0/matches.npz", "x", "cannot be read"),
+        ("anonymized/streetlife/body-mask_out/manifests/train.json", "{}", "does not count people by category"),
+        ("models/streetlife/original/compact/seed0/train.json", "{}", "has no loss curve"),
+    ],
+)
+def test_broken_inputs(copy, name: str, text: str, says: str) -> None:
+    root, study, sources = copy
+    (root / name).write_text(text)
+    with pytest.raises(AnonbenchError, match=says) as caught:
+        write_tables(study, sources, root / "out")
+    assert str(root / name) in str(caught.value)
+    assert not (root / "out").exists()
+
+
+def test_missing_inputs(copy) -> None:
+    root, study, sources = copy
+    (root / "models/streetlife/original/compact/seed0/train.json").unlink()
+    with pytest.raises(AnonbenchError, match="run the train stage first"):
+        curves(study, sources)
+    assert len(curves(study, sources, allow_missing=True))
+    (root / "anonymized/streetlife/body-mask_out/manifests/train.json").unlink()
+    with pytest.raises(AnonbenchError, match="no such file"):
+        impact(study, sources)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"variants": ["face-blur"]}, "'original' is missing"),
+        ({"variants": []}, "variants: is missing or empty"),
+        ({"seeds": []}, "seeds: is missing or empty"),
+        ({"report": {"margin": -1}}, "must be positive"),
+    ],
+)
+def test_a_broken_study(made, tmp_path, change, says: str) -> None:
+    value = json.loads((made[0] / "study.json").read_text()) | change
+    (tmp_path / "study.json").write_text(json.dumps(value))
+    with pytest.raises(AnonbenchError, match=says):
+        Study.read(tmp_path / "study.json")
+
+
+def test_a_fallback_counts_as_anonymized_and_identity_changes_nobody(copy) -> None:
+    root, study, sources = copy
+    value = manifest("body-mask_out")
+    value["people"]["by_category"]["person"] = {"people": 200, "anonymized": 200, "reasons": {"method_failed": 3}}
+    (root / "anonymized/streetlife/body-mask_out/manifests/train.json").write_text(json.dumps(value))
+    table, _ = impact(study, sources)
+    assert _row(table, task="bbox", category="person", variant="body-mask_out").share_changed == 1
+
+
+def test_many_untouched_categories_are_shown_as_one() -> None:
+    rows = [{"category": f"c{i}", "group": "control"} for i in range(9)]
+    table = pd.DataFrame([{"category": "person", "group": "people"}, *rows, {"category": "untouched", "group": "mean"}])
+    assert shown(table) == ["person", "untouched"]
+
+
+def test_words_and_numbers() -> None:
+    assert parts("face-blur-medium") == ("face", "blur", "medium")
+    assert phrase("body-mask_out") == "masking out bodies"
+    assert phrase("face-deep_privacy-small") == "deep privacy of faces (small)"
+    assert number(-0.04) == "0.0"
+    assert number(-1.25, signed=True) == "−1.2"
+    assert [percent(v) for v in (0, 0.001, 0.5, 0.9999, 1.0)] == ["0 %", "<1 %", "50 %", ">99 %", "100 %"]
