@@ -214,10 +214,10 @@ class _Stage:
             if placed == wanted:
                 break
             who = everyone[deck[placed % len(deck)]]
-            riding = dice.chance(0.2)
+            riding = dice.chance(0.25)
             tall = dice.weighted(
                 (dice.uniform(24, 42), dice.uniform(42, 90), dice.uniform(90, 150), dice.uniform(150, 185)),
-                (13, 46, 33, 8),
+                (10, 38, 42, 10),
             )
             spot = self._spot(tall, who.height, riding)
             if spot is None:
@@ -240,7 +240,7 @@ class _Stage:
 
     def _person(self, who: Identity, x: float, z: float, riding: bool) -> None:
         dice = self.dice
-        facing = dice.weighted(("front", "side", "back"), (50, 28, 22))
+        facing = dice.weighted(("front", "side", "back"), (62, 25, 13))
         if riding and self.street.kind == "across":
             facing = dice.weighted(("side", "front", "back"), (8, 1, 1))
         yaw = {
