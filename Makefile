@@ -43,3 +43,4 @@ lock:  ## requirements.lock anew from pyproject.toml: names, versions and hashes
 
 generated:  ## schema, default study, configuration page and the README's graph anew
 	anonbench config --write
+	anonbench rulegraph --write

@@ -18,6 +18,7 @@ wildcard_constraints:
 
 localrules:
     all,
+    data,
     variants,
     models,
     tables,
@@ -27,10 +28,17 @@ localrules:
 # Everything, named one by one: in a fresh clone the small results are there already, the costly ones are not.
 rule all:
     input:
+        plan.downloads(),
         plan.manifests(),
         plan.weights(),
         plan.metrics(),
         plan.results("report"),
+
+
+# The raw data, rendered, fetched or checked.
+rule data:
+    input:
+        plan.downloads(),
 
 
 # Every anonymized data set.
@@ -66,4 +74,4 @@ include: "workflow/rules/report.smk"
 
 
 onerror:
-    print(failures.tail(log), file=sys.stderr)
+    print(failures.tail(*log), file=sys.stderr)

@@ -26,6 +26,7 @@ COMMANDS = {
     "report-sheet": "anonbench.report.cli",
     "report-html": "anonbench.report.cli",
     "config": "anonbench.config_pages",
+    "rulegraph": "anonbench.workflow.graph",
 }
 """Every command and the module that holds a function of its name."""
 

@@ -73,7 +73,7 @@ def _commented(value: dict[str, Any], model: type[BaseModel] | None, depth: int)
             yield ""
         if field is not None and field.description and depth < 2:
             yield from (f"{pad}# {line}" for line in textwrap.wrap(field.description, WIDTH - len(pad) - 2))
-        if isinstance(item, dict) and item and (inner is not None or model is None or depth < 3):
+        if isinstance(item, dict) and item and inner is not None:
             yield f"{pad}{key}:"
             if free:
                 for name, block in item.items():
@@ -89,12 +89,13 @@ def _commented(value: dict[str, Any], model: type[BaseModel] | None, depth: int)
 
 
 def _entry(key: str, item: Any, pad: str) -> Iterator[str]:
-    flat = yaml.safe_dump({key: item}, default_flow_style=None, sort_keys=False, width=10_000).strip()
-    if len(pad) + len(flat) <= WIDTH:
-        yield from (pad + line for line in flat.splitlines())
+    text = yaml.safe_dump(item, default_flow_style=True, sort_keys=False, width=10_000).removesuffix("...\n").strip()
+    if len(pad) + len(key) + 2 + len(text) <= WIDTH:
+        yield f"{pad}{key}: {text}"
     else:
-        text = yaml.safe_dump({key: item}, default_flow_style=False, sort_keys=False, width=WIDTH)
-        yield from (pad + line for line in text.splitlines())
+        yield f"{pad}{key}:"
+        block = yaml.safe_dump(item, default_flow_style=False, sort_keys=False, width=WIDTH)
+        yield from (f"{pad}  {line}" for line in block.splitlines())
 
 
 def page() -> str:

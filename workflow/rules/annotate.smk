@@ -1,7 +1,7 @@
 # COCO JSON with a region or a reason for every person; parsed once, then read as columns.
 rule annotate:
     input:
-        record=ancient("<data>/{dataset}/download.json"),
+        record="<data>/{dataset}/download.json",
     output:
         coco="<annotations>/{dataset}/{split}.json",
         images="<annotations>/{dataset}/{split}.images.parquet",
@@ -17,7 +17,6 @@ rule annotate:
         data_folder=lambda w, input: str(Path(input.record).parent),
         folder=lambda w, output: str(Path(output.coco).parent),
         regions=plan.regions(),
-        data=lambda w: plan.data(w.dataset),
         code=code_hash("anonbench.annotate.cli"),
         environment=plan.environment("data"),
     message:

@@ -1,7 +1,7 @@
 # A variant, shard by shard; the manifests are what the graph knows of the images.
 rule anonymize:
     input:
-        record=ancient("<data>/{dataset}/download.json"),
+        record="<data>/{dataset}/download.json",
         images="<annotations>/{dataset}/{split}.images.parquet",
         regions="<annotations>/{dataset}/{split}.regions.parquet",
     output:

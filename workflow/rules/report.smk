@@ -4,13 +4,13 @@ rule study:
         study="<results>/study.json",
     log:
         "<logs>/report/study.log",
+    localrule: True
     conda:
         environment("report")
     params:
         study=plan.summary(),
     message:
         "write down what the study asks"
-    localrule: True
     shell:
         "printf '%s\\n' {params.study:q} > {output.study:q} 2> {log:q}"
 
@@ -114,7 +114,9 @@ rule report_html:
         study="<results>/study.json",
         tables=collect("<results>/tables/{name}", name=plan.tables()),
         figures=collect("<results>/figures/{name}.png", name=plan.figures()),
-        sheets=collect("<results>/figures/sheet-{dataset}.png", dataset=plan.study.datasets),
+        sheets=collect(
+            "<results>/figures/sheet-{dataset}.png", dataset=plan.study.datasets
+        ),
     output:
         page=report(
             "<results>/report.html",
@@ -122,6 +124,7 @@ rule report_html:
             category="Answer",
             labels={"what": "the report"},
         ),
+        provenance="<results>/provenance.json",
     log:
         "<logs>/report/html.log",
     benchmark:
@@ -132,11 +135,12 @@ rule report_html:
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         figures=lambda w, input: str(Path(input.figures[0]).parent),
         models=plan.folder("models"),
+        timings=f"{plan.folder('logs')}/train",
         code=code_hash("anonbench.report.html"),
         environment=plan.environment("report"),
     message:
         "report"
     shell:
         "anonbench report-html --study {input.study:q} --tables {params.tables:q}"
-        " --figures {params.figures:q} --models {params.models:q}"
+        " --figures {params.figures:q} --models {params.models:q} --timings {params.timings:q}"
         " --out {output.page:q} > {log:q} 2>&1"

@@ -7,9 +7,9 @@ rule train:
         weights="<models>/{dataset}/{variant}/{model}/seed{seed}/weights.safetensors",
         record="<models>/{dataset}/{variant}/{model}/seed{seed}/train.json",
     log:
-        "<logs>/train/{dataset}/{variant}/{model}/seed{seed}.log",
+        "<logs>/train/{dataset}/{variant}/{model}/seed{seed}/train.log",
     benchmark:
-        "<logs>/train/{dataset}/{variant}/{model}/seed{seed}.bench.tsv"
+        "<logs>/train/{dataset}/{variant}/{model}/seed{seed}/bench.tsv"
     conda:
         environment("train")
     threads: plan.study.train.threads
@@ -18,6 +18,7 @@ rule train:
     params:
         variant_folder=lambda w, input: str(Path(input.manifest).parents[1]),
         folder=lambda w, output: str(Path(output.weights).parent),
+        logs=plan.training_logs,
         split=lambda w: plan.training_split(w.dataset),
         recipe=lambda w: plan.recipe(w.model),
         device=plan.study.train.device,
@@ -29,4 +30,5 @@ rule train:
     shell:
         "anonbench train --variant {params.variant_folder:q} --split {params.split}"
         " --recipe {params.recipe:q} --seed {wildcards.seed} --device {params.device}"
-        " --threads {params.threads} --out {params.folder:q} > {log:q} 2>&1"
+        " --threads {params.threads} --checkpoints {params.logs:q} --timing {params.logs:q}/timing.json"
+        " --out {params.folder:q} > {log:q} 2>&1"

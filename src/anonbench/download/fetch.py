@@ -40,7 +40,7 @@ def download(
     for name in splits:
         split = plugin.read(base, name)
         files = sorted(p for p in (base / split.images).iterdir() if p.is_file() and not p.name.startswith("."))
-        listing = "".join(f"{p.name} {p.stat().st_size}\n" for p in files)
+        listing = "".join(f"{p.name} {_mark(p, whole=root is None)}\n" for p in files)
         record["splits"][name] = {
             "images": len(files),
             "bytes": sum(p.stat().st_size for p in files),
@@ -49,3 +49,8 @@ def download(
         }
     write_json(out / "download.json", record)
     return record
+
+
+def _mark(path: Path, *, whole: bool) -> str | int:
+    """Return what a file is known by: the hash of its bytes, or its size in a user's own copy, which may be large."""
+    return sha256_file(path) if whole else path.stat().st_size

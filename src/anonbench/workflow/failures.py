@@ -9,12 +9,9 @@ LINES = 15
 _LOG = re.compile(r"^\s+log: (.+?) \(check log", re.MULTILINE)
 
 
-def tail(snakemake_log: str | Path, lines: int = LINES) -> str:
-    """Return the last lines of the log of every job that Snakemake's own log names as failed."""
-    try:
-        text = Path(snakemake_log).read_text(errors="replace")
-    except OSError:
-        return ""
+def tail(*snakemake_logs: str | Path, lines: int = LINES) -> str:
+    """Return the last lines of the log of every job that Snakemake's own logs name as failed."""
+    text = "\n".join(Path(path).read_text(errors="replace") for path in snakemake_logs if Path(path).is_file())
     shown = []
     for names in dict.fromkeys(_LOG.findall(text)):
         for name in names.split(", "):

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from anonbench import registry
 from anonbench.config import Study, parse
 from anonbench.errors import AnonbenchError
@@ -64,6 +62,10 @@ class Plan:
         root = self.folder("anonymized")
         return lambda w: f"{root}/{w.dataset}/original/{folder}/{self.evaluation_split(w.dataset)}.json"
 
+    def downloads(self) -> list[str]:
+        """Return the record of every data set."""
+        return [f"{self.folder('data')}/{name}/download.json" for name in self.study.datasets]
+
     def manifests(self) -> list[str]:
         """Return the manifest of every variant and split."""
         root = self.folder("anonymized")
@@ -80,6 +82,11 @@ class Plan:
                 for model in self.study.models:
                     for seed in self.study.train.seeds:
                         yield f"{dataset}/{variant}/{model}/seed{seed}"
+
+    def training_logs(self, wildcards: Any) -> str:
+        """Return the folder of what a training leaves besides results: its log, seconds, and checkpoint."""
+        w = wildcards
+        return f"{self.folder('logs')}/train/{w.dataset}/{w.variant}/{w.model}/seed{w.seed}"
 
     def weights(self) -> list[str]:
         """Return the weights of every training."""
@@ -125,28 +132,15 @@ class Plan:
 
     # --- what a result depends on
 
-    @functools.cached_property
-    def _pointers(self) -> dict[str, str]:
-        """Return the md5 that data.dvc records, by path."""
-        pointer = self.base / "data.dvc"
-        if not pointer.is_file():
-            return {}
-        outs = (yaml.safe_load(pointer.read_text()) or {}).get("outs", [])
-        return {out["path"]: out.get("md5", "") for out in outs if "path" in out}
-
     @functools.cache  # noqa: B019 (one plan per process)
     def data(self, dataset: str) -> str:
-        """Return what identifies a data set's raw data: plugin, options, code, DVC's md5, and the state of its root.
-
-        The files themselves are `ancient()` to Snakemake, whose only other sign of change is their time.
-        """
+        """Return what a data set's raw data comes from: plugin, options, code, and the state of its root."""
         adapter = self.study.adapter(dataset)
         root = self.study.root_of(dataset)
         identity = {
             "adapter": adapter,
             "options": self.study.options(dataset),
             "code": code_hash(registry.module("datasets", adapter)),
-            "md5": None if root else self._pointers.get(f"data/{dataset}"),
             "root": str(root) if root else None,
             "annotations": _state(root) if root else None,
         }

@@ -1,0 +1,86 @@
+"""The landing page and the other pages: links lead somewhere, commands exist, the graph is current."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from anonbench.cli import COMMANDS, app
+
+PROJECT = Path(__file__).parents[1]
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+README = (PROJECT / "README.md").read_text()
+SNAKEFILE = (PROJECT / "Snakefile").read_text()
+MAKEFILE = (PROJECT / "Makefile").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_that_a_page_names_exist(page: Path) -> None:
+    text = page.read_text()
+    for command in re.findall(r"(?:`|^)anonbench ([a-z][a-z-]+)", text, re.MULTILINE):
+        assert command in COMMANDS, f"{page.name} names anonbench {command}"
+    for target in re.findall(r"\bmake ([a-z]+)\b(?=[`\s])", text):
+        if f"`make {target}" in text or f"\nmake {target}" in text:
+            assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), f"{page.name} names make {target}"
+    for target in re.findall(r"`snakemake ([a-z]+)`", text):
+        assert f"\nrule {target}:" in SNAKEFILE or target == "data", f"{page.name} names snakemake {target}"
+    for config in re.findall(r"config/[a-z0-9-]+\.yaml", text):
+        assert config == "config/mine.yaml" or (PROJECT / config).is_file(), f"{page.name} names {config}"
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_explains_itself(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Usage" in result.output
+
+
+def test_help_does_not_import_torch() -> None:
+    code = (
+        "import sys, anonbench.cli; anonbench.cli.app(['--help'], standalone_mode=False); "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_user_errors_are_one_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "anonbench",
+            "annotate",
+            "--data",
+            str(tmp_path),
+            "--split",
+            "train",
+            "--out",
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_two_commands_stand_first() -> None:
+    first = README.index("```sh")
+    assert README.index("make demo", first) < README.index("make test", first) < README.index("| I want |")
+
+
+def test_the_graph_is_current() -> None:
+    subprocess.run([sys.executable, "-m", "anonbench", "rulegraph"], cwd=PROJECT, check=True)

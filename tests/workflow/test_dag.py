@@ -1,0 +1,130 @@
+"""The graph: what a study's dry run plans, and what every rule declares."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.workflow.conftest import PROJECT, TINY, Project
+
+RULES = {path.name: path.read_text() for path in sorted((PROJECT / "workflow" / "rules").glob("*.smk"))}
+LOCK = dict(re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+)", (PROJECT / "requirements.lock").read_text(), re.MULTILINE))
+CONDA_NAMES = {
+    "opencv": "opencv-python-headless",
+    "pytorch": "torch",
+    "matplotlib-base": "matplotlib",
+}
+
+
+def blocks() -> list[tuple[str, str]]:
+    """Return name and text of every rule."""
+    found = []
+    for text in RULES.values():
+        parts = re.split(r"^rule (\w+):\n", text, flags=re.MULTILINE)[1:]
+        found += list(zip(parts[::2], parts[1::2], strict=True))
+    return found
+
+
+@pytest.mark.parametrize(("name", "text"), blocks(), ids=[name for name, _ in blocks()])
+def test_every_rule_declares_what_it_needs(name: str, text: str) -> None:
+    for directive in ("output:", "log:", "conda:", "message:", "shell:"):
+        assert f"    {directive}" in text, f"{name} lacks {directive}"
+    if "localrule: True" not in text:
+        assert "    benchmark:" in text
+        assert "code=" in text
+        assert "environment=plan.environment(" in text
+    for environment in re.findall(r'environment\("(\w+)"\)', text):
+        assert (PROJECT / "envs" / f"{environment}.yaml").is_file()
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "envs").glob("*.yaml")), ids=lambda p: p.name)
+def test_environments_agree_with_the_lock(path: Path) -> None:
+    environment = yaml.safe_load(path.read_text())
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+    for entry in environment["dependencies"]:
+        name, _, pinned = entry.partition("=")
+        if name in ("python", "pip"):
+            continue
+        locked = LOCK[CONDA_NAMES.get(name, name)]
+        assert not pinned or locked == pinned or locked.startswith(pinned + "."), f"{entry}, locked {locked}"
+    assert path.with_suffix(".post-deploy.sh").is_file()
+
+
+def test_the_default_study_plans_every_job(project: Project) -> None:
+    study = yaml.safe_load((project.folder / "config" / "default.yaml").read_text())
+    variants, seeds = len(study["variants"]), len(study["train"]["seeds"])
+    assert project.jobs(config="default") == {
+        "all": 1,
+        "download": 1,
+        "annotate": 2,
+        "anonymize": (variants + 1) * study["anonymize"]["shards"],
+        "merge": variants + 1,
+        "train": variants * seeds,
+        "predict": variants * seeds,
+        "evaluate": variants * seeds,
+        "study": 1,
+        "report_tables": 1,
+        "report_figures": 1,
+        "report_sheet": 1,
+        "report_html": 1,
+    }
+
+
+def test_the_small_coco_study_plans_its_jobs(project: Project, make_coco: Callable[..., Any]) -> None:
+    root = make_coco().root
+    study = yaml.safe_load((project.folder / "config" / "coco-small.yaml").read_text())
+    jobs = project.jobs("--config", f"root={root}", config="coco-small")
+    assert jobs["train"] == len(study["variants"]) * len(study["train"]["seeds"])
+    assert jobs["anonymize"] == (len(study["variants"]) + 1) * study["anonymize"]["shards"]
+
+
+@pytest.mark.parametrize(("target", "last"), [("variants", "merge"), ("models", "train"), ("tables", "report_tables")])
+def test_named_targets_stop_where_they_say(project: Project, target: str, last: str) -> None:
+    jobs = project.jobs(target)
+    assert last in jobs
+    assert "report_html" not in jobs
+
+
+def test_shards_multiply_anonymize_alone(project: Project) -> None:
+    project.study("tiny", {**TINY, "anonymize": {"shards": 5}})
+    jobs = project.jobs()
+    assert jobs["anonymize"] == 5 * (len(TINY["variants"]) + 1)
+    assert jobs["merge"] == len(TINY["variants"]) + 1
+
+
+def test_lint_finds_nothing(project: Project) -> None:
+    done = project.command("snakemake", "--lint")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"variants": ["original", "face-blurr-medium"]}, "did you mean 'blur'"),
+        ({"sed": 3}, "sed: unknown key (did you mean 'seed'?)"),
+        ({"datasets": {"streetlive": {}}}, "did you mean 'streetlife'"),
+    ],
+)
+def test_a_wrong_study_stops_with_one_sentence(project: Project, change: dict[str, Any], said: str) -> None:
+    project.study("tiny", {**TINY, **change})
+    done = project.snakemake("--dry-run")
+    assert done.returncode != 0
+    assert said in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_conda_that_is_not_there_stops_with_one_sentence(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    if shutil.which("conda"):
+        pytest.skip("conda is installed here")
+    done = project.snakemake("--use-conda")
+    assert done.returncode != 0
+    assert "no conda is on the PATH" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert len(done.stdout.strip().splitlines()) <= 3
