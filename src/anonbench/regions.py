@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -101,13 +102,13 @@ def decode(runs: np.ndarray | None, height: int, box: tuple[int, int, int, int])
     ends = np.cumsum(runs, dtype=np.int64)
     first, last = x0 * height, x1 * height
     i, j = np.searchsorted(ends, (first, last), side="right")
-    cut = np.clip(ends[i : j + 1], first, last)
-    lengths = np.diff(cut, prepend=first)
-    values = (np.arange(i, i + len(lengths)) & 1).astype(bool)
-    column_major = np.repeat(values, lengths)
-    if len(column_major) < last - first:
-        column_major = np.pad(column_major, (0, last - first - len(column_major)))
-    return np.ascontiguousarray(column_major.reshape(x1 - x0, height)[:, y0:y1].T)
+    bounds = np.concatenate(([first], ends[i:j], [last]))
+    values = np.zeros(len(bounds) - 1, np.uint8)
+    values[1 - (i & 1) :: 2] = 1
+    if j == len(ends):
+        values[-1] = 0  # behind the last run
+    columns = np.repeat(values, np.diff(bounds)).reshape(x1 - x0, height)
+    return cv2.transpose(columns[:, y0:y1]).view(bool)
 
 
 def to_region(row: dict, height: int) -> Region:

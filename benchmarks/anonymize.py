@@ -1,0 +1,126 @@
+"""How much the anonymize stage costs beside decoding and encoding, and how it scales to two threads.
+
+    python benchmarks/anonymize.py --root /path/to/coco --split train2017 --split val2017
+
+File to file, in one process, on the images in which a person has a region: read, sha256, decode, masks, change,
+encode, sha256, write, manifest rows. The floor reads, decodes, encodes with the same settings and writes. Every image
+goes through all of them in a shuffled order, so that the machine's other work falls on all alike; quoted are medians,
+of wall time and of the thread's own time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import cv2
+import simplejpeg
+
+from anonbench import images, regions
+from anonbench.annotate.options import RegionsConfig
+from anonbench.annotate.tables import annotate
+from anonbench.anonymize.contract import make
+from anonbench.anonymize.shard import People, Shard
+from anonbench.datasets.coco import Coco
+from anonbench.files import write_json
+from anonbench.variants import Variant
+
+
+def floor(source: Path, target: Path, quality: int, subsampling: str) -> None:
+    """Decode and encode a colour JPEG, nothing else."""
+    pixels = simplejpeg.decode_jpeg(source.read_bytes(), "RGB")
+    target.write_bytes(simplejpeg.encode_jpeg(pixels, quality, "RGB", subsampling))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True, help="a data set in COCO's layout")
+    parser.add_argument("--split", action="append", required=True)
+    parser.add_argument("--region", default="body", choices=["face", "body"])
+    parser.add_argument("--repeat", type=int, default=3)
+    args = parser.parse_args()
+    names = [f"{args.region}-{name}" for name in ("identity", "blur-medium", "pixelate-medium", "mask_out")]
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        write_json(work / "data" / "download.json", {"dataset": "benchmark", "root": str(args.root.resolve())})
+        jobs = []
+        for split in args.split:
+            annotate(Coco({}).read(args.root, split), args.root, RegionsConfig(), work / "annotations", split)
+            for row in regions.read(work / "annotations" / f"{split}.images.parquet", regions.IMAGES).to_pylist():
+                jobs.append((split, row))
+        one_by_one(args, work, jobs, names)
+        threads(args, work, names[1])
+
+
+def one_by_one(args: argparse.Namespace, work: Path, jobs: list[tuple[str, dict]], names: list[str]) -> None:
+    """Print the median per image and the median of the ratios to the floor."""
+    cv2.setNumThreads(1)
+    shards = {
+        (name, split): Shard(work / "data", work / "annotations", work / name, split, Variant.parse(name))
+        for name in names
+        for split in args.split
+    }
+    methods = {name: make(Variant.parse(name)) for name in names}
+    people = {
+        split: People.read(shards[names[0], split], [row for s, row in jobs if s == split]) for split in args.split
+    }
+    settings = []
+    for split, row in jobs:
+        source = args.root / row["path"]
+        decoded = images.decode(source.read_bytes(), file=source)
+        encoder = images.encode(decoded.pixels, decoded).encoder
+        if people[split].regions(row) and encoder.startswith("jpeg source q") and not decoded.grey:
+            quality = int(encoder.split()[2][1:])
+            settings.append((split, row, source, quality, decoded.subsampling or "444"))
+    times: dict[str, list[float]] = defaultdict(list)
+    owns: dict[str, list[float]] = defaultdict(list)
+    shuffled = random.Random(0)
+    (work / "floor").mkdir()
+    for _ in range(args.repeat):
+        for split, row, source, quality, subsampling in settings:
+            order = ["floor", *names]
+            shuffled.shuffle(order)
+            for name in order:
+                target = work / name / (split if name != "floor" else "") / row["file_name"]
+                target.unlink(missing_ok=True)  # replacing a file makes ext4 flush it: 2 ms
+                start, own = time.perf_counter(), time.thread_time()
+                if name == "floor":
+                    floor(source, target, quality, subsampling)
+                else:
+                    shards[name, split].write([row], args.root, people[split], methods[name])
+                times[name].append(1000 * (time.perf_counter() - start))
+                owns[name].append(1000 * (time.thread_time() - own))
+    pixels = statistics.median(row["width"] * row["height"] for _, row, *_ in settings)
+    print(f"{len(settings)} images of {pixels / 1e6:.2f} megapixels (median), {args.repeat} repeats, 1 thread")
+    for name in ["floor", *names]:
+        wall, own = (
+            f"{statistics.median(of[name]):6.2f} ms "
+            f"{statistics.median(a / b for a, b in zip(of[name], of['floor'], strict=True)):5.2f} x floor"
+            for of in (times, owns)
+        )
+        print(f"  {name:22s} wall {wall}, own {own}")
+
+
+def threads(args: argparse.Namespace, work: Path, name: str) -> None:
+    """Print how much faster whole shards are on two threads."""
+    seconds: dict[int, list[float]] = defaultdict(list)
+    for repeat in range(2 * args.repeat):
+        for number in (1, 2) if repeat % 2 else (2, 1):
+            out = work / f"{name}-{number}-{repeat}"
+            start = time.perf_counter()
+            for split in args.split:
+                Shard(work / "data", work / "annotations", out, split, Variant.parse(name), threads=number).run()
+            seconds[number].append(time.perf_counter() - start)
+    one, two = statistics.median(seconds[1]), statistics.median(seconds[2])
+    best = min(seconds[1]) / min(seconds[2])
+    print(f"  {name}, whole splits: {one:.2f} s on 1 thread, {two:.2f} s on 2: {one / two:.2f} x (best {best:.2f} x)")
+
+
+if __name__ == "__main__":
+    main()

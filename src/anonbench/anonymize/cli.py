@@ -1,0 +1,80 @@
+"""The commands of the anonymize stage."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anonbench.anonymize.merge import merge as run_merge
+from anonbench.anonymize.shard import Shard
+from anonbench.arguments import mapping
+from anonbench.variants import Variant
+
+Name = Annotated[str, typer.Option(help="original or <region>-<method>[-<level>], such as face-blur-medium.")]
+Split = Annotated[str, typer.Option(help="Name of the split.")]
+Annotations = Annotated[Path, typer.Option(help="Folder that the annotate stage wrote.")]
+Out = Annotated[Path, typer.Option(help="Folder of the variant.")]
+Shards = Annotated[int, typer.Option(min=1, help="Number of shards.")]
+
+
+class Link(StrEnum):
+    """How an image without people gets into a variant."""
+
+    COPY = "copy"
+    HARDLINK = "hardlink"
+
+
+def anonymize(
+    data: Annotated[Path, typer.Option(help="Folder with the data set's download.json.")],
+    annotations: Annotations,
+    split: Split,
+    variant: Name,
+    out: Out,
+    parameters: Annotated[
+        str | None, typer.Option(help="The method's parameters as JSON; those of the level when left out.")
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="source or quality-N.")] = "source",
+    seed: Annotated[int, typer.Option(help="The study's seed.")] = 0,
+    shard: Annotated[int, typer.Option(min=0, help="Which shard to write.")] = 0,
+    shards: Shards = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Images worked on at a time.")] = 1,
+    link: Annotated[Link, typer.Option(help="How images without people get there.")] = Link.COPY,
+) -> None:
+    """Write one shard of a variant and its manifest."""
+    path = Shard(
+        data=data,
+        annotations=annotations,
+        out=out,
+        split=split,
+        variant=Variant.parse(variant),
+        parameters=None if parameters is None else mapping(parameters, "--parameters"),
+        encoder=encoder,
+        seed=seed,
+        shard=shard,
+        shards=shards,
+        threads=threads,
+        link=link.value,
+    ).run()
+    typer.echo(str(path))
+
+
+def merge(
+    annotations: Annotations,
+    split: Split,
+    variant: Name,
+    out: Out,
+    shards: Shards = 1,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail when a person is left visible.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Check the sha256 of every image.")] = False,
+) -> None:
+    """Join the shards of a split into a COCO data set with one manifest."""
+    summary = run_merge(annotations, split, Variant.parse(variant), shards, out, strict=strict, contents=verify)
+    people, images = summary["people"], summary["images"]
+    typer.echo(f"{variant} {split}: " + ", ".join(f"{number} images {what}" for what, number in images.items()))
+    for category, entry in people["by_category"].items():
+        reasons = ", ".join(f"{reason} {number}" for reason, number in entry["reasons"].items())
+        left = f" ({reasons})" if reasons else ""
+        typer.echo(f"  {category}: {entry['anonymized']} of {entry['people']} anonymized{left}")

@@ -1,0 +1,209 @@
+"""Applies a method to the people of an image: order, crops, resizing, pasting, seeds."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from anonbench import registry
+from anonbench.anonymize.contract import Crop, Method, PixelBox, Window
+from anonbench.errors import AnonbenchError
+from anonbench.records import ANONYMIZED, Reason, Region
+from anonbench.seeding import seed_of
+
+CONTROL = "control"
+"""Status of a person whose region went through a method that changes nothing on purpose (identity)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One image: ``pixels`` (uint8 HxWx3 RGB) change in place; ``keypoints`` are float32 17x3 by person."""
+
+    image_id: int
+    pixels: np.ndarray = field(repr=False)
+    regions: Sequence[Region]
+    keypoints: Mapping[int, np.ndarray] = field(default_factory=dict)
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a region: ``fallback`` names the method that was used when the first one failed."""
+
+    person_id: int
+    status: str
+    pixels: int
+    seed: int
+    fallback: str | None = None
+
+
+def anonymize_image(
+    pixels: np.ndarray,
+    regions: Sequence[Region],
+    method: Method,
+    *,
+    image_id: int = 0,
+    seed: int = 0,
+    keypoints: Mapping[int, np.ndarray] | None = None,
+) -> np.ndarray:
+    """Return a copy of an image (uint8 HxWx3 RGB) with its regions changed; see `anonymize`."""
+    work = Work(image_id, pixels.copy(), regions, keypoints or {})
+    anonymize([work], method, seed)
+    return work.pixels
+
+
+def anonymize(works: Sequence[Work], method: Method, seed: int) -> list[list[Outcome]]:
+    """Change images in place and return the outcomes of their regions, by person id.
+
+    Within an image regions are changed from small to large (by mask area, then person id), and each crop
+    shows the people that were changed before it; pixels outside the masks stay as they are. Crops of several
+    images go through `Method.change_batch` together, and so do those of one image that cannot see each other:
+    neither that nor the order of the input changes a result. A person's seed depends on ``seed``, image id
+    and person id only.
+
+    Raises AnonbenchError when a region does not fit its image, or the method fails and has no fallback.
+    """
+    queues = [deque(_ordered(work)) for work in works]
+    outcomes: list[list[Outcome]] = [[] for _ in works]
+    while any(queues):
+        wave: list[_Step] = []
+        for index, (work, queue) in enumerate(zip(works, queues, strict=True)):
+            taken: list[PixelBox] = []
+            while queue and len(wave) < method.batch:
+                area, region = queue[0]
+                window = method.window(region, work.pixels.shape[1], work.pixels.shape[0])
+                if any(_meet(window.box, box) or _meet(region.box, box) for box in taken):
+                    break
+                queue.popleft()
+                taken.append(region.box)
+                wave.append(_Step(index, area, _cut(work, region, window, method.padding, seed)))
+        for (index, area, crop), result in zip(wave, _change(method, [step.crop for step in wave]), strict=True):
+            fallback = None
+            status = ANONYMIZED if method.anonymizes else CONTROL
+            if isinstance(result, Exception):
+                status, fallback = Reason.METHOD_FAILED.value, method.fallback
+                crop, result = _fall_back(method, works[index], crop, result, seed)
+            _paste(works[index].pixels, crop, result)
+            outcomes[index].append(Outcome(crop.region.person_id, status, area, crop.seed, fallback))
+    return [sorted(rows, key=lambda row: row.person_id) for rows in outcomes]
+
+
+class _Step(NamedTuple):
+    """A region whose turn it is: which image, pixels of its mask, crop."""
+
+    image: int
+    area: int
+    crop: Crop
+
+
+def _ordered(work: Work) -> list[tuple[int, Region]]:
+    """Return the regions with the pixels of their masks, small ones first."""
+    height, width = work.pixels.shape[:2]
+    for region in work.regions:
+        x0, y0, x1, y1 = region.box
+        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height) or region.mask.shape != (y1 - y0, x1 - x0):
+            raise AnonbenchError(
+                f"region {region.box} of person {region.person_id} does not fit the {width}x{height} image",
+                file=work.file,
+                entry=f"image {work.image_id}",
+                remedy="run the annotate stage again",
+            )
+    sized = [(int(np.count_nonzero(region.mask)), region) for region in work.regions]
+    return sorted(sized, key=lambda pair: (pair[0], pair[1].person_id))
+
+
+def _meet(a: PixelBox, b: PixelBox) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _cut(work: Work, region: Region, window: Window, padding: str, seed: int) -> Crop:
+    """Cut a region's crop out of an image, padded where it leaves it and resized to the working size."""
+    height, width = work.pixels.shape[:2]
+    x0, y0, x1, y1 = window.box
+    pixels = work.pixels[max(y0, 0) : min(y1, height), max(x0, 0) : min(x1, width)]
+    beyond = (max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0))
+    if any(beyond):
+        border = cv2.BORDER_CONSTANT if padding == "zero" else cv2.BORDER_REPLICATE
+        pixels = cv2.copyMakeBorder(pixels, *beyond, border)
+    scale = (1.0, 1.0)
+    if window.size is not None:
+        scale = (window.size[0] / (x1 - x0), window.size[1] / (y1 - y0))
+        pixels = _resized(pixels, window.size)
+    keypoints = work.keypoints.get(region.person_id)
+    if keypoints is not None:
+        keypoints = keypoints.astype(np.float32)
+        known = keypoints[:, 2] > 0
+        keypoints[known, :2] = (keypoints[known, :2] - (x0, y0)) * scale
+    x, y, w, h = region.subject
+    pixels = pixels.view()
+    pixels.flags.writeable = False
+    return Crop(
+        pixels=pixels,
+        subject=((x - x0) * scale[0], (y - y0) * scale[1], w * scale[0], h * scale[1]),
+        keypoints=keypoints,
+        region=region,
+        window=window,
+        seed=seed_of(seed, work.image_id, region.person_id),
+    )
+
+
+def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    shrinks = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def _change(method: Method, crops: list[Crop]) -> list[np.ndarray | Exception]:
+    """Return the changed crops, an exception in the place of one that failed."""
+    try:
+        results = method.change_batch(crops)
+        if len(results) != len(crops):
+            raise ValueError(f"{len(results)} results for {len(crops)} crops")
+        return [_checked(result, crop) for result, crop in zip(results, crops, strict=True)]
+    except Exception as error:  # whatever a plugin raises becomes a sentence, or the fallback's work
+        if len(crops) == 1:
+            return [error]
+        return [_change(method, [crop])[0] for crop in crops]
+
+
+def _checked(result: np.ndarray, crop: Crop) -> np.ndarray:
+    """Return a method's result as uint8; raise ValueError when it is not a picture of the crop's size."""
+    if not isinstance(result, np.ndarray) or result.shape != crop.pixels.shape:
+        raise ValueError(f"returned {getattr(result, 'shape', type(result))} for a crop of {crop.pixels.shape}")
+    if result.dtype == np.uint8:
+        return result
+    if not np.issubdtype(result.dtype, np.floating):
+        raise ValueError(f"returned {result.dtype} instead of uint8 or float")
+    if not np.isfinite(result).all():
+        raise ValueError("returned numbers that are not finite")
+    return np.clip(np.rint(result), 0, 255).astype(np.uint8)
+
+
+def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: int) -> tuple[Crop, np.ndarray]:
+    """Return the fallback's crop of a region and its result; raise AnonbenchError when there is no fallback."""
+    region = crop.region
+    if method.fallback is None:
+        raise AnonbenchError(
+            f"method {method.name} failed on person {region.person_id}: {error or type(error).__name__}",
+            file=work.file,
+            entry=f"image {work.image_id}",
+            remedy="mend the method, or give it a fallback",
+        ) from error
+    other: Method = registry.load("methods", method.fallback)()
+    window = other.window(region, work.pixels.shape[1], work.pixels.shape[0])
+    crop = _cut(work, region, window, other.padding, seed)
+    return crop, _checked(other.change(crop), crop)
+
+
+def _paste(pixels: np.ndarray, crop: Crop, result: np.ndarray) -> None:
+    """Paste a changed crop where the region's mask is set, hard-edged."""
+    x0, y0, x1, y1 = crop.region.box
+    left, top, right, bottom = crop.window.box
+    if crop.window.size is not None:
+        result = cv2.resize(result, (right - left, bottom - top), interpolation=cv2.INTER_CUBIC)
+    inside = result[y0 - top : y1 - top, x0 - left : x1 - left]
+    cv2.copyTo(inside, crop.region.mask.view(np.uint8), pixels[y0:y1, x0:x1])

@@ -1,0 +1,110 @@
+"""What a variant's folder holds and who was changed: JSON lines per shard, one small JSON per split.
+
+Layout of a variant: ``<split>/<file_name>`` (images), ``annotations/<split>.json`` (COCO),
+``manifests/<split>/<shard>.jsonl`` and ``manifests/<split>.json``. No row holds a time, a host or a path
+outside the variant: equal work gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from anonbench.errors import AnonbenchError
+from anonbench.files import read_json, sha256_file, write_text
+
+Row = dict[str, Any]
+REMEDY = "run the anonymize stage again"
+
+
+def shard_path(out: Path, split: str, shard: int) -> Path:
+    """Return where the manifest of a shard lies."""
+    return out / "manifests" / split / f"{shard}.jsonl"
+
+
+def summary_path(out: Path, split: str) -> Path:
+    """Return where the manifest of a split lies."""
+    return out / "manifests" / f"{split}.json"
+
+
+def annotations_path(out: Path, split: str) -> Path:
+    """Return where the annotations of a split lie."""
+    return out / "annotations" / f"{split}.json"
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows as JSON lines, atomically."""
+    write_text(path, "".join(json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n" for row in rows))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read a shard's rows, the header first; raise AnonbenchError when it is missing or damaged."""
+    try:
+        rows = [json.loads(line) for line in path.read_bytes().splitlines()]
+    except FileNotFoundError:
+        raise AnonbenchError("no such manifest", file=path, remedy="run this shard of the anonymize stage") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise AnonbenchError(f"is damaged ({error})", file=path, remedy=REMEDY) from None
+    if not rows or not isinstance(rows[0], dict) or rows[0].get("type") != "shard":
+        raise AnonbenchError("is not the manifest of a shard", file=path, remedy=REMEDY)
+    return rows
+
+
+def rows_of(out: Path, split: str) -> Iterator[Row]:
+    """Yield the image and person rows of a merged split, shard by shard, after checking the shards' hashes."""
+    for shard, digest in enumerate(read_json(summary_path(out, split))["shards"]):
+        path = shard_path(out, split, shard)
+        if not path.is_file() or sha256_file(path) != digest:
+            raise AnonbenchError(
+                "is missing or not the manifest that the split was merged from", file=path, remedy=REMEDY
+            )
+        yield from read_rows(path)[1:]
+
+
+def digest_of(hashes: dict[str, str]) -> str:
+    """Return the sha256 of what ``sha256sum`` prints for the images (hashes by file name), sorted by file name."""
+    text = "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def files_under(folder: Path) -> Iterator[str]:
+    """Yield the names of all files below a folder, relative to it, with forward slashes."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            yield (Path(parent) / name).relative_to(folder).as_posix()
+
+
+def verify(out: str | Path, split: str, *, contents: bool = True) -> None:
+    """Check a merged split against its manifests; without ``contents`` names and sizes only.
+
+    Raises AnonbenchError that names the first image that was edited, is missing or does not belong, or the
+    annotations when they are not those of the merge.
+    """
+    out = Path(out)
+    summary = read_json(summary_path(out, split))
+    expected = {row["file_name"]: row for row in rows_of(out, split) if row["type"] == "image"}
+    if digest_of({name: row["sha256"] for name, row in expected.items()}) != summary["digest"]:
+        raise AnonbenchError("does not match its shards", file=summary_path(out, split), remedy=REMEDY)
+    present = set(files_under(out / split))
+    for name in sorted(present - expected.keys()):
+        raise AnonbenchError("does not belong to the variant", file=out / split / name, remedy="remove it")
+    for name, row in expected.items():
+        path = out / split / name
+        if name not in present:
+            raise AnonbenchError("is missing", file=path, remedy=REMEDY)
+        check_image(path, row, contents)
+    path = annotations_path(out, split)
+    if not path.is_file() or sha256_file(path) != summary["annotations_sha256"]:
+        raise AnonbenchError("is missing or was edited", file=path, remedy="run merge again")
+
+
+def check_image(path: Path, row: Row, contents: bool) -> None:
+    """Raise AnonbenchError when a file is not the one of its manifest row, by size or with ``contents`` by sha256."""
+    if path.stat().st_size != row["bytes"] or (contents and sha256_file(path) != row["sha256"]):
+        raise AnonbenchError(
+            "was edited after it was written", file=path, entry=f"image {row['image_id']}", remedy=REMEDY
+        )

@@ -1,0 +1,149 @@
+"""Joins the shards of a split: checks that everything is there, removes what is not, sums up who was changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from anonbench import regions, registry
+from anonbench.anonymize import manifest
+from anonbench.anonymize.manifest import REMEDY, Row
+from anonbench.errors import AnonbenchError
+from anonbench.files import place, sha256_file, write_json
+from anonbench.records import ANONYMIZED, Reason, RegionKind
+from anonbench.variants import Variant
+
+_COMMON = ("dataset", "variant", "region", "method", "level", "parameters", "encoder", "seed", "anonbench")
+
+
+def merge(
+    annotations: Path,
+    split: str,
+    variant: Variant,
+    shards: int,
+    out: Path,
+    *,
+    strict: bool = False,
+    contents: bool = False,
+) -> dict[str, Any]:
+    """Write ``manifests/<split>.json`` and ``annotations/<split>.json`` of a variant and return the former.
+
+    ``contents`` checks each image's sha256 (otherwise that it is there with its size); files in the image
+    folder and shard manifests that belong to no shard are removed. Raises AnonbenchError when shards do not
+    fit together, an image is missing, stands twice or was edited, or with ``strict`` a person was left
+    visible (controls aside).
+    """
+    paths = [manifest.shard_path(out, split, shard) for shard in range(shards)]
+    tables = [manifest.read_rows(path) for path in paths]
+    header = _common_header(tables, paths, split, variant, shards)
+    rows = [row for table in tables for row in table[1:]]
+    images = {row["image_id"]: row for row in rows if row["type"] == "image"}
+    people = [row for row in rows if row["type"] == "person"]
+    _check_images(rows, images, annotations / f"{split}.images.parquet", out / split, contents)
+    if strict and variant.method is not None and registry.load("methods", variant.method).anonymizes:
+        _check_nobody_visible(people, out, split)
+    _remove_others(out / split, {row["file_name"] for row in images.values()})
+    _remove_others(out / "manifests" / split, {path.name for path in paths})
+    target = manifest.annotations_path(out, split)
+    place(annotations / f"{split}.json", target)
+    if variant.region is None:
+        people = _unchanged(annotations / f"{split}.regions.parquet")
+    actions = Counter(row["action"] for row in images.values())
+    summary = {
+        "dataset": header["dataset"],
+        "split": split,
+        **{key: header[key] for key in _COMMON[1:]},
+        "images": {action: actions[action] for action in ("encoded", "copied", "stripped")},
+        **_coverage(people),
+        "shards": [sha256_file(path) for path in paths],
+        "annotations_sha256": sha256_file(target),
+        "digest": manifest.digest_of({row["file_name"]: row["sha256"] for row in images.values()}),
+    }
+    write_json(manifest.summary_path(out, split), summary)
+    return summary
+
+
+def _common_header(tables: list[list[Row]], paths: list[Path], split: str, variant: Variant, shards: int) -> Row:
+    first = tables[0][0]
+    for number, (table, path) in enumerate(zip(tables, paths, strict=True)):
+        expected = {"split": split, "variant": str(variant), "shard": number, "shards": shards}
+        expected |= {key: first[key] for key in _COMMON if key != "variant"}
+        for key, value in expected.items():
+            if table[0].get(key) != value:
+                raise AnonbenchError(
+                    f"has {key} {table[0].get(key)!r} instead of {value!r}", file=path, remedy="run this shard again"
+                )
+    return first
+
+
+def _check_images(rows: list[Row], images: dict[int, Row], table: Path, folder: Path, contents: bool) -> None:
+    counts = Counter(row["image_id"] for row in rows if row["type"] == "image")
+    expected = regions.read(table, regions.IMAGES)
+    names = dict(zip(expected["image_id"].to_pylist(), expected["file_name"].to_pylist(), strict=True))
+    for image_id in [*names, *sorted(counts.keys() - names.keys())]:
+        if counts[image_id] != (image_id in names) or images[image_id]["file_name"] != names[image_id]:
+            raise AnonbenchError(
+                f"stands {counts[image_id]} times in the manifests",
+                file=folder / names.get(image_id, ""),
+                entry=f"image {image_id}",
+                remedy=f"the annotations have changed: {REMEDY}",
+            )
+        path = folder / names[image_id]
+        if not path.is_file():
+            raise AnonbenchError("is missing", file=path, entry=f"image {image_id}", remedy=REMEDY)
+        manifest.check_image(path, images[image_id], contents)
+
+
+def _check_nobody_visible(people: list[Row], out: Path, split: str) -> None:
+    visible = [row for row in people if row["method"] is None]
+    if visible:
+        first = ", ".join(f"{row['person_id']} in image {row['image_id']} ({row['status']})" for row in visible[:5])
+        raise AnonbenchError(
+            f"strict: {len(visible)} of {len(people)} people are left visible: {first}",
+            file=out,
+            entry=split,
+            remedy="give them a region (regions in the study), take their images out, or set strict to false",
+        )
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Remove files that belong to no manifest, left behind by an earlier or a killed run, and empty folders."""
+    for name in list(manifest.files_under(folder)):
+        if name not in names:
+            (folder / name).unlink()
+    for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
+        if not any(path.iterdir()):
+            path.rmdir()
+
+
+def _unchanged(table: Path) -> list[Row]:
+    """Return the people of the original: nobody is changed, and there is no reason to give."""
+    rows = regions.read(table, regions.REGIONS).select(["category", "kind", "area"]).to_pylist()
+    return [{**row, "status": None} for row in rows if row["kind"] == RegionKind.BODY]
+
+
+def _coverage(people: list[Row]) -> Row:
+    """Return how many people were changed, by category with the reasons for the others, and their shares.
+
+    A person covered by a fallback method counts as changed; the reason ``method_failed`` stays on record.
+    """
+    categories: dict[str, Any] = {}
+    changed, area = 0, 0.0
+    for row in sorted(people, key=lambda row: row["category"]):
+        entry = categories.setdefault(row["category"], {"people": 0, "anonymized": 0, "reasons": {}})
+        entry["people"] += 1
+        if row["status"] in (ANONYMIZED, Reason.METHOD_FAILED):
+            entry["anonymized"] += 1
+            changed += 1
+            area += row["area"]
+        if row["status"] not in (ANONYMIZED, None):
+            entry["reasons"][row["status"]] = entry["reasons"].get(row["status"], 0) + 1
+    for entry in categories.values():
+        entry["reasons"] = dict(sorted(entry["reasons"].items()))
+    total = sum(row["area"] for row in people)
+    return {
+        "people": {"total": len(people), "by_category": categories},
+        "share_changed": changed / len(people) if people else None,
+        "share_area_changed": area / total if total else None,
+    }

@@ -1,0 +1,1 @@
+"""The methods that come with the package; each is a plugin of the group ``anonbench.methods``."""

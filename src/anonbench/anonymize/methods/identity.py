@@ -1,0 +1,18 @@
+"""Changes nothing: the control that isolates what decoding and encoding alone do to a study."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from anonbench.anonymize.contract import Crop, Method
+
+
+class Identity(Method):
+    """Returns every crop as it is."""
+
+    anonymizes: ClassVar[bool] = False
+
+    def change(self, crop: Crop) -> np.ndarray:
+        return crop.pixels

@@ -1,0 +1,284 @@
+"""One shard of a variant: reads its images once, changes them on threads, writes them and then the manifest."""
+
+from __future__ import annotations
+
+import errno
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from tqdm import tqdm
+
+from anonbench import __version__, images, regions
+from anonbench.anonymize import engine, manifest
+from anonbench.anonymize.contract import Method, make
+from anonbench.datasets.record import root_of
+from anonbench.errors import AnonbenchError
+from anonbench.files import place, sha256_bytes, write_bytes
+from anonbench.records import Region, RegionKind
+from anonbench.seeding import seed_of
+from anonbench.variants import Variant
+
+_Image = dict[str, Any]
+_RESERVED = ("annotations", "manifests")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What to do: ``parameters`` are the method's (None: those of the variant's level).
+
+    ``data`` holds the data set's download.json, ``annotations`` its tables, ``out`` is the variant's folder;
+    ``link`` (``copy`` or ``hardlink``) is how images without a region get there.
+    """
+
+    data: Path
+    annotations: Path
+    out: Path
+    split: str
+    variant: Variant
+    parameters: dict[str, Any] | None = None
+    encoder: str = "source"
+    seed: int = 0
+    shard: int = 0
+    shards: int = 1
+    threads: int = 1
+    link: str = "copy"
+
+    def run(self) -> Path:
+        """Write the shard's images and then its manifest, whose path is returned.
+
+        The bytes depend on neither ``threads`` nor ``shards``. Raises AnonbenchError for anything in the
+        input that keeps a person from being anonymized, and when the disk is full; an earlier manifest is
+        gone by then.
+        """
+        if not 0 <= self.shard < self.shards:
+            raise AnonbenchError(f"there is no shard {self.shard} of {self.shards}", remedy="shards count from 0")
+        if self.split in _RESERVED:
+            raise AnonbenchError(f"a split cannot be called '{self.split}'")
+        images.check_policy(self.encoder)
+        method = None if self.variant.method is None else make(self.variant, self.parameters)
+        root, record = root_of(self.data)
+        self._check_folders(root)
+        everything = regions.read(self.annotations / f"{self.split}.images.parquet", regions.IMAGES)
+        _check_names(everything, self.annotations / f"{self.split}.images.parquet")
+        rows = regions.shard_of(everything, self.shard, self.shards).to_pylist()
+        people = People.read(self, rows)
+        path = manifest.shard_path(self.out, self.split, self.shard)
+        path.unlink(missing_ok=True)
+        header = {
+            "type": "shard",
+            "dataset": record.get("dataset", self.data.name),
+            "split": self.split,
+            "variant": str(self.variant),
+            "region": self.variant.region,
+            "method": self.variant.method,
+            "level": self.variant.level,
+            "parameters": method.parameters.model_dump(mode="json") if method else {},
+            "encoder": self.encoder if method else None,
+            "seed": self.seed,
+            "shard": self.shard,
+            "shards": self.shards,
+            "anonbench": __version__,
+        }
+        try:
+            written = self._work(rows, root, people, method)
+            ordered = [row for image_id in sorted(written) for row in written[image_id]]
+            manifest.write_rows(path, [header, *ordered])
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise AnonbenchError(
+                    f"cannot be written ({error.strerror})", file=self.out, remedy="free some space and run again"
+                ) from error
+            raise
+        return path
+
+    def _check_folders(self, root: Path) -> None:
+        """Refuse an output folder that overlaps the originals: merge removes what does not belong there."""
+        target, source = (self.out / self.split).resolve(), root.resolve()
+        if target == source or target in source.parents or source in target.parents:
+            raise AnonbenchError(
+                f"overlaps the original data in {source}", file=target, remedy="choose another output folder"
+            )
+
+    def _work(
+        self, rows: list[_Image], root: Path, people: People, method: Method | None
+    ) -> dict[int, list[manifest.Row]]:
+        """Return the manifest rows by image id."""
+        size = method.batch if method else 1
+        groups = [rows[start : start + size] for start in range(0, len(rows), size)]
+        written: dict[int, list[manifest.Row]] = {}
+        threads_before = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        pool = ThreadPoolExecutor(self.threads)
+        try:
+            futures = [pool.submit(self.write, group, root, people, method) for group in groups]
+            with tqdm(total=len(rows), desc=f"{self.variant} {self.split}", unit="image", disable=None) as bar:
+                for future in as_completed(futures):
+                    done = future.result()
+                    written.update(done)
+                    bar.update(len(done))
+        finally:
+            pool.shutdown(cancel_futures=True)
+            cv2.setNumThreads(threads_before)
+        return written
+
+    def write(
+        self, rows: list[_Image], root: Path, people: People, method: Method | None
+    ) -> dict[int, list[manifest.Row]]:
+        """Write a few images (several at a time only for a method that works on batches); return manifest rows."""
+        found: dict[int, manifest.Row] = {}
+        outcomes: dict[int, list[engine.Outcome]] = {}
+        todo: list[tuple[_Image, bytes, images.Decoded, engine.Work]] = []
+        for row in rows:
+            image_id, source = row["image_id"], root / row["path"]
+            data = images.read_bytes(source)
+            changing = people.regions(row) if method else []
+            if changing:
+                decoded = images.decode(data, file=source, size=(row["width"], row["height"]))
+                work = engine.Work(image_id, decoded.pixels, changing, people.keypoints(image_id), str(source))
+                todo.append((row, data, decoded, work))
+            else:
+                found[image_id] = self._untouched(row, source, data, strip=method is not None)
+        if method is not None and todo:
+            changed = engine.anonymize([work for *_, work in todo], method, self.seed)
+            for (row, data, decoded, work), outcome in zip(todo, changed, strict=True):
+                encoded = images.encode(work.pixels, decoded, self.encoder, file=work.file)
+                write_bytes(self.out / self.split / row["file_name"], encoded.data)
+                image = _image_row(row, "encoded", data, encoded.data, encoded.encoder, decoded.notes)
+                found[work.image_id], outcomes[work.image_id] = image, outcome
+        name = self.variant.method
+        return {i: [image, *people.rows(i, name, self.seed, outcomes.get(i, []))] for i, image in found.items()}
+
+    def _untouched(self, row: _Image, source: Path, data: bytes, strip: bool) -> manifest.Row:
+        """Place an image byte for byte, without its metadata where ``strip`` says so and it has any."""
+        target = self.out / self.split / row["file_name"]
+        kept = images.strip(data, file=source, size=(row["width"], row["height"])) if strip else data
+        if kept == data:
+            place(source, target, self.link)
+            return _image_row(row, "copied", data, data, None, ())
+        write_bytes(target, kept)
+        return _image_row(row, "stripped", data, kept, None, ())
+
+
+def _image_row(
+    row: _Image, action: str, source: bytes, data: bytes, encoder: str | None, notes: tuple[str, ...]
+) -> manifest.Row:
+    before = sha256_bytes(source)
+    return {
+        "type": "image",
+        "image_id": row["image_id"],
+        "file_name": row["file_name"],
+        "action": action,
+        "encoder": encoder,
+        "source_sha256": before,
+        "sha256": before if data is source else sha256_bytes(data),
+        "bytes": len(data),
+        "notes": list(notes),
+    }
+
+
+def _check_names(table: pa.Table, file: Path) -> None:
+    """Raise AnonbenchError for a file name that stands twice or leads out of the image folder."""
+    seen: dict[str, int] = {}
+    for image_id, name in zip(table["image_id"].to_pylist(), table["file_name"].to_pylist(), strict=True):
+        if name in seen:
+            raise AnonbenchError(
+                f"has the file name of image {seen[name]} ({name})",
+                file=file,
+                entry=f"image {image_id}",
+                remedy="give each image of the split its own name and run annotate again",
+            )
+        seen[name] = image_id
+        if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise AnonbenchError(f"has the file name {name!r}", file=file, entry=f"image {image_id}")
+
+
+class People:
+    """The rows of a region kind by image; run lengths stay in Arrow's memory until a mask is needed."""
+
+    def __init__(self, table: pa.Table) -> None:
+        order = pc.sort_indices(table, sort_keys=[("image_id", "ascending"), ("person_id", "ascending")])
+        table = table.take(order).combine_chunks()
+        self._columns = table.drop_columns(["runs", "keypoints"]).to_pylist()
+        self._lists = {name: _Lists(table[name]) for name in ("runs", "keypoints")}
+        self._of: dict[int, list[int]] = defaultdict(list)
+        for index, row in enumerate(self._columns):
+            self._of[row["image_id"]].append(index)
+
+    @classmethod
+    def read(cls, shard: Shard, rows: list[_Image]) -> People:
+        """Read the people of the variant's region kind in the images of a shard."""
+        path = shard.annotations / f"{shard.split}.regions.parquet"
+        ids = [row["image_id"] for row in rows]
+        if not ids or shard.variant.region is None:
+            return cls(regions.REGIONS.empty_table())
+        table = regions.read(path, regions.REGIONS, (min(ids), max(ids)))
+        kind = pc.equal(table["kind"], shard.variant.region.value)
+        mine = pc.is_in(table["image_id"], value_set=pa.array(ids, pa.int64()))
+        return cls(table.filter(pc.and_(kind, mine)))
+
+    def regions(self, image: _Image) -> list[Region]:
+        """Return the regions of an image, masks decoded."""
+        found = []
+        for index in self._of.get(image["image_id"], ()):
+            row = self._columns[index]
+            if row["status"] == regions.REGION:
+                found.append(regions.to_region({**row, "runs": self._lists["runs"][index]}, image["height"]))
+        return found
+
+    def keypoints(self, image_id: int) -> dict[int, np.ndarray]:
+        """Return keypoints (float32 17x3) by person id."""
+        found = {}
+        for index in self._of.get(image_id, ()):
+            values = self._lists["keypoints"][index]
+            if values is not None:
+                found[self._columns[index]["person_id"]] = values.reshape(-1, 3)
+        return found
+
+    def rows(self, image_id: int, method: str | None, seed: int, outcomes: list[engine.Outcome]) -> list[manifest.Row]:
+        """Return one manifest row per person of an image, changed or not."""
+        by_id = {outcome.person_id: outcome for outcome in outcomes}
+        written = []
+        for index in self._of.get(image_id, ()):
+            row = self._columns[index]
+            outcome = by_id.get(row["person_id"])
+            written.append(
+                {
+                    "type": "person",
+                    "image_id": image_id,
+                    "person_id": row["person_id"],
+                    "category": row["category"],
+                    "region": RegionKind(row["kind"]),
+                    "status": outcome.status if outcome else row["status"],
+                    "source": row["source"],
+                    "box": [row["x0"], row["y0"], row["x1"], row["y1"]] if outcome else None,
+                    "pixels": outcome.pixels if outcome else 0,
+                    "area": row["area"],
+                    "method": (outcome.fallback or method) if outcome else None,
+                    "seed": outcome.seed if outcome else seed_of(seed, image_id, row["person_id"]),
+                }
+            )
+        return written
+
+
+class _Lists:
+    """A column of lists, each a slice of one NumPy array; None where the table has null."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        array = column.combine_chunks()
+        if isinstance(array, pa.ChunkedArray):
+            array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+        self._offsets = array.offsets.to_numpy()
+        self._values = array.values.to_numpy()
+        self._null = array.is_null().to_numpy(zero_copy_only=False)
+
+    def __getitem__(self, index: int) -> np.ndarray | None:
+        if self._null[index]:
+            return None
+        return self._values[self._offsets[index] : self._offsets[index + 1]]

@@ -1,0 +1,55 @@
+"""A variant's name: ``original`` or ``<region>-<method>[-<level>]``, such as ``face-blur-medium``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anonbench import registry
+from anonbench.errors import AnonbenchError, nearest
+from anonbench.records import RegionKind
+
+ORIGINAL = "original"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One variant of a data set; all three are None for the original."""
+
+    region: RegionKind | None = None
+    method: str | None = None
+    level: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Variant:
+        """Read a variant's name; raise AnonbenchError naming the nearest known region or method.
+
+        The level is not checked here: levels belong to the method's class and to the study.
+        """
+        if text == ORIGINAL:
+            return cls()
+        parts = text.split("-")
+        if len(parts) not in (2, 3) or not all(parts):
+            raise AnonbenchError(
+                f"'{text}' is not a variant{nearest(text, _examples())}",
+                remedy="write original or <region>-<method>[-<level>], such as face-blur-medium",
+            )
+        region, method = parts[:2]
+        if region not in list(RegionKind):
+            raise AnonbenchError(f"variant '{text}': unknown region '{region}'{nearest(region, RegionKind)}")
+        if method not in registry.names("methods"):
+            raise AnonbenchError(
+                f"variant '{text}': unknown method '{method}'{nearest(method, registry.names('methods'))}"
+            )
+        return cls(RegionKind(region), method, parts[2] if len(parts) == 3 else None)
+
+    def __str__(self) -> str:
+        if self.region is None or self.method is None:
+            return ORIGINAL
+        return "-".join(part for part in (self.region.value, self.method, self.level) if part)
+
+
+def _examples() -> list[str]:
+    return [
+        ORIGINAL,
+        *(f"{region}-{method}" for region in RegionKind for method in registry.names("methods")),
+    ]

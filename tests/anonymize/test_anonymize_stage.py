@@ -1,0 +1,388 @@
+"""The stage from files to files: manifests, shards, threads, reruns, refusals."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from anonbench import images, regions
+from anonbench.anonymize import cli, manifest
+from anonbench.anonymize.contract import make
+from anonbench.anonymize.engine import CONTROL
+from anonbench.anonymize.merge import merge
+from anonbench.anonymize.shard import Shard
+from anonbench.errors import AnonbenchError
+from anonbench.files import read_json, sha256_file, write_json
+from anonbench.records import ANONYMIZED
+from anonbench.variants import Variant
+
+from .conftest import Dataset, photograph, runs
+
+# pycocotools and NumPy 2 disagree about the keyword of a copy
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
+
+ALL = ["original", "body-identity", "body-blur-medium", "body-pixelate-high", "face-mask_out"]
+PHOTOS = Path(os.environ.get("ANONBENCH_PHOTOS", Path(__file__).parents[3] / "shared" / "data" / "coco-people"))
+
+
+def hashes(out: Path, split: str = "train") -> dict[str, str]:
+    return {name: sha256_file(out / split / name) for name in sorted(manifest.files_under(out / split))}
+
+
+def table(dataset: Dataset, kind: str) -> list[dict[str, Any]]:
+    return regions.read(
+        dataset.annotations / f"{dataset.split}.{kind}.parquet", getattr(regions, kind.upper())
+    ).to_pylist()
+
+
+@pytest.mark.parametrize("variant", ALL)
+def test_manifest_accounts_for_everyone(dataset: Dataset, variant: str) -> None:
+    out = dataset.run(variant)
+    rows = list(manifest.rows_of(out, "train"))
+    found = [row for row in rows if row["type"] == "image"]
+    assert [row["image_id"] for row in found] == list(range(1, 9))
+    for row in found:
+        assert row["sha256"] == sha256_file(out / "train" / row["file_name"])
+        source = dataset.data / "raw" / row["file_name"]
+        assert row["source_sha256"] == sha256_file(source)
+        if row["action"] == "copied":
+            assert row["sha256"] == row["source_sha256"]
+    people = [row for row in rows if row["type"] == "person"]
+    kind = Variant.parse(variant).region
+    expected = [row for row in table(dataset, "regions") if row["kind"] == kind]
+    assert {(r["image_id"], r["person_id"]) for r in people} == {(r["image_id"], r["person_id"]) for r in expected}
+    by_id = {row["person_id"]: row for row in expected}
+    for row in people:
+        before = by_id[row["person_id"]]
+        changed = CONTROL if variant == "body-identity" else ANONYMIZED
+        assert row["status"] == (changed if before["status"] == regions.REGION else before["status"])
+    summary = read_json(manifest.summary_path(out, "train"))
+    assert sum(summary["images"].values()) == 8
+    assert summary["people"]["total"] == (19 if variant == "original" else len(people))
+    share = {"original": 0, "body-identity": 0, "face-mask_out": 1}.get(variant, 12 / 19)
+    assert summary["share_changed"] == share
+    if variant == "body-blur-medium":
+        assert summary["images"] == {"encoded": 6, "copied": 1, "stripped": 1}
+        person = {"people": 19, "anonymized": 12, "reasons": {"crowd": 1, "invalid_geometry": 6}}
+        assert summary["people"]["by_category"] == {"person": person}
+        assert {row["encoder"] for row in found} == {"jpeg source q88 4:2:0", "png", None}
+    assert (out / "annotations" / "train.json").read_bytes() == (dataset.annotations / "train.json").read_bytes()
+    manifest.verify(out, "train")
+
+
+def test_original_is_byte_for_byte(dataset: Dataset) -> None:
+    out = dataset.run("original", link="hardlink")
+    for row in table(dataset, "images"):
+        source, target = dataset.data / row["path"], out / "train" / row["file_name"]
+        assert target.read_bytes() == source.read_bytes()
+        assert target.samefile(source)
+
+
+def test_pixels_outside_the_masks_of_a_png_are_the_source(dataset: Dataset) -> None:
+    out = dataset.run("body-mask_out")
+    before = images.read_rgb(dataset.data / "raw" / "deep" / "3.png")
+    after = images.read_rgb(out / "train" / "deep" / "3.png")
+    mask = np.zeros(before.shape[:2], bool)
+    for row in table(dataset, "regions"):
+        if row["image_id"] == 3 and row["kind"] == "body" and row["status"] == regions.REGION:
+            one = regions.to_region(row, before.shape[0])
+            x0, y0, x1, y1 = one.box
+            mask[y0:y1, x0:x1] |= one.mask
+    assert (after[mask] == 128).all()
+    assert (after[~mask] == before[~mask]).all()
+    identity = dataset.run("body-identity")
+    assert (images.read_rgb(identity / "train" / "deep" / "3.png") == before).all()
+
+
+def test_people_free_images_lose_their_metadata(dataset: Dataset) -> None:
+    out = dataset.run("body-blur-low")
+    assert (out / "train" / "7.jpg").read_bytes() == (dataset.data / "raw" / "7.jpg").read_bytes()
+    source = dataset.data / "raw" / "8.jpg"
+    assert b"comment" not in (out / "train" / "8.jpg").read_bytes()
+    assert (images.read_rgb(out / "train" / "8.jpg") == images.read_rgb(source)).all()
+
+
+@pytest.mark.parametrize("variant", ["body-blur-medium", "face-pixelate-low"])
+def test_threads_and_shards_change_no_byte(dataset: Dataset, tmp_path: Path, variant: str) -> None:
+    one = dataset.run(variant, tmp_path / "one")
+    two = dataset.run(variant, tmp_path / "two", threads=2)
+    three = dataset.run(variant, tmp_path / "three", shards=3)
+    assert hashes(one) == hashes(two) == hashes(three)
+    for path in ("manifests/train.json", "manifests/train/0.jsonl"):
+        assert (one / path).read_bytes() == (two / path).read_bytes()
+    summaries = [read_json(manifest.summary_path(out, "train")) for out in (one, three)]
+    assert len(summaries[1].pop("shards")) == 3
+    assert summaries[0].pop("shards")
+    assert summaries[0] == summaries[1]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from anonbench.anonymize import shard
+from anonbench.variants import Variant
+written, real = 0, shard.write_bytes
+def count(path, data):
+    global written
+    written += 1
+    if written == 4:
+        path.with_name(f".{path.name}.x.part").write_bytes(data[:100])
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(path, data)
+shard.write_bytes = count
+data, annotations, out = map(Path, sys.argv[1:])
+shard.Shard(data, annotations, out, "train", Variant.parse("body-blur-medium")).run()
+"""
+
+
+def test_killed_and_run_again(dataset: Dataset, tmp_path: Path) -> None:
+    whole = dataset.run("body-blur-medium", tmp_path / "whole")
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED, str(dataset.data), str(dataset.annotations), str(out)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert len(hashes(out)) == 4
+    with pytest.raises(AnonbenchError, match="no such manifest"):
+        merge(dataset.annotations, "train", Variant.parse("body-blur-medium"), 1, out)
+    dataset.run("body-blur-medium", out)
+    assert hashes(out) == hashes(whole)
+    assert (out / "manifests" / "train.json").read_bytes() == (whole / "manifests" / "train.json").read_bytes()
+
+
+def test_an_old_manifest_does_not_outlive_a_failed_rerun(dataset: Dataset) -> None:
+    out = dataset.run("body-mask_out")
+    (dataset.data / "raw" / "5.jpg").write_bytes(b"no image")
+    with pytest.raises(AnonbenchError, match=r"5\.jpg"):
+        dataset.run("body-mask_out", parameters={"value": 3})
+    with pytest.raises(AnonbenchError, match="no such manifest"):
+        merge(dataset.annotations, "train", Variant.parse("body-mask_out"), 1, out)
+
+
+def test_merge_removes_what_does_not_belong(dataset: Dataset) -> None:
+    out = dataset.run("face-mask_out", shards=3)
+    (out / "train" / "old").mkdir()
+    (out / "train" / "old" / "stale.jpg").write_bytes(b"x")
+    (out / "train" / ".1.jpg.abc.part").write_bytes(b"x")
+    dataset.run("face-mask_out", shards=2)
+    assert set(hashes(out)) == {row["file_name"] for row in table(dataset, "images")}
+    assert not (out / "train" / "old").exists()
+    assert {path.name for path in (out / "manifests" / "train").iterdir()} == {"0.jsonl", "1.jsonl"}
+    manifest.verify(out, "train")
+
+
+def test_verify_names_what_is_wrong(dataset: Dataset) -> None:
+    out = dataset.run("body-mask_out")
+    image = out / "train" / "2.jpg"
+    data = image.read_bytes()
+    image.write_bytes(data[:-1] + b"\0")
+    manifest.verify(out, "train", contents=False)
+    with pytest.raises(AnonbenchError, match=r"2\.jpg, image 2: was edited"):
+        manifest.verify(out, "train")
+    with pytest.raises(AnonbenchError, match="was edited"):
+        merge(dataset.annotations, "train", Variant.parse("body-mask_out"), 1, out, contents=True)
+    image.unlink()
+    with pytest.raises(AnonbenchError, match=r"2\.jpg: is missing"):
+        manifest.verify(out, "train")
+    with pytest.raises(AnonbenchError, match=r"2\.jpg, image 2: is missing"):
+        merge(dataset.annotations, "train", Variant.parse("body-mask_out"), 1, out)
+    image.write_bytes(data)
+    (out / "train" / "more.jpg").write_bytes(data)
+    with pytest.raises(AnonbenchError, match=r"more\.jpg: does not belong"):
+        manifest.verify(out, "train")
+    (out / "train" / "more.jpg").unlink()
+    manifest.verify(out, "train")
+    (out / "annotations" / "train.json").write_text("{}")
+    with pytest.raises(AnonbenchError, match="was edited"):
+        manifest.verify(out, "train")
+    path = manifest.shard_path(out, "train", 0)
+    path.write_text(path.read_text().replace("anonymized", "crowd"))
+    with pytest.raises(AnonbenchError, match="not the manifest that the split was merged from"):
+        manifest.verify(out, "train")
+
+
+def test_shards_of_different_runs_are_not_joined(dataset: Dataset) -> None:
+    dataset.shard("body-mask_out", shard=0, shards=2).run()
+    dataset.shard("body-mask_out", shard=1, shards=2, seed=1).run()
+    out = dataset.shard("body-mask_out").out
+    with pytest.raises(AnonbenchError, match=r"1\.jsonl: has seed 1 instead of 0"):
+        merge(dataset.annotations, "train", Variant.parse("body-mask_out"), 2, out)
+    with pytest.raises(AnonbenchError, match="has shards 2 instead of 1"):
+        merge(dataset.annotations, "train", Variant.parse("body-mask_out"), 1, out)
+
+
+def test_merge_sees_changed_annotations(dataset: Dataset) -> None:
+    out = dataset.run("body-mask_out")
+    rows = table(dataset, "images")
+    regions.write(dataset.annotations / "train.images.parquet", rows[:-1], regions.IMAGES)
+    with pytest.raises(AnonbenchError, match="stands 1 times in the manifests"):
+        merge(dataset.annotations, "train", Variant.parse("body-mask_out"), 1, out)
+
+
+def test_strict(dataset: Dataset) -> None:
+    dataset.run("face-mask_out", strict=True)
+    for control in ("original", "body-identity"):
+        dataset.run(control, strict=True)
+    with pytest.raises(
+        AnonbenchError, match=r"strict: 7 of 19 people are left visible: 12 in image 1 \(invalid_geometry\)"
+    ):
+        dataset.run("body-mask_out", strict=True)
+
+
+def test_full_disk_is_one_sentence(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(AnonbenchError, match=r"No space left on device.*free some space") as error:
+        dataset.shard("body-blur-medium", threads=2).run()
+    assert "\n" not in str(error.value)
+    assert not manifest.shard_path(dataset.shard("body-blur-medium").out, "train", 0).exists()
+
+
+def test_names_that_stand_twice_or_lead_outside_are_refused(dataset: Dataset) -> None:
+    rows = table(dataset, "images")
+    for name, message in (
+        ("1.jpg", r"image 2: has the file name of image 1 \(1\.jpg\)"),
+        ("../2.jpg", "image 2: has the"),
+    ):
+        rows[1]["file_name"] = name
+        regions.write(dataset.annotations / "train.images.parquet", rows, regions.IMAGES)
+        with pytest.raises(AnonbenchError, match=message):
+            dataset.run("original")
+
+
+def test_originals_are_never_the_target(dataset: Dataset) -> None:
+    for out in (dataset.data, dataset.data / "raw", dataset.folder):
+        one = Shard(dataset.data, dataset.annotations, out, "data", Variant.parse("original"))
+        with pytest.raises(AnonbenchError, match="overlaps the original data"):
+            one.run()
+
+
+def test_wrong_sizes_and_formats_are_named(dataset: Dataset) -> None:
+    path = dataset.data / "raw" / "1.jpg"
+    jpeg = path.read_bytes()
+    cv2.imwrite(str(path), photograph(50, 60))
+    with pytest.raises(AnonbenchError, match=r"1\.jpg: is 50x60 pixels, but annotated as 168x120"):
+        dataset.run("body-blur-low")
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(jpeg)).save(buffer, "WEBP")
+    path.write_bytes(buffer.getvalue())
+    with pytest.raises(AnonbenchError, match=r"1\.jpg: is a WEBP image"):
+        dataset.run("body-blur-low")
+    dataset.run("original")
+
+
+def test_commands(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    out = dataset.folder / "variant"
+    common = {"annotations": dataset.annotations, "split": "train", "variant": "face-blur-high", "out": out}
+    cli.anonymize(data=dataset.data, parameters='{"sigma": 9}', **common)
+    cli.merge(**common, verify=True)
+    assert "person: 6 of 6 anonymized" in capsys.readouterr().out
+    assert read_json(manifest.summary_path(out, "train"))["parameters"] == {"sigma": 9.0, "kernel": 41}
+    with pytest.raises(AnonbenchError, match="--parameters: is not valid JSON"):
+        cli.anonymize(data=dataset.data, parameters="{", **common)
+    with pytest.raises(AnonbenchError, match="no shard 1 of 1"):
+        cli.anonymize(data=dataset.data, shard=1, **common)
+
+
+def test_summary_digest_is_that_of_sha256sum(dataset: Dataset) -> None:
+    out = dataset.run("body-mask_out")
+    command = "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs sha256sum | sha256sum"
+    listed = subprocess.run(command, shell=True, cwd=out / "train", capture_output=True, text=True, check=True)
+    assert listed.stdout.split()[0] == read_json(manifest.summary_path(out, "train"))["digest"]
+
+
+def test_an_empty_shard(dataset: Dataset) -> None:
+    rows = table(dataset, "images")
+    out = dataset.run("body-mask_out", shards=16)
+    counts = [len(manifest.read_rows(manifest.shard_path(out, "train", shard))) for shard in range(16)]
+    assert 1 in counts
+    assert sum(counts) == 16 + len(rows) + 19
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_masks_in_the_box_are_coco_s(data: st.DataObject) -> None:
+    height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
+    kind = data.draw(st.sampled_from(["noise", "polygon", "full", "empty"]))
+    if kind == "polygon":
+        points = data.draw(st.lists(st.floats(-5, 45), min_size=6, max_size=20))
+        rle = coco_mask.merge(coco_mask.frPyObjects([points[: len(points) // 2 * 2]], height, width))
+        full = coco_mask.decode(rle).astype(bool)
+        lengths = regions.runs_of(rle["counts"])
+    else:
+        noise = np.random.default_rng(data.draw(st.integers(0, 1000))).random((height, width))
+        full = noise < {"noise": 0.4, "full": 2.0, "empty": -1.0}[kind]
+        lengths = runs(full)
+    x0, y0 = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    x1, y1 = data.draw(st.integers(x0 + 1, width)), data.draw(st.integers(y0 + 1, height))
+    assert (regions.decode(lengths, height, (x0, y0, x1, y1)) == full[y0:y1, x0:x1]).all()
+
+
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"no photographs in {PHOTOS}")
+def test_photographs(tmp_path: Path) -> None:
+    """Every mask is COCO's to the pixel, and the background of every photograph survives the codec."""
+    from anonbench.annotate.options import RegionsConfig
+    from anonbench.annotate.tables import annotate
+    from anonbench.datasets.coco import Coco
+
+    split = "val2017"
+    small = Dataset(tmp_path, split)
+    annotate(Coco({}).read(PHOTOS, split), PHOTOS, RegionsConfig(), small.annotations, split)
+    write_json(small.data / "download.json", {"dataset": "photographs", "root": str(PHOTOS.resolve())})
+    original = json.loads((PHOTOS / "annotations" / f"instances_{split}.json").read_text())
+    coco = COCO()
+    coco.dataset = original
+    coco.createIndex()
+    rows = table(small, "images")
+    bodies = [row for row in table(small, "regions") if row["kind"] == "body" and row["status"] == regions.REGION]
+    heights = {row["image_id"]: row["height"] for row in rows}
+    covered = {row["image_id"]: np.zeros((row["height"], row["width"]), bool) for row in rows}
+    assert len(bodies) > 200
+    for row in bodies:
+        one = regions.to_region(row, heights[row["image_id"]])
+        x0, y0, x1, y1 = one.box
+        full = np.zeros_like(covered[row["image_id"]])
+        full[y0:y1, x0:x1] = one.mask
+        assert (full == coco.annToMask(coco.anns[row["person_id"]]).astype(bool)).all()
+        covered[row["image_id"]] |= full
+    out = small.run("body-mask_out", threads=2)
+    for row in rows:
+        before = images.read_rgb(PHOTOS / row["path"]).astype(int)
+        after = images.read_rgb(out / split / row["file_name"]).astype(int)
+        far = cv2.dilate(covered[row["image_id"]].astype(np.uint8), np.ones((33, 33), np.uint8)) == 0
+        if far.any():
+            assert np.abs(after - before)[far].mean() < 0.3
+
+
+def test_time_budget_of_the_engine() -> None:
+    """A blur must not become slow again: it is far below decoding and encoding."""
+    pixels = photograph(640, 480)
+    from anonbench.anonymize import engine
+
+    from .conftest import region
+
+    people = [region((20 + 60 * i, 60, 120 + 60 * i, 360), person_id=i) for i in range(8)]
+    method = make(Variant.parse("body-blur-high"))
+    seconds = []
+    for _ in range(5):
+        start = time.thread_time()
+        engine.anonymize_image(pixels, people, method)
+        seconds.append(time.thread_time() - start)
+    assert min(seconds) < 0.03
