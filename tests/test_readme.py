@@ -28,7 +28,8 @@ def test_links_lead_to_files(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_that_a_page_names_exist(page: Path) -> None:
     text = page.read_text()
-    for command in re.findall(r"(?:`|^)anonbench ([a-z][a-z-]+)", text, re.MULTILINE):
+    fenced = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    for command in re.findall(r"`anonbench ([a-z][a-z-]+)", text) + re.findall(r"^anonbench ([a-z-]+)", fenced, re.M):
         assert command in COMMANDS, f"{page.name} names anonbench {command}"
     for target in re.findall(r"\bmake ([a-z]+)\b(?=[`\s])", text):
         if f"`make {target}" in text or f"\nmake {target}" in text:

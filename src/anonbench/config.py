@@ -79,7 +79,7 @@ class ReportConfig(Strict):
 
     margin: float = Field(1.0, gt=0, description="Difference in AP points below which a variant counts as equal.")
     bootstrap: int = Field(1000, ge=100, description="Resamples (of validation images and seeds) for the intervals.")
-    people_per_sheet: int = Field(6, ge=1, le=24, description="Rows of the before/after sheet.")
+    people_per_sheet: int = Field(4, ge=1, le=24, description="Rows of the before/after sheet.")
 
 
 class Study(Strict):

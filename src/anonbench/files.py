@@ -15,7 +15,6 @@ from typing import Any
 
 from anonbench.errors import AnonbenchError
 
-
 _NUMBERS = itertools.count()
 
 

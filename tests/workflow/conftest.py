@@ -29,6 +29,7 @@ TINY_MODEL: dict[str, Any] = {
         "compact_widths": [8, 8, 16],
         "compact_depths": [1, 1, 1],
         "strides": [8, 16],
+        "proposal_levels": [8, 16],
         "pyramid_channels": 16,
         "anchor_sizes": [[16], [48]],
         "roi_levels": [8, 16],
@@ -58,6 +59,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         for part in PARTS:
             source = PROJECT / part
             if source.is_dir():

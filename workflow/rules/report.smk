@@ -37,9 +37,9 @@ rule report_tables:
         environment("report")
     params:
         folder=lambda w, output: str(Path(output[0]).parent),
-        evaluations=plan.folder("evaluations"),
-        models=plan.folder("models"),
-        anonymized=plan.folder("anonymized"),
+        evaluations=lambda w: plan.folder("evaluations"),
+        models=lambda w: plan.folder("models"),
+        anonymized=lambda w: plan.folder("anonymized"),
         code=code_hash("anonbench.report.tables", "anonbench.report.collect"),
         environment=plan.environment("report"),
     message:
@@ -98,7 +98,7 @@ rule report_sheet:
     conda:
         environment("report")
     params:
-        anonymized=plan.folder("anonymized"),
+        anonymized=lambda w: plan.folder("anonymized"),
         folder=lambda w, output: str(Path(output.png).parent),
         code=code_hash("anonbench.report.sheet"),
         environment=plan.environment("report"),
@@ -134,8 +134,8 @@ rule report_html:
     params:
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         figures=lambda w, input: str(Path(input.figures[0]).parent),
-        models=plan.folder("models"),
-        timings=f"{plan.folder('logs')}/train",
+        models=lambda w: plan.folder("models"),
+        timings=lambda w: f"{plan.folder('logs')}/train",
         code=code_hash("anonbench.report.html"),
         environment=plan.environment("report"),
     message:

@@ -1,0 +1,72 @@
+"""Milliseconds per image of a recipe's training, by part of the model, on rendered streetlife images.
+
+python benchmarks/train.py [cpu-small] [--iterations 20] [--threads 1]
+CPU time is printed beside wall time: on a shared machine only the former says what the code costs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from typing import Annotated, Any
+
+import torch
+import typer
+from tabulate import tabulate
+from torch import nn
+
+from anonbench import recipe as recipes
+from anonbench.datasets.streetlife import Options, render_split
+from anonbench.train import models
+from anonbench.train.data import Variant
+from anonbench.train.loop import Batches, deterministic, fit
+
+
+def timed(module: nn.Module, name: str, spent: dict[str, float]) -> None:
+    """Add the CPU seconds of the module's forward passes to ``spent[name]``."""
+    forward, spent[name] = module.forward, 0.0
+
+    def measured(*arguments: Any, **options: Any) -> Any:
+        started = time.process_time()
+        result = forward(*arguments, **options)
+        spent[name] += time.process_time() - started
+        return result
+
+    module.forward = measured  # type: ignore[method-assign]
+
+
+def main(
+    recipe: Annotated[str, typer.Argument(help="Recipe: JSON, a preset's name, or a file.")] = "cpu-small",
+    iterations: Annotated[int, typer.Option(help="Iterations to measure.")] = 20,
+    threads: Annotated[int, typer.Option(help="Threads.")] = 1,
+) -> None:
+    """Print the table."""
+    torch.set_num_threads(threads)
+    whole = recipes.read(recipe)
+    short = whole.model_copy(update={"epochs": None, "iterations": iterations})
+    with tempfile.TemporaryDirectory() as folder, deterministic(whole.deterministic):
+        render_split(Options(train=8 * whole.batch_size), "train", folder, progress=False)
+        variant = Variant.read(folder, "train")
+        torch.manual_seed(0)
+        model = models.build(whole, variant.categories).to(memory_format=torch.channels_last)
+        warm = whole.model_copy(update={"epochs": None, "iterations": 2})
+        fit(model, Batches(variant, warm, 0), torch.device("cpu"), None, "")
+        spent: dict[str, float] = {}
+        parts = {"input": model.transform, "body": model.backbone.body, "pyramid": model.backbone.fpn}
+        parts |= {"proposals": model.rpn, "regions": model.roi_heads}
+        for name, module in parts.items():
+            timed(module, name, spent)
+        started = time.process_time()
+        ran = fit(model, Batches(variant, short, 0), torch.device("cpu"), None, "")
+        total = time.process_time() - started
+    spent["loading"] = ran.loading_seconds
+    spent["backward, optimiser"] = total - sum(spent.values())
+    rows = [[name, f"{1e3 * seconds / ran.images:.2f}"] for name, seconds in spent.items()]
+    rows += [["all, CPU", f"{1e3 * total / ran.images:.2f}"], ["all, wall", f"{1e3 * ran.seconds / ran.images:.2f}"]]
+    print(tabulate(rows, headers=["part", "ms per image"], tablefmt="github"))
+    if whole.epochs is not None:
+        print(f"{whole.epochs} epochs of 480 images: {total / ran.images * 480 * whole.epochs:.0f} s of CPU time")
+
+
+if __name__ == "__main__":
+    typer.run(main)

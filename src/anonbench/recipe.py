@@ -1,0 +1,297 @@
+"""How a model is trained: one description that every trainer reads, and a few named ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from anonbench.errors import AnonbenchError, nearest
+from anonbench.files import read_json
+
+Task = Literal["detection", "segmentation", "pose"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Size = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class RoiHead(_Section):
+    """The branch that turns each region's features into a mask or into keypoint heat maps."""
+
+    roi_size: Size = Field(14, description="side of the pooled features, in cells")
+    widths: tuple[Size, ...] = Field((256, 256, 256, 256), min_length=1, description="channels of each 3x3 convolution")
+    regions_per_image: Size = Field(
+        128, description="positive regions per image that the branch is trained on, drawn at random"
+    )
+
+
+class Architecture(_Section):
+    """An R-CNN with a feature pyramid; the defaults are torchvision's Mask R-CNN with ResNet-50."""
+
+    backbone: Literal["compact", "resnet18", "resnet34", "resnet50", "resnet101"] = Field(
+        "resnet50", description="`compact` is a ResNet of basic blocks with the widths and depths below"
+    )
+    compact_widths: tuple[Size, ...] = Field(
+        (32, 64, 128), min_length=1, max_length=4, description="compact: channels at stride 4, 8, 16, 32"
+    )
+    compact_depths: tuple[Size, ...] = Field(
+        (1, 1, 1), min_length=1, max_length=4, description="compact: blocks at stride 4, 8, 16, 32"
+    )
+    norm: Literal["batch", "frozen_batch", "group"] = Field(
+        "batch",
+        description="normalisation in the backbone; `frozen_batch` keeps the statistics of given weights",
+    )
+    head_norm: Literal["none", "batch", "group"] = Field(
+        "none", description="normalisation in the mask and keypoint branches; helps from scratch"
+    )
+    strides: tuple[Literal[4, 8, 16, 32, 64], ...] = Field(
+        (4, 8, 16, 32, 64), min_length=1, description="pyramid levels, consecutive, in image pixels"
+    )
+    pyramid_channels: Size = Field(256, description="channels of every pyramid level")
+    proposal_levels: tuple[Literal[4, 8, 16, 32, 64], ...] | None = Field(
+        None, min_length=1, description="strides of the levels that propose regions; all unless given"
+    )
+    anchor_sizes: tuple[tuple[Positive, ...], ...] = Field(
+        ((32,), (64,), (128,), (256,), (512,)),
+        description="per proposal level, the square roots of the anchors' areas, in pixels of the network's input",
+    )
+    aspect_ratios: tuple[Positive, ...] = Field((0.5, 1.0, 2.0), min_length=1, description="anchors' height / width")
+    rpn_samples: Size = Field(256, description="anchors per image in the proposal loss")
+    rpn_before_nms: Size = Field(2000, description="proposals per level before suppression, in training")
+    rpn_after_nms: Size = Field(2000, description="proposals per image after suppression, in training")
+    rpn_before_nms_test: Size = Field(1000, description="proposals per level before suppression, in prediction")
+    rpn_after_nms_test: Size = Field(1000, description="proposals per image after suppression, in prediction")
+    roi_levels: tuple[Literal[4, 8, 16, 32], ...] = Field(
+        (4, 8, 16, 32), min_length=1, description="strides of the levels that regions are pooled from"
+    )
+    roi_canonical_size: Positive = Field(
+        224,
+        description="side in pixels of a region that is pooled at stride 16 (Feature Pyramid Networks, eq. 1)",
+    )
+    roi_sampling: Size = Field(2, description="bilinear samples per cell and direction; the cost grows with its square")
+    box_roi_size: Size = Field(7, description="side of the pooled features of the box branch, in cells")
+    box_width: Size = Field(1024, description="units of the two hidden layers of the box branch")
+    box_samples: Size = Field(512, description="regions per image in the box loss")
+    box_positive_fraction: Fraction = Field(0.25, description="largest share of positives among `box_samples`")
+    score_threshold: Fraction = Field(0.05, description="detections below are not reported")
+    nms_threshold: Fraction = Field(0.5, description="overlap above which the weaker detection is dropped")
+    detections_per_image: Size = Field(100, description="most detections reported per image")
+    mask_head: RoiHead = Field(RoiHead(), description="used when `segmentation` is among the tasks")
+    keypoint_head: RoiHead = Field(
+        RoiHead(widths=(512,) * 8), description="used when `pose` is among the tasks; for people only"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        steps = [4, 8, 16, 32, 64]
+        first = steps.index(self.strides[0])
+        if list(self.strides) != steps[first : first + len(self.strides)]:
+            raise ValueError(f"strides {self.strides} are not consecutive powers of two from 4 to 64")
+        for name, levels in (("proposal_levels", self.proposing()), ("roi_levels", self.roi_levels)):
+            if list(levels) != [stride for stride in self.strides if stride in levels]:
+                raise ValueError(f"{name} {levels} are not among the strides {self.strides}, in order")
+        if len(self.anchor_sizes) != len(self.proposing()):
+            given, wanted = len(self.anchor_sizes), len(self.proposing())
+            raise ValueError(f"{given} anchor_sizes for {wanted} proposal_levels: give one per level")
+        if not self.anchor_sizes[0] or len({len(sizes) for sizes in self.anchor_sizes}) > 1:
+            raise ValueError("every level needs the same number of anchor sizes, at least one")
+        if self.backbone == "compact":
+            if len(self.compact_widths) != len(self.compact_depths):
+                raise ValueError("compact_widths and compact_depths differ in length")
+            deepest = steps[len(self.compact_widths) - 1]
+            if max(s for s in self.strides if s < 64 or len(self.strides) == 1) > deepest:
+                raise ValueError(f"strides {self.strides} go beyond the compact backbone, which ends at {deepest}")
+        return self
+
+    def proposing(self) -> tuple[int, ...]:
+        """Return the strides of the levels that propose regions."""
+        return self.strides if self.proposal_levels is None else self.proposal_levels
+
+
+class Initialisation(_Section):
+    """Where the first weights come from, and what those weights have seen."""
+
+    kind: Literal["scratch", "backbone"] = Field(
+        "scratch", description="`scratch`: random; `backbone`: the backbone's weights are read from `file`"
+    )
+    file: str | None = Field(None, description="safetensors file with the backbone's weights (torchvision's names)")
+    provenance: str | None = Field(None, description="who trained the file, how, and where it was downloaded")
+    seen: tuple[str, ...] | None = Field(
+        None, description="data sets whose images the weights were fitted on; [] for none"
+    )
+
+    @model_validator(mode="after")
+    def _declared(self) -> Self:
+        given = [n for n in ("file", "provenance", "seen") if getattr(self, n) is not None]
+        if self.kind == "scratch" and given:
+            raise ValueError(f"scratch takes no {given[0]}")
+        if self.kind == "backbone" and len(given) < 3:
+            raise ValueError("a backbone needs its file, its provenance and the list of data sets it has seen")
+        return self
+
+
+class Recipe(_Section):
+    """A training, complete but for the data, the seed and the machine."""
+
+    trainer: str = Field("torchvision", description="name of a registered trainer")
+    tasks: tuple[Task, ...] = Field(
+        ("detection",), min_length=1, description="what the model predicts; one model may serve several"
+    )
+    architecture: Architecture = Field(Architecture(), description="the network")
+    initialisation: Initialisation = Field(Initialisation(), description="the first weights")
+    min_size: tuple[Size, ...] = Field(
+        (800,),
+        min_length=1,
+        description="shorter side of the network's input in pixels; several: drawn per image, the last in prediction",
+    )
+    max_size: Size = Field(1333, description="limit of the longer side in pixels")
+    horizontal_flip: Fraction = Field(0.5, description="probability that a training image is mirrored")
+    batch_size: Size = Field(16, description="images per iteration")
+    epochs: Size | None = Field(None, description="passes over the images; either this or `iterations`")
+    iterations: Size | None = Field(None, description="optimiser steps; either this or `epochs`")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="update rule")
+    base_learning_rate: Positive = Field(0.02, description="learning rate for `reference_batch_size`")
+    reference_batch_size: Size = Field(
+        16, description="learning rate = base_learning_rate * batch_size / reference_batch_size"
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="momentum; the first beta of adamw")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        1e-4, description="decay of weight matrices (biases and normalisation have none)"
+    )
+    gradient_clip: Positive | None = Field(None, description="largest norm of the whole gradient")
+    schedule: Literal["steps", "cosine"] = Field("steps", description="how the learning rate falls")
+    steps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (2 / 3, 8 / 9),
+        description="schedule `steps`: shares of the training after which the rate is divided by 10",
+    )
+    warmup_iterations: Annotated[int, Field(ge=0)] = Field(1000, description="linear rise from a thousandth")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: convolutions and layers under autocast")
+    deterministic: bool = Field(True, description="refuse operations whose result may differ between two runs")
+    checkpoint_every: Size = Field(500, description="iterations between checkpoints")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.epochs is None) == (self.iterations is None):
+            raise ValueError("give either epochs or iterations")
+        if len(set(self.tasks)) != len(self.tasks):
+            raise ValueError("a task is named twice")
+        if max(self.min_size) > self.max_size:
+            raise ValueError(f"min_size {max(self.min_size)} is larger than max_size {self.max_size}")
+        if list(self.steps) != sorted(set(self.steps)):
+            raise ValueError("steps must increase")
+        if self.architecture.norm == "frozen_batch" and self.initialisation.kind == "scratch":
+            raise ValueError("frozen_batch normalisation needs given backbone weights")
+        return self
+
+    def learning_rate(self) -> float:
+        """Return the peak learning rate by the linear rule (Goyal et al. 2017, section 2.1)."""
+        return self.base_learning_rate * self.batch_size / self.reference_batch_size
+
+    def total_iterations(self, images: int) -> int:
+        """Return the number of optimiser steps on ``images`` training images; an epoch's last batch may be short."""
+        if self.iterations is not None:
+            return self.iterations
+        assert self.epochs is not None
+        return self.epochs * -(-images // self.batch_size)
+
+
+_R50_3X = {"epochs": 36, "steps": (24 / 36, 33 / 36), "horizontal_flip": 0.5}
+
+# about 85 s on one AVX-512 core for streetlife's 480 images of 256x192
+_CPU_SMALL = Architecture(
+    backbone="compact",
+    compact_widths=(16, 48, 80),
+    compact_depths=(1, 1, 2),
+    head_norm="batch",
+    strides=(4, 8, 16),
+    pyramid_channels=32,
+    proposal_levels=(8, 16),
+    anchor_sizes=((22, 40), (60, 90)),
+    aspect_ratios=(0.6, 2.6),
+    rpn_samples=64,
+    rpn_before_nms=100,
+    rpn_after_nms=100,
+    rpn_before_nms_test=100,
+    rpn_after_nms_test=60,
+    roi_levels=(4,),
+    roi_sampling=1,
+    box_width=128,
+    box_samples=24,
+    box_positive_fraction=0.4,
+    detections_per_image=20,
+    mask_head=RoiHead(roi_size=10, widths=(24, 24), regions_per_image=6),
+    keypoint_head=RoiHead(roi_size=7, widths=(96, 96, 96), regions_per_image=6),
+)
+
+PRESETS: dict[str, Recipe] = {
+    "cpu-small": Recipe(
+        tasks=("detection", "segmentation", "pose"),
+        architecture=_CPU_SMALL,
+        min_size=(192,),
+        max_size=256,
+        batch_size=8,
+        epochs=8,
+        optimizer="adamw",
+        base_learning_rate=0.004,
+        reference_batch_size=8,
+        weight_decay=0.01,
+        gradient_clip=5,
+        schedule="cosine",
+        warmup_iterations=50,
+    ),
+    "mask-rcnn-r50": Recipe(tasks=("detection", "segmentation"), **_R50_3X),
+    "keypoint-rcnn-r50": Recipe(tasks=("detection", "pose"), min_size=(640, 672, 704, 736, 768, 800), **_R50_3X),
+}
+"""Recipes by name; each is nothing but field values."""
+
+
+def parse(value: dict[str, Any], source: str | Path | None = None) -> Recipe:
+    """Return the recipe; raise AnonbenchError naming the first wrong entry."""
+    try:
+        return Recipe.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        entry = ".".join(str(part) for part in first["loc"]) or None
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            *parents, word = first["loc"]
+            message = f"unknown recipe entry{nearest(str(word), _fields_at(parents))}"
+        raise AnonbenchError(message, file=source, entry=f"recipe {entry}" if entry else "recipe") from None
+
+
+def _fields_at(parents: list[Any]) -> list[str]:
+    section: Any = Recipe
+    for parent in parents:
+        section = section.model_fields[parent].annotation
+    return list(section.model_fields)
+
+
+def read(text: str) -> Recipe:
+    """Return the recipe that ``text`` gives: JSON, the name of a preset, or the path of a JSON or YAML file."""
+    if text.lstrip().startswith("{"):
+        try:
+            return parse(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise AnonbenchError(f"is not valid JSON ({error})", entry="recipe") from None
+    if text in PRESETS:
+        return PRESETS[text]
+    path = Path(text)
+    if not path.is_file():
+        raise AnonbenchError(f"no such recipe file or preset{nearest(text, PRESETS)}", entry=f"recipe {text}")
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            value = yaml.safe_load(path.read_text())
+        except yaml.YAMLError as error:
+            raise AnonbenchError(f"is not valid YAML ({error})", file=path) from None
+    else:
+        value = read_json(path)
+    if not isinstance(value, dict):
+        raise AnonbenchError("does not hold a recipe (a mapping)", file=path)
+    return parse(value, path)

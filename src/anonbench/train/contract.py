@@ -1,0 +1,254 @@
+"""What a trainer must offer, and the files that a training and a prediction leave: the same for every trainer."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+import anonbench
+from anonbench import recipe as recipes
+from anonbench import registry
+from anonbench.errors import AnonbenchError
+from anonbench.files import atomic, read_json, sha256_file, write_json
+from anonbench.recipe import Recipe
+from anonbench.records import KEYPOINTS
+from anonbench.train.data import Category, Variant
+
+WEIGHTS, RECORD, TIMING = "weights.safetensors", "train.json", "timing.json"
+CHECKPOINT = "checkpoint.pt"
+Weights = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What a training yields.
+
+    ``curve``: one dict per sampled iteration with ``iteration``, ``learning_rate`` and each loss term (mean since the
+    sample before). ``images``, ``seconds`` and ``loading_seconds`` count this process only, not what a killed one did.
+    """
+
+    weights: Weights = field(repr=False)
+    curve: list[dict[str, float]] = field(repr=False)
+    initialisation: dict[str, Any]
+    images: int
+    seconds: float
+    loading_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One detected object, in pixels of the original image.
+
+    ``box`` float (4,): x0, y0, x1, y1; ``mask``: bool (height, width) or None; ``keypoints``: float (17, 3) or None.
+    """
+
+    image_id: int
+    category_id: int
+    box: np.ndarray
+    score: float
+    mask: np.ndarray | None = field(default=None, repr=False)
+    keypoints: np.ndarray | None = field(default=None, repr=False)
+
+
+class Trainer(ABC):
+    """A way of training and running models. Register a subclass in the entry-point group ``anonbench.trainers``."""
+
+    @abstractmethod
+    def check(self, recipe: Recipe) -> None:
+        """Raise AnonbenchError when the recipe asks for what this trainer cannot do."""
+
+    @abstractmethod
+    def train(self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None) -> Fit:
+        """Train; the result depends on the other arguments (and the machine), never on ``checkpoint``.
+
+        With ``checkpoint`` (a file), save to it every ``recipe.checkpoint_every`` iterations and at the end, and
+        continue from what a killed run of the same training left there. The caller removes it.
+        """
+
+    @abstractmethod
+    def predict(
+        self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
+    ) -> Iterator[list[Detection]]:
+        """Yield the detections of each image of ``variant``, in its order."""
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu`` or ``cuda``; raise AnonbenchError when there is no such device."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise AnonbenchError("no CUDA device is available", entry="--device cuda", remedy="use --device cpu or auto")
+    if name not in ("cpu", "cuda"):
+        raise AnonbenchError("unknown device", entry=f"--device {name}", remedy="use auto, cpu or cuda")
+    return torch.device(name)
+
+
+def run_training(
+    variant_dir: Path,
+    split: str,
+    recipe: Recipe,
+    seed: int,
+    out: Path,
+    *,
+    device: str = "auto",
+    threads: int = 1,
+    checkpoints: Path | None = None,
+    timing: Path | None = None,
+) -> None:
+    """Train and write ``weights.safetensors`` and, last, ``train.json`` into ``out``.
+
+    Both have the same bytes whenever the same training is repeated on the same machine; what differs (seconds, memory)
+    goes to the file ``timing``, or to ``timing.json`` in ``out``.
+    """
+    trainer: Trainer = registry.load("trainers", recipe.trainer)()
+    trainer.check(recipe)
+    where = choose_device(device)
+    torch.set_num_threads(threads)
+    variant = Variant.read(variant_dir, split)
+    if not variant.samples:
+        raise AnonbenchError("has no images to train on", file=variant.annotations)
+    (out / RECORD).unlink(missing_ok=True)
+    checkpoint = checkpoints / CHECKPOINT if checkpoints is not None else None
+    fit = trainer.train(variant, recipe, seed, where, checkpoint)
+    with atomic(out / WEIGHTS) as part:
+        save_file({name: fit.weights[name].contiguous() for name in sorted(fit.weights)}, part)
+    write_json(timing or out / TIMING, _timing(fit, where))
+    record = {
+        "recipe": recipe.model_dump(mode="json"),
+        "resolved": {
+            "batch_size": recipe.batch_size,
+            "learning_rate": recipe.learning_rate(),
+            "iterations": recipe.total_iterations(len(variant.samples)),
+        },
+        "initialisation": fit.initialisation,
+        "seed": seed,
+        "categories": [asdict(category) for category in variant.categories],
+        "data": {"split": split, "annotations_sha256": variant.sha256, **variant.counts},
+        "loss_curve": fit.curve,
+        "weights_sha256": sha256_file(out / WEIGHTS),
+        "device": device_name(where),
+        "threads": threads,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": version("torchvision"),
+            "anonbench": anonbench.__version__,
+        },
+    }
+    write_json(out / RECORD, record)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+
+
+def _timing(fit: Fit, device: torch.device) -> dict[str, float]:
+    # ru_maxrss is in KiB on Linux, in bytes on macOS
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    timing = {
+        "seconds": round(fit.seconds, 2),
+        "images_per_second": round(fit.images / max(fit.seconds, 1e-9), 2),
+        "loading_share": round(fit.loading_seconds / max(fit.seconds, 1e-9), 4),
+        "peak_memory_mib": round(rss, 1),
+    }
+    if device.type == "cuda":
+        timing["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / (1 << 20), 1)
+    return timing
+
+
+def device_name(device: torch.device) -> str:
+    """Return the GPU's or the processor's name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def run_prediction(
+    model: Path, variant_dir: Path, split: str, out: Path, *, device: str = "auto", threads: int = 1
+) -> None:
+    """Run the model of the folder ``model`` on a split and write COCO detections to ``out``.
+
+    Raises AnonbenchError when the training is not complete, its weights are not those that it recorded, or the
+    variant has other categories.
+    """
+    started = time.perf_counter()
+    record = read_record(model)
+    recipe = recipes.parse(record["recipe"], model / RECORD)
+    if sha256_file(model / WEIGHTS) != record["weights_sha256"]:
+        raise AnonbenchError("is not the file that train.json describes", file=model / WEIGHTS, remedy="train again")
+    categories = tuple(Category(**category) for category in record["categories"])
+    variant = Variant.read(variant_dir, split)
+    if variant.categories != categories:
+        raise AnonbenchError(
+            f"has the categories {_names(variant.categories)}, the model was trained on {_names(categories)}",
+            file=variant.annotations,
+        )
+    where = choose_device(device)
+    torch.set_num_threads(threads)
+    try:
+        weights = load_file(model / WEIGHTS)
+    except SafetensorError as error:
+        raise AnonbenchError(f"cannot be read ({error})", file=model / WEIGHTS, remedy="train again") from error
+    trainer: Trainer = registry.load("trainers", recipe.trainer)()
+    people = {category.id for category in categories if category.person}
+    images = trainer.predict(weights, categories, variant, recipe, where)
+    detections = [
+        coco_result(detection, detection.category_id in people)
+        for found in tqdm(images, "predict", len(variant.samples), unit="image", mininterval=1)
+        for detection in found
+    ]
+    result = {
+        "categories": [asdict(category) for category in categories],
+        "model": {"weights_sha256": record["weights_sha256"], "tasks": list(recipe.tasks), "trainer": recipe.trainer},
+        "detections": detections,
+    }
+    write_json(out, result, indent=None)
+    seconds = time.perf_counter() - started
+    print(f"{len(detections)} detections in {len(variant.samples)} images, {seconds:.1f} s", file=sys.stderr)
+
+
+def read_record(model: Path) -> dict[str, Any]:
+    """Return a finished training's ``train.json``; raise AnonbenchError when there is none."""
+    if not (model / RECORD).is_file():
+        raise AnonbenchError("holds no finished training (no train.json)", file=model, remedy="run the train stage")
+    return read_json(model / RECORD)
+
+
+def _names(categories: tuple[Category, ...]) -> str:
+    return ", ".join(f"{c.id} {c.name}" for c in categories) or "none"
+
+
+def coco_result(detection: Detection, person: bool) -> dict[str, Any]:
+    """Return the detection as COCO's results format has it; keypoints are for people only."""
+    x0, y0, x1, y1 = (float(v) for v in detection.box)
+    result: dict[str, Any] = {
+        "image_id": detection.image_id,
+        "category_id": detection.category_id,
+        "bbox": [round(v, 2) for v in (x0, y0, x1 - x0, y1 - y0)],
+        "score": round(float(detection.score), 5),
+    }
+    if detection.mask is not None:
+        rle = coco_mask.encode(np.asfortranarray(detection.mask, dtype=np.uint8))
+        result["segmentation"] = {"size": list(rle["size"]), "counts": rle["counts"].decode()}
+    if detection.keypoints is not None and person:
+        assert detection.keypoints.shape == (len(KEYPOINTS), 3)
+        result["keypoints"] = [round(float(v), 2) for v in detection.keypoints.ravel()]
+    return result

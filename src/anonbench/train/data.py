@@ -1,0 +1,221 @@
+"""Reading a variant (a COCO data set on disk) as tensors for a detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+
+from anonbench.errors import AnonbenchError
+from anonbench.files import read_json, sha256_file
+from anonbench.images import read_rgb
+from anonbench.records import FLIP, KEYPOINTS
+
+Target = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A category as in the COCO file; people carry keypoints."""
+
+    id: int
+    name: str
+    person: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image and what is to be learned from it (crowd regions are left out).
+
+    ``boxes`` float32 (n, 4): x0, y0, x1, y1 in pixels inside the image; ``labels`` int64 (n,): position of the
+    category in `Variant.categories` plus one (0 is background); ``segmentations``: n COCO segmentations or None;
+    ``keypoints`` float32 (n, 17, 3): x, y in pixels and visibility 0/1/2.
+    """
+
+    id: int
+    path: Path
+    width: int
+    height: int
+    boxes: np.ndarray
+    labels: np.ndarray
+    segmentations: list[Any] = field(repr=False)
+    keypoints: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A split of a variant. ``counts`` says how many annotations are used and why the others are not."""
+
+    annotations: Path
+    sha256: str
+    categories: tuple[Category, ...]
+    samples: tuple[Sample, ...]
+    counts: dict[str, int]
+
+    @classmethod
+    def read(cls, directory: str | Path, split: str) -> Variant:
+        """Read ``<directory>/annotations/<split>.json``; images are ``<directory>/<split>/<file_name>``.
+
+        Images come in the order of their ids. Annotations marked ``iscrowd`` and boxes without area inside the image
+        are counted, not used. Raises AnonbenchError for a file that is missing or is no COCO annotation file.
+        """
+        path = Path(directory) / "annotations" / f"{split}.json"
+        coco = read_json(path)
+        try:
+            return cls._from_coco(coco, path, Path(directory) / split)
+        except (KeyError, TypeError) as error:
+            raise AnonbenchError(
+                f"is not a COCO annotation file ({type(error).__name__}: {error})", file=path
+            ) from error
+
+    @classmethod
+    def _from_coco(cls, coco: dict[str, Any], path: Path, images: Path) -> Variant:
+        categories = tuple(
+            Category(int(c["id"]), c["name"], c.get("supercategory") == "person")
+            for c in sorted(coco["categories"], key=lambda c: c["id"])
+        )
+        label_of = {category.id: label for label, category in enumerate(categories, start=1)}
+        by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in coco["images"]}
+        if len(by_image) != len(coco["images"]):
+            raise AnonbenchError("two images have the same id", file=path)
+        counts = {"images": len(by_image), "used": 0, "crowd": 0, "empty_box": 0}
+        for annotation in coco["annotations"]:
+            entry = f"annotation {annotation['id']}"
+            if annotation["image_id"] not in by_image:
+                raise AnonbenchError(f"names the unknown image {annotation['image_id']}", file=path, entry=entry)
+            if annotation["category_id"] not in label_of:
+                raise AnonbenchError(f"names the unknown category {annotation['category_id']}", file=path, entry=entry)
+            if len(annotation.get("keypoints") or [0] * 51) != 3 * len(KEYPOINTS):
+                raise AnonbenchError("keypoints are not COCO's 17 triples", file=path, entry=entry)
+            by_image[annotation["image_id"]].append(annotation)
+        samples = []
+        for image in sorted(coco["images"], key=lambda image: image["id"]):
+            samples.append(_sample(image, by_image[image["id"]], label_of, images, counts))
+        return cls(path, sha256_file(path), categories, tuple(samples), counts)
+
+
+def _sample(
+    image: dict[str, Any],
+    annotations: list[dict[str, Any]],
+    label_of: dict[int, int],
+    folder: Path,
+    counts: dict[str, int],
+) -> Sample:
+    width, height = int(image["width"]), int(image["height"])
+    boxes, labels, segmentations, keypoints = [], [], [], []
+    for annotation in sorted(annotations, key=lambda annotation: annotation["id"]):
+        x, y, w, h = annotation["bbox"]
+        box = (max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height))
+        if annotation.get("iscrowd"):
+            counts["crowd"] += 1
+        elif not (box[2] > box[0] and box[3] > box[1]):
+            counts["empty_box"] += 1
+        else:
+            counts["used"] += 1
+            boxes.append(box)
+            labels.append(label_of[annotation["category_id"]])
+            segmentations.append(annotation.get("segmentation") or None)
+            keypoints.append(annotation.get("keypoints") or [0.0] * (3 * len(KEYPOINTS)))
+    return Sample(
+        id=int(image["id"]),
+        path=folder / image["file_name"],
+        width=width,
+        height=height,
+        boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
+        labels=np.asarray(labels, np.int64),
+        segmentations=segmentations,
+        keypoints=np.asarray(keypoints, np.float32).reshape(-1, len(KEYPOINTS), 3),
+    )
+
+
+def input_size(width: int, height: int, min_size: int, max_size: int) -> tuple[int, int]:
+    """Return the network's input (width, height): shorter side ``min_size`` unless the longer exceeds ``max_size``."""
+    scale = min(min_size / min(width, height), max_size / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def load_image(sample: Sample, size: tuple[int, int], flip: bool = False) -> torch.Tensor:
+    """Return the image as uint8 (3, height, width), RGB, resized to ``size`` = (width, height), mirrored on request.
+
+    Raises AnonbenchError when the file is missing, damaged, or not of the size that the annotations refer to.
+    """
+    image = read_rgb(sample.path)
+    if image.shape[:2] != (sample.height, sample.width):
+        raise AnonbenchError(
+            f"is {image.shape[1]}x{image.shape[0]} but its annotations are for {sample.width}x{sample.height}",
+            file=sample.path,
+        )
+    if size != (sample.width, sample.height):
+        shrinks = size[0] * size[1] < sample.width * sample.height
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if flip:
+        image = image[:, ::-1]
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+
+
+def load_target(sample: Sample, size: tuple[int, int], flip: bool = False, masks: bool = False) -> Target:
+    """Return what is to be learned, in pixels of the network's input of ``size`` = (width, height).
+
+    ``boxes`` float32 (n, 4), ``labels`` int64 (n,), ``keypoints`` float32 (n, 17, 3). With ``masks`` also
+    ``masks`` uint8 (n, h, w): each mask in its own window of source pixels, zero-padded to a common size;
+    ``mask_origin`` float32 (n, 2): the window's x, y in the source image (mirrored when ``flip``);
+    ``mask_scale`` float32 (2,): source pixels per input pixel; ``has_mask`` bool (n,).
+    """
+    scale = np.asarray([size[0] / sample.width, size[1] / sample.height], np.float32)
+    boxes = sample.boxes * np.tile(scale, 2)
+    keypoints = sample.keypoints * np.append(scale, np.float32(1))
+    if flip:
+        boxes = np.stack([size[0] - boxes[:, 2], boxes[:, 1], size[0] - boxes[:, 0], boxes[:, 3]], axis=1)
+        keypoints = keypoints[:, FLIP]
+        keypoints[..., 0] = size[0] - keypoints[..., 0]
+    target = {
+        "boxes": torch.from_numpy(boxes),
+        "labels": torch.from_numpy(sample.labels),
+        "keypoints": torch.from_numpy(keypoints),
+    }
+    if masks:
+        crops, origins = [], []
+        for segmentation in sample.segmentations:
+            crop, (x, y) = mask_window(segmentation, sample.width, sample.height)
+            crops.append(crop[:, ::-1] if flip else crop)
+            origins.append((sample.width - x - crop.shape[1] if flip else x, y))
+        h = max((c.shape[0] for c in crops), default=1)
+        w = max((c.shape[1] for c in crops), default=1)
+        stacked = np.zeros((len(crops), h, w), np.uint8)
+        for i, crop in enumerate(crops):
+            stacked[i, : crop.shape[0], : crop.shape[1]] = crop
+        target["masks"] = torch.from_numpy(stacked)
+        target["mask_origin"] = torch.from_numpy(np.asarray(origins, np.float32).reshape(-1, 2))
+        target["mask_scale"] = torch.from_numpy(1 / scale)
+        target["has_mask"] = torch.from_numpy(stacked.any(axis=(1, 2)))
+    return target
+
+
+def mask_window(segmentation: Any, width: int, height: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Decode a COCO segmentation inside its own window: uint8 (h, w) with a border of zeros, and the window's x, y.
+
+    The pixels are those that pycocotools decodes at full size. No segmentation gives an empty window.
+    """
+    if segmentation is None:
+        return np.zeros((1, 1), np.uint8), (0, 0)
+    if isinstance(segmentation, dict):
+        rle = segmentation
+        if isinstance(rle["counts"], list):
+            rle = coco_mask.frPyObjects(rle, height, width)
+        x, y, w, h = (int(v) for v in coco_mask.toBbox(rle))
+        inside = coco_mask.decode(rle)[y : y + h, x : x + w]
+    else:
+        points = np.concatenate([np.asarray(p, np.float64).reshape(-1, 2) for p in segmentation])
+        x, y = np.maximum(np.floor(points.min(axis=0)).astype(int) - 1, 0).tolist()
+        right, bottom = np.minimum(np.ceil(points.max(axis=0)).astype(int) + 1, (width, height)).tolist()
+        w, h = right - x, bottom - y
+        if w <= 0 or h <= 0:
+            return np.zeros((1, 1), np.uint8), (0, 0)
+        moved = [(np.asarray(p, np.float64).reshape(-1, 2) - (x, y)).ravel().tolist() for p in segmentation]
+        inside = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(moved, h, w)))
+    return np.pad(inside, 1), (x - 1, y - 1)

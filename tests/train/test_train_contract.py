@@ -1,0 +1,100 @@
+"""Every registered trainer: trains, predicts in COCO's format, repeats itself, refuses what does not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pycocotools import mask as coco_mask
+from safetensors.torch import load_file, save_file
+from train_tiny import CATEGORIES, HEIGHT, WIDTH, tiny_recipe, write_variant
+
+from anonbench import registry
+from anonbench.errors import AnonbenchError
+from anonbench.files import read_json, sha256_file, write_json
+from anonbench.train.contract import RECORD, WEIGHTS, Trainer, run_prediction, run_training
+
+
+@pytest.fixture(scope="session", params=registry.names("trainers"))
+def model(request: pytest.FixtureRequest, variant: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of each trainer, trained for a few iterations."""
+    out = tmp_path_factory.mktemp(request.param)
+    run_training(variant, "train", tiny_recipe(trainer=request.param, iterations=12), 0, out, device="cpu")
+    return out
+
+
+def predictions(model: Path, variant: Path, out: Path) -> dict[str, Any]:
+    run_prediction(model, variant, "val", out, device="cpu")
+    return json.loads(out.read_text())
+
+
+def copy(model: Path, to: Path) -> Path:
+    to.mkdir()
+    for file in model.iterdir():
+        (to / file.name).write_bytes(file.read_bytes())
+    return to
+
+
+def test_a_trainer_is_a_trainer() -> None:
+    assert registry.names("trainers")
+    for name in registry.names("trainers"):
+        assert issubclass(registry.load("trainers", name), Trainer)
+
+
+def test_predictions_are_coco_results(model: Path, variant: Path, tmp_path: Path) -> None:
+    result = predictions(model, variant, tmp_path / "p.json")
+    assert [c["id"] for c in result["categories"]] == [1, 3]
+    assert result["model"]["weights_sha256"] == sha256_file(model / WEIGHTS)
+    assert result["model"]["tasks"] == ["detection", "segmentation", "pose"]
+    assert result["detections"]
+    for found in result["detections"]:
+        assert found["image_id"] in (1, 2)
+        assert found["category_id"] in (1, 3)
+        assert 0 <= found["score"] <= 1
+        x, y, w, h = found["bbox"]
+        assert 0 <= x <= x + w <= WIDTH + 0.02
+        assert 0 <= y <= y + h <= HEIGHT + 0.02
+        assert coco_mask.decode(found["segmentation"]).shape == (HEIGHT, WIDTH)
+        assert len(found.get("keypoints", [])) == (51 if found["category_id"] == 1 else 0)
+        assert found["bbox"] == [round(v, 2) for v in found["bbox"]]
+
+
+def test_predictions_are_repeatable(model: Path, variant: Path, tmp_path: Path) -> None:
+    predictions(model, variant, tmp_path / "a.json")
+    predictions(model, variant, tmp_path / "b.json")
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_a_training_that_did_not_finish_is_no_model(variant: Path, model: Path, tmp_path: Path) -> None:
+    broken = copy(model, tmp_path / "model")
+    (broken / RECORD).unlink()
+    with pytest.raises(AnonbenchError, match="no finished training"):
+        predictions(broken, variant, tmp_path / "p.json")
+
+
+def test_weights_that_were_changed_are_refused(variant: Path, model: Path, tmp_path: Path) -> None:
+    broken = copy(model, tmp_path / "model")
+    weights = load_file(broken / WEIGHTS)
+    name = sorted(weights)[0]
+    save_file({**weights, name: weights[name] + 1}, broken / WEIGHTS)
+    with pytest.raises(AnonbenchError, match="not the file that train"):
+        predictions(broken, variant, tmp_path / "p.json")
+
+
+def test_weights_of_another_architecture_are_refused(variant: Path, model: Path, tmp_path: Path) -> None:
+    broken = copy(model, tmp_path / "model")
+    weights = load_file(broken / WEIGHTS)
+    weights.pop(sorted(weights)[0])
+    save_file(weights, broken / WEIGHTS)
+    write_json(broken / RECORD, read_json(broken / RECORD) | {"weights_sha256": sha256_file(broken / WEIGHTS)})
+    with pytest.raises(AnonbenchError, match="do not fit the recipe"):
+        predictions(broken, variant, tmp_path / "p.json")
+    assert not (tmp_path / "p.json").exists()
+
+
+def test_other_categories_are_refused(model: Path, tmp_path: Path) -> None:
+    root = write_variant(tmp_path / "v", 2, "val", [*CATEGORIES, {"id": 7, "name": "dog", "supercategory": "animal"}])
+    with pytest.raises(AnonbenchError, match=r"7 dog.*trained on 1 person, 3 car"):
+        predictions(model, root, tmp_path / "p.json")

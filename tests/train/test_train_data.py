@@ -1,0 +1,139 @@
+"""Reading a variant: what is used, what is left out and counted, how it is mirrored and scaled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from train_tiny import HEIGHT, WIDTH, write_variant
+
+from anonbench.errors import AnonbenchError
+from anonbench.records import KEYPOINTS
+from anonbench.train.data import Variant, input_size, load_image, load_target, mask_window
+
+
+def edit(root: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    path = root / "annotations" / "train.json"
+    coco = json.loads(path.read_text())
+    change(coco)
+    path.write_text(json.dumps(coco))
+    return root
+
+
+def test_crowds_and_empty_boxes_are_counted_not_used(tmp_path: Path) -> None:
+    outside = {"id": 99, "image_id": 1, "category_id": 1, "bbox": [-20, 5, 20, 10], "iscrowd": 0}
+    root = edit(write_variant(tmp_path), lambda coco: coco["annotations"].append(outside))
+    variant = Variant.read(root, "train")
+    assert variant.counts == {"images": 5, "used": 8, "crowd": 1, "empty_box": 1}
+    assert [len(sample.boxes) for sample in variant.samples] == [2, 0, 2, 2, 2]
+
+
+def test_sparse_categories_get_consecutive_labels(variant: Path) -> None:
+    data = Variant.read(variant, "train")
+    assert [(c.id, c.person) for c in data.categories] == [(1, True), (3, False)]
+    assert data.samples[0].labels.tolist() == [1, 2]
+
+
+def test_images_come_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    root = write_variant(tmp_path)
+    before = Variant.read(root, "train")
+    edit(root, lambda coco: (coco["images"].reverse(), coco["annotations"].reverse()))
+    after = Variant.read(root, "train")
+    assert [s.id for s in after.samples] == [1, 2, 3, 4, 5]
+    for a, b in zip(before.samples, after.samples, strict=True):
+        np.testing.assert_array_equal(a.boxes, b.boxes)
+
+
+def test_an_image_without_annotations_is_a_negative(variant: Path) -> None:
+    target = load_target(Variant.read(variant, "train").samples[1], (WIDTH, HEIGHT), masks=True)
+    assert target["boxes"].shape == (0, 4)
+    assert target["keypoints"].shape == (0, 17, 3)
+    assert target["masks"].shape == (0, 1, 1)
+
+
+def test_a_mirrored_image_has_mirrored_boxes_and_swapped_keypoints(variant: Path) -> None:
+    sample = Variant.read(variant, "train").samples[0]
+    plain, mirrored = (load_target(sample, (WIDTH, HEIGHT), flip) for flip in (False, True))
+    x0, y0, x1, y1 = plain["boxes"][0].tolist()
+    assert mirrored["boxes"][0].tolist() == [WIDTH - x1, y0, WIDTH - x0, y1]
+    left, right = KEYPOINTS.index("left_knee"), KEYPOINTS.index("right_knee")
+    x, y, v = plain["keypoints"][0, left].tolist()
+    assert mirrored["keypoints"][0, right].tolist() == pytest.approx([WIDTH - x, y, v])
+    a, b = (load_image(sample, (WIDTH, HEIGHT), flip).numpy() for flip in (False, True))
+    np.testing.assert_array_equal(a[:, :, ::-1], b)
+    assert (a[:, 20, 10] == [200, 40, 40]).all(), "channels are red, green, blue"
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_mask_window_stands_where_its_box_does(variant: Path, flip: bool) -> None:
+    sample = Variant.read(variant, "train").samples[0]
+    target = load_target(sample, (2 * WIDTH, 2 * HEIGHT), flip, masks=True)
+    assert target["has_mask"].all()
+    assert target["mask_scale"].tolist() == [0.5, 0.5]
+    for box, window, origin in zip(target["boxes"], target["masks"], target["mask_origin"], strict=True):
+        ys, xs = np.nonzero(window.numpy())
+        x0, y0 = origin.tolist()
+        assert [xs.min() + x0, ys.min() + y0, xs.max() + 1 + x0, ys.max() + 1 + y0] == (box / 2).tolist()
+
+
+def test_a_mask_window_has_the_pixels_that_pycocotools_decodes() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(60):
+        polygons = [(rng.uniform(-10, 60, 2) + rng.uniform(0, 30, (7, 2))).ravel().tolist() for _ in range(2)]
+        rle = coco_mask.merge(coco_mask.frPyObjects(polygons, 50, 70))
+        full = coco_mask.decode(rle)
+        uncompressed = {"size": [50, 70], "counts": _runs(full)}
+        for segmentation in (polygons, rle, uncompressed):
+            window, (x, y) = mask_window(segmentation, 70, 50)
+            again = np.zeros((52 + 200, 72 + 200), np.uint8)
+            again[y + 100 : y + 100 + window.shape[0], x + 100 : x + 100 + window.shape[1]] = window
+            np.testing.assert_array_equal(again[100:150, 100:170], full)
+            assert again.sum() == full.sum()
+
+
+def _runs(mask: np.ndarray) -> list[int]:
+    flat = np.concatenate([[0], mask.T.ravel()])
+    ends = np.append(np.flatnonzero(np.diff(flat)), mask.size)
+    return np.diff(ends, prepend=0).tolist()
+
+
+def test_the_input_keeps_its_shape_within_the_limits() -> None:
+    assert input_size(640, 480, 800, 1333) == (1067, 800)
+    assert input_size(1000, 400, 800, 1333) == (1333, 533)
+
+
+def test_a_missing_or_wrong_image_is_named(tmp_path: Path) -> None:
+    root = write_variant(tmp_path)
+    sample = Variant.read(root, "train").samples[0]
+    sample.path.unlink()
+    with pytest.raises(AnonbenchError, match=r"001\.png"):
+        load_image(sample, (WIDTH, HEIGHT))
+    edit(root, lambda coco: coco["images"][2].update(width=50))
+    with pytest.raises(AnonbenchError, match=r"003\.png.*is 96x64 but its annotations are for 50x64"):
+        load_image(Variant.read(root, "train").samples[2], (WIDTH, HEIGHT))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda coco: coco.pop("categories"), "not a COCO annotation file"),
+        (lambda coco: coco["annotations"][1].update(category_id=9), "annotation 2.*unknown category 9"),
+        (lambda coco: coco["annotations"][1].update(image_id=9), "annotation 2.*unknown image 9"),
+        (lambda coco: coco["annotations"][0].update(keypoints=[1, 2, 3]), "annotation 1.*17 triples"),
+        (lambda coco: coco["images"].append(coco["images"][0]), "same id"),
+    ],
+)
+def test_a_wrong_annotation_file_is_refused(tmp_path: Path, change: Any, message: str) -> None:
+    root = edit(write_variant(tmp_path), change)
+    with pytest.raises(AnonbenchError, match=message):
+        Variant.read(root, "train")
+
+
+def test_a_missing_annotation_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AnonbenchError, match=r"train\.json"):
+        Variant.read(tmp_path, "train")

@@ -1,0 +1,136 @@
+"""Recipes: what is refused, the linear rule, the schedule, the presets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from train_tiny import TINY, tiny_recipe
+
+from anonbench import recipe as recipes
+from anonbench.errors import AnonbenchError
+from anonbench.train import models
+from anonbench.train.data import Category
+from anonbench.train.loop import learning_rate
+
+BACKBONE = {"kind": "backbone", "file": "b.safetensors", "provenance": "made here", "seen": []}
+
+
+def test_an_unknown_entry_is_refused_with_the_nearest_known_one() -> None:
+    with pytest.raises(AnonbenchError, match=r"recipe batchsize: unknown.*batch_size"):
+        tiny_recipe(batchsize=4)
+    with pytest.raises(AnonbenchError, match=r"recipe architecture\.mask_head\.roisize: unknown.*roi_size"):
+        tiny_recipe(architecture={**TINY["architecture"], "mask_head": {"roisize": 7}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 0}, "greater than or equal to 1"),
+        ({"base_learning_rate": 0}, "greater than 0"),
+        ({"base_learning_rate": float("nan")}, "finite"),
+        ({"horizontal_flip": 1.5}, "less than or equal to 1"),
+        ({"tasks": []}, "at least 1"),
+        ({"tasks": ["detection", "detection"]}, "twice"),
+        ({"tasks": ["depth"]}, "'detection', 'segmentation' or 'pose'"),
+        ({"epochs": 3}, "either epochs or iterations"),
+        ({"iterations": None}, "either epochs or iterations"),
+        ({"min_size": [200]}, "larger than max_size"),
+        ({"steps": [0.9, 0.5]}, "must increase"),
+        ({"initialisation": {"kind": "scratch", "file": "x"}}, "scratch takes no file"),
+        ({"initialisation": {"kind": "backbone", "file": "x"}}, "provenance"),
+    ],
+)
+def test_an_impossible_value_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(AnonbenchError, match=message):
+        tiny_recipe(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"strides": [4, 16]}, "consecutive"),
+        ({"anchor_sizes": [[8]]}, "one per level"),
+        ({"anchor_sizes": [[8], [16, 32]]}, "same number"),
+        ({"roi_levels": [16]}, "roi_levels .16,. are not among the strides"),
+        ({"proposal_levels": [16]}, "proposal_levels .16,. are not among the strides"),
+        ({"strides": [8, 16], "roi_levels": [8]}, "beyond the compact backbone"),
+        ({"strides": [64], "anchor_sizes": [[64]], "roi_levels": [4]}, "64"),
+        ({"compact_depths": [1]}, "differ in length"),
+        ({"norm": "frozen_batch"}, "given backbone"),
+    ],
+)
+def test_an_impossible_architecture_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(AnonbenchError, match=message):
+        tiny_recipe(architecture={**TINY["architecture"], **changes})
+
+
+def test_the_learning_rate_follows_the_batch_size() -> None:
+    recipe = tiny_recipe(base_learning_rate=0.02, reference_batch_size=16, batch_size=2)
+    assert recipe.learning_rate() == pytest.approx(0.0025)
+
+
+def test_an_epoch_ends_with_a_short_batch() -> None:
+    recipe = tiny_recipe(iterations=None, epochs=3, batch_size=4)
+    assert recipe.total_iterations(9) == 9
+    assert tiny_recipe(iterations=7).total_iterations(9) == 7
+
+
+def test_the_schedule_warms_up_and_falls() -> None:
+    steps = tiny_recipe(base_learning_rate=1, warmup_iterations=10, schedule="steps", steps=[0.5, 0.9])
+    rates = [learning_rate(steps, i, 100) for i in (0, 5, 10, 49, 50, 89, 90)]
+    assert rates == pytest.approx([0.001, 0.5005, 1, 1, 0.1, 0.1, 0.01])
+    cosine = tiny_recipe(base_learning_rate=1, warmup_iterations=0, schedule="cosine")
+    assert [learning_rate(cosine, i, 100) for i in (0, 50, 100)] == pytest.approx([1, 0.5, 0])
+
+
+def test_a_recipe_is_read_from_json_a_preset_or_a_file(tmp_path: Path) -> None:
+    assert recipes.read(json.dumps(TINY)) == tiny_recipe()
+    assert recipes.read("mask-rcnn-r50") == recipes.PRESETS["mask-rcnn-r50"]
+    (tmp_path / "r.json").write_text(json.dumps(TINY))
+    (tmp_path / "r.yaml").write_text("tasks: [pose]\nepochs: 2\n")
+    assert recipes.read(str(tmp_path / "r.json")) == tiny_recipe()
+    assert recipes.read(str(tmp_path / "r.yaml")).tasks == ("pose",)
+    with pytest.raises(AnonbenchError, match="did you mean 'mask-rcnn-r50'"):
+        recipes.read("mask-rcnn-r5")
+    with pytest.raises(AnonbenchError, match="not valid JSON"):
+        recipes.read("{")
+    (tmp_path / "r.yaml").write_text("[1]")
+    with pytest.raises(AnonbenchError, match="does not hold a recipe"):
+        recipes.read(str(tmp_path / "r.yaml"))
+
+
+def test_a_recipe_survives_json() -> None:
+    for recipe in recipes.PRESETS.values():
+        assert recipes.parse(json.loads(recipe.model_dump_json())) == recipe
+
+
+def test_every_field_has_a_description() -> None:
+    schema = recipes.Recipe.model_json_schema()
+    for section in [schema, *schema["$defs"].values()]:
+        assert all("description" in field for field in section["properties"].values())
+
+
+@pytest.mark.parametrize("name", recipes.PRESETS)
+def test_a_preset_builds(name: str) -> None:
+    recipe = recipes.PRESETS[name]
+    with torch.device("meta"):
+        model = models.build(recipe, [Category(1, "person", True), Category(3, "car", False)])
+    assert (model.roi_heads.mask is not None) == ("segmentation" in recipe.tasks)
+    assert (model.roi_heads.keypoint is not None) == ("pose" in recipe.tasks)
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "frozen_batch"])
+@pytest.mark.parametrize("backbone", ["compact", "resnet18", "resnet50"])
+def test_a_backbone_gives_the_levels_asked_for(backbone: str, norm: str) -> None:
+    changes = {"backbone": backbone, "norm": norm, "strides": [8, 16, 32, 64], "roi_levels": [8], "pyramid_channels": 8}
+    changes |= {"anchor_sizes": [[8], [16], [32], [64]], "compact_widths": [8] * 4, "compact_depths": [1] * 4}
+    recipe = tiny_recipe(architecture=changes, initialisation=BACKBONE)
+    with torch.device("meta"):
+        maps = models.Backbone(recipe.architecture)(torch.zeros(1, 3, 128, 192))
+    assert [tuple(level.shape) for level in maps.values()] == [
+        (1, 8, 128 // stride, 192 // stride) for stride in (8, 16, 32, 64)
+    ]
