@@ -12,7 +12,7 @@ export PYTHONNOUSERSITE := 1
 
 demo: setup  ## the default study: tables, figures and results/report.html
 	snakemake --cores $(CORES)
-	@echo "The answer is in results/report.html; the table in results/tables/impact.md."
+	@echo; cat logs/report/html.log; echo "More in results/report.html and results/tables/impact.md."
 
 test: setup lint types check  ## everything that CI runs
 
@@ -22,7 +22,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not on the PATH; install Python 3.11 or run make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 

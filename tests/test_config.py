@@ -60,6 +60,11 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
         ("variants", ["face-blur-medium"], r"'original' is missing"),
         ("variants", ["original", "original"], r"stands twice"),
         ("methods/blur", {"levels": {"medium": {"sigmaa": 3}}}, r"methods.blur.*sigmaa"),
+        ("methods/blur", {"levels": {"medum": {"sigma": 3}}}, r"unknown level 'medum' \(did you mean 'medium'\?\)"),
+        ("methods/pixelate", {"parameters": {"face_cels": 3}}, r"pixelate.*face_cels.*did you mean 'face_cells'"),
+        ("methods/blur", {"levels": {"very_low": {"sigma": 3}}}, r"methods.blur.levels"),
+        ("datasets/streetlife/options/trian", 9, r"trian: unknown key \(did you mean 'train'\?\)"),
+        ("datasets/streetlife/val", "test-dev", r"datasets.streetlife.val"),
         ("methods/blurr", {}, r"unknown method 'blurr' \(did you mean 'blur'\?\)"),
         ("train/seeds", [1, 1], r"a seed stands twice"),
         ("models/My Model", {"epochs": 1}, r"'My Model' is not a name"),
@@ -89,3 +94,12 @@ def test_levels_of_the_study_reach_the_method() -> None:
     study = config.parse(_changed("methods/blur", {"levels": {"medium": {"sigma": 3.25}}}))
     assert study.parameters("face-blur-medium")["sigma"] == 3.25
     assert study.parameters("original") == {}
+
+
+def test_parameters_hold_at_every_level_and_a_level_beats_them() -> None:
+    both = {"parameters": {"sigma": 3.0, "kernel": 5}, "levels": {"medium": {"sigma": 4.0}}}
+    study = config.parse(
+        {**_changed("methods/blur", both), "variants": ["original", "face-blur-medium", "face-blur-low"]}
+    )
+    assert study.parameters("face-blur-medium") == {"sigma": 4.0, "kernel": 5}
+    assert study.parameters("face-blur-low") == {"sigma": 3.0, "kernel": 5}

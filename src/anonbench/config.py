@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anonbench import registry
 from anonbench.annotate.options import RegionsConfig
-from anonbench.blocks import Strict
+from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.recipe import Recipe
 from anonbench.variants import Variant
 
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
+SPLIT = r"^[A-Za-z0-9_]+$"
+LEVEL = r"^[a-z0-9]+$"
 
 
 class DatasetConfig(Strict):
@@ -29,8 +30,8 @@ class DatasetConfig(Strict):
         description="Folder of a copy that is already on disk; it is read, never written. Relative paths start where "
         "the command is run.",
     )
-    train: str = Field("train", description="Split that is anonymized and trained on.")
-    val: str = Field("val", description="Split whose original images every model is evaluated on.")
+    train: str = Field("train", pattern=SPLIT, description="Split that is anonymized and trained on.")
+    val: str = Field("val", pattern=SPLIT, description="Split whose original images every model is evaluated on.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the data set plugin.")
 
 
@@ -123,10 +124,11 @@ class Study(Strict):
                 raise ValueError(
                     f"datasets: unknown data set '{adapter}'{nearest(adapter, registry.names('datasets'))}"
                 )
+            options = registry.load("datasets", adapter).Options
             try:
-                registry.load("datasets", adapter).Options.model_validate(dataset.options)
+                options.model_validate(dataset.options)
             except ValidationError as error:
-                raise ValueError(f"datasets.{name}.options.{_explain(error)}") from None
+                raise ValueError(f"datasets.{name}.options.{explain(error, options)}") from None
             if dataset.train == dataset.val:
                 raise ValueError(f"datasets.{name}: train and val are the same split ('{dataset.train}')")
         for name, model in self.models.items():
@@ -137,7 +139,27 @@ class Study(Strict):
                 )
         for text in self.variants:
             self.parameters(text)
+        for name, method in self.methods.items():
+            known = registry.load("methods", name).levels
+            for level in method.levels:
+                used = any(
+                    (Variant.parse(text).method, Variant.parse(text).level) == (name, level) for text in self.variants
+                )
+                if level not in known and not used:
+                    raise ValueError(f"methods.{name}.levels: unknown level '{level}'{nearest(level, known)}")
+                self._checked(name, level)
+            self._checked(name, None)
         return self
+
+    def _checked(self, name: str, level: str | None) -> dict[str, Any]:
+        """Return a method's complete parameters: its defaults, its preset, the study's, the study's for the level."""
+        method, config = registry.load("methods", name), self.methods.get(name, MethodConfig())
+        chosen = {**method.levels.get(level, {}), **config.parameters, **config.levels.get(level or "", {})}
+        try:
+            return method.Parameters.model_validate(chosen).model_dump(mode="json")
+        except ValidationError as error:
+            where = f"methods.{name}.levels.{level}" if level in config.levels else f"methods.{name}.parameters"
+            raise ValueError(f"{where}.{explain(error, method.Parameters)}") from None
 
     def parameters(self, variant: str) -> dict[str, Any]:
         """Return the complete parameters of a variant's method at its level, defaults included ({} for original).
@@ -151,17 +173,12 @@ class Study(Strict):
             method = registry.load("methods", parsed.method)
         except AnonbenchError as error:
             raise ValueError(f"variants: {error}") from None
-        config = self.methods.get(parsed.method, MethodConfig())
-        levels = {**method.levels, **{k: {**method.levels.get(k, {}), **v} for k, v in config.levels.items()}}
+        levels = {**method.levels, **self.methods.get(parsed.method, MethodConfig()).levels}
         if parsed.level is None and levels:
             raise ValueError(f"variants: '{variant}' needs a level (known: {', '.join(levels)})")
         if parsed.level is not None and parsed.level not in levels:
             raise ValueError(f"variants: '{variant}': unknown level '{parsed.level}'{nearest(parsed.level, levels)}")
-        chosen = levels[parsed.level] if parsed.level is not None else {}
-        try:
-            return method.Parameters.model_validate({**config.parameters, **chosen}).model_dump(mode="json")
-        except ValidationError as error:
-            raise ValueError(f"methods.{parsed.method}.{_explain(error)}") from None
+        return self._checked(parsed.method, parsed.level)
 
     def adapter(self, dataset: str) -> str:
         """Return the name of the plugin that reads a data set."""
@@ -177,52 +194,12 @@ class Study(Strict):
         return plugin.Options.model_validate(self.datasets[dataset].options).model_dump(mode="json")
 
 
-def _fields_at(model: Any, where: tuple[Any, ...]) -> list[str]:
-    """Return the known keys of the block that an error's location points into."""
-    for part in where:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return []
-        field = model.model_fields.get(str(part))
-        if field is None:
-            return []
-        model = field.annotation
-        inner = getattr(model, "__args__", ())
-        if inner and not (isinstance(model, type) and issubclass(model, BaseModel)):
-            model = ("any", inner[-1]) if getattr(model, "__origin__", None) is dict else inner[0]
-        if isinstance(model, tuple):
-            return _Block(model[1]).after(where[where.index(part) + 1 :])
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
-
-
-class _Block:
-    """A dictionary of blocks: the next part of a location is a free name."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-
-    def after(self, where: tuple[Any, ...]) -> list[str]:
-        return _fields_at(self.model, where[1:]) if where else []
-
-
-def _explain(error: ValidationError, model: Any = None) -> str:
-    """Turn pydantic's first error into one sentence that names the entry and the nearest known key."""
-    first = error.errors(include_url=False)[0]
-    where = tuple(part for part in first["loc"] if not str(part).startswith("function-"))
-    entry = ".".join(str(part) for part in where)
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(model, where[:-1]) if model is not None else []
-        return f"{entry}: unknown key{nearest(str(where[-1]), known)}"
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] in ("missing", "value_error") else f" (got {json.dumps(first['input'], default=str)})"
-    return f"{entry}: {message}{given}" if entry else message + given
-
-
 def parse(config: dict[str, Any], file: str | Path | None = None) -> Study:
     """Check a configuration; raise AnonbenchError in one sentence with the entry and the nearest known key."""
     try:
         return Study.model_validate(config)
     except ValidationError as error:
-        raise AnonbenchError(_explain(error, Study), file=file) from None
+        raise AnonbenchError(explain(error, Study), file=file) from None
 
 
 def load(path: str | Path) -> Study:

@@ -245,6 +245,7 @@ PRESETS: dict[str, Recipe] = {
         gradient_clip=5,
         schedule="cosine",
         warmup_iterations=50,
+        checkpoint_every=100,
     ),
     "mask-rcnn-r50": Recipe(tasks=("detection", "segmentation"), **_R50_3X),
     "keypoint-rcnn-r50": Recipe(tasks=("detection", "pose"), min_size=(640, 672, 704, 736, 768, 800), **_R50_3X),

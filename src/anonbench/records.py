@@ -94,3 +94,8 @@ class Region:
     box: tuple[int, int, int, int]
     mask: np.ndarray = field(repr=False)
     subject: Box
+
+
+def is_people(category: dict[str, Any]) -> bool:
+    """Tell whether a COCO category is one of people: its supercategory is ``person``, or its name."""
+    return "person" in (category.get("supercategory"), category.get("name"))

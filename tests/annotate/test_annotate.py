@@ -75,6 +75,16 @@ def test_face_box_given_by_the_data_set_wins(make_coco: Callable[..., Any], tmp_
         ({"keypoints": [0.0] * 51}, "face", "no_face_found", None),
         ({"segmentation": [[1, 2, 3, 4]]}, "body", "region", "box"),
         ({"segmentation": [[1, 2, float("nan"), 4, 5, 6]]}, "body", "region", "box"),
+        ({"segmentation": [[12, 6, 28, 6, 28, 20], [12, float("nan"), 4, 5, 6, 9]]}, "body", "region", "box"),
+        ({"segmentation": [[12, 6, 28, 6, 28, 1e8]]}, "body", "region", "box"),
+        ({"segmentation": [[12, 6, 28, 6, 28, "20"], None]}, "body", "region", "box"),
+        ({"area": float("nan")}, "body", "region", "mask"),
+        ({"area": "large"}, "body", "region", "mask"),
+        ({"keypoints": 5}, "face", "no_face_found", None),
+        ({"keypoints": ["a"] * 51}, "face", "no_face_found", None),
+        ({"face": {"bbox": [float("nan"), 1, 2, 3]}}, "face", "region", "keypoints"),
+        ({"face": ["?"]}, "face", "region", "keypoints"),
+        ({"score": float("inf")}, "body", "region", "mask"),
         ({"segmentation": [[500, 500, 600, 500, 600, 600]]}, "body", "region", "box"),
         ({"segmentation": {"size": [7, 7], "counts": [49]}}, "body", "region", "box"),
         ({"segmentation": {"size": [48, 64], "counts": "@@"}}, "body", "region", "box"),
@@ -104,6 +114,11 @@ def test_odd_people_stand_in_the_ledger(
     for annotation in written["annotations"]:
         assert all(math.isfinite(v) for v in annotation["bbox"])
         assert min(annotation["bbox"][2:]) > 0
+        drawn = coco_mask.decode(geometry.rle_of(annotation["segmentation"], 64, 48))
+        assert drawn.shape == (48, 64)
+        assert ("mask_source" in annotation) == (annotation["segmentation"] != person["segmentation"]) or (
+            annotation["id"] != person["id"]
+        )
 
 
 def test_crowds_can_be_regions_and_small_people_left_out(make_coco: Callable[..., Any], tmp_path: Path) -> None:
@@ -140,6 +155,7 @@ def _spoil_images(folder: Any, change: Callable[[dict[str, Any]], None]) -> None
             r"image 99.*has the file name of image 1",
         ),
         (lambda c: c["annotations"][0].update(image_id=77), r"annotation 10.*belongs to image 77"),
+        (lambda c: c["annotations"][0].update(image_id=[1]), r"annotation 10.*belongs to image \[1\]"),
         (lambda c: c["annotations"][0].update(category_id=8), r"annotation 10.*unknown category 8"),
         (lambda c: c["images"][0].update(file_name="gone.jpg"), r"image 1.*gone.jpg is not on disk.*fetch"),
         (lambda c: c["images"][0].update(file_name="../x.jpg"), r"image 1.*file name '\.\./x.jpg'"),
@@ -205,3 +221,24 @@ def test_head_box_holds_every_labelled_head_point(points: list[tuple[float, floa
         if keypoints[i, 2] > 0:
             assert x - 1e-3 <= keypoints[i, 0] <= x + w + 1e-3
             assert y - 1e-3 <= keypoints[i, 1] <= y + h + 1e-3
+
+
+def test_a_broken_polygon_leaves_nobody_visible(make_coco: Callable[..., Any], tmp_path: Path) -> None:
+    folder = make_coco()
+    person = folder.person()
+    person["segmentation"] = [[12, 6, 28, 6, 28, 20], [12, 20, 28, 20, float("nan"), 42]]
+    folder.save("train")
+    ledger, table = run(folder, tmp_path / "out")
+    row = table[(table["person_id"] == person["id"]) & (table["kind"] == "body")].iloc[0]
+    x, y, w, h = person["bbox"]
+    assert (row.x0, row.y0, row.x1, row.y1) == (x, y, x + w, y + h)
+    note = ledger.loc[(ledger["person_id"] == person["id"]) & (ledger["kind"] == "body"), "note"].iloc[0]
+    assert note == "1 of 2 polygons lack three finite points"
+
+
+def test_people_are_known_by_name_or_supercategory(make_coco: Callable[..., Any], tmp_path: Path) -> None:
+    folder = make_coco()
+    folder.json["train"]["categories"][0].pop("supercategory")
+    folder.save("train")
+    ledger, _ = run(folder, tmp_path / "out")
+    assert set(ledger["category"]) == {"person"}

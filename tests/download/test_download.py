@@ -86,6 +86,37 @@ def test_coco_joins_keypoints_and_keeps_chosen_categories(make_coco: Callable[..
         Coco({"categories": ["persom"]}).read(folder.root, "train")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda a: a[0].update(id=999), r"annotation 999: is not in the instances file"),
+        (lambda a: a[0].update(image_id=2), r"annotation 10: is not in the instances file, or there of another"),
+        (lambda a: a.append(dict(a[0])), r"annotation 10: stands twice"),
+    ],
+)
+def test_keypoints_of_other_annotations_are_refused(
+    make_coco: Callable[..., Any], change: Callable[[list[dict[str, Any]]], None], said: str
+) -> None:
+    folder = make_coco()
+    points = [dict(a) for a in folder.json["train"]["annotations"] if "keypoints" in a]
+    change(points)
+    path = folder.root / "annotations" / "person_keypoints_train.json"
+    path.write_text(json.dumps({**folder.json["train"], "annotations": points}))
+    with pytest.raises(AnonbenchError, match=said):
+        Coco().read(folder.root, "train")
+
+
+def test_a_smaller_rendering_leaves_nothing_of_a_larger_one(tmp_path: Path) -> None:
+    out = tmp_path / "streetlife"
+    for train, form in ((3, "png"), (2, "jpg")):
+        again = download("streetlife", "streetlife", None, {"train": train, "val": 1, "format": form}, ["train"], out)
+    fresh = download(
+        "streetlife", "streetlife", None, {"train": 2, "val": 1, "format": "jpg"}, ["train"], tmp_path / "fresh"
+    )
+    assert again == fresh
+    assert sorted(p.name for p in (out / "train").iterdir()) == ["000001.jpg", "000002.jpg"]
+
+
 @pytest.mark.parametrize("name", registry.names("datasets"))
 def test_contract(name: str, make_coco: Callable[..., Any], tmp_path: Path) -> None:
     plugin: DatasetAdapter = registry.load("datasets", name)(SMALL.get(name))

@@ -28,6 +28,7 @@ from anonbench.datasets.streetlife import (
     render_split,
 )
 from anonbench.datasets.streetlife.scene import CAR, PERSON, RIDER
+from anonbench.errors import AnonbenchError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pycocotools")
 
@@ -313,5 +314,5 @@ def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="it has train, val"):
+    with pytest.raises(AnonbenchError, match="train"):
         render_split(Options(), "test", tmp_path)

@@ -103,7 +103,7 @@ def test_what_lies_on_a_crowd_counts_neither_way(tmp_path) -> None:
     value, tasks = _run(tmp_path, truth, _found(truth))
     assert value["tasks"]["bbox"]["overall"]["AP"] == pytest.approx(100, abs=1e-9)
     assert value["counts"]["categories"]["person"] == {
-        "instances": 3, "crowds": 1, "with_keypoints": 3, "detections": 4
+        "instances": 3, "crowds": 1, "with_keypoints": 3, "box_masks": 0, "detections": 4
     }  # fmt: skip
     assert tasks["bbox"].matches[1].instances.tolist() == [2, 1]
     assert tasks["bbox"].matches[1].ignored[0].sum() == 1
@@ -158,6 +158,45 @@ def test_tasks_that_the_annotations_cannot_judge_are_named(tmp_path) -> None:
     value, _ = _run(tmp_path, truth, _found(_tiny()))
     assert list(value["tasks"]) == ["bbox"]
     assert set(value["skipped"]) == {"segm", "keypoints"}
+
+
+def test_a_category_with_boxes_for_masks_has_no_mask_metrics(tmp_path) -> None:
+    truth = _tiny(crowd={3})
+    for a in truth["annotations"][:3]:  # the crowd's own mask is no object's
+        a["mask_source"] = "box"
+    car = {**truth["annotations"][0], "id": 9, "category_id": 2, "mask_source": "source"}
+    truth["annotations"].append(car)
+    found = _found(truth)
+    found["detections"][-1]["category_id"] = 2
+    del found["detections"][0]["segmentation"]  # what is not judged is not asked for
+    p, a = _files(tmp_path, truth, found)
+    value = evaluate_files(p, a, tmp_path)
+    segm = value["tasks"]["segm"]
+    assert set(segm["categories"]["person"].values()) == {None}
+    assert segm["categories"]["car"]["AP"] == segm["overall"]["AP"] == pytest.approx(100, abs=1e-9)
+    assert value["skipped"] == {"segm/person": "no annotation has a mask, only its box's outline"}
+    assert value["counts"]["box_masks"] == value["counts"]["categories"]["person"]["box_masks"] == 3
+    of = match_file.read(tmp_path / "matches.npz").of
+    assert (list(of["segm"]), list(of["bbox"])) == (["car"], ["person", "car", "bicycle"])
+
+
+def test_boxes_for_some_masks_are_used_and_counted(tmp_path) -> None:
+    truth = _tiny()
+    truth["annotations"][0]["mask_source"] = "box"
+    value, tasks = _run(tmp_path, truth, _found(truth))
+    assert value["tasks"]["segm"]["overall"]["AP"] == pytest.approx(100, abs=1e-9)
+    assert tasks["segm"].matches[1].instances.sum() == 4
+    assert value["counts"]["categories"]["person"]["box_masks"] == 1
+    assert value["skipped"] == {}
+
+
+def test_only_boxes_for_masks_leave_out_the_task(tmp_path) -> None:
+    truth = _tiny()
+    for a in truth["annotations"]:
+        a["mask_source"] = "box"
+    value, tasks = _run(tmp_path, truth, _found(truth))
+    assert list(value["tasks"]) == list(tasks) == ["bbox", "keypoints"]
+    assert set(value["skipped"]) == {"segm", "segm/person"}
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,11 @@
 """Figures, sheet and page: reproducible, self-contained, and opening with the answer."""
 
+import hashlib
 import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 import typer
 from PIL import Image
@@ -15,7 +17,7 @@ from anonbench.report import cli
 from anonbench.report.answer import sentences, warnings
 from anonbench.report.figures import write_figures
 from anonbench.report.html import CAPTIONS, write_html
-from anonbench.report.sheet import choose, crop_box, face_box, write_sheet
+from anonbench.report.sheet import _open, choose, crop_box, face_box, write_sheet
 from anonbench.report.study import Study
 from anonbench.report.tables import read_csv, write_csv
 
@@ -84,6 +86,7 @@ def test_the_page_opens_with_the_answer_and_needs_nothing_else(made) -> None:
     assert page.count("data:image/") == 4
     made_from = json.loads((root / "results/provenance.json").read_text())
     assert made_from["study"] == study.name
+    assert made_from["config_sha256"] == hashlib.sha256((root / "study.json").read_bytes()).hexdigest()
     assert "commit" in made_from
     assert "numpy" in made_from["versions"]
 
@@ -212,7 +215,7 @@ def test_missing_tables_and_images(made, tmp_path) -> None:
     shutil.copytree(root / "anonymized", tmp_path / "anonymized")
     for image in (tmp_path / "anonymized/streetlife/body-mask_out/train").iterdir():
         image.write_bytes(b"no image")
-    with pytest.raises(AnonbenchError, match=r"body-mask_out.*cannot be read"):
+    with pytest.raises(AnonbenchError, match=r"body-mask_out.*is not an image"):
         write_sheet(study, "streetlife", tmp_path / "anonymized", tmp_path)
     shutil.rmtree(tmp_path / "anonymized/streetlife/body-mask_out/train")
     with pytest.raises(AnonbenchError, match="no such image"):
@@ -236,6 +239,69 @@ def test_people_of_the_sheet_are_of_all_sizes_and_have_faces() -> None:
     assert (chosen[0], chosen[-1]) == (150, 40)
     assert choose(truth, 4) == choose(truth | {"annotations": people[::-1]}, 4)
     assert len(choose(truth, 50)) == 12
+
+
+def test_the_tallest_where_nobody_is_good() -> None:
+    images = [{"id": i, "width": 640, "height": 480, "file_name": f"{i}.png"} for i in range(4)]
+    truth = {"images": images, "categories": [{"id": 1, "name": "rider", "supercategory": "person"}]}
+    faceless = [_person(i, i, 50 + 10 * i, face=None) for i in range(3)]
+    faceless.append(_person(9, 3, 300, face=None, iscrowd=1))
+    assert [a["id"] for a, _ in choose(truth | {"annotations": faceless}, 2)] == [2, 1]
+    assert [a["id"] for a, _ in choose(truth | {"annotations": faceless}, 9)] == [9, 2, 1, 0]
+    small = [_person(i, i, 10 + i) for i in range(3)]
+    assert [a["id"] for a, _ in choose(truth | {"annotations": small}, 2)] == [2, 1]
+    assert [a["id"] for a, _ in choose(truth | {"annotations": faceless[3:]}, 2)] == [9]
+    broken = [_person(1, 1, 0), {**_person(2, 2, 50), "bbox": None}]
+    assert choose(truth | {"annotations": broken}, 2) == []
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_a_sheet_of_people_without_faces_or_tiny(made, tmp_path, small: bool) -> None:
+    root, study, _ = made
+    shutil.copytree(root / "anonymized", tmp_path / "anonymized")
+    place = tmp_path / "anonymized/streetlife/original/annotations/train.json"
+    truth = json.loads(place.read_text())
+    for a in truth["annotations"]:
+        a.pop("keypoints", None)
+        if small:
+            a["bbox"][2:] = [4, 9]
+    place.write_text(json.dumps(truth))
+    write_sheet(study, "streetlife", tmp_path / "anonymized", tmp_path)
+    with Image.open(tmp_path / "sheet-streetlife.png") as image:
+        assert len(image.convert("L").getcolors(256) or []) > 8
+    place.write_text(json.dumps(truth | {"annotations": []}))
+    with pytest.raises(AnonbenchError, match="holds nobody with a box"):
+        write_sheet(study, "streetlife", tmp_path / "anonymized", tmp_path)
+
+
+def test_a_sheet_of_seven_variants_and_four_people_is_small(made, tmp_path) -> None:
+    root, study, _ = made
+    wide = Study(**{**study.__dict__, "variants": [*study.variants, "face-blur-medium"], "people_per_sheet": 4})
+    for name in write_sheet(wide, "streetlife", root / "anonymized", tmp_path):
+        assert (tmp_path / name).stat().st_size < 800_000
+    with Image.open(tmp_path / "sheet-streetlife.png") as image:
+        assert image.mode == "RGB"
+        shown = image.size
+    stored = re.search(rb"/Subtype /Image /Width (\d+) /Height (\d+)", (tmp_path / "sheet-streetlife.pdf").read_bytes())
+    assert stored
+    assert tuple(map(int, stored.groups())) == shown
+
+
+@pytest.mark.parametrize(("size", "red"), [((20, 30), (19, 0)), ((30, 20), (0, 0))])
+def test_images_come_in_the_frame_of_their_labels(tmp_path, size, red) -> None:
+    stored = Image.new("RGB", (30, 20))
+    stored.paste((255, 0, 0), (0, 0, 6, 6))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored.save(tmp_path / "a.jpg", exif=exif, quality=95)
+    frame = {"width": size[0], "height": size[1]}
+    opened = _open(tmp_path / "a.jpg", frame)
+    assert opened.size == size
+    assert opened.getpixel(red)[0] > 200
+    with pytest.raises(AnonbenchError, match="annotated as 40x40"):
+        _open(tmp_path / "a.jpg", {"width": 40, "height": 40})
+    Image.fromarray(np.full((20, 30), 65535, np.uint16)).save(tmp_path / "b.png")
+    assert _open(tmp_path / "b.png", {"width": 30, "height": 20}).getpixel((3, 3)) == (255, 255, 255)
 
 
 def test_faces_from_keypoints_only_when_seen() -> None:

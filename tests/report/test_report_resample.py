@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anonbench.report import resample
-from anonbench.report.resample import DROP, GAIN, SAME, UNSURE, difference, needed, student, t_quantile, verdict
+from anonbench.report.resample import DROP, GAIN, SAME, UNSURE, difference, needed, pooled, student, t_quantile, verdict
 
 NUMBERS = st.floats(-100, 100, allow_nan=False)
 MARGINS = st.floats(0.1, 5)
@@ -138,3 +138,36 @@ def test_image_weights_are_draws_with_replacement() -> None:
     assert weights.shape == (100, 30)
     assert (weights.sum(axis=1) == 30).all()
     assert (weights == resample.image_weights(30, 100, 7, "streetlife")).all()
+
+
+def test_pooled_spread_is_that_of_an_analysis_of_variance() -> None:
+    ap = [np.array([40.0, 42.0]), np.array([30.0, 34.0]), np.array([20.0, 20.0]), np.array([0.0, 0.1])]
+    spread = pooled(ap)
+    assert spread is not None
+    within = (2.0 + 8.0 + 0.0) / 3  # the last one learnt nothing and says nothing about the others
+    assert spread.sd == pytest.approx((2 * within) ** 0.5)
+    assert (spread.freedom, spread.groups) == (3, 3)
+    assert pooled([np.array([40.0]), np.array([3.0])]) is None
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_pooled_intervals_cover_and_are_shorter(seeds: int) -> None:
+    """Seven variants of equal spread: the truth lies inside in at least 93 % of 800 studies, in shorter intervals."""
+    random = np.random.default_rng(5)
+    b, studies, truth, variants = 400, 800, -0.7, 7
+    noise = student(variants * (seeds - 1) + 1, b, 0)
+    alone = student(seeds, b, 0)
+    inside, shorter = 0, []
+    for _ in range(studies):
+        ap = 40 + random.normal(0, 0.8, (variants, seeds))
+        ap[1] += truth
+        per_seed = ap[1] - ap[0]
+        replicates = np.repeat(per_seed[None], b, axis=0)
+        found = difference(per_seed, replicates, noise, 1.0, 100, 40, pooled(list(ap)))
+        single = difference(per_seed, replicates, alone, 1.0, 100, 40)
+        assert None not in (found.low, found.high, single.low, single.high)
+        inside += found.low <= truth <= found.high  # type: ignore[operator]
+        shorter.append((found.high - found.low) / (single.high - single.low))  # type: ignore[operator]
+    print(f"{seeds} seeds: {inside / studies:.3f}, median length {np.median(shorter):.2f} of an unpooled interval")
+    assert inside / studies > 0.93
+    assert np.median(shorter) < 0.75

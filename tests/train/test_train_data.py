@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as coco_mask
-from train_tiny import HEIGHT, WIDTH, write_variant
+from train_tiny import HEIGHT, WIDTH, write_manifest, write_variant
 
 from anonbench.errors import AnonbenchError
 from anonbench.records import KEYPOINTS
@@ -31,6 +32,65 @@ def test_crowds_and_empty_boxes_are_counted_not_used(tmp_path: Path) -> None:
     variant = Variant.read(root, "train")
     assert variant.counts == {"images": 5, "used": 8, "crowd": 1, "empty_box": 1}
     assert [len(sample.boxes) for sample in variant.samples] == [2, 0, 2, 2, 2]
+
+
+def test_a_box_in_place_of_a_mask_is_no_mask(tmp_path: Path) -> None:
+    root = edit(write_variant(tmp_path), lambda coco: coco["annotations"][0].update(mask_source="box"))
+    edit(root, lambda coco: coco["annotations"][1].update(mask_source="source"))
+    variant = Variant.read(root, "train")
+    target = load_target(variant.samples[0], (WIDTH, HEIGHT), masks=True)
+    assert target["has_mask"].tolist() == [False, True]
+    assert len(target["boxes"]) == 2
+    assert (target["keypoints"][0, :, 2] == 2).all()
+    assert variant.counts["used"] == 8
+
+
+def test_a_category_named_person_is_of_people(tmp_path: Path) -> None:
+    root = write_variant(tmp_path, categories=[{"id": 1, "name": "person"}, {"id": 3, "name": "car"}])
+    assert [c.person for c in Variant.read(root, "train").categories] == [True, False]
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_a_rotated_photo_is_read_in_the_frame_of_its_labels(tmp_path: Path, upright: bool) -> None:
+    root = write_variant(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(root / "train" / "001.png") as image:
+        stored = np.asarray(image.convert("RGB"))
+        image.save(root / "train" / "001.png", exif=exif)
+    if upright:
+        edit(root, lambda coco: coco["images"][0].update(width=HEIGHT, height=WIDTH))
+    sample = Variant.read(root, "train").samples[0]
+    pixels = load_image(sample, (sample.width, sample.height)).permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(pixels, np.rot90(stored, -1) if upright else stored)
+
+
+def test_the_manifest_gives_the_digest_of_the_images(tmp_path: Path) -> None:
+    root = write_variant(tmp_path)
+    assert Variant.read(root, "train").images_digest is None
+    assert Variant.read(write_manifest(root, "abc"), "train").images_digest == "abc"
+
+
+def test_images_that_are_not_those_of_the_manifest_are_refused(tmp_path: Path) -> None:
+    root = write_manifest(write_variant(tmp_path), "abc")
+    path = root / "train" / "002.png"
+    data = path.read_bytes()
+    path.write_bytes(data + b"0")
+    with pytest.raises(AnonbenchError, match=r"002\.png: is not of the size .*run the anonymize stage again"):
+        Variant.read(root, "train")
+    path.unlink()
+    with pytest.raises(AnonbenchError, match=r"002\.png: is missing"):
+        Variant.read(root, "train")
+    path.write_bytes(data)
+    edit(root, lambda coco: coco["images"][1].update(file_name="x.png"))
+    with pytest.raises(AnonbenchError, match=r"002\.png: is in the manifest of the variant only"):
+        Variant.read(root, "train")
+    (root / "manifests" / "train" / "1.jsonl").write_text("{}")
+    with pytest.raises(AnonbenchError, match=r"1\.jsonl: is missing or was edited"):
+        Variant.read(root, "train")
+    (root / "manifests" / "train.json").write_text("{}")
+    with pytest.raises(AnonbenchError, match=r"train\.json: is not the manifest of a split"):
+        Variant.read(root, "train")
 
 
 def test_sparse_categories_get_consecutive_labels(variant: Path) -> None:
@@ -114,7 +174,7 @@ def test_a_missing_or_wrong_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(AnonbenchError, match=r"001\.png"):
         load_image(sample, (WIDTH, HEIGHT))
     edit(root, lambda coco: coco["images"][2].update(width=50))
-    with pytest.raises(AnonbenchError, match=r"003\.png.*is 96x64 but its annotations are for 50x64"):
+    with pytest.raises(AnonbenchError, match=r"003\.png.*is 96x64 pixels, but annotated as 50x64"):
         load_image(Variant.read(root, "train").samples[2], (WIDTH, HEIGHT))
 
 

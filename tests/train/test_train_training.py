@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from train_tiny import TINY, tiny_recipe, write_variant
+from train_tiny import TINY, tiny_recipe, write_manifest, write_variant
 
 from anonbench.errors import AnonbenchError
 from anonbench.recipe import Recipe
-from anonbench.train import loop
+from anonbench.train import contract, loop, torchvision
 from anonbench.train.contract import CHECKPOINT, RECORD, TIMING, WEIGHTS, run_training
 from anonbench.train.data import Variant
 
@@ -47,7 +48,8 @@ def test_the_record_is_complete(variant: Path, trained: tuple[bytes, bytes], tmp
     record = json.loads(trained[1])
     assert record["resolved"] == {"batch_size": 2, "learning_rate": 0.02, "iterations": 4}
     assert record["data"] | {"annotations_sha256": ""} == {
-        "split": "train", "annotations_sha256": "", "images": 5, "used": 8, "crowd": 1, "empty_box": 0,
+        "split": "train", "annotations_sha256": "", "images_digest": None,
+        "images": 5, "used": 8, "crowd": 1, "empty_box": 0,
     }  # fmt: skip
     assert record["initialisation"] == {"kind": "scratch", "seen": []}
     assert [point["iteration"] for point in record["loss_curve"]] == [1, 2, 3, 4]
@@ -132,6 +134,58 @@ def test_a_checkpoint_of_another_training_is_not_used(
     torch.save({"key": "other"}, tmp_path / CHECKPOINT)
     assert train(variant, tmp_path / "out", checkpoints=tmp_path) == trained
     assert "belongs to another training" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("changed", ["images", "code", "nothing"])
+def test_a_checkpoint_of_other_images_or_other_code_is_not_continued(
+    tmp_path: Path,
+    trained: tuple[bytes, bytes],
+    changed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = write_manifest(write_variant(tmp_path / "v"), "one")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError("no space")
+
+    with monkeypatch.context() as patched:  # stops after the last checkpoint
+        patched.setattr(contract, "save_file", full)
+        with pytest.raises(AnonbenchError):
+            train(root, tmp_path / "out", checkpoints=tmp_path)
+    assert (tmp_path / CHECKPOINT).exists()
+    if changed == "images":
+        write_manifest(root, "two")
+    if changed == "code":
+        monkeypatch.setattr(torchvision, "code_hash", lambda *_: "other")
+    weights, record = train(root, tmp_path / "out", checkpoints=tmp_path)
+    assert weights == trained[0]
+    assert json.loads(record)["data"]["images_digest"] == ("two" if changed == "images" else "one")
+    said = capsys.readouterr().err
+    assert ("belongs to another training" in said) == (changed != "nothing")
+    assert ("continuing after iteration 4" in said) == (changed == "nothing")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "error", "file"),
+    [
+        (contract, "save_file", SafetensorError("IoError: No space left on device"), WEIGHTS),
+        (torch, "save", RuntimeError("PytorchStreamWriter failed: file write failed\nbacktrace"), CHECKPOINT),
+    ],
+)
+def test_a_full_disk_is_one_sentence(
+    variant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, error: Exception, file: str
+) -> None:
+    def full(_: Any, part: Path) -> None:
+        part.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(module, name, full)
+    with pytest.raises(AnonbenchError, match=rf"{file}: cannot be written \(.*\); free some space") as caught:
+        train(variant, tmp_path, checkpoints=tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob(".*.part"))
+    assert not (tmp_path / file).exists()
 
 
 def test_a_damaged_checkpoint_is_named(variant: Path, tmp_path: Path) -> None:

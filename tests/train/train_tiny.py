@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from anonbench import recipe as recipes
+from anonbench.files import sha256_bytes, write_json
 from anonbench.recipe import Recipe
 
 WIDTH, HEIGHT = 96, 64
@@ -84,4 +85,21 @@ def write_variant(root: Path, images: int = 5, split: str = "train", categories:
                 coco["annotations"].append({**annotation, "id": len(coco["annotations"]) + 1, "image_id": number})
         cv2.imwrite(str(root / split / name), pixels[:, :, ::-1])
     (root / "annotations" / f"{split}.json").write_text(json.dumps(coco))
+    return root
+
+
+def write_manifest(root: Path, digest: str, split: str = "train") -> Path:
+    """Write the parts of the anonymize stage's manifest that are read here: two shards and their summary."""
+    names = sorted(path.name for path in (root / split).iterdir())
+    shards = []
+    for number in (0, 1):
+        rows: list[dict[str, Any]] = [{"type": "shard", "shard": number}]
+        for name in names[number::2]:
+            size = (root / split / name).stat().st_size
+            rows += [{"type": "image", "file_name": name, "bytes": size}, {"type": "person"}]
+        path = root / "manifests" / split / f"{number}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        shards.append(sha256_bytes(path.read_bytes()))
+    write_json(root / "manifests" / f"{split}.json", {"shards": shards, "digest": digest})
     return root

@@ -15,7 +15,17 @@ import pytest
 import yaml
 
 PROJECT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "workflow", "config", "envs", "profiles", "src", "pyproject.toml", "README.md")
+PARTS = (
+    "Snakefile",
+    "workflow",
+    "config",
+    "envs",
+    "profiles",
+    "src",
+    "pyproject.toml",
+    "requirements.lock",
+    "README.md",
+)
 
 TINY_MODEL: dict[str, Any] = {
     "tasks": ["detection", "segmentation", "pose"],

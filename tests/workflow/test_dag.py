@@ -10,15 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from anonbench.workflow.plan import CONDA_NAMES
 from tests.workflow.conftest import PROJECT, TINY, Project
 
 RULES = {path.name: path.read_text() for path in sorted((PROJECT / "workflow" / "rules").glob("*.smk"))}
 LOCK = dict(re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+)", (PROJECT / "requirements.lock").read_text(), re.MULTILINE))
-CONDA_NAMES = {
-    "opencv": "opencv-python-headless",
-    "pytorch": "torch",
-    "matplotlib-base": "matplotlib",
-}
 
 
 def blocks() -> list[tuple[str, str]]:

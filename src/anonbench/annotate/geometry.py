@@ -45,23 +45,24 @@ def pixel_box(box: Box, width: int, height: int) -> tuple[int, int, int, int] | 
 def rle_of(segmentation: Any, width: int, height: int) -> dict[str, Any]:
     """Return COCO's compressed RLE (``size``, ``counts`` as bytes) of a segmentation, by pycocotools.
 
-    Polygons with fewer than three points or with numbers that are not finite are dropped; raises InvalidGeometry
-    when nothing is left, and for an RLE that does not fit an image of ``width`` x ``height`` pixels.
+    Raises InvalidGeometry when any polygon cannot be drawn (fewer than three points, not finite numbers): what is left
+    would show the rest of the person; and for an RLE that does not fit an image of ``width`` x ``height`` pixels.
     """
     if isinstance(segmentation, dict):
         return _check_rle(segmentation, width, height)
     if not isinstance(segmentation, list) or not segmentation:
         raise InvalidGeometry("no segmentation")
-    polygons = []
-    for polygon in segmentation:
-        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-            continue
-        points = np.asarray(polygon, dtype=np.float64)
-        if np.isfinite(points).all() and np.abs(points).max() < 1e7:
-            polygons.append(polygon)
-    if not polygons:
-        raise InvalidGeometry("no polygon with three finite points")
-    return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+    bad = sum(not _drawable(polygon) for polygon in segmentation)
+    if bad:
+        raise InvalidGeometry(f"{bad} of {len(segmentation)} polygons lack three finite points")
+    return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+
+
+def _drawable(polygon: Any) -> bool:
+    """Tell whether a polygon is a flat list of three or more finite points of a sensible size."""
+    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+        return False
+    return all(isinstance(v, (int, float)) and math.isfinite(v) and abs(v) < 1e6 for v in polygon)
 
 
 def _check_rle(rle: dict[str, Any], width: int, height: int) -> dict[str, Any]:
@@ -102,7 +103,9 @@ def dilate(rle: dict[str, Any], radius: int) -> dict[str, Any]:
 
 def keypoints_of(value: Any) -> np.ndarray | None:
     """Return COCO keypoints as float32 17x3 (x, y, visibility), or None when there are none or none is labelled."""
-    if value is None or len(value) != 3 * len(KEYPOINTS):
+    if not isinstance(value, list) or len(value) != 3 * len(KEYPOINTS):
+        return None
+    if not all(isinstance(v, (int, float)) for v in value):
         return None
     points = np.asarray(value, dtype=np.float32).reshape(-1, 3)
     if not np.isfinite(points).all() or not (points[:, 2] > 0).any():

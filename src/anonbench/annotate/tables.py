@@ -19,7 +19,7 @@ from anonbench.annotate.options import BodyRegions, FaceRegions, RegionsConfig
 from anonbench.datasets.base import Split
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
-from anonbench.records import Box, Reason, RegionKind
+from anonbench.records import Box, Reason, RegionKind, is_people
 
 LEDGER = (
     "image_id",
@@ -45,18 +45,18 @@ def annotate(split: Split, root: Path, config: RegionsConfig, out: Path, name: s
     coco, file = split.coco, split.sources[0]
     images = _images(coco, root / split.images, file)
     categories = _by_id(coco.get("categories"), "category", file)
-    people_categories = {i for i, c in categories.items() if c.get("supercategory") == "person"}
+    people_categories = {i for i, c in categories.items() if is_people(c)}
     annotations = sorted(_by_id(coco.get("annotations"), "annotation", file).values(), key=lambda a: a["id"])
     by_image: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in images}
     for annotation in annotations:
-        if annotation.get("image_id") not in images:
+        if not isinstance(annotation.get("image_id"), int) or annotation["image_id"] not in images:
             raise AnonbenchError(
                 f"belongs to image {annotation.get('image_id')}, which is not in the file",
                 file=file,
                 entry=f"annotation {annotation['id']}",
                 remedy="remove the annotation or add the image's entry",
             )
-        if annotation.get("category_id") not in categories:
+        if not isinstance(annotation.get("category_id"), int) or annotation["category_id"] not in categories:
             raise AnonbenchError(
                 f"has the unknown category {annotation.get('category_id')}",
                 file=file,
@@ -150,6 +150,11 @@ class _Entry:
             x0, y0, x1, y1 = bounds
             self.box = (float(x0), float(y0), float(x1 - x0), float(y1 - y0))
         self.keypoints = geometry.keypoints_of(annotation.get("keypoints"))
+        area = annotation.get("area")
+        if isinstance(area, (int, float)) and math.isfinite(area) and area > 0:
+            self.area = float(area)
+        else:
+            self.area = self.box[2] * self.box[3] if self.box else 0.0
 
     def body(self, config: BodyRegions) -> tuple[dict[str, Any], str]:
         """Return the row of the body region: the mask, or the box of a person whose mask cannot be used."""
@@ -191,7 +196,7 @@ class _Entry:
 
     def _given_face(self) -> Box | None:
         face = self.annotation.get("face")
-        if not face:
+        if not isinstance(face, dict):
             return None
         try:
             return geometry.box_of(face.get("bbox"))
@@ -230,7 +235,7 @@ class _Entry:
             "status": status,
             "source": source,
             "keypoints": None if self.keypoints is None else self.keypoints.ravel(),
-            "area": float(self.annotation.get("area") or (self.box[2] * self.box[3] if self.box else 0.0)),
+            "area": self.area,
             "identity": None if identity is None else str(identity),
         }
 
@@ -247,25 +252,30 @@ class _Entry:
         }
 
     def cleaned(self) -> dict[str, Any]:
-        """Return the annotation with a box and a segmentation that every COCO tool draws (else the box's outline)."""
-        clean = {**self.annotation, "iscrowd": int(self.crowd)}
+        """Return the annotation with a box and a segmentation that every COCO tool draws.
+
+        Where the segmentation cannot be drawn it is the box's outline, marked by ``mask_source``: ``box``. Extra keys
+        stay if they are finite.
+        """
         assert self.box is not None
-        clean["bbox"] = list(self.box)
+        clean = {key: value for key, value in self.annotation.items() if _finite(value)}
+        clean.update(bbox=list(self.box), area=self.area, iscrowd=int(self.crowd))
         if self.rle is None:
             x, y, w, h = self.box
             clean["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-        elif not isinstance(clean["segmentation"], dict):
-            clean["segmentation"] = [
-                p
-                for p in clean["segmentation"]
-                if isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0 and np.isfinite(p).all()
-            ]
-        area = clean.get("area")
-        if not isinstance(area, (int, float)) or not math.isfinite(area):
-            clean["area"] = self.box[2] * self.box[3]
-        if self.keypoints is None and "keypoints" in clean:
+            clean["mask_source"] = "box"
+        if self.keypoints is None and "keypoints" in self.annotation:
             clean["keypoints"], clean["num_keypoints"] = [0] * 51, 0
         return clean
+
+
+def _finite(value: Any) -> bool:
+    """Tell whether JSON can hold a value: no NaN or infinity anywhere in it."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(_finite(v) for v in value.values())
+    return all(_finite(v) for v in value) if isinstance(value, list) else True
 
 
 def _by_id(entries: Any, what: str, file: Path) -> dict[int, dict[str, Any]]:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from anonbench.blocks import Strict
+from pydantic import ValidationError
+
+from anonbench.blocks import Strict, explain
+from anonbench.errors import AnonbenchError
 
 
 class NoOptions(Strict):
@@ -34,7 +37,10 @@ class DatasetAdapter(abc.ABC):
     Options: ClassVar[type[Strict]] = NoOptions
 
     def __init__(self, options: dict[str, Any] | None = None) -> None:
-        self.options: Any = self.Options.model_validate(options or {})
+        try:
+            self.options: Any = self.Options.model_validate(options or {})
+        except ValidationError as error:
+            raise AnonbenchError(explain(error, self.Options), entry="options") from None
 
     @abc.abstractmethod
     def download(self, target: Path, splits: list[str]) -> None:

@@ -51,7 +51,7 @@ class Coco(DatasetAdapter):
             raise AnonbenchError("is not a folder of images", file=root / split, remedy="check root")
         coco = _read(present[0])
         if len(present) == 2:
-            coco = _join(coco, _read(keypoints))
+            coco = _join(coco, _read(keypoints), keypoints)
         if self.options.categories is not None:
             coco = _only(coco, self.options.categories, present[0])
         return Split(images=Path(split), coco=coco, sources=tuple(present))
@@ -64,15 +64,31 @@ def _read(path: Path) -> dict[str, Any]:
     return coco
 
 
-def _join(instances: dict[str, Any], keypoints: dict[str, Any]) -> dict[str, Any]:
-    """Return the instances with the keypoints of the annotations and categories of the same id."""
-    points = {a.get("id"): a for a in keypoints.get("annotations", []) if isinstance(a, dict)}
+def _join(instances: dict[str, Any], keypoints: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return the instances with the keypoints of the annotations and categories of the same id.
+
+    Raises AnonbenchError for a keypoint annotation (of ``file``) that stands twice, or is of no instance, or of one in
+    another image or category: a person who stands in one file only would be lost.
+    """
+    points: dict[Any, dict[str, Any]] = {}
+    known = {a.get("id"): a for a in instances.get("annotations", []) if isinstance(a, dict)}
+    for annotation in keypoints.get("annotations", []):
+        number = annotation.get("id") if isinstance(annotation, dict) else None
+        same = known.get(number)
+        if same is None or any(same.get(k) != annotation.get(k) for k in ("image_id", "category_id")):
+            problem = "is not in the instances file, or there of another image or category"
+        elif number in points:
+            problem = "stands twice"
+        else:
+            points[number] = annotation
+            continue
+        remedy = "use instances and keypoints of the same release, or remove one of the two files"
+        raise AnonbenchError(problem, file=file, entry=f"annotation {number}", remedy=remedy)
     annotations = []
     for annotation in instances.get("annotations", []):
         extra = points.get(annotation.get("id")) if isinstance(annotation, dict) else None
         if extra is not None:
-            fields = {k: extra[k] for k in ("keypoints", "num_keypoints") if k in extra}
-            annotation = {**annotation, **fields}
+            annotation = {**annotation, **{k: extra[k] for k in ("keypoints", "num_keypoints") if k in extra}}
         annotations.append(annotation)
     named = {c.get("id"): c for c in keypoints.get("categories", []) if isinstance(c, dict)}
     categories = [

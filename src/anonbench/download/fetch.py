@@ -40,6 +40,8 @@ def download(
     for name in splits:
         split = plugin.read(base, name)
         files = sorted(p for p in (base / split.images).iterdir() if p.is_file() and not p.name.startswith("."))
+        if root is None:
+            files = _without_leftovers(files, {Path(image["file_name"]).name for image in split.coco["images"]})
         listing = "".join(f"{p.name} {_mark(p, whole=root is None)}\n" for p in files)
         record["splits"][name] = {
             "images": len(files),
@@ -54,3 +56,11 @@ def download(
 def _mark(path: Path, *, whole: bool) -> str | int:
     """Return what a file is known by: the hash of its bytes, or its size in a user's own copy, which may be large."""
     return sha256_file(path) if whole else path.stat().st_size
+
+
+def _without_leftovers(files: list[Path], named: set[str]) -> list[Path]:
+    """Remove the images of an earlier download that the annotations do not name; return the others."""
+    for path in files:
+        if path.name not in named:
+            path.unlink()
+    return [path for path in files if path.name in named]

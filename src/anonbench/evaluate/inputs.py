@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,28 +25,43 @@ class GroundTruth:
     annotations: list[dict[str, Any]]
 
     def with_masks(self) -> list[int]:
-        """Return the ids of the categories whose every annotation has a mask.
+        """Return the ids of the categories whose every annotation has a mask, but for those `with_boxes_for_masks`.
 
         Raises AnonbenchError for a category of which only a part has one: its AP would mean nothing.
         """
-        have, lack = Counter[int](), dict[int, int]()
+        have, lack = set[int](), dict[int, int]()
         for annotation in self.annotations:
             if annotation.get("segmentation"):
-                have[annotation["category_id"]] += 1
+                have.add(annotation["category_id"])
             else:
                 lack.setdefault(annotation["category_id"], annotation["id"])
-        for category in have.keys() & lack.keys():
+        for category in sorted(have & lack.keys()):
             raise AnonbenchError(
                 f"has no segmentation, but others of '{self.categories[category]['name']}' have",
                 file=self.file,
                 entry=f"annotation {lack[category]}",
                 remedy="give every annotation of the category a mask, or none",
             )
-        return sorted(have)
+        return sorted(have - set(self.with_boxes_for_masks()))
+
+    def with_boxes_for_masks(self) -> list[int]:
+        """Return the ids of the categories in which no object has a mask, only its box's outline in place of one."""
+        boxes = {a["category_id"] for a in self.annotations if has_box_mask(a)}
+        real = {
+            a["category_id"]
+            for a in self.annotations
+            if a.get("segmentation") and not a.get("iscrowd") and not has_box_mask(a)
+        }
+        return sorted(boxes - real)
 
     def with_keypoints(self) -> list[int]:
         """Return the ids of the categories with annotations that carry COCO's 17 keypoints."""
         return sorted({a["category_id"] for a in self.annotations if a.get("keypoints")})
+
+
+def has_box_mask(annotation: dict[str, Any]) -> bool:
+    """Tell whether an annotation's segmentation is its box's outline, because the data has no mask."""
+    return annotation.get("mask_source") == "box"
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,17 @@ from pycocotools.cocoeval import COCOeval
 
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate import matches as match_file
-from anonbench.evaluate.inputs import IOU_TYPES, GroundTruth, Predictions, read_annotations, read_predictions
+from anonbench.evaluate.inputs import (
+    IOU_TYPES,
+    GroundTruth,
+    Predictions,
+    has_box_mask,
+    read_annotations,
+    read_predictions,
+)
 from anonbench.evaluate.matches import Matches
 from anonbench.files import sha256_file, write_json
-from anonbench.records import KEYPOINTS
+from anonbench.records import KEYPOINTS, is_people
 
 AREAS = ("all", "small", "medium", "large")
 """COCO's areas: bounds at 32 and 96 pixels squared. Keypoints have no `small`."""
@@ -29,7 +36,10 @@ Metrics = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Task:
-    """One metric's outcome: ``overall`` and ``categories`` (by id) hold per cent or None, ``matches`` are by id."""
+    """One metric's outcome: ``overall`` and ``categories`` (by id) hold per cent or None, ``matches`` are by id.
+
+    A category that the annotations cannot judge has None in ``categories`` and no ``matches``.
+    """
 
     overall: Metrics
     categories: dict[int, Metrics]
@@ -196,6 +206,11 @@ def evaluate(truth: GroundTruth, predictions: Predictions) -> tuple[dict[str, An
             tasks[iou_type] = evaluate_task(iou_type, truth, predictions.detections, categories)
         else:
             skipped[iou_type] = "the annotations have none"
+        if iou_type == "segm":
+            for category in truth.with_boxes_for_masks():
+                skipped[f"segm/{names[category]}"] = "no annotation has a mask, only its box's outline"
+                if iou_type in tasks:
+                    tasks[iou_type].categories[category] = _metrics(None, None)
     value: dict[str, Any] = {
         "format": 1,
         "library": {"pycocotools": version("pycocotools")},
@@ -203,7 +218,7 @@ def evaluate(truth: GroundTruth, predictions: Predictions) -> tuple[dict[str, An
         "counts": _counts(truth, predictions, names),
         "skipped": skipped,
         "tasks": {
-            iou_type: {"overall": t.overall, "categories": {names[c]: m for c, m in t.categories.items()}}
+            iou_type: {"overall": t.overall, "categories": {names[c]: m for c, m in sorted(t.categories.items())}}
             for iou_type, t in tasks.items()
         },
     }
@@ -211,13 +226,16 @@ def evaluate(truth: GroundTruth, predictions: Predictions) -> tuple[dict[str, An
 
 
 def _counts(truth: GroundTruth, predictions: Predictions, names: dict[int, str]) -> dict[str, Any]:
-    of = {c: {"instances": 0, "crowds": 0, "with_keypoints": 0, "detections": 0} for c in names}
+    keys = ("instances", "crowds", "with_keypoints", "box_masks", "detections")
+    of = {c: dict.fromkeys(keys, 0) for c in names}
     for a in truth.annotations:
         of[a["category_id"]]["crowds" if a.get("iscrowd") else "instances"] += 1
         if not a.get("iscrowd") and any(v > 0 for v in (a.get("keypoints") or ())[2::3]):
             of[a["category_id"]]["with_keypoints"] += 1
+        if not a.get("iscrowd") and has_box_mask(a):
+            of[a["category_id"]]["box_masks"] += 1
     for d in predictions.detections:
         of[d["category_id"]]["detections"] += 1
-    total = {key: sum(c[key] for c in of.values()) for key in ("instances", "crowds", "with_keypoints", "detections")}
-    people = [names[c] for c in names if truth.categories[c].get("supercategory") == "person" or names[c] == "person"]
+    total = {key: sum(c[key] for c in of.values()) for key in keys}
+    people = [names[c] for c in names if is_people(truth.categories[c])]
     return {"images": len(truth.images), **total, "categories": {names[c]: n for c, n in of.items()}, "people": people}

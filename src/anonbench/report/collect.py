@@ -145,11 +145,12 @@ class Scores:
 
 
 def _scores(run: Run, task: str, weights: np.ndarray, people: set[str]) -> dict[str, Scores]:
-    """Return the scores of each category and of the means over categories."""
+    """Return the scores of each category that was evaluated (null in metrics.json: skipped) and of the means."""
     found: dict[str, Scores] = {}
-    for category, matches in run.matches.of[task].items():
+    given = (run.metrics["tasks"].get(task) or {}).get("categories") or {}
+    for category, matches in run.matches.of.get(task, {}).items():
         point = ap_from_matches(matches)
-        if np.isnan(point).all():
+        if not given.get(category) or np.isnan(point).all():
             continue
         chosen = np.array([point.mean(), point[0], point[5]])
         found[category] = Scores(100 * chosen, 100 * ap_from_matches(matches, weights).mean(axis=1))
@@ -195,7 +196,6 @@ def _rows(
     people = set(one.metrics["counts"]["people"])
     counts = one.metrics["counts"]["categories"]
     weights = resample.image_weights(images, study.bootstrap, study.seed, dataset)
-    noise = {n: resample.student(n, study.bootstrap, study.seed, dataset) for n in range(1, len(study.seeds) + 1)}
     for task in (t for t in TASKS if t in one.matches.of):
         scored = {
             variant: {seed: _scores(run, task, weights, people) for seed, run in of.items()}
@@ -205,17 +205,21 @@ def _rows(
         for category in first:
             group = PEOPLE if category in people else MEAN if category in (ALL, UNTOUCHED) else CONTROL
             field = "with_keypoints" if task == "keypoints" else "instances"
+            scores = [[of[category].point[0] for of in seeds.values() if category in of] for seeds in scored.values()]
+            spread = resample.pooled([np.array(values) for values in scores])
+            freedom = spread.freedom if spread else 0
+            noise = resample.student(freedom + 1, study.bootstrap, study.seed, dataset)
             for variant in study.variants:
                 region, method, level = _name(variant, manifests[variant])
                 row: dict[str, Any] = {
                     "dataset": dataset, "model": model, "task": task, "category": category, "group": group,
                     "variant": variant, "region": region, "method": method, "level": level,
-                    "n_seeds": len(scored[variant]),
+                    "n_seeds": sum(category in of for of in scored[variant].values()),
                     "share_changed": _share(manifests[variant], method, category),
                     "instances": _instances(counts, field, category, people), "images": images,
                 }  # fmt: skip
-                own = {s: of[category] for s, of in scored[variant].items()}
-                base = {s: of[category] for s, of in scored[ORIGINAL].items()}
+                own = {s: of[category] for s, of in scored[variant].items() if category in of}
+                base = {s: of[category] for s, of in scored[ORIGINAL].items() if category in of}
                 both = [s for s in own if s in base]
                 if own:
                     points = np.array([score.point for score in own.values()])
@@ -228,7 +232,7 @@ def _rows(
                     per_seed = np.array([own[s].point[0] - base[s].point[0] for s in both])
                     replicates = np.stack([own[s].replicates - base[s].replicates for s in both], axis=1)
                     reference = float(np.mean([base[s].point[0] for s in both]))
-                    found = resample.difference(per_seed, replicates, noise[len(both)], study.margin, images, reference)
+                    found = resample.difference(per_seed, replicates, noise, study.margin, images, reference, spread)
                     row |= {
                         "difference": found.value, "difference_low": found.low, "difference_high": found.high,
                         "verdict": found.verdict, "seeds_needed": found.seeds_needed,
@@ -249,8 +253,8 @@ def _rows(
 
 def _instances(counts: dict[str, Any], field: str, category: str, people: set[str]) -> int:
     if category in counts:
-        return int(counts[category][field])
-    return sum(n[field] for name, n in counts.items() if category == ALL or name not in people)
+        return int(counts[category].get(field) or 0)
+    return sum(n.get(field) or 0 for name, n in counts.items() if category == ALL or name not in people)
 
 
 def _name(variant: str, manifest: dict[str, Any] | None) -> tuple[str, str, str]:

@@ -51,7 +51,10 @@ def write_html(study: Study, tables: Path, figures: Path, models: Path, out: Pat
             images.append({"name": name, "data": _inline(figures / f"{name}.png"), "caption": CAPTIONS[kind]})
         else:
             absent.append(f"figure {name}.png")
-    made = {**provenance(), "study": study.name, "seed": study.seed, "anonbench": __version__}
+    made = {
+        **provenance(), "study": study.name, "seed": study.seed, "config_sha256": study.config_sha256,
+        "anonbench": __version__,
+    }  # fmt: skip
     answer = sentences(table)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     page = environment.from_string(PAGE).render(

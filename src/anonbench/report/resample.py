@@ -2,10 +2,13 @@
 
 With D(b, s) the difference of AP between a variant and the original in resample b of the validation images (the same
 images for both) and seed s (the same for both), a replicate is the mean of D(b, s) over the seeds plus
-t(b) sd / sqrt(n), with sd the standard deviation of the n differences on the whole validation set and t(b) a draw
-from Student's t with n - 1 degrees of freedom. The interval holds the middle 95 % of the replicates. Without image
-noise it is the t interval exactly. Drawing the seeds with replacement, the plain bootstrap, covers far less with two
-or three of them (tests/report/test_report_resample.py measures both).
+t(b) sd / sqrt(n), with sd the standard deviation over seeds of a difference and t(b) a draw from Student's t. The
+interval holds the middle 95 % of the replicates. Without image noise it is the t interval exactly. Drawing the seeds
+with replacement, the plain bootstrap, covers far less with two or three of them (tests/report/test_report_resample.py
+measures both).
+
+Two or three seeds say little about their own spread, but every variant is trained with them: sd is pooled over the
+variants as in an analysis of variance (`pooled`), which gives t the degrees of freedom of all of them.
 """
 
 from __future__ import annotations
@@ -51,6 +54,31 @@ def image_weights(images: int, resamples: int, *seed: object) -> np.ndarray:
     return random.multinomial(images, np.full(images, 1 / images), size=resamples).astype(np.int32)
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How much a seed moves a difference: standard deviation in AP points, degrees of freedom, groups pooled."""
+
+    sd: float
+    freedom: int
+    groups: int
+
+
+def pooled(ap: list[np.ndarray]) -> Spread | None:
+    """Return the spread over seeds of a difference between two variants, pooled over variants; None with one seed each.
+
+    ``ap`` holds a variant's AP per seed. The variance within variants is pooled (one-way analysis of variance; Dunnett
+    1955 compares with a control this way), and a difference has twice that, as if its seeds were not paired. A variant
+    whose AP is below `LEARNT_NOTHING` hardly varies and is left out, unless all are.
+    """
+    several = [values for values in ap if len(values) > 1]
+    groups = [values for values in several if values.mean() >= LEARNT_NOTHING] or several
+    freedom = sum(len(values) - 1 for values in groups)
+    if not freedom:
+        return None
+    within = sum(float(((values - values.mean()) ** 2).sum()) for values in groups) / freedom
+    return Spread(math.sqrt(2 * within), freedom, len(groups))
+
+
 def student(n: int, resamples: int, *seed: object) -> np.ndarray:
     """Return ``resamples`` values of Student's t with n - 1 degrees of freedom, evenly spread in probability.
 
@@ -71,30 +99,36 @@ def difference(
     margin: float,
     images: int,
     reference: float = 100.0,
+    spread: Spread | None = None,
 ) -> Difference:
     """Return the difference with interval and verdict.
 
     ``per_seed`` (n) are the paired differences on the whole validation set, ``replicates`` (B, n) those on resampled
-    images (NaN where the category was not drawn), ``noise`` (B) comes from `student`; all in AP points.
+    images (NaN where the category was not drawn), ``noise`` (B) comes from `student`; all in AP points. ``spread`` is
+    that of a difference over seeds; left out, it is taken from ``per_seed`` alone.
     ``reference`` is the original's AP: below `LEARNT_NOTHING` there is no equivalence to be had, but `UNSURE`.
     """
     n = len(per_seed)
     value = float(np.mean(per_seed))
     images_only = replicates.mean(axis=1)
-    error = float(np.std(per_seed, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
-    spread = images_only + error * noise
-    known = ~np.isnan(spread)
+    same = not per_seed.any() and not np.nan_to_num(replicates).any()  # the same models: no seed can part them
+    if n < 2 or same:
+        spread = Spread(0.0, 0, 1)
+    elif spread is None:
+        spread = Spread(float(np.std(per_seed, ddof=1)), n - 1, 1)
+    both = images_only + spread.sd / math.sqrt(n) * noise
+    known = ~np.isnan(both)
     if not known.any():
         return Difference(value, None, None, UNSURE)
     tails = 50 * (1 - LEVEL), 100 - 50 * (1 - LEVEL)
-    low, high = (float(v) for v in np.percentile(spread[known], tails))
+    low, high = (float(v) for v in np.percentile(both[known], tails))
     said = verdict(low, high, margin) if n > 1 else UNSURE
     if said == SAME and reference < LEARNT_NOTHING:
         return Difference(value, low, high, UNSURE)
     if said != UNSURE or n < 2:
         return Difference(value, low, high, said)
     ends = np.percentile(images_only[known], tails)
-    seeds, more = needed(value, float(ends[1] - ends[0]) / 2, error * math.sqrt(n), margin, images, n)
+    seeds, more = needed(value, float(ends[1] - ends[0]) / 2, spread.sd, margin, images, n, spread.groups)
     return Difference(value, low, high, said, seeds, more)
 
 
@@ -110,20 +144,21 @@ def verdict(low: float, high: float, margin: float) -> str:
 
 
 def needed(
-    value: float, image_half: float, seed_sd: float, margin: float, images: int, seeds: int
+    value: float, image_half: float, seed_sd: float, margin: float, images: int, seeds: int, groups: int = 1
 ) -> tuple[int | None, int | None]:
     """Estimate how many seeds and images would decide, if the difference stayed what it is.
 
     The interval must reach neither both zero and the margin: a half-width below max(margin - |value|, |value|).
     ``image_half`` is the half-width from images alone, and shrinks with their root; ``seed_sd`` is the standard
-    deviation over seeds. Where the images alone are too few, half of the variance is left to each.
+    deviation over seeds, known from ``groups`` variants. Where the images alone are too few, half of the variance is
+    left to each.
     """
     target = max(margin - abs(value), abs(value))
     enough = image_half < 0.9 * target
     more = images if enough else math.ceil(2 * images * (image_half / target) ** 2)
     left = math.sqrt(target**2 - image_half**2) if enough else target / math.sqrt(2)
     for n in range(max(2, seeds), MOST_SEEDS + 1):
-        if t_quantile(n - 1) * seed_sd / math.sqrt(n) <= left:
+        if t_quantile(groups * (n - 1)) * seed_sd / math.sqrt(n) <= left:
             return n, more
     return None, more
 

@@ -8,18 +8,23 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json
+from anonbench.images import read_rgb
+from anonbench.records import is_people
 from anonbench.report.figures import save, style
 from anonbench.report.study import ORIGINAL, Study
 
 CELL = 0.95
 """Width of a cell in inches."""
 
-DPI = 150
-"""Pixels per inch of the crops and of the PNG."""
+DPI = 120
+"""Pixels per inch of the crops, of the PNG and of the picture in the PDF."""
+
+STEP = 3
+"""Colours of the sheet are multiples of this, of 255: not to be seen, and a third less to store."""
 
 ASPECT = 1.5
 """Height of a body cell by its width; face cells are square."""
@@ -28,7 +33,7 @@ CONTEXT = 1.25
 """A crop's size by the size of what it shows."""
 
 SMALLEST = 32
-"""Height in pixels of the smallest person worth showing."""
+"""Height in pixels of the smallest person worth showing where there are others."""
 
 HEAD = (0, 1, 2, 3, 4)
 """Nose, eyes and ears among COCO's keypoints."""
@@ -49,13 +54,13 @@ def write_sheet(study: Study, dataset: str, anonymized: Path, out: Path) -> list
     people = choose(truth, study.people_per_sheet)
     if not people:
         raise AnonbenchError(
-            f"shows nobody with a visible face and at least {SMALLEST} pixels tall",
+            "holds nobody with a box",
             file=root / ORIGINAL / "annotations" / f"{split}.json",
             remedy="choose another training split, or leave the sheet out",
         )
-    rows = [[_open(root / v / split / image["file_name"]) for v in study.variants] for _, image in people]
+    rows = [[_open(root / v / split / image["file_name"], image) for v in study.variants] for _, image in people]
     with style():
-        return save(_draw(study.variants, people, rows), out, f"sheet-{dataset}", tight=False)
+        return save(_draw(study.variants, people, rows), out, f"sheet-{dataset}", tight=False, dpi=DPI)
 
 
 def choose(truth: dict[str, Any], count: int) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -63,24 +68,33 @@ def choose(truth: dict[str, Any], count: int) -> list[tuple[dict[str, Any], dict
 
     A face is visible when the annotation has a face box, or a visible nose and eye. People who are crowds, cut off
     by the image's edge, or shown in front of or behind a larger person by more than a third are passed over, as long
-    as others are left. The choice depends on nothing but the annotations.
+    as others are left. Where nobody is left, it is the tallest people with a box, crowds last. The choice depends on
+    nothing but the annotations.
     """
     images = {image["id"]: image for image in truth["images"]}
-    kinds = {c["id"] for c in truth["categories"] if c.get("supercategory") == "person" or c["name"] == "person"}
+    kinds = {c["id"] for c in truth["categories"] if is_people(c)}
     by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for a in truth["annotations"]:
         by_image[a["image_id"]].append(a)
+    everybody = [
+        a for a in truth["annotations"] if a["category_id"] in kinds and a.get("bbox") and min(a["bbox"][2:]) > 0
+    ]
     found = []
-    for a in truth["annotations"]:
-        if a["category_id"] not in kinds or a.get("iscrowd") or a["bbox"][3] < SMALLEST or face_box(a) is None:
+    for a in everybody:
+        if a.get("iscrowd") or a["bbox"][3] < SMALLEST or face_box(a) is None:
             continue
         image = images[a["image_id"]]
         poor = _cut(a["bbox"], image) or any(
-            _overlap(a["bbox"], other["bbox"]) > 1 / 3 for other in by_image[a["image_id"]] if other is not a
+            _overlap(a["bbox"], other["bbox"]) > 1 / 3
+            for other in by_image[a["image_id"]]
+            if other is not a and other.get("bbox")
         )
         found.append((bool(poor), a))
     good = [a for poor, a in found if not poor]
-    if len(good) < count:
+    if not found:
+        everybody.sort(key=lambda a: (bool(a.get("iscrowd")), -a["bbox"][3], a["image_id"], a["id"]))
+        good = everybody[:count]
+    elif len(good) < count:
         good += [a for poor, a in found if poor][: count - len(good)]
     good.sort(key=lambda a: (-a["bbox"][3], a["image_id"], a["id"]))
     if len(good) > count:
@@ -108,8 +122,8 @@ def face_box(annotation: dict[str, Any]) -> Crop | None:
     box = face.get("bbox") if isinstance(face, dict) else annotation.get("face_bbox")
     if box:
         return tuple(box)
-    flat = annotation.get("keypoints")
-    if not flat:
+    flat = annotation.get("keypoints") or ()
+    if len(flat) < 3 * len(HEAD):
         return None
     points = np.asarray(flat, dtype=float).reshape(-1, 3)[list(HEAD)]
     visible = points[:, 2] >= 2
@@ -120,6 +134,12 @@ def face_box(annotation: dict[str, Any]) -> Crop | None:
     side = max(1.3 * float((high - low).max()), 0.12 * annotation["bbox"][3])
     x, y = (low + high) / 2
     return (x - side / 2, y - side / 2, side, side)
+
+
+def upper_box(annotation: dict[str, Any]) -> Crop:
+    """Return x, y, w, h of the upper third of a person, as wide as tall: where the face is when nobody says."""
+    x, y, w, h = annotation["bbox"]
+    return (x + w / 2 - h / 6, y, h / 3, h / 3)
 
 
 def _cut(box: list[float], image: dict[str, Any]) -> bool:
@@ -147,14 +167,12 @@ def crop_box(box: Crop, aspect: float, width: int, height: int, least: float = 0
     return x0, y0, x0 + wide, y0 + tall
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path, image: dict[str, Any]) -> Image.Image:
+    """Open an image in the frame of its labels."""
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except FileNotFoundError:
-        raise AnonbenchError("no such image", file=path, remedy="run the anonymize stage first") from None
-    except (OSError, UnidentifiedImageError) as error:
-        raise AnonbenchError(f"cannot be read ({error})", file=path, remedy="anonymize again") from None
+        return Image.fromarray(read_rgb(path, (image["width"], image["height"])))
+    except AnonbenchError as error:
+        raise AnonbenchError(error.message, file=path, remedy="run the anonymize stage again") from None
 
 
 def _draw(
@@ -173,18 +191,18 @@ def _draw(
     for row, ((annotation, _), images) in enumerate(zip(people, rows, strict=True)):
         top = head + row * step
         face = face_box(annotation)
-        assert face is not None
-        size = max(face[2:])
-        label = f"{annotation['bbox'][3]:.0f} px\ntall\n\nface\n{size:.0f} px"
+        close = face or upper_box(annotation)
+        size = max(close[2:])
+        label = f"{annotation['bbox'][3]:.0f} px\ntall\n\n" + (f"face\n{size:.0f} px" if face else "upper\nthird")
         figure.text((side - 2 * gap) / width, 1 - (top + step / 2) / height, label, ha="right", va="center")
         for column, image in enumerate(images):
             left = side + column * (cell + gap)
-            near = crop_box(face, 1.0, *image.size, least=1.6 * size)
+            near = crop_box(close, 1.0, *image.size, least=1.6 * size)
             whole = crop_box(tuple(annotation["bbox"]), ASPECT, *image.size)
             canvas.paste(image.resize((cell, cell), Image.Resampling.BICUBIC, box=near), (left, top))
             canvas.paste(image.resize((cell, tall), Image.Resampling.BICUBIC, box=whole), (left, top + cell + gap))
     axis = figure.add_axes((0, 0, 1, 1), zorder=-1)
-    axis.imshow(np.asarray(canvas), aspect="auto", interpolation="nearest")
+    axis.imshow(canvas.point([STEP * round(v / STEP) for v in range(256)] * 3), aspect="auto", interpolation="none")
     axis.axis("off")
     return figure
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anonbench.errors import AnonbenchError
-from anonbench.files import read_json
+from anonbench.files import read_json, sha256_file
 from anonbench.records import RegionKind
 
 ORIGINAL = "original"
@@ -22,7 +22,8 @@ TASKS = {"bbox": "box", "segm": "mask", "keypoints": "keypoint"}
 class Study:
     """Data sets with their splits, variants, models and seeds, and what the report needs to know.
 
-    ``datasets[name]`` holds ``train`` and ``val``; ``margin`` is in AP points; ``bootstrap`` counts resamples.
+    ``datasets[name]`` holds ``train`` and ``val``; ``margin`` is in AP points; ``bootstrap`` counts resamples;
+    ``config_sha256`` is the sha256 of the file that the study was read from.
     """
 
     name: str
@@ -33,7 +34,8 @@ class Study:
     seeds: list[int]
     margin: float = 1.0
     bootstrap: int = 1000
-    people_per_sheet: int = 6
+    people_per_sheet: int = 4
+    config_sha256: str = ""
 
     @classmethod
     def read(cls, path: str | Path) -> Study:
@@ -64,6 +66,7 @@ class Study:
             list(value["variants"]),
             value["models"],
             list(seeds),
+            config_sha256=sha256_file(path),
             **known,
         )
 

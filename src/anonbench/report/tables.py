@@ -191,6 +191,10 @@ _TEX = {
 }  # fmt: skip
 
 
+FIT = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}"
+"""Shrinks what is wider than the text and leaves the rest as it is."""
+
+
 def escape(text: str) -> str:
     """Escape what LaTeX takes for a command."""
     return "".join(_TEX.get(letter, letter) for letter in text)
@@ -199,9 +203,11 @@ def escape(text: str) -> str:
 def latex(table: pd.DataFrame, margin: float) -> str:
     """Return one booktabs ``tabular`` per data set and model: rows are variants, columns AP and difference.
 
-    It needs ``\\usepackage{booktabs}``; put each into a ``table`` of your own.
+    A table wider than the text is shrunk to it. It needs the packages booktabs and graphicx; put each into a ``table``
+    of your own.
     """
     parts_ = [
+        r"% Needs \usepackage{booktabs} and \usepackage{graphicx}; each table is shrunk to \textwidth if it is wider.",
         "% Written by anonbench report-tables. AP in per cent (mean over seeds), difference to original in AP points.",
         f"% Marks: down-arrow drop, up-arrow gain, = no practical difference (95 % interval inside +-{margin:g}), "
         "? cannot tell.",
@@ -225,6 +231,7 @@ def latex(table: pd.DataFrame, margin: float) -> str:
         kinds = "".join("rl" if people else "l" for *_, people in columns)
         lines = [
             f"% {dataset}, {model}",
+            FIT + "{%",
             rf"\begin{{tabular}}{{lr{kinds}}}",
             r"\toprule",
             " & & " + " & ".join(head) + r" \\",
@@ -242,7 +249,7 @@ def latex(table: pd.DataFrame, margin: float) -> str:
             share = escape(percent(rows.share_changed.iloc[0])) if variant != ORIGINAL else "--"
             cells = [_tex_cell(of.get((task, category)), people) for task, category, people in columns]
             lines.append(f"{escape(variant)} & {share} & " + " & ".join(cells) + r" \\")
-        parts_.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}"]))
+        parts_.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}}"]))
     return "\n\n".join(parts_) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import resource
 import sys
@@ -125,7 +126,7 @@ def run_training(
     (out / RECORD).unlink(missing_ok=True)
     checkpoint = checkpoints / CHECKPOINT if checkpoints is not None else None
     fit = trainer.train(variant, recipe, seed, where, checkpoint)
-    with atomic(out / WEIGHTS) as part:
+    with saving(out / WEIGHTS) as part:
         save_file({name: fit.weights[name].contiguous() for name in sorted(fit.weights)}, part)
     write_json(timing or out / TIMING, _timing(fit, where))
     record = {
@@ -138,7 +139,12 @@ def run_training(
         "initialisation": fit.initialisation,
         "seed": seed,
         "categories": [asdict(category) for category in variant.categories],
-        "data": {"split": split, "annotations_sha256": variant.sha256, **variant.counts},
+        "data": {
+            "split": split,
+            "annotations_sha256": variant.sha256,
+            "images_digest": variant.images_digest,
+            **variant.counts,
+        },
         "loss_curve": fit.curve,
         "weights_sha256": sha256_file(out / WEIGHTS),
         "device": device_name(where),
@@ -153,6 +159,17 @@ def run_training(
     write_json(out / RECORD, record)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def saving(path: Path) -> Iterator[Path]:
+    """Do what `files.atomic` does, and raise AnonbenchError where torch and safetensors hide that writing failed."""
+    try:
+        with atomic(path) as part:
+            yield part
+    except (SafetensorError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise AnonbenchError(f"cannot be written ({reason})", file=path, remedy="free some space") from error
 
 
 def _timing(fit: Fit, device: torch.device) -> dict[str, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pycocotools import mask as coco_mask
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file
 from anonbench.images import read_rgb
-from anonbench.records import FLIP, KEYPOINTS
+from anonbench.records import FLIP, KEYPOINTS, is_people
 
 Target = dict[str, torch.Tensor]
 
@@ -49,35 +50,44 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A split of a variant. ``counts`` says how many annotations are used and why the others are not."""
+    """A split of a variant.
+
+    ``counts`` says how many annotations are used and why the others are not. ``images_digest`` is the anonymize stage's
+    sha256 over the images' hashes; None for a data set without its manifest.
+    """
 
     annotations: Path
     sha256: str
     categories: tuple[Category, ...]
     samples: tuple[Sample, ...]
     counts: dict[str, int]
+    images_digest: str | None = None
 
     @classmethod
     def read(cls, directory: str | Path, split: str) -> Variant:
         """Read ``<directory>/annotations/<split>.json``; images are ``<directory>/<split>/<file_name>``.
 
         Images come in the order of their ids. Annotations marked ``iscrowd`` and boxes without area inside the image
-        are counted, not used. Raises AnonbenchError for a file that is missing or is no COCO annotation file.
+        are counted, not used. Raises AnonbenchError for a file that is missing or is no COCO annotation file, and for
+        the first image that does not have the size in bytes which the variant's manifest, if there is one, gives it.
         """
         path = Path(directory) / "annotations" / f"{split}.json"
         coco = read_json(path)
         try:
-            return cls._from_coco(coco, path, Path(directory) / split)
+            variant = cls._from_coco(coco, path, Path(directory) / split)
         except (KeyError, TypeError) as error:
             raise AnonbenchError(
                 f"is not a COCO annotation file ({type(error).__name__}: {error})", file=path
             ) from error
+        manifest = Path(directory) / "manifests" / f"{split}.json"
+        if not manifest.is_file():
+            return variant
+        return replace(variant, images_digest=_check_images(manifest, Path(directory) / split, variant.samples))
 
     @classmethod
     def _from_coco(cls, coco: dict[str, Any], path: Path, images: Path) -> Variant:
         categories = tuple(
-            Category(int(c["id"]), c["name"], c.get("supercategory") == "person")
-            for c in sorted(coco["categories"], key=lambda c: c["id"])
+            Category(int(c["id"]), c["name"], is_people(c)) for c in sorted(coco["categories"], key=lambda c: c["id"])
         )
         label_of = {category.id: label for label, category in enumerate(categories, start=1)}
         by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in coco["images"]}
@@ -97,6 +107,34 @@ class Variant:
         for image in sorted(coco["images"], key=lambda image: image["id"]):
             samples.append(_sample(image, by_image[image["id"]], label_of, images, counts))
         return cls(path, sha256_file(path), categories, tuple(samples), counts)
+
+
+def _check_images(manifest: Path, images: Path, samples: tuple[Sample, ...]) -> str:
+    """Return the manifest's digest of the images after comparing their names and sizes with it (not their contents)."""
+    remedy = "run the anonymize stage again"
+    summary = read_json(manifest)
+    sizes: dict[Path, int] = {}
+    try:
+        for number, digest in enumerate(summary["shards"]):
+            shard = manifest.with_suffix("") / f"{number}.jsonl"
+            if not shard.is_file() or sha256_file(shard) != digest:
+                raise AnonbenchError("is missing or was edited after the merge", file=shard, remedy=remedy)
+            rows = [json.loads(line) for line in shard.read_bytes().splitlines()]
+            sizes.update((images / row["file_name"], row["bytes"]) for row in rows if row["type"] == "image")
+        found = str(summary["digest"])
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"is not the manifest of a split ({type(error).__name__}: {error})"
+        raise AnonbenchError(message, file=manifest, remedy=remedy) from error
+    annotated = {sample.path for sample in samples}
+    for path in sorted(annotated ^ sizes.keys()):
+        where = "annotations" if path in annotated else "manifest"
+        raise AnonbenchError(f"is in the {where} of the variant only", file=path, remedy=remedy)
+    for path, size in sizes.items():
+        if not path.is_file():
+            raise AnonbenchError("is missing", file=path, remedy=remedy)
+        if path.stat().st_size != size:
+            raise AnonbenchError("is not of the size that the manifest gives", file=path, remedy=remedy)
+    return found
 
 
 def _sample(
@@ -119,7 +157,9 @@ def _sample(
             counts["used"] += 1
             boxes.append(box)
             labels.append(label_of[annotation["category_id"]])
-            segmentations.append(annotation.get("segmentation") or None)
+            # `box`: the data has no mask, and the segmentation is the box's outline
+            real = annotation.get("mask_source") != "box"
+            segmentations.append((annotation.get("segmentation") or None) if real else None)
             keypoints.append(annotation.get("keypoints") or [0.0] * (3 * len(KEYPOINTS)))
     return Sample(
         id=int(image["id"]),
@@ -144,12 +184,7 @@ def load_image(sample: Sample, size: tuple[int, int], flip: bool = False) -> tor
 
     Raises AnonbenchError when the file is missing, damaged, or not of the size that the annotations refer to.
     """
-    image = read_rgb(sample.path)
-    if image.shape[:2] != (sample.height, sample.width):
-        raise AnonbenchError(
-            f"is {image.shape[1]}x{image.shape[0]} but its annotations are for {sample.width}x{sample.height}",
-            file=sample.path,
-        )
+    image = read_rgb(sample.path, (sample.width, sample.height))
     if size != (sample.width, sample.height):
         shrinks = size[0] * size[1] < sample.width * sample.height
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

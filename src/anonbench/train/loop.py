@@ -22,9 +22,9 @@ from torch import nn
 from tqdm import tqdm
 
 from anonbench.errors import AnonbenchError
-from anonbench.files import atomic
 from anonbench.recipe import Recipe
 from anonbench.seeding import generator, seed_of
+from anonbench.train.contract import saving
 from anonbench.train.data import Target, Variant, input_size, load_image, load_target
 
 Batch = tuple[list[torch.Tensor], list[Target]]
@@ -204,7 +204,7 @@ def _save(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimiz
         "curve": progress.curve,
         "sums": progress.sums,
     }
-    with atomic(path) as part:
+    with saving(path) as part:
         torch.save(state, part)
 
 

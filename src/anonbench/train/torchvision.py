@@ -19,6 +19,7 @@ from torch import nn
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
+from anonbench.provenance import code_hash
 from anonbench.recipe import Recipe
 from anonbench.seeding import seed_of
 from anonbench.train import models
@@ -109,8 +110,8 @@ def _initialise(body: nn.Module, recipe: Recipe) -> dict[str, Any]:
 
 def _key(recipe: Recipe, initialisation: dict[str, Any], variant: Variant, seed: int, device: torch.device) -> str:
     """Return what must agree for a checkpoint to be continued."""
-    parts = [recipe.model_dump(mode="json"), initialisation, variant.sha256, seed, device.type]
-    parts += [torch.get_num_threads(), torch.__version__]
+    parts = [recipe.model_dump(mode="json"), initialisation, variant.sha256, variant.images_digest, seed, device.type]
+    parts += [torch.get_num_threads(), torch.__version__, code_hash(__name__)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,10 +14,12 @@ from typing import Any
 from anonbench import registry
 from anonbench.config import Study, parse
 from anonbench.errors import AnonbenchError
-from anonbench.files import sha256_bytes, sha256_file
+from anonbench.files import sha256_bytes
 from anonbench.provenance import code_hash
 from anonbench.variants import Variant
 
+CONDA_NAMES = {"opencv": "opencv-python-headless", "pytorch": "torch", "matplotlib-base": "matplotlib"}
+"""Conda's names of packages that are called otherwise in requirements.lock."""
 TABLES = ("impact.csv", "impact.md", "impact.tex", "seeds.csv", "coverage.csv", "curves.csv", "metrics.json")
 FIGURES = ("impact", "coverage", "curves")
 
@@ -182,8 +185,19 @@ class Plan:
         return code_hash("anonbench.train.cli", registry.module("trainers", self.study.models[model].trainer))
 
     def environment(self, name: str) -> str:
-        """Return the hash of an environment file: Snakemake sees its edits only under --use-conda."""
-        return sha256_file(self.base / "envs" / f"{name}.yaml")[:16]
+        """Return the hash of an environment file and of the locked versions of what it names.
+
+        Snakemake sees an edited environment only under --use-conda, and an edited lock never.
+        """
+        text = (self.base / "envs" / f"{name}.yaml").read_text()
+        wanted = {CONDA_NAMES.get(entry, entry) for entry in re.findall(r"^  - ([a-z0-9-]+)", text, re.MULTILINE)}
+        locked = re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+)", self._lock, re.MULTILINE)
+        return sha256_bytes(compact([text, sorted(pair for pair in locked if pair[0] in wanted)]).encode())[:16]
+
+    @functools.cached_property
+    def _lock(self) -> str:
+        path = self.base / "requirements.lock"
+        return path.read_text() if path.is_file() else ""
 
     def gpus(self) -> int:
         """Return how many GPUs a training asks for: one where CUDA is chosen, or `auto` finds a device."""
@@ -207,10 +221,13 @@ class Plan:
 
 
 def _state(root: Path) -> list[list[Any]] | str:
-    """Return name, size and time of the annotation files under a root: enough to notice another version."""
+    """Return what tells another version of a user's copy: times of its folders, sizes and times of its annotations.
+
+    A photograph that is replaced in place changes neither; `--forcerun download` is for that.
+    """
     if not root.is_dir():
         return "missing"
-    files = (
-        sorted(p for p in (root / "annotations").glob("*") if p.is_file()) if (root / "annotations").is_dir() else []
-    )
-    return [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+    folders = sorted(p for p in root.iterdir() if p.is_dir())
+    files = sorted(p for p in (root / "annotations").glob("*") if p.is_file())
+    state = [[p.name, p.stat().st_mtime_ns] for p in folders]
+    return state + [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]

@@ -11,6 +11,9 @@ import cv2
 import simplejpeg
 from tqdm import tqdm
 
+from anonbench.errors import AnonbenchError, nearest
+from anonbench.files import write_bytes
+
 from .figure import KEYPOINTS, SKELETON
 from .options import Options
 from .render import render_scene
@@ -36,12 +39,6 @@ def encode(image: Bytes, options: Options) -> bytes:
     return bytes(simplejpeg.encode_jpeg(image, options.quality, "RGB", "420", fastdct=False))
 
 
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
-
-
 def render_split(
     options: Options, split: str, directory: str | os.PathLike[str], progress: bool = True
 ) -> dict[str, Any]:
@@ -50,7 +47,7 @@ def render_split(
     Each file appears whole or not at all, the annotations last.
     """
     if split not in options.splits:
-        raise ValueError(f"streetlife has no split {split!r}; it has {', '.join(options.splits)}")
+        raise AnonbenchError(f"streetlife has no split '{split}'{nearest(split, options.splits)}")
     root = Path(directory)
     (root / split).mkdir(parents=True, exist_ok=True)
     (root / "annotations").mkdir(exist_ok=True)
@@ -59,7 +56,7 @@ def render_split(
     for index in tqdm(range(1, options.splits[split] + 1), f"streetlife {split}", unit="image", disable=not progress):
         scene = render_scene(options, split, index)
         name = f"{index:06d}.{options.format}"
-        _write(root / split / name, encode(scene.image, options))
+        write_bytes(root / split / name, encode(scene.image, options))
         images.append(
             {"file_name": name, "height": options.height, "id": index, "license": LICENSE["id"], "width": options.width}
         )
@@ -79,5 +76,5 @@ def render_split(
         "licenses": [LICENSE],
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    _write(root / "annotations" / f"{split}.json", text.encode() + b"\n")
+    write_bytes(root / "annotations" / f"{split}.json", text.encode() + b"\n")
     return content
