@@ -85,3 +85,10 @@ def test_the_two_commands_stand_first() -> None:
 
 def test_the_graph_is_current() -> None:
     subprocess.run([sys.executable, "-m", "anonbench", "rulegraph"], cwd=PROJECT, check=True)
+
+
+def test_the_quoted_answer_is_that_of_the_committed_report() -> None:
+    quoted = re.search(r"```text\n(.*?)\n\n", README, re.DOTALL)
+    assert quoted
+    page = re.sub(r"\s+", " ", (PROJECT / "results" / "report.html").read_text())
+    assert " ".join(quoted.group(1).split()) in page
