@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from anonbench.variants import Variant
 
 _Image = dict[str, Any]
 _RESERVED = ("annotations", "manifests")
+SWITCH = 0.0005
+"""Seconds that a thread may keep the interpreter while another, back from a codec, waits for it; Python's 5 ms are as
+long as a whole image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,9 @@ class Shard:
         size = method.batch if method else 1
         groups = [rows[start : start + size] for start in range(0, len(rows), size)]
         written: dict[int, list[manifest.Row]] = {}
-        threads_before = cv2.getNumThreads()
+        threads_before, interval = cv2.getNumThreads(), sys.getswitchinterval()
         cv2.setNumThreads(1)
+        sys.setswitchinterval(SWITCH)
         pool = ThreadPoolExecutor(self.threads)
         try:
             futures = [pool.submit(self.write, group, root, people, method) for group in groups]
@@ -126,6 +131,7 @@ class Shard:
         finally:
             pool.shutdown(cancel_futures=True)
             cv2.setNumThreads(threads_before)
+            sys.setswitchinterval(interval)
         return written
 
     def write(
