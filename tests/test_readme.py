@@ -35,7 +35,7 @@ def test_commands_that_a_page_names_exist(page: Path) -> None:
         if f"`make {target}" in text or f"\nmake {target}" in text:
             assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), f"{page.name} names make {target}"
     for target in re.findall(r"`snakemake ([a-z]+)`", text):
-        assert f"\nrule {target}:" in SNAKEFILE or target == "data", f"{page.name} names snakemake {target}"
+        assert f"\nrule {target}:" in SNAKEFILE, f"{page.name} names snakemake {target}"
     for config in re.findall(r"config/[a-z0-9-]+\.yaml", text):
         assert config == "config/mine.yaml" or (PROJECT / config).is_file(), f"{page.name} names {config}"
 

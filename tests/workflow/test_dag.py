@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,9 +115,7 @@ def test_a_wrong_study_stops_with_one_sentence(project: Project, change: dict[st
     assert "Traceback" not in done.stdout
 
 
-def test_conda_that_is_not_there_stops_with_one_sentence(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
-
+def test_conda_that_is_not_there_stops_with_one_sentence(project: Project) -> None:
     if shutil.which("conda"):
         pytest.skip("conda is installed here")
     done = project.snakemake("--use-conda")
