@@ -14,6 +14,7 @@ wildcard_constraints:
     model="[a-z0-9][a-z0-9_-]*",
     seed=r"\d+",
     shard=r"\d+",
+    finds="face|person",
 
 
 localrules:

@@ -22,8 +22,9 @@ import cv2
 import simplejpeg
 
 from anonbench import images, regions
+from anonbench.annotate.choose import choose
 from anonbench.annotate.options import RegionsConfig
-from anonbench.annotate.tables import annotate
+from anonbench.annotate.people import convert
 from anonbench.anonymize.contract import make
 from anonbench.anonymize.shard import People, Shard
 from anonbench.datasets.coco import Coco
@@ -51,7 +52,8 @@ def main() -> None:
         write_json(work / "data" / "download.json", {"dataset": "benchmark", "root": str(args.root.resolve())})
         jobs = []
         for split in args.split:
-            annotate(Coco({}).read(args.root, split), args.root, RegionsConfig(), work / "annotations", split)
+            convert(Coco({}).read(args.root, split), args.root, work / "annotations", split)
+            choose(work / "annotations", split, RegionsConfig())
             for row in regions.read(work / "annotations" / f"{split}.images.parquet", regions.IMAGES).to_pylist():
                 jobs.append((split, row))
         one_by_one(args, work, jobs, names)

@@ -16,6 +16,10 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class NoSettings(Strict):
+    """The settings of a plugin that has none."""
+
+
 def _fields_at(model: Any, where: tuple[Any, ...]) -> list[str]:
     """Return the known keys of the block that an error's location points into."""
     for part in where:

@@ -16,6 +16,8 @@ from anonbench.errors import AnonbenchError
 COMMANDS = {
     "download": "anonbench.download.cli",
     "annotate": "anonbench.annotate.cli",
+    "detect": "anonbench.annotate.cli",
+    "regions": "anonbench.annotate.cli",
     "anonymize": "anonbench.anonymize.cli",
     "merge": "anonbench.anonymize.cli",
     "train": "anonbench.train.cli",

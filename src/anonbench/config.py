@@ -35,6 +35,17 @@ class DatasetConfig(Strict):
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the data set plugin.")
 
 
+class DownloadConfig(Strict):
+    """How raw data is fetched."""
+
+    mirror: str | None = Field(
+        None,
+        description="Folder or base URL that stands in for every address: files are taken from <mirror>/<data set>/"
+        "<file>. For machines without internet.",
+    )
+    keep_archives: bool = Field(False, description="Keep archives after they are unpacked.")
+
+
 class MethodConfig(Strict):
     """Parameters of one method, for all its levels or for one."""
 
@@ -91,6 +102,7 @@ class Study(Strict):
     seed: int = Field(0, ge=0, description="Seed of the anonymization and of the resampling.")
     root: Path | None = Field(None, description="Root for every data set that names none (handy with --config).")
     datasets: dict[str, DatasetConfig] = Field(min_length=1, description="Data sets by name.")
+    download: DownloadConfig = DownloadConfig()
     regions: RegionsConfig = Field(RegionsConfig(), description="What of a person is a region.")
     variants: list[str] = Field(
         min_length=1, description="`original` and `<region>-<method>[-<level>]`, such as face-blur-medium."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +36,8 @@ def blocks(model: type[BaseModel] = Study, path: str = "") -> Iterator[tuple[str
 def _block_of(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
     """Return the block that a field holds, and whether it is a mapping of blocks by free names."""
     kind: Any = field.annotation
+    if isinstance(kind, types.UnionType):
+        kind = next((part for part in kind.__args__ if part is not types.NoneType), kind)
     free = getattr(kind, "__origin__", None) is dict
     if free:
         kind = kind.__args__[1]

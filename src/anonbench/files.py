@@ -24,26 +24,34 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
     Raises AnonbenchError when the disk is full or read-only.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.{next(_NUMBERS)}.part")
+    path = os.fspath(path)
+    folder, name = os.path.split(path)
+    part = os.path.join(folder, f".{name}.{os.getpid()}.{next(_NUMBERS)}.part")
+    os.makedirs(folder or ".", exist_ok=True)
     try:
-        yield part
+        yield Path(part)
         os.replace(part, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise AnonbenchError(
-                f"cannot be written ({error.strerror})", file=path, remedy="free some space and run again"
-            ) from error
+    except BaseException as error:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
+        _explain_full(error, path)
         raise
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def _explain_full(error: BaseException, path: str | Path) -> None:
+    """Raise AnonbenchError in the place of an error that says that the disk is full or read-only."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        raise AnonbenchError(
+            f"cannot be written ({error.strerror})", file=path, remedy="free some space and run again"
+        ) from error
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write ``data`` atomically."""
-    with atomic(path) as part:
-        part.write_bytes(data)
+    with atomic(path) as part, open(part, "wb", buffering=0) as stream:
+        left = memoryview(data)
+        while left:
+            left = left[stream.write(left) :]
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -86,7 +86,8 @@ def read_rgb(path: str | Path, size: Size | None = None) -> np.ndarray:
 def read_bytes(path: str | Path) -> bytes:
     """Return a file's bytes; raise AnonbenchError when it is missing or empty."""
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb", buffering=0) as stream:
+            data = stream.readall()
     except FileNotFoundError:
         raise AnonbenchError("no such image", file=path, remedy="run the download stage again") from None
     if not data:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json
 
@@ -18,8 +19,8 @@ Size = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class _Section(Strict):
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class RoiHead(_Section):
@@ -258,20 +259,7 @@ def parse(value: dict[str, Any], source: str | Path | None = None) -> Recipe:
     try:
         return Recipe.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        entry = ".".join(str(part) for part in first["loc"]) or None
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            *parents, word = first["loc"]
-            message = f"unknown recipe entry{nearest(str(word), _fields_at(parents))}"
-        raise AnonbenchError(message, file=source, entry=f"recipe {entry}" if entry else "recipe") from None
-
-
-def _fields_at(parents: list[Any]) -> list[str]:
-    section: Any = Recipe
-    for parent in parents:
-        section = section.model_fields[parent].annotation
-    return list(section.model_fields)
+        raise AnonbenchError(explain(error, Recipe), file=source, entry="recipe") from None
 
 
 def read(text: str) -> Recipe:

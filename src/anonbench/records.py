@@ -39,6 +39,8 @@ class Reason(enum.StrEnum):
     """Why a person has no region, or has one that was not changed."""
 
     CROWD = "crowd"
+    IGNORE = "ignore"
+    LEFT_BY_PAPER = "left_by_paper"
     NO_FACE_FOUND = "no_face_found"
     NO_MASK = "no_mask"
     BELOW_MIN_SIZE = "below_min_size"
@@ -51,32 +53,8 @@ ANONYMIZED = "anonymized"
 """The status of a person whose region was changed; every other status is a `Reason`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Face:
-    """A face: box in pixels, detector score 0..1, and where it comes from."""
-
-    bbox: Box
-    score: float
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """One annotated person.
-
-    ``segmentation`` is COCO's (polygons, or RLE as a dict with ``size`` and ``counts``) or None;
-    ``keypoints`` is float32 17x3 (x, y in pixels, visibility 0/1/2) in COCO's order, or None.
-    """
-
-    image_id: int
-    id: int
-    category: str
-    bbox: Box
-    segmentation: Any
-    keypoints: np.ndarray | None
-    iscrowd: bool = False
-    identity: int | str | None = None
-    face: Face | None = None
+UNANNOTATED = "unannotated"
+"""Category and source of a region that is nobody's who is annotated; such people count down from -1."""
 
 
 @dataclass(frozen=True, slots=True)

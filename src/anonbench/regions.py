@@ -1,4 +1,4 @@
-"""The tables that `annotate` writes and `anonymize` reads: one row per image, one row per person and region kind.
+"""The tables that `annotate` writes and later stages read: of images, of people, of regions (one per person and kind).
 
 Masks are COCO run lengths (column-major, starting with background), so that decoding one inside its box is exact by
 construction and costs as much as the box's columns.
@@ -6,7 +6,10 @@ construction and costs as much as the box's columns.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +20,8 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import atomic
 from anonbench.records import Region, RegionKind
 
+GROUP = 8192
+"""Rows in a row group."""
 REGION = "region"
 """Status of a row that has a region; any other status is a `records.Reason`."""
 
@@ -32,6 +37,25 @@ IMAGES = pa.schema(
         ("start", pa.int64()),  # bytes of all images before this one: places the image in a shard
     ]
 )
+
+PEOPLE = pa.schema(
+    [
+        ("image_id", pa.int64()),
+        ("person_id", pa.int64()),
+        ("category", pa.string()),
+        ("crowd", pa.bool_()),
+        ("ignore", pa.bool_()),
+        ("box", pa.list_(pa.float64())),  # x, y, width, height; null when it cannot be used
+        ("rle", pa.binary()),  # counts of COCO's compressed RLE; null when the mask cannot be used
+        ("keypoints", pa.list_(pa.float32())),  # 51 numbers or null
+        ("face", pa.list_(pa.float64())),  # the data set's own face box or null
+        ("head", pa.list_(pa.float32())),  # top of the head and neck, x, y and visibility each, or null
+        ("area", pa.float64()),
+        ("identity", pa.string()),
+        ("note", pa.string()),  # what is wrong with it
+    ]
+)
+"""One row per annotated person, by image id, then person id."""
 
 REGIONS = pa.schema(
     [
@@ -54,11 +78,31 @@ REGIONS = pa.schema(
 )
 
 
-def write(path: str | Path, rows: list[dict], schema: pa.Schema) -> None:
+def write(path: str | Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
     """Write rows as a Parquet file, atomically."""
-    table = pa.Table.from_pylist(rows, schema=schema)
-    with atomic(path) as part:
-        pq.write_table(table, part, compression="zstd", row_group_size=8192)
+    with writer(path, schema) as add:
+        for row in rows:
+            add(row)
+
+
+@contextlib.contextmanager
+def writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield a function that adds a row to a Parquet file; the file appears, whole, when the block ends."""
+    rows: list[dict[str, Any]] = []
+    with atomic(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as stream:
+
+        def flush() -> None:
+            stream.write_table(pa.Table.from_pylist(rows, schema=schema))
+            rows.clear()
+
+        def add(row: dict[str, Any]) -> None:
+            rows.append(row)
+            if len(rows) == GROUP:
+                flush()
+
+        yield add
+        if rows:
+            flush()
 
 
 def read(path: str | Path, schema: pa.Schema, image_ids: tuple[int, int] | None = None) -> pa.Table:

@@ -18,15 +18,17 @@ from pycocotools.coco import COCO
 
 from anonbench import regions
 from anonbench.annotate import geometry
+from anonbench.annotate.choose import choose
 from anonbench.annotate.options import BodyRegions, FaceRegions, RegionsConfig
-from anonbench.annotate.tables import annotate
+from anonbench.annotate.people import convert
 from anonbench.datasets.coco import Coco
 from anonbench.errors import AnonbenchError
 
 
 def run(folder: Any, out: Path, split: str = "train", **config: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Annotate a split and return its ledger and its regions."""
-    annotate(Coco().read(folder.root, split), folder.root, RegionsConfig(**config), out, split)
+    convert(Coco().read(folder.root, split), folder.root, out, split)
+    choose(out, split, RegionsConfig(**config))
     table = regions.read(out / f"{split}.regions.parquet", regions.REGIONS)
     return pd.read_csv(out / f"{split}.ledger.csv"), table.to_pandas()
 
@@ -70,7 +72,8 @@ def test_face_box_given_by_the_data_set_wins(make_coco: Callable[..., Any], tmp_
 @pytest.mark.parametrize(
     ("change", "kind", "status", "source"),
     [
-        ({"iscrowd": 1}, "body", "crowd", None),
+        ({"iscrowd": 1}, "body", "region", "mask"),
+        ({"iscrowd": 1, "ignore": 1}, "face", "ignore", None),
         ({"iscrowd": 1}, "face", "crowd", None),
         ({"keypoints": [0.0] * 51}, "face", "no_face_found", None),
         ({"segmentation": [[1, 2, 3, 4]]}, "body", "region", "box"),
@@ -121,13 +124,13 @@ def test_odd_people_stand_in_the_ledger(
         )
 
 
-def test_crowds_can_be_regions_and_small_people_left_out(make_coco: Callable[..., Any], tmp_path: Path) -> None:
+def test_crowds_and_small_people_can_be_left_out(make_coco: Callable[..., Any], tmp_path: Path) -> None:
     folder = make_coco()
     folder.person()["iscrowd"] = 1
     folder.save("train")
-    ledger, _ = run(folder, tmp_path / "out", body=BodyRegions(crowd="region"), face=FaceRegions(min_size=40))
+    ledger, _ = run(folder, tmp_path / "out", crowd="skip", face=FaceRegions(min_size=40))
     body = ledger[ledger["kind"] == "body"]
-    assert set(body["status"]) == {"region"}
+    assert sorted(body["status"]) == ["crowd", "region"]
     assert sorted(ledger.loc[ledger["kind"] == "face", "status"]) == ["below_min_size", "crowd"]
 
 

@@ -93,6 +93,9 @@ class Dataset:
             start += size
         regions.write(self.annotations / f"{self.split}.images.parquet", rows, regions.IMAGES)
         regions.write(self.annotations / f"{self.split}.regions.parquet", people, regions.REGIONS)
+        bodies = [row for row in people if row["kind"] == "body"]
+        present = [{key: row[key] for key in ("image_id", "person_id", "category", "area")} for row in bodies]
+        regions.write(self.annotations / f"{self.split}.people.parquet", present, regions.PEOPLE)
         write_json(self.annotations / f"{self.split}.json", {"images": images, "annotations": [], "categories": []})
         write_json(self.data / "download.json", {"dataset": "small", "root": "."})
 

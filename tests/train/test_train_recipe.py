@@ -20,9 +20,9 @@ BACKBONE = {"kind": "backbone", "file": "b.safetensors", "provenance": "made her
 
 
 def test_an_unknown_entry_is_refused_with_the_nearest_known_one() -> None:
-    with pytest.raises(AnonbenchError, match=r"recipe batchsize: unknown.*batch_size"):
+    with pytest.raises(AnonbenchError, match=r"recipe: batchsize: unknown.*batch_size"):
         tiny_recipe(batchsize=4)
-    with pytest.raises(AnonbenchError, match=r"recipe architecture\.mask_head\.roisize: unknown.*roi_size"):
+    with pytest.raises(AnonbenchError, match=r"recipe: architecture\.mask_head\.roisize: unknown.*roi_size"):
         tiny_recipe(architecture={**TINY["architecture"], "mask_head": {"roisize": 7}})
 
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 from safetensors import SafetensorError
@@ -144,7 +145,8 @@ def test_a_checkpoint_of_other_images_or_other_code_is_not_continued(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    root = write_manifest(write_variant(tmp_path / "v"), "one")
+    root = write_variant(tmp_path / "v")
+    one = write_manifest(root)
 
     def full(*_: Any, **__: Any) -> None:
         raise SafetensorError("no space")
@@ -154,13 +156,17 @@ def test_a_checkpoint_of_other_images_or_other_code_is_not_continued(
         with pytest.raises(AnonbenchError):
             train(root, tmp_path / "out", checkpoints=tmp_path)
     assert (tmp_path / CHECKPOINT).exists()
+    two = None
     if changed == "images":
-        write_manifest(root, "two")
+        path = str(root / "train" / "001.png")
+        cv2.imwrite(path, cv2.imread(path), [cv2.IMWRITE_PNG_COMPRESSION, 0])  # other bytes, the same pixels
+        two = write_manifest(root)
+        assert two != one
     if changed == "code":
         monkeypatch.setattr(torchvision, "code_hash", lambda *_: "other")
     weights, record = train(root, tmp_path / "out", checkpoints=tmp_path)
     assert weights == trained[0]
-    assert json.loads(record)["data"]["images_digest"] == ("two" if changed == "images" else "one")
+    assert json.loads(record)["data"]["images_digest"] == (two if changed == "images" else one)
     said = capsys.readouterr().err
     assert ("belongs to another training" in said) == (changed != "nothing")
     assert ("continuing after iteration 4" in said) == (changed == "nothing")

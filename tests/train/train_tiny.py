@@ -11,6 +11,7 @@ import numpy as np
 
 from anonbench import recipe as recipes
 from anonbench.files import sha256_bytes, write_json
+from anonbench.manifests import digest_of
 from anonbench.recipe import Recipe
 
 WIDTH, HEIGHT = 96, 64
@@ -88,18 +89,24 @@ def write_variant(root: Path, images: int = 5, split: str = "train", categories:
     return root
 
 
-def write_manifest(root: Path, digest: str, split: str = "train") -> Path:
-    """Write the parts of the anonymize stage's manifest that are read here: two shards and their summary."""
+def write_manifest(root: Path, split: str = "train") -> str:
+    """Write the parts of the anonymize stage's manifest that are read here (two shards, summary); return its digest."""
     names = sorted(path.name for path in (root / split).iterdir())
+    hashes = {name: sha256_bytes((root / split / name).read_bytes()) for name in names}
     shards = []
     for number in (0, 1):
         rows: list[dict[str, Any]] = [{"type": "shard", "shard": number}]
         for name in names[number::2]:
             size = (root / split / name).stat().st_size
-            rows += [{"type": "image", "file_name": name, "bytes": size}, {"type": "person"}]
+            rows += [{"type": "image", "file_name": name, "bytes": size, "sha256": hashes[name], "image_id": 0}]
+            rows += [{"type": "person"}]
         path = root / "manifests" / split / f"{number}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         shards.append(sha256_bytes(path.read_bytes()))
-    write_json(root / "manifests" / f"{split}.json", {"shards": shards, "digest": digest})
-    return root
+    annotations = sha256_bytes((root / "annotations" / f"{split}.json").read_bytes())
+    digest = digest_of(hashes)
+    write_json(
+        root / "manifests" / f"{split}.json", {"shards": shards, "digest": digest, "annotations_sha256": annotations}
+    )
+    return digest

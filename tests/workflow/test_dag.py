@@ -59,6 +59,7 @@ def test_the_default_study_plans_every_job(project: Project) -> None:
         "all": 1,
         "download": 1,
         "annotate": 2,
+        "regions": 1,
         "anonymize": (variants + 1) * study["anonymize"]["shards"],
         "merge": variants + 1,
         "train": variants * seeds,

@@ -3,7 +3,7 @@ rule anonymize:
     input:
         record="<data>/{dataset}/download.json",
         images="<annotations>/{dataset}/{split}.images.parquet",
-        regions="<annotations>/{dataset}/{split}.regions.parquet",
+        regions=plan.regions_file(),
     output:
         manifest="<anonymized>/{dataset}/{variant}/manifests/{split}/{shard}.jsonl",
     log:
@@ -42,6 +42,7 @@ rule merge:
             shard=plan.shards(),
         ),
         coco="<annotations>/{dataset}/{split}.json",
+        people="<annotations>/{dataset}/{split}.people.parquet",
     output:
         manifest="<anonymized>/{dataset}/{variant}/manifests/{split}.json",
         coco="<anonymized>/{dataset}/{variant}/annotations/{split}.json",

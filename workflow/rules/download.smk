@@ -1,4 +1,4 @@
-# Raw data: rendered or fetched, or the user's own copy checked where it lies.
+# Raw data: rendered, fetched and unpacked as config/datasets.csv says, or the user's own copy checked where it lies.
 rule download:
     output:
         record="<data>/{dataset}/download.json",
@@ -14,6 +14,10 @@ rule download:
         options=lambda w: plan.options(w.dataset),
         splits=lambda w: plan.splits(w.dataset),
         root=lambda w: plan.root(w.dataset),
+        catalogue=plan.catalogue(),
+        rows=lambda w: plan.catalogue_rows(w.dataset),
+        mirror=plan.mirror(),
+        keep_archives=plan.keep_archives(),
         data=lambda w: plan.data(w.dataset),
         code=code_hash("anonbench.download.cli"),
         environment=plan.environment("data"),
@@ -22,4 +26,5 @@ rule download:
     shell:
         "anonbench download --dataset {wildcards.dataset} --adapter {params.adapter}"
         " --splits {params.splits:q} --options {params.options:q} {params.root}"
+        " --catalogue {params.catalogue:q} {params.mirror} {params.keep_archives}"
         " --out {params.folder:q} > {log:q} 2>&1"

@@ -21,6 +21,7 @@ rule report_tables:
         metrics=plan.metrics(),
         records=plan.records(),
         manifests=plan.manifests(),
+        coverages=plan.coverages(),
     output:
         report(
             "<results>/tables/impact.csv",
@@ -40,6 +41,7 @@ rule report_tables:
         evaluations=lambda w: plan.folder("evaluations"),
         models=lambda w: plan.folder("models"),
         anonymized=lambda w: plan.folder("anonymized"),
+        annotations=lambda w: plan.folder("annotations"),
         code=code_hash("anonbench.report.tables", "anonbench.report.collect"),
         environment=plan.environment("report"),
     message:
@@ -47,7 +49,7 @@ rule report_tables:
     shell:
         "anonbench report-tables --study {input.study:q} --evaluations {params.evaluations:q}"
         " --models {params.models:q} --anonymized {params.anonymized:q}"
-        " --out {params.folder:q} > {log:q} 2>&1"
+        " --annotations {params.annotations:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule report_figures:

@@ -1,35 +1,84 @@
-"""The command of the annotate stage."""
+"""The commands of the annotate stage."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from anonbench.annotate.options import RegionsConfig
-from anonbench.annotate.tables import annotate as run
+from anonbench import regions as tables
 from anonbench.arguments import mapping
-from anonbench.datasets.record import adapter_of, root_of
+from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError
+
+Data = Annotated[Path, typer.Option(help="Folder with the data set's download.json.")]
+Annotations = Annotated[Path, typer.Option(help="Folder with the annotations of the data set.")]
+Split = Annotated[str, typer.Option(help="Name of the split.")]
 
 
 def annotate(
-    data: Annotated[Path, typer.Option(help="Folder with the data set's download.json.")],
-    split: Annotated[str, typer.Option(help="Name of the split.")],
+    data: Data,
+    split: Split,
     out: Annotated[Path, typer.Option(help="Folder for the split's annotations and tables.")],
-    regions: Annotated[str, typer.Option(help="What of a person is a region, as JSON.")] = "{}",
 ) -> None:
-    """Convert a split to COCO JSON with a region or a reason for every person."""
+    """Convert a split to COCO JSON with a table of its images and one of its people."""
+    from anonbench.annotate.people import convert
+    from anonbench.datasets.record import adapter_of, root_of
+
     root, record = root_of(data)
-    try:
-        config = RegionsConfig.model_validate(mapping(regions, "--regions"))
-    except ValidationError as error:
-        raise AnonbenchError(str(error).replace("\n", " "), entry="--regions") from None
-    counts = run(adapter_of(record["adapter"], record["options"]).read(root, split), root, config, out, split)
-    typer.echo(f"{split}: {counts['images']} images, {counts['annotations']} annotations")
+    counts = convert(adapter_of(record["adapter"], record["options"]).read(root, split), root, out, split)
+    typer.echo(f"{split}: {counts['images']} images, {counts['annotations']} annotations, {counts['people']} people")
     if counts["unusable"]:
         typer.echo(f"  {counts['unusable']} annotations without a usable box (see the ledger)")
+    expected = (record["splits"].get(split, {}).get("expected") or {}).get("people")
+    if expected is not None and expected != counts["people"]:
+        typer.echo(f"  warning: {expected} people are expected (config/datasets.csv): another version, or a part of it")
+
+
+def detect(
+    data: Data,
+    annotations: Annotations,
+    split: Split,
+    detector: Annotated[str, typer.Option(help="Detector with its options, as JSON.")],
+    out: Annotated[Path, typer.Option(help="Table to write.")],
+    shard: Annotated[int, typer.Option(help="Number of the shard.")] = 0,
+    shards: Annotated[int, typer.Option(help="Number of shards.")] = 1,
+) -> None:
+    """Look for faces or people in a shard of a split's images."""
+    from anonbench.annotate.detect import detect_shard
+    from anonbench.annotate.detect_options import DetectorConfig
+    from anonbench.datasets.record import root_of
+
+    root, _ = root_of(data)
+    images = tables.read(annotations / f"{split}.images.parquet", tables.IMAGES)
+    config = _checked(DetectorConfig, detector, "--detector")
+    counts = detect_shard(tables.shard_of(images, shard, shards), root, config, out)
+    typer.echo(f"{split}, shard {shard}: {counts['detections']} detections in {counts['images']} images")
+
+
+def regions(
+    annotations: Annotations,
+    split: Split,
+    regions: Annotated[str, typer.Option(help="What of a person is a region, as JSON.")] = "{}",
+    faces: Annotated[list[Path] | None, typer.Option(help="Table of detected faces.")] = None,
+    persons: Annotated[list[Path] | None, typer.Option(help="Table of detected people.")] = None,
+) -> None:
+    """Give every person a region or a reason, and write the ledger and the coverage."""
+    from anonbench.annotate.choose import choose
+    from anonbench.annotate.options import RegionsConfig
+
+    counts = choose(annotations, split, _checked(RegionsConfig, regions, "--regions"), faces or (), persons or ())
+    typer.echo(f"{split}:")
     for status, number in counts["status"].items():
         typer.echo(f"  {status}: {number}")
+    if counts["unannotated"]:
+        typer.echo(f"  {counts['unannotated']} regions of people whom nobody annotated")
+
+
+def _checked(model: type[Strict], text: str, option: str) -> Any:
+    try:
+        return model.model_validate(mapping(text, option))
+    except ValidationError as error:
+        raise AnonbenchError(explain(error, model), entry=option) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -48,6 +49,15 @@ def rle_of(segmentation: Any, width: int, height: int) -> dict[str, Any]:
     Raises InvalidGeometry when any polygon cannot be drawn (fewer than three points, not finite numbers): what is left
     would show the rest of the person; and for an RLE that does not fit an image of ``width`` x ``height`` pixels.
     """
+    checked = check_segmentation(segmentation, width, height)
+    if isinstance(checked, dict):
+        return checked
+    drawn = coco_mask.frPyObjects(checked, height, width)
+    return drawn[0] if len(drawn) == 1 else coco_mask.merge(drawn)
+
+
+def check_segmentation(segmentation: Any, width: int, height: int) -> list[list[float]] | dict[str, Any]:
+    """Return a segmentation that can be drawn: its polygons, or its RLE in compressed form; raise as `rle_of` does."""
     if isinstance(segmentation, dict):
         return _check_rle(segmentation, width, height)
     if not isinstance(segmentation, list) or not segmentation:
@@ -55,14 +65,17 @@ def rle_of(segmentation: Any, width: int, height: int) -> dict[str, Any]:
     bad = sum(not _drawable(polygon) for polygon in segmentation)
     if bad:
         raise InvalidGeometry(f"{bad} of {len(segmentation)} polygons lack three finite points")
-    return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    return segmentation
 
 
 def _drawable(polygon: Any) -> bool:
     """Tell whether a polygon is a flat list of three or more finite points of a sensible size."""
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         return False
-    return all(isinstance(v, (int, float)) and math.isfinite(v) and abs(v) < 1e6 for v in polygon)
+    try:
+        return max(polygon) < 1e6 and min(polygon) > -1e6 and math.isfinite(math.fsum(polygon))
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _check_rle(rle: dict[str, Any], width: int, height: int) -> dict[str, Any]:
@@ -91,6 +104,11 @@ def mask_bounds(rle: dict[str, Any]) -> tuple[int, int, int, int] | None:
         return None
     x, y, w, h = (int(v) for v in coco_mask.toBbox(rle))
     return x, y, x + w, y + h
+
+
+def area(rle: dict[str, Any]) -> int:
+    """Return the number of set pixels of an RLE."""
+    return int(coco_mask.area(rle))
 
 
 def dilate(rle: dict[str, Any], radius: int) -> dict[str, Any]:
@@ -151,6 +169,21 @@ def head_box(keypoints: np.ndarray, person: Box) -> Box | None:
     y0 = min(centre[1] - 0.5 * height, head[:, 1].min() - 0.05 * height)
     y1 = max(centre[1] + 0.5 * height, head[:, 1].max() + 0.05 * height)
     return float(x0), float(y0), float(x1 - x0), float(y1 - y0)
+
+
+def neck_box(head: Sequence[float]) -> Box | None:
+    """Return a box (x, y, w, h in pixels) about the head between its top and the neck, None where one is not labelled.
+
+    ``head`` holds x, y and visibility of both. The box is as high as they lie apart and 0.8 times as wide (a head's
+    proportion in profile, so that it covers the face wherever it turns), but upright.
+    """
+    top_x, top_y, top, neck_x, neck_y, neck = (float(v) for v in head)
+    height = math.hypot(top_x - neck_x, top_y - neck_y)
+    if not (top and neck and height > 0):
+        return None
+    width = max(0.8 * height, abs(top_x - neck_x))
+    x, y = (top_x + neck_x) / 2, (top_y + neck_y) / 2
+    return x - width / 2, y - height / 2, width, height
 
 
 def scaled(box: Box, factor: float) -> Box:

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import abc
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 from pydantic import ValidationError
 
 from anonbench import registry
-from anonbench.blocks import Strict
+from anonbench.blocks import NoSettings, Strict, explain
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.records import Box, Region, RegionKind
+from anonbench.records import Box, Region
 from anonbench.variants import Variant
-
-PixelBox = tuple[int, int, int, int]
-"""x0, y0, x1, y1 in pixels, end exclusive."""
-
-
-class Window(NamedTuple):
-    """The part of the image that a method wants to see.
-
-    ``box`` may leave the image: the engine pads it (`Method.padding`). ``size`` (width, height) is the
-    working size that the engine resizes to and back from; None leaves the image's own resolution. ``note`` is
-    whatever the method wants to find again in the crop.
-    """
-
-    box: PixelBox
-    size: tuple[int, int] | None = None
-    note: Any = None
+from anonbench.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +49,6 @@ class Crop:
         return np.random.Generator(np.random.PCG64(self.seed))
 
 
-class NoParameters(Strict):
-    """Parameters of a method that has none."""
-
-
 class Method(abc.ABC):
     """An anonymizer.
 
@@ -78,7 +58,7 @@ class Method(abc.ABC):
     seeds.
     """
 
-    Parameters: ClassVar[type[Strict]] = NoParameters
+    Parameters: ClassVar[type[Strict]] = NoSettings
     """Pydantic model: extra keys forbidden, a description on each field."""
 
     levels: ClassVar[dict[str, dict[str, Any]]] = {}
@@ -101,13 +81,7 @@ class Method(abc.ABC):
         try:
             self.parameters: Any = self.Parameters.model_validate(parameters or {})
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            entry = ".".join(str(part) for part in first["loc"])
-            if first["type"] == "extra_forbidden":
-                message = f"unknown parameter{nearest(entry, self.Parameters.model_fields)}"
-            else:
-                message = first["msg"].removeprefix("Value error, ")
-            raise AnonbenchError(message, entry=f"method {self.name}: {entry}") from None
+            raise AnonbenchError(explain(error, self.Parameters), entry=f"method {self.name}") from None
 
     @property
     def name(self) -> str:
@@ -141,44 +115,3 @@ def make(variant: Variant, parameters: dict[str, Any] | None = None) -> Method:
     if not parameters and variant.level is not None and variant.level not in method.levels:
         raise AnonbenchError(f"variant '{variant}': unknown level{nearest(variant.level, method.levels)}")
     return method({**method.levels.get(variant.level, {}), **(parameters or {})})
-
-
-# The published study's crops (DeepPrivacy2, paper sections on detection; reference/paper.md 1.2)
-
-FACE_SIZE = (128, 128)
-"""Width, height of the published face crop."""
-BODY_SIZE = (160, 288)
-"""Width, height of the published body crop."""
-
-
-def published_window(region: Region, width: int, height: int) -> Window:
-    """Return the crop that the published study works on, for an image of width x height.
-
-    Face: a square of 1.7 x the longer side of the face box. Body: the mask's box grown by 10 % of its mean
-    side per axis, then to height / width = 1.8, then until 30 % of it is background. Both are centred and
-    then shifted into the image as far as they fit.
-    """
-    if region.kind is RegionKind.FACE:
-        x, y, w, h = region.subject
-        side = max(1, round(1.7 * max(w, h)))
-        x0, x1 = interval(x, x + w, side, width)
-        y0, y1 = interval(y, y + h, side, height)
-        return Window((x0, y0, x1, y1), FACE_SIZE)
-    x0, y0, x1, y1 = region.box
-    w, h = x1 - x0, y1 - y0
-    margin = 0.1 * math.sqrt(w * h)
-    w, h = min(w + margin, max(w, width)), min(h + margin, max(h, height))
-    aspect = BODY_SIZE[1] / BODY_SIZE[0]
-    w, h = max(w, h / aspect), max(h, w * aspect)
-    grow = math.sqrt(max(1.0, np.count_nonzero(region.mask) / 0.7 / (w * h)))
-    left, right = interval(x0, x1, math.ceil(w * grow), width)
-    top, bottom = interval(y0, y1, math.ceil(h * grow), height)
-    return Window((left, top, right, bottom), BODY_SIZE)
-
-
-def interval(start: float, end: float, length: int, limit: int) -> tuple[int, int]:
-    """Return an interval of ``length`` about the middle of start..end, shifted into 0..limit if it fits."""
-    first = round((start + end - length) / 2)
-    if length <= limit:
-        first = min(max(first, 0), limit - length)
-    return first, first + length

@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 
 from anonbench import registry
-from anonbench.anonymize.contract import Crop, Method, PixelBox, Window
+from anonbench.anonymize.contract import Crop, Method
 from anonbench.errors import AnonbenchError
 from anonbench.records import ANONYMIZED, Reason, Region
 from anonbench.seeding import seed_of
+from anonbench.windows import PixelBox, Window
 
 CONTROL = "control"
 """Status of a person whose region went through a method that changes nothing on purpose (identity)."""

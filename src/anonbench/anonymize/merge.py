@@ -6,12 +6,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from anonbench import regions, registry
-from anonbench.anonymize import manifest
-from anonbench.anonymize.manifest import REMEDY, Row
+from anonbench import manifests, regions, registry
 from anonbench.errors import AnonbenchError
 from anonbench.files import place, sha256_file, write_json
-from anonbench.records import ANONYMIZED, Reason, RegionKind
+from anonbench.manifests import REMEDY, Row
+from anonbench.records import ANONYMIZED, UNANNOTATED, Reason
 from anonbench.variants import Variant
 
 _COMMON = ("dataset", "variant", "region", "method", "level", "parameters", "encoder", "seed", "anonbench")
@@ -34,8 +33,8 @@ def merge(
     fit together, an image is missing, stands twice or was edited, or with ``strict`` a person was left
     visible (controls aside).
     """
-    paths = [manifest.shard_path(out, split, shard) for shard in range(shards)]
-    tables = [manifest.read_rows(path) for path in paths]
+    paths = [manifests.shard_path(out, split, shard) for shard in range(shards)]
+    tables = [manifests.read_rows(path) for path in paths]
     header = _common_header(tables, paths, split, variant, shards)
     rows = [row for table in tables for row in table[1:]]
     images = {row["image_id"]: row for row in rows if row["type"] == "image"}
@@ -45,10 +44,10 @@ def merge(
         _check_nobody_visible(people, out, split)
     _remove_others(out / split, {row["file_name"] for row in images.values()})
     _remove_others(out / "manifests" / split, {path.name for path in paths})
-    target = manifest.annotations_path(out, split)
+    target = manifests.annotations_path(out, split)
     place(annotations / f"{split}.json", target)
     if variant.region is None:
-        people = _unchanged(annotations / f"{split}.regions.parquet")
+        people = _unchanged(annotations / f"{split}.people.parquet")
     actions = Counter(row["action"] for row in images.values())
     summary = {
         "dataset": header["dataset"],
@@ -58,9 +57,9 @@ def merge(
         **_coverage(people),
         "shards": [sha256_file(path) for path in paths],
         "annotations_sha256": sha256_file(target),
-        "digest": manifest.digest_of({row["file_name"]: row["sha256"] for row in images.values()}),
+        "digest": manifests.digest_of({row["file_name"]: row["sha256"] for row in images.values()}),
     }
-    write_json(manifest.summary_path(out, split), summary)
+    write_json(manifests.summary_path(out, split), summary)
     return summary
 
 
@@ -92,7 +91,7 @@ def _check_images(rows: list[Row], images: dict[int, Row], table: Path, folder: 
         path = folder / names[image_id]
         if not path.is_file():
             raise AnonbenchError("is missing", file=path, entry=f"image {image_id}", remedy=REMEDY)
-        manifest.check_image(path, images[image_id], contents)
+        manifests.check_image(path, images[image_id], contents)
 
 
 def _check_nobody_visible(people: list[Row], out: Path, split: str) -> None:
@@ -109,7 +108,7 @@ def _check_nobody_visible(people: list[Row], out: Path, split: str) -> None:
 
 def _remove_others(folder: Path, names: set[str]) -> None:
     """Remove files that belong to no manifest, left behind by an earlier or a killed run, and empty folders."""
-    for name in list(manifest.files_under(folder)):
+    for name in list(manifests.files_under(folder)):
         if name not in names:
             (folder / name).unlink()
     for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
@@ -119,17 +118,20 @@ def _remove_others(folder: Path, names: set[str]) -> None:
 
 def _unchanged(table: Path) -> list[Row]:
     """Return the people of the original: nobody is changed, and there is no reason to give."""
-    rows = regions.read(table, regions.REGIONS).select(["category", "kind", "area"]).to_pylist()
-    return [{**row, "status": None} for row in rows if row["kind"] == RegionKind.BODY]
+    rows = regions.read(table, regions.PEOPLE).select(["category", "area"]).to_pylist()
+    return [{**row, "status": None} for row in rows]
 
 
 def _coverage(people: list[Row]) -> Row:
     """Return how many people were changed, by category with the reasons for the others, and their shares.
 
-    A person covered by a fallback method counts as changed; the reason ``method_failed`` stays on record.
+    A person covered by a fallback method counts as changed; the reason ``method_failed`` stays on record. People whom
+    nobody annotated are counted apart: nobody knows how many were missed.
     """
     categories: dict[str, Any] = {}
     changed, area = 0, 0.0
+    strangers = sum(row["category"] == UNANNOTATED for row in people)
+    people = [row for row in people if row["category"] != UNANNOTATED]
     for row in sorted(people, key=lambda row: row["category"]):
         entry = categories.setdefault(row["category"], {"people": 0, "anonymized": 0, "reasons": {}})
         entry["people"] += 1
@@ -143,7 +145,7 @@ def _coverage(people: list[Row]) -> Row:
         entry["reasons"] = dict(sorted(entry["reasons"].items()))
     total = sum(row["area"] for row in people)
     return {
-        "people": {"total": len(people), "by_category": categories},
+        "people": {"total": len(people), "by_category": categories, "unannotated": strangers},
         "share_changed": changed / len(people) if people else None,
         "share_area_changed": area / total if total else None,
     }

@@ -1,11 +1,12 @@
-"""One shard of a variant: reads its images once, changes them on threads, writes them and then the manifest."""
+"""One shard of a variant: reads its images once, changes them on threads, writes them and then the manifests."""
 
 from __future__ import annotations
 
 import errno
 import sys
+import threading
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from anonbench import __version__, images, regions
-from anonbench.anonymize import engine, manifest
+from anonbench import __version__, images, manifests, regions
+from anonbench.anonymize import engine
 from anonbench.anonymize.contract import Method, make
 from anonbench.datasets.record import root_of
 from anonbench.errors import AnonbenchError
@@ -31,6 +32,9 @@ _RESERVED = ("annotations", "manifests")
 SWITCH = 0.0005
 """Seconds that a thread may keep the interpreter while another, back from a codec, waits for it; Python's 5 ms are as
 long as a whole image."""
+
+PROGRESS = 0.25
+"""Seconds between two looks at how far the threads are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class Shard:
         _check_names(everything, self.annotations / f"{self.split}.images.parquet")
         rows = regions.shard_of(everything, self.shard, self.shards).to_pylist()
         people = People.read(self, rows)
-        path = manifest.shard_path(self.out, self.split, self.shard)
+        path = manifests.shard_path(self.out, self.split, self.shard)
         path.unlink(missing_ok=True)
         header = {
             "type": "shard",
@@ -93,7 +97,7 @@ class Shard:
         try:
             written = self._work(rows, root, people, method)
             ordered = [row for image_id in sorted(written) for row in written[image_id]]
-            manifest.write_rows(path, [header, *ordered])
+            manifests.write_rows(path, [header, *ordered])
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                 raise AnonbenchError(
@@ -112,23 +116,40 @@ class Shard:
 
     def _work(
         self, rows: list[_Image], root: Path, people: People, method: Method | None
-    ) -> dict[int, list[manifest.Row]]:
+    ) -> dict[int, list[manifests.Row]]:
         """Return the manifest rows by image id."""
         size = method.batch if method else 1
         groups = [rows[start : start + size] for start in range(0, len(rows), size)]
-        written: dict[int, list[manifest.Row]] = {}
+        groups.sort(key=lambda group: -sum(row["bytes"] for row in group))  # no long one left for the end
+        written: dict[int, list[manifests.Row]] = {}
+        waiting = iter(groups)
+        stopped = threading.Event()
+
+        def work() -> None:
+            try:
+                for group in waiting:  # next() of a list's iterator is atomic
+                    if stopped.is_set():
+                        return
+                    written.update(self.write(group, root, people, method))
+            except BaseException:
+                stopped.set()
+                raise
+
         threads_before, interval = cv2.getNumThreads(), sys.getswitchinterval()
         cv2.setNumThreads(1)
         sys.setswitchinterval(SWITCH)
         pool = ThreadPoolExecutor(self.threads)
         try:
-            futures = [pool.submit(self.write, group, root, people, method) for group in groups]
+            workers = [pool.submit(work) for _ in range(self.threads)]
             with tqdm(total=len(rows), desc=f"{self.variant} {self.split}", unit="image", disable=None) as bar:
-                for future in as_completed(futures):
-                    done = future.result()
-                    written.update(done)
-                    bar.update(len(done))
+                pending = set(workers)
+                while pending:  # woken rarely: this thread would compete with the workers for the interpreter
+                    pending = wait(pending, PROGRESS, FIRST_EXCEPTION).not_done
+                    bar.update(len(written) - bar.n)
+            for worker in workers:
+                worker.result()
         finally:
+            stopped.set()
             pool.shutdown(cancel_futures=True)
             cv2.setNumThreads(threads_before)
             sys.setswitchinterval(interval)
@@ -136,18 +157,19 @@ class Shard:
 
     def write(
         self, rows: list[_Image], root: Path, people: People, method: Method | None
-    ) -> dict[int, list[manifest.Row]]:
+    ) -> dict[int, list[manifests.Row]]:
         """Write a few images (several at a time only for a method that works on batches); return manifest rows."""
-        found: dict[int, manifest.Row] = {}
+        found: dict[int, manifests.Row] = {}
         outcomes: dict[int, list[engine.Outcome]] = {}
         todo: list[tuple[_Image, bytes, images.Decoded, engine.Work]] = []
+        folder = f"{self.out}/{self.split}"
         for row in rows:
-            image_id, source = row["image_id"], root / row["path"]
+            image_id, source = row["image_id"], f"{root}/{row['path']}"
             data = images.read_bytes(source)
             changing = people.regions(row) if method else []
             if changing:
                 decoded = images.decode(data, file=source, size=(row["width"], row["height"]))
-                work = engine.Work(image_id, decoded.pixels, changing, people.keypoints(image_id), str(source))
+                work = engine.Work(image_id, decoded.pixels, changing, people.keypoints(image_id), source)
                 todo.append((row, data, decoded, work))
             else:
                 found[image_id] = self._untouched(row, source, data, strip=method is not None)
@@ -155,18 +177,18 @@ class Shard:
             changed = engine.anonymize([work for *_, work in todo], method, self.seed)
             for (row, data, decoded, work), outcome in zip(todo, changed, strict=True):
                 encoded = images.encode(work.pixels, decoded, self.encoder, file=work.file)
-                write_bytes(self.out / self.split / row["file_name"], encoded.data)
+                write_bytes(f"{folder}/{row['file_name']}", encoded.data)
                 image = _image_row(row, "encoded", data, encoded.data, encoded.encoder, decoded.notes)
                 found[work.image_id], outcomes[work.image_id] = image, outcome
         name = self.variant.method
         return {i: [image, *people.rows(i, name, self.seed, outcomes.get(i, []))] for i, image in found.items()}
 
-    def _untouched(self, row: _Image, source: Path, data: bytes, strip: bool) -> manifest.Row:
+    def _untouched(self, row: _Image, source: str, data: bytes, strip: bool) -> manifests.Row:
         """Place an image byte for byte, without its metadata where ``strip`` says so and it has any."""
-        target = self.out / self.split / row["file_name"]
+        target = Path(self.out, self.split, row["file_name"])
         kept = images.strip(data, file=source, size=(row["width"], row["height"])) if strip else data
         if kept == data:
-            place(source, target, self.link)
+            place(Path(source), target, self.link)
             return _image_row(row, "copied", data, data, None, ())
         write_bytes(target, kept)
         return _image_row(row, "stripped", data, kept, None, ())
@@ -174,7 +196,7 @@ class Shard:
 
 def _image_row(
     row: _Image, action: str, source: bytes, data: bytes, encoder: str | None, notes: tuple[str, ...]
-) -> manifest.Row:
+) -> manifests.Row:
     before = sha256_bytes(source)
     return {
         "type": "image",
@@ -247,7 +269,7 @@ class People:
                 found[self._columns[index]["person_id"]] = values.reshape(-1, 3)
         return found
 
-    def rows(self, image_id: int, method: str | None, seed: int, outcomes: list[engine.Outcome]) -> list[manifest.Row]:
+    def rows(self, image_id: int, method: str | None, seed: int, outcomes: list[engine.Outcome]) -> list[manifests.Row]:
         """Return one manifest row per person of an image, changed or not."""
         by_id = {outcome.person_id: outcome for outcome in outcomes}
         written = []

@@ -3,38 +3,56 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from pydantic import ValidationError
 
-from anonbench.blocks import Strict, explain
+from anonbench.blocks import NoSettings, Strict, explain
 from anonbench.errors import AnonbenchError
-
-
-class NoOptions(Strict):
-    """Options of a plugin that has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One split as the plugin reads it.
+    """One split in COCO's terms, as the plugin reads it.
 
-    ``images`` is the folder of the images, relative to the data set's root; ``coco`` holds COCO JSON (``images``,
-    ``annotations``, ``categories``) plus the optional keys ``identity`` and ``face`` of an annotation.
-    ``sources`` names the annotation files it came from, for messages.
+    ``folder`` holds the images, relative to the data set's root. ``images`` are COCO's entries (``id``, ``file_name``
+    as a POSIX path relative to ``folder``, ``width`` and ``height`` in pixels), ``categories`` COCO's.
+    ``annotations`` yields COCO's entries one by one, whenever it is iterated over, so that a large file is never held
+    as objects. ``sources`` are the annotation files, for messages and hashes.
+
+    Beside COCO's keys an annotation may have ``identity`` (who it is, the same in every image), ``face``
+    (``{"bbox": [x, y, w, h]}``, the face box of the data set), ``head`` (``[x, y, v, x, y, v]``: top of the head and
+    neck, with COCO's visibility), ``ignore`` (1: a region that the data set tells everyone to ignore; ``iscrowd`` is 1
+    too, as COCO's evaluation knows only that), ``void`` (1: such a region that is nobody) and ``subsets`` (names of the
+    evaluation subsets it counts in). An image may have ``subsets`` too.
     """
 
-    images: Path
-    coco: dict[str, Any]
+    folder: Path
+    images: list[dict[str, Any]]
+    categories: list[dict[str, Any]]
+    annotations: Iterable[dict[str, Any]]
     sources: tuple[Path, ...]
+    info: dict[str, Any] = field(default_factory=dict)
+    licenses: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Sources(Protocol):
+    """What a plugin asks for its files: the rows of config/datasets.csv, fetched and unpacked by the download stage."""
+
+    def fetch(self, target: Path, splits: list[str]) -> None:
+        """Fetch, verify and unpack everything that ``splits`` need under ``target``; nothing that is there already."""
 
 
 class DatasetAdapter(abc.ABC):
     """Fetches a data set and converts each split once into COCO JSON; nothing after it knows the original format."""
 
-    Options: ClassVar[type[Strict]] = NoOptions
+    Options: ClassVar[type[Strict]] = NoSettings
+
+    renders: ClassVar[bool] = False
+    """True for a plugin that makes its images itself, into folders of its own: what an earlier run left is removed."""
 
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         try:
@@ -42,12 +60,13 @@ class DatasetAdapter(abc.ABC):
         except ValidationError as error:
             raise AnonbenchError(explain(error, self.Options), entry="options") from None
 
-    @abc.abstractmethod
-    def download(self, target: Path, splits: list[str]) -> None:
-        """Put the raw data set under ``target``, whole or not at all; called only when the user gave no root.
+    def download(self, target: Path, splits: list[str], sources: Sources) -> None:
+        """Put the raw data set under ``target``; called only when the user gave no root.
 
-        Raises AnonbenchError that says where to get the data when it cannot be fetched.
+        As it stands it fetches what ``sources`` (the data set's rows of config/datasets.csv) name. Raises
+        AnonbenchError that says where to get the data when it cannot be fetched.
         """
+        sources.fetch(target, splits)
 
     @abc.abstractmethod
     def read(self, root: Path, split: str) -> Split:

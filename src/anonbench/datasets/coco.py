@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 from pydantic import Field
 
 from anonbench.blocks import Strict
-from anonbench.datasets.base import DatasetAdapter, Split
+from anonbench.datasets.base import DatasetAdapter, Sources, Split
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.files import read_json
+
+POINTS = ("keypoints", "num_keypoints")
+"""What an annotation takes from the keypoints file."""
 
 
 class CocoOptions(Strict):
@@ -26,7 +31,7 @@ class Coco(DatasetAdapter):
 
     Options: ClassVar[type[Strict]] = CocoOptions
 
-    def download(self, target: Path, splits: list[str]) -> None:
+    def download(self, target: Path, splits: list[str], sources: Sources) -> None:
         """Refuse: this plugin reads a copy that is on disk."""
         raise AnonbenchError(
             "the 'coco' data set reads a folder in COCO's layout that is already on disk",
@@ -34,8 +39,31 @@ class Coco(DatasetAdapter):
         )
 
     def read(self, root: Path, split: str) -> Split:
-        """Read a split under ``root``."""
-        folder = root / "annotations"
+        """Read a split under ``root``; the annotations stay JSON text until they are iterated over."""
+        present = self._files(root / "annotations", split)
+        if not (root / split).is_dir():
+            raise AnonbenchError("is not a folder of images", file=root / split, remedy="check root")
+        coco = CocoFile(present[0])
+        self._check(len(coco.categories), present[0])
+        annotations, categories = coco.annotations, coco.categories
+        if len(present) == 2:
+            keypoints = CocoFile(present[1])
+            annotations, categories = _join(coco, keypoints), _skeletons(coco, keypoints)
+        if self.options.categories is not None:
+            categories = _only(categories, self.options.categories, present[0])
+            annotations = annotations.of({c["id"] for c in categories})
+        return Split(
+            folder=Path(split),
+            images=coco.images,
+            categories=categories,
+            annotations=annotations,
+            sources=tuple(present),
+            info=coco.info,
+            licenses=coco.licenses,
+        )
+
+    def _files(self, folder: Path, split: str) -> list[Path]:
+        """Return the split's annotation files that are there, the one with all instances first."""
         instances, keypoints = folder / f"instances_{split}.json", folder / f"person_keypoints_{split}.json"
         present = [path for path in (instances, keypoints) if path.is_file()]
         if not present:
@@ -47,65 +75,188 @@ class Coco(DatasetAdapter):
                 file=folder,
                 remedy=f"check root and the split's name{nearest(split, known)}",
             )
-        if not (root / split).is_dir():
-            raise AnonbenchError("is not a folder of images", file=root / split, remedy="check root")
-        coco = _read(present[0])
-        if len(present) == 2:
-            coco = _join(coco, _read(keypoints), keypoints)
-        if self.options.categories is not None:
-            coco = _only(coco, self.options.categories, present[0])
-        return Split(images=Path(split), coco=coco, sources=tuple(present))
+        return present
+
+    def _check(self, categories: int, file: Path) -> None:
+        """Raise AnonbenchError if a file with so many categories is not what the plugin reads."""
 
 
-def _read(path: Path) -> dict[str, Any]:
-    coco = read_json(path)
-    if not isinstance(coco, dict) or not isinstance(coco.get("images"), list):
-        raise AnonbenchError("is not a COCO annotation file", file=path)
-    return coco
+class _Keys(msgspec.Struct):
+    """What joining and choosing need of an annotation; the rest is skipped over."""
+
+    id: Any = None
+    image_id: Any = None
+    category_id: Any = None
 
 
-def _join(instances: dict[str, Any], keypoints: dict[str, Any], file: Path) -> dict[str, Any]:
-    """Return the instances with the keypoints of the annotations and categories of the same id.
+class _Top(msgspec.Struct):
+    images: Any = None
+    annotations: Any = None
+    categories: Any = None
+    info: Any = None
+    licenses: Any = None
 
-    Raises AnonbenchError for a keypoint annotation (of ``file``) that stands twice, or is of no instance, or of one in
-    another image or category: a person who stands in one file only would be lost.
+
+class _LazyTop(_Top):
+    annotations: list[msgspec.Raw] | None = None
+
+
+_keys = msgspec.json.Decoder(_Keys).decode
+_value: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder().decode
+
+
+class CocoFile:
+    """A file in COCO's format, its annotations as slices of its text.
+
+    Python's own reader, which holds everything as objects, is used for what is not strict JSON (it accepts NaN).
+    Raises AnonbenchError for a file that is missing, cut short, not JSON, or not COCO's.
     """
-    points: dict[Any, dict[str, Any]] = {}
-    known = {a.get("id"): a for a in instances.get("annotations", []) if isinstance(a, dict)}
-    for annotation in keypoints.get("annotations", []):
-        number = annotation.get("id") if isinstance(annotation, dict) else None
-        same = known.get(number)
-        if same is None or any(same.get(k) != annotation.get(k) for k in ("image_id", "category_id")):
-            problem = "is not in the instances file, or there of another image or category"
-        elif number in points:
-            problem = "stands twice"
-        else:
-            points[number] = annotation
-            continue
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        top = self._read(path)
+        if not isinstance(top.images, list):
+            raise AnonbenchError("is not a COCO annotation file", file=path)
+        self.images = self._entries(top.images, "image")
+        self.categories = self._entries(top.categories, "category")
+        self.annotations = Annotations(self._list(top.annotations, "annotation"), path)
+        self.info = top.info if isinstance(top.info, dict) else {}
+        self.licenses = top.licenses if isinstance(top.licenses, list) else []
+
+    @staticmethod
+    def _read(path: Path) -> _Top:
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            raise AnonbenchError("no such file", file=path) from None
+        try:
+            return msgspec.json.decode(text, type=_LazyTop)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            pass
+        try:
+            top = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise AnonbenchError(
+                f"is not valid JSON ({error})",
+                file=path,
+                remedy="the file may be cut short: fetch or write it again",
+            ) from None
+        return _Top(**{k: top.get(k) for k in _Top.__struct_fields__}) if isinstance(top, dict) else _Top()
+
+    def _list(self, entries: Any, what: str) -> list[Any]:
+        if not isinstance(entries, list):
+            raise AnonbenchError(
+                f"has no list of {what} entries", file=self.path, remedy="is it a COCO annotation file?"
+            )
+        return entries
+
+    def _entries(self, entries: Any, what: str) -> list[dict[str, Any]]:
+        for index, entry in enumerate(self._list(entries, what)):
+            if not isinstance(entry, dict):
+                raise AnonbenchError("has no integer id", file=self.path, entry=f"{what} number {index}")
+        return list(entries)
+
+
+class Annotations:
+    """COCO's annotations, each decoded when its turn comes; iterate as often as needed.
+
+    ``entries`` are JSON texts (or values, of a file that is not strict JSON); ``points`` are entries of the keypoints
+    file by annotation id. What is not a dictionary is yielded as it is: `annotate` says which entry it was.
+    """
+
+    def __init__(self, entries: list[Any], file: Path, points: dict[int, Any] | None = None) -> None:
+        self.entries, self.file, self.points = entries, file, points or {}
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for index, entry in enumerate(self.entries):
+            annotation = self._decode(entry, index)
+            if self.points and isinstance(annotation, dict):
+                number = annotation.get("id")
+                extra = self.points.get(number) if isinstance(number, int) else None
+                if extra is not None:
+                    more = self._decode(extra, index)
+                    annotation.update((key, more[key]) for key in POINTS if key in more)
+            yield annotation
+
+    def ids(self) -> Iterator[_Keys]:
+        """Yield the ids of each annotation, None where it has none."""
+        for entry in self.entries:
+            if isinstance(entry, msgspec.Raw):
+                try:
+                    yield _keys(entry)
+                except (msgspec.MsgspecError, UnicodeDecodeError):
+                    yield _Keys()
+            elif isinstance(entry, dict):
+                yield _Keys(*(entry.get(key) for key in _Keys.__struct_fields__))
+            else:
+                yield _Keys()
+
+    def of(self, categories: set[int]) -> Annotations:
+        """Return those of some categories, and those without any, which `annotate` refuses by name."""
+        kept = [
+            entry
+            for entry, keys in zip(self.entries, self.ids(), strict=True)
+            if not isinstance(keys.category_id, int) or keys.category_id in categories
+        ]
+        return Annotations(kept, self.file, self.points)
+
+    def _decode(self, entry: Any, index: int) -> Any:
+        if not isinstance(entry, msgspec.Raw):
+            return dict(entry) if isinstance(entry, dict) else entry
+        try:
+            return _value(entry)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise AnonbenchError(
+                f"is not valid JSON ({error})",
+                file=self.file,
+                entry=f"annotation number {index}",
+                remedy="fetch or write the file again",
+            ) from None
+
+
+def _join(instances: CocoFile, keypoints: CocoFile) -> Annotations:
+    """Return the instances with the keypoints of the annotations of the same id.
+
+    Raises AnonbenchError for a keypoint annotation that stands twice, or is of no instance, or of one in another image
+    or category: a person who stands in one file only would be lost.
+    """
+
+    def refuse(number: Any, problem: str) -> AnonbenchError:
         remedy = "use instances and keypoints of the same release, or remove one of the two files"
-        raise AnonbenchError(problem, file=file, entry=f"annotation {number}", remedy=remedy)
-    annotations = []
-    for annotation in instances.get("annotations", []):
-        extra = points.get(annotation.get("id")) if isinstance(annotation, dict) else None
-        if extra is not None:
-            annotation = {**annotation, **{k: extra[k] for k in ("keypoints", "num_keypoints") if k in extra}}
-        annotations.append(annotation)
-    named = {c.get("id"): c for c in keypoints.get("categories", []) if isinstance(c, dict)}
-    categories = [
+        return AnonbenchError(problem, file=keypoints.path, entry=f"annotation {number}", remedy=remedy)
+
+    stranger = "is not in the instances file, or there of another image or category"
+    points: dict[int, Any] = {}
+    place: dict[int, tuple[Any, Any]] = {}
+    for entry, keys in zip(keypoints.annotations.entries, keypoints.annotations.ids(), strict=True):
+        if not isinstance(keys.id, int):
+            raise refuse(keys.id, stranger)
+        if keys.id in points:
+            raise refuse(keys.id, "stands twice")
+        points[keys.id], place[keys.id] = entry, (keys.image_id, keys.category_id)
+    for keys in instances.annotations.ids():
+        if isinstance(keys.id, int) and place.get(keys.id) == (keys.image_id, keys.category_id):
+            del place[keys.id]
+    for number in place:
+        raise refuse(number, stranger)
+    return Annotations(instances.annotations.entries, instances.path, points)
+
+
+def _skeletons(instances: CocoFile, keypoints: CocoFile) -> list[dict[str, Any]]:
+    """Return the categories of the instances with the names and limbs of the keypoints file."""
+    named = {c.get("id"): c for c in keypoints.categories}
+    return [
         {**c, **{k: v for k, v in named.get(c.get("id"), {}).items() if k in ("keypoints", "skeleton")}}
-        for c in instances.get("categories", [])
+        for c in instances.categories
     ]
-    return {**instances, "annotations": annotations, "categories": categories}
 
 
-def _only(coco: dict[str, Any], names: list[str], file: Path) -> dict[str, Any]:
-    known = {c.get("name"): c for c in coco.get("categories", [])}
+def _only(categories: list[dict[str, Any]], names: list[str], file: Path) -> list[dict[str, Any]]:
+    known = {c.get("name"): c for c in categories}
     for name in names:
         if name not in known:
-            raise AnonbenchError(f"has no category '{name}'{nearest(name, known)}", file=file)
-    ids = {known[name]["id"] for name in names}
-    return {
-        **coco,
-        "annotations": [a for a in coco.get("annotations", []) if a.get("category_id") in ids],
-        "categories": [c for c in coco["categories"] if c["id"] in ids],
-    }
+            raise AnonbenchError(f"has no category '{name}'{nearest(name, map(str, known))}", file=file)
+    return [c for c in categories if c.get("name") in names]

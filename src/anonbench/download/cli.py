@@ -9,6 +9,9 @@ import typer
 
 from anonbench.arguments import mapping
 from anonbench.download.fetch import download as run
+from anonbench.download.fetch import told
+
+CATALOGUE = Path("config/datasets.csv")
 
 
 def download(
@@ -18,8 +21,20 @@ def download(
     adapter: Annotated[str | None, typer.Option(help="Data set plugin; the data set's name when left out.")] = None,
     root: Annotated[Path | None, typer.Option(help="Copy on disk to use, read-only.")] = None,
     options: Annotated[str, typer.Option(help="Options of the plugin, as JSON.")] = "{}",
+    catalogue: Annotated[
+        Path | None, typer.Option(help=f"The catalogue of files and counts; {CATALOGUE} where that is there.")
+    ] = None,
+    mirror: Annotated[
+        str | None, typer.Option(help="Folder or base URL with <dataset>/<file>, in place of every URL.")
+    ] = None,
+    keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Keep archives once unpacked.")] = False,
 ) -> None:
     """Fetch or render a data set, or check the copy that is on disk."""
-    record = run(dataset, adapter or dataset, root, mapping(options, "--options"), splits.split(","), out)
+    if catalogue is None and CATALOGUE.is_file():
+        catalogue = CATALOGUE
+    record = run(
+        dataset, adapter or dataset, root, mapping(options, "--options"), splits.split(","), out,
+        catalogue=catalogue, mirror=mirror or None, keep_archives=keep_archives,
+    )  # fmt: skip
     for name, split in record["splits"].items():
-        typer.echo(f"{dataset} {name}: {split['images']} images, {split['bytes'] / 1e6:.1f} MB")
+        typer.echo(told(dataset, name, split))

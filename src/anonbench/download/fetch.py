@@ -5,22 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from anonbench import catalogue as datasets_csv
+from anonbench.datasets.base import Split
 from anonbench.datasets.record import adapter_of
+from anonbench.download.sources import Fetcher
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_bytes, sha256_file, write_json
 
 
 def download(
-    dataset: str, adapter: str, root: Path | None, options: dict[str, Any], splits: list[str], out: Path
+    dataset: str,
+    adapter: str,
+    root: Path | None,
+    options: dict[str, Any],
+    splits: list[str],
+    out: Path,
+    *,
+    catalogue: Path | None = None,
+    mirror: str | None = None,
+    keep_archives: bool = False,
 ) -> dict[str, Any]:
     """Fetch ``splits`` into ``out`` (or use ``root``, read-only), read each once, and write ``out/download.json`` last.
 
-    Raises AnonbenchError when the root is missing or empty, or a split cannot be read.
+    ``catalogue`` is config/datasets.csv: where the plugin's files are, and the counts that are told and recorded as
+    ``splits.<name>.expected``; ``mirror`` and ``keep_archives`` are `anonbench.download.sources.Fetcher`'s. Raises
+    AnonbenchError when the root is missing or empty, a file cannot be fetched, or a split cannot be read.
     """
     plugin = adapter_of(adapter, options)
+    rows = datasets_csv.rows(catalogue, adapter) if catalogue is not None else []
+    fetcher = Fetcher(adapter, rows, mirror, keep_archives)
     if root is None:
         out.mkdir(parents=True, exist_ok=True)
-        plugin.download(out, splits)
+        plugin.download(out, splits, fetcher)
         base = out
     else:
         base = root.expanduser().absolute()
@@ -37,30 +53,42 @@ def download(
         "options": options,
         "splits": {},
     }
-    for name in splits:
-        split = plugin.read(base, name)
-        files = sorted(p for p in (base / split.images).iterdir() if p.is_file() and not p.name.startswith("."))
-        if root is None:
-            files = _without_leftovers(files, {Path(image["file_name"]).name for image in split.coco["images"]})
-        listing = "".join(f"{p.name} {_mark(p, whole=root is None)}\n" for p in files)
+    read = {name: plugin.read(base, name) for name in splits}
+    rendered = root is None and plugin.renders
+    if rendered:
+        _remove_leftovers(base, list(read.values()))
+    for name, split in read.items():
+        names = sorted({str(image["file_name"]) for image in split.images})
+        files = [(name, path) for name in names if (path := base / split.folder / name).is_file()]
+        # A user's copy and unpacked archives may be large; the archives' own hashes say what is in them.
+        listing = "".join(f"{n} {sha256_file(p) if rendered else p.stat().st_size}\n" for n, p in files)
         record["splits"][name] = {
             "images": len(files),
-            "bytes": sum(p.stat().st_size for p in files),
+            "bytes": sum(path.stat().st_size for _, path in files),
             "listing_sha256": sha256_bytes(listing.encode()),
             "annotations": {p.relative_to(base).as_posix(): sha256_file(p) for p in split.sources},
         }
+        if catalogue is not None and rows:
+            record["splits"][name]["expected"] = datasets_csv.expected(catalogue, adapter, name)
+    if fetcher.fetched:
+        record["archives"] = dict(sorted(fetcher.fetched.items()))
     write_json(out / "download.json", record)
     return record
 
 
-def _mark(path: Path, *, whole: bool) -> str | int:
-    """Return what a file is known by: the hash of its bytes, or its size in a user's own copy, which may be large."""
-    return sha256_file(path) if whole else path.stat().st_size
+def told(dataset: str, name: str, split: dict[str, Any]) -> str:
+    """Return the line that says what was found of a split, and how it differs from the catalogue."""
+    line = f"{dataset} {name}: {split['images']} images, {split['bytes'] / 1e6:.1f} MB"
+    wanted = split.get("expected", {}).get("images")
+    if wanted is not None and wanted != split["images"]:
+        line += f"; DIFFERENT: the catalogue expects {wanted} images"
+    return line
 
 
-def _without_leftovers(files: list[Path], named: set[str]) -> list[Path]:
-    """Remove the images of an earlier download that the annotations do not name; return the others."""
-    for path in files:
-        if path.name not in named:
-            path.unlink()
-    return [path for path in files if path.name in named]
+def _remove_leftovers(base: Path, read: list[Split]) -> None:
+    """Remove from the splits' folders the images of an earlier rendering that no annotations name."""
+    named = {base / split.folder / str(image["file_name"]) for split in read for image in split.images}
+    for folder in {base / split.folder for split in read}:
+        for path in folder.iterdir():
+            if path.is_file() and not path.name.startswith(".") and path not in named:
+                path.unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,22 @@ class GroundTruth:
         """Return the ids of the categories with annotations that carry COCO's 17 keypoints."""
         return sorted({a["category_id"] for a in self.annotations if a.get("keypoints")})
 
+    def subsets(self) -> list[str]:
+        """Return the names of the data set's evaluation subsets, of images or of annotations (key ``subsets``)."""
+        return sorted(
+            {name for entry in (*self.images.values(), *self.annotations) for name in entry.get("subsets", ())}
+        )
+
+    def images_of(self, subset: str) -> GroundTruth:
+        """Return the ground truth of the images that count in a subset; without ``subsets`` an image counts in all."""
+        images = {i: image for i, image in self.images.items() if counts_in(image, subset)}
+        return replace(self, images=images, annotations=[a for a in self.annotations if a["image_id"] in images])
+
+
+def counts_in(entry: dict[str, Any], subset: str) -> bool:
+    """Tell whether an image or annotation counts in a subset: it names the subset, or names none at all."""
+    return subset in entry.get("subsets", (subset,))
+
 
 def has_box_mask(annotation: dict[str, Any]) -> bool:
     """Tell whether an annotation's segmentation is its box's outline, because the data has no mask."""
@@ -93,6 +109,8 @@ def read_annotations(path: str | Path) -> GroundTruth:
     for image in data["images"]:
         if not (_positive(image.get("height")) and _positive(image.get("width"))):
             raise AnonbenchError("has no height and width", file=path, entry=f"image {image['id']}")
+        if not _names(image.get("subsets", [])):
+            raise AnonbenchError("has 'subsets' that are no list of names", file=path, entry=f"image {image['id']}")
     for annotation in truth.annotations:
         problem = _annotation_problem(annotation, truth)
         if problem:
@@ -107,6 +125,8 @@ def _annotation_problem(annotation: dict[str, Any], truth: GroundTruth) -> str |
         return f"is of category {annotation.get('category_id')}, which is not among the categories"
     if not _numbers(annotation.get("bbox"), 4):
         return "has no bbox of four numbers"
+    if not _names(annotation.get("subsets", [])):
+        return "has 'subsets' that are no list of names"
     masks = annotation.get("segmentation")
     if isinstance(masks, list) and not all(isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0 for p in masks):
         return "has a polygon of fewer than three points"
@@ -189,6 +209,10 @@ def _numbers(values: Any, count: int) -> bool:
         and len(values) == count
         and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
     )
+
+
+def _names(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(v, str) for v in values)
 
 
 def _positive(value: Any) -> bool:

@@ -20,6 +20,7 @@ from anonbench.evaluate.inputs import (
     IOU_TYPES,
     GroundTruth,
     Predictions,
+    counts_in,
     has_box_mask,
     read_annotations,
     read_predictions,
@@ -30,6 +31,9 @@ from anonbench.records import KEYPOINTS, is_people
 
 AREAS = ("all", "small", "medium", "large")
 """COCO's areas: bounds at 32 and 96 pixels squared. Keypoints have no `small`."""
+
+OUTSIDE = 1e12
+"""An area in pixels beyond COCO's largest: COCOeval ignores such an object, and matches it as any other."""
 
 Metrics = dict[str, float | None]
 
@@ -46,20 +50,32 @@ class Task:
     matches: dict[int, Matches]
 
 
-def evaluate_task(iou_type: str, truth: GroundTruth, detections: list[dict[str, Any]], categories: list[int]) -> Task:
+def evaluate_task(
+    iou_type: str,
+    truth: GroundTruth,
+    detections: list[dict[str, Any]],
+    categories: list[int],
+    subset: str | None = None,
+) -> Task:
     """Run COCOeval for ``bbox``, ``segm`` or ``keypoints`` over the given category ids.
+
+    With ``subset`` the images that do not count in it are left out, and annotations that do not are ignored: finding
+    one is neither right nor wrong.
 
     As in official result files, masks and keypoints are scored without the detection's box, so that the area of a
     detection is its mask's, or its keypoints' bounding box's.
     """
     if not categories:
         return Task(_metrics(None, None), {}, {})
+    if subset is not None:
+        truth = truth.images_of(subset)
+        detections = [d for d in detections if d["image_id"] in truth.images]
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = {
             "images": list(truth.images.values()),
             "categories": list(truth.categories.values()),
-            "annotations": _annotations(iou_type, truth, set(categories)),
+            "annotations": _annotations(iou_type, truth, set(categories), subset),
         }
         coco.createIndex()
         results = _results(iou_type, detections, set(categories))
@@ -77,8 +93,13 @@ def evaluate_task(iou_type: str, truth: GroundTruth, detections: list[dict[str, 
     )
 
 
-def _annotations(iou_type: str, truth: GroundTruth, categories: set[int]) -> list[dict[str, Any]]:
-    """Return copies that COCOeval may write into, with new ids (it takes id 0 for no match) and what it needs."""
+def _annotations(iou_type: str, truth: GroundTruth, categories: set[int], subset: str | None) -> list[dict[str, Any]]:
+    """Return copies that COCOeval may write into, with new ids (it takes id 0 for no match) and what it needs.
+
+    Those outside ``subset`` are marked for it to ignore. COCOeval heeds no key ``ignore``, and ``iscrowd`` would let
+    one object absorb many detections, so they get an area outside all bounds, or, as OKS is scaled by the area, no
+    number of keypoints.
+    """
     kept: list[dict[str, Any]] = []
     for annotation in truth.annotations:
         if annotation["category_id"] not in categories:
@@ -94,6 +115,8 @@ def _annotations(iou_type: str, truth: GroundTruth, categories: set[int]) -> lis
             points = annotation.get("keypoints") or [0] * 3 * len(KEYPOINTS)
             copy["keypoints"] = points
             copy["num_keypoints"] = sum(v > 0 for v in points[2::3])
+        if subset is not None and not counts_in(annotation, subset):
+            copy.update({"num_keypoints": 0} if iou_type == "keypoints" else {"area": OUTSIDE})
         kept.append(copy)
     return kept
 
@@ -222,7 +245,33 @@ def evaluate(truth: GroundTruth, predictions: Predictions) -> tuple[dict[str, An
             for iou_type, t in tasks.items()
         },
     }
+    if subsets := truth.subsets():
+        value["subsets"] = {
+            name: _subset(name, truth, predictions.detections, {k: sorted(t.matches) for k, t in tasks.items()}, names)
+            for name in subsets
+        }
     return value, tasks
+
+
+def _subset(
+    name: str,
+    truth: GroundTruth,
+    detections: list[dict[str, Any]],
+    categories: dict[str, list[int]],
+    names: dict[int, str],
+) -> dict[str, Any]:
+    """Return the numbers of images and of instances that count in a subset, and the metrics of each iou type on it."""
+    within = truth.images_of(name)
+    instances = sum(counts_in(a, name) and not a.get("iscrowd") for a in within.annotations)
+    tasks = {k: evaluate_task(k, truth, detections, found, name) for k, found in categories.items()}
+    return {
+        "images": len(within.images),
+        "instances": instances,
+        "tasks": {
+            k: {"overall": t.overall, "categories": {names[c]: m for c, m in sorted(t.categories.items())}}
+            for k, t in tasks.items()
+        },
+    }
 
 
 def _counts(truth: GroundTruth, predictions: Predictions, names: dict[int, str]) -> dict[str, Any]:

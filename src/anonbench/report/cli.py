@@ -18,24 +18,26 @@ def report_tables(
     evaluations: Annotated[Path, typer.Option(help="Folder of the evaluations (metrics.json, matches.npz).")],
     models: Models,
     anonymized: Anonymized,
+    annotations: Annotated[Path, typer.Option(help="Folder of the annotations (counts of people).")],
     out: Annotated[Path, typer.Option(help="Folder for the tables.")],
     allow_missing: Annotated[
         bool, typer.Option(help="Write rows without numbers for what is not evaluated yet, instead of failing.")
     ] = False,
 ) -> None:
-    """Write impact.{csv,md,tex}, seeds.csv, coverage.csv, curves.csv and metrics.json."""
+    """Write impact.{csv,md,tex}, seeds.csv, coverage.csv, people.csv, curves.csv and metrics.json."""
     from anonbench.report.collect import Sources
     from anonbench.report.study import Study
     from anonbench.report.tables import write_tables
 
-    table = write_tables(Study.read(study), Sources(evaluations, models, anonymized), out, allow_missing)
+    sources = Sources(evaluations, models, anonymized, annotations=annotations)
+    table = write_tables(Study.read(study), sources, out, allow_missing)
     typer.echo(f"{out}: {len(table)} rows of impact")
 
 
 def report_figures(
     study: StudyFile, tables: Tables, out: Annotated[Path, typer.Option(help="Folder for the figures.")]
 ) -> None:
-    """Draw impact, curves and coverage as PNG and PDF, from the tables alone."""
+    """Draw impact, curves, coverage and people as PNG and PDF, from the tables alone."""
     from anonbench.report.figures import write_figures
     from anonbench.report.study import Study
 

@@ -38,6 +38,7 @@ HANDLED = Reason.METHOD_FAILED.value
 COVERAGE_COLUMNS = (
     "dataset", "split", "variant", "region", "method", "category", "people", "anonymized", "share",
 )  # fmt: skip
+PEOPLE_COLUMNS = ("dataset", "split", "kind", "category", "size", "status", "source", "people")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Sources:
     models: Path
     anonymized: Path
     timings: Path | None = None
+    annotations: Path | None = None
 
     def evaluation(self, dataset: str, variant: str, model: str, seed: int) -> Path:
         """Return the folder of one evaluation."""
@@ -307,6 +309,26 @@ def coverage(study: Study, sources: Sources) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=[*COVERAGE_COLUMNS, *reasons])
     frame[reasons] = frame[reasons].fillna(0).astype(int)
     return frame
+
+
+def ledger(study: Study, sources: Sources) -> pd.DataFrame:
+    """Return the people of the training splits by kind of region, category, size, status and source, as annotate counts.
+
+    Empty for a study that anonymizes nothing. Raises AnonbenchError when a count is missing or damaged.
+    """
+    frames = [pd.DataFrame(columns=list(PEOPLE_COLUMNS))]
+    for dataset, splits in study.datasets.items():
+        if sources.annotations is None or set(study.variants) == {ORIGINAL}:
+            continue
+        path = sources.annotations / dataset / f"{splits['train']}.coverage.csv"
+        try:
+            frame = pd.read_csv(path, keep_default_na=False)
+        except FileNotFoundError:
+            raise AnonbenchError("no such table", file=path, remedy="run the annotate stage first") from None
+        if list(frame.columns) != list(PEOPLE_COLUMNS[2:]):
+            raise AnonbenchError("does not count people", file=path, remedy="run the annotate stage again")
+        frames.append(frame.assign(dataset=dataset, split=splits["train"])[list(PEOPLE_COLUMNS)])
+    return pd.concat(frames, ignore_index=True)
 
 
 def training_record(sources: Sources, dataset: str, variant: str, model: str, seed: int) -> dict[str, Any] | None:

@@ -86,7 +86,7 @@ def _opaque(png: io.BytesIO) -> bytes:
 
 
 def write_figures(study: Study, tables: Path, out: Path) -> list[str]:
-    """Draw ``impact``, ``curves`` and ``coverage`` from the tables in ``tables``; return the file names.
+    """Draw ``impact``, ``curves``, ``coverage`` and ``people`` from the tables in ``tables``; return the file names.
 
     Raises AnonbenchError when a table is missing or damaged.
     """
@@ -96,6 +96,7 @@ def write_figures(study: Study, tables: Path, out: Path) -> list[str]:
         drawn = save(impact_figure(table, seeds, study.margin), out, "impact")
         drawn += save(curves_figure(losses), out, "curves")
         drawn += save(coverage_figure(cover), out, "coverage")
+        drawn += save(people_figure(read_csv(tables / "people.csv")), out, "people")
     return drawn
 
 
@@ -306,5 +307,58 @@ def coverage_figure(cover: pd.DataFrame) -> Figure:
         axis.xaxis.set_major_formatter(PercentFormatter(1.0))
     handles = [Patch(color="#0072B2", label="anonymized")]
     handles += [Patch(color=c, label=r.replace("_", " ")) for r, c in colours.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    return figure
+
+
+# --- people
+
+SOURCE_COLOURS = {
+    "ground_truth": "#0072B2", "mask": "#0072B2", "detector": "#3D9BD1", "union": "#7CC0E8", "keypoints": "#B5DCF3",
+    "box": "#B5DCF3", "unannotated": "#004B75",
+}  # fmt: skip
+"""Where a region comes from; whatever has no region is in a reason's colour."""
+BARS = ("small", "medium", "large")
+
+
+def people_figure(people: pd.DataFrame) -> Figure:
+    """Where each person's region comes from, and why others have none: a bar per category and size."""
+    panels = list(dict.fromkeys(zip(people.dataset, people.kind, strict=True)))
+    if not panels:
+        return _nothing("nobody was to be anonymized")
+    known = [reason.value for reason in Reason]
+    people = people.assign(what=people.source.where(people.source != "", people.status))
+    whats = [w for w in (*SOURCE_COLOURS, *known) if w in set(people.what)]
+    whats += [w for w in dict.fromkeys(people.what) if w not in whats]
+    colours = {
+        w: SOURCE_COLOURS.get(w) or REASON_COLOURS[known.index(w) % len(REASON_COLOURS) if w in known else -1]
+        for w in whats
+    }
+    tables = [
+        people[(people.dataset == dataset) & (people.kind == kind)].pivot_table(
+            index=["category", "size"], columns="what", values="people", aggfunc="sum", fill_value=0
+        )
+        for dataset, kind in panels
+    ]
+    tables = [t.sort_index(key=lambda i: i.map(BARS.index) if i.name == "size" else i) for t in tables]
+    sizes = [len(t) for t in tables]
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.24 * sum(sizes) + 0.4 * len(panels)), layout="constrained")
+    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=sizes, sharex=True).ravel()
+    for axis, (dataset, kind), table in zip(axes, panels, tables, strict=True):
+        total = table.sum(axis=1).to_numpy(dtype=float)
+        left = np.zeros(len(table))
+        for what in (w for w in whats if w in table):
+            share = table[what].to_numpy() / total
+            axis.barh(range(len(table)), share, left=left, color=colours[what], height=0.68, lw=0)
+            left += share
+        for y, number in enumerate(total):
+            axis.text(1.01, y, f"{int(number)}", va="center", fontsize=7)
+        axis.set_yticks(range(len(table)), [f"{category}, {size}" for category, size in table.index])
+        axis.set_ylim(len(table) - 0.5, -0.5)
+        axis.set_xlim(0, 1)
+        axis.tick_params(axis="y", length=0)
+        axis.set_title(f"{dataset}: where the region of each {kind} comes from", loc="left")
+        axis.xaxis.set_major_formatter(PercentFormatter(1.0))
+    handles = [Patch(color=colours[w], label=w.replace("_", " ")) for w in whats]
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
     return figure

@@ -30,6 +30,8 @@ CAPTIONS = {
     "The band is the study's margin of no practical difference. Each row of panels has its own scale.",
     "curves": "Training loss, smoothed and averaged over seeds. A variant whose loss lies higher is harder to fit.",
     "coverage": "People in the training split: whose region was changed, and why the others' was not.",
+    "people": "Where each person's region comes from, by kind, category and size (COCO's: below 32², 96² pixels, larger), "
+    "and why some have none. The number of people stands at the right.",
     "sheet": "The same people under every variant, from the training split: the face enlarged, and the whole person. "
     "Chosen by their annotations alone, from tall to small.",
 }
@@ -45,7 +47,7 @@ def write_html(study: Study, tables: Path, figures: Path, models: Path, out: Pat
     table, cover = read_csv(tables / "impact.csv"), read_csv(tables / "coverage.csv")
     records, absent = _records(study, models, timings)
     images: list[dict[str, str]] = []
-    for name in ("impact", "coverage", "curves", *(f"sheet-{dataset}" for dataset in study.datasets)):
+    for name in ("impact", "coverage", "people", "curves", *(f"sheet-{dataset}" for dataset in study.datasets)):
         if (figures / f"{name}.png").exists():
             kind = name.partition("-")[0]
             images.append({"name": name, "data": _inline(figures / f"{name}.png"), "caption": CAPTIONS[kind]})
@@ -64,7 +66,7 @@ def write_html(study: Study, tables: Path, figures: Path, models: Path, out: Pat
         parts=[_part(dataset, model, part) for dataset, model, part in blocks(table)],
         impact=[i for i in images if i["name"] == "impact"],
         sheets=[i for i in images if i["name"].startswith("sheet")],
-        others=[i for i in images if i["name"] in ("coverage", "curves")],
+        others=[i for i in images if i["name"] in ("coverage", "people", "curves")],
         coverage=_coverage(cover),
         cost=_cost(records),
         trainings=_trainings(records),

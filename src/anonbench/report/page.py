@@ -135,8 +135,8 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 
 <section>
 <h2>Who was anonymized</h2>
-{% for image in others if image.name == "coverage" %}
-<figure><img src="{{ image.data }}" alt="Share of people anonymized per variant"><figcaption>{{ image.caption }}</figcaption></figure>
+{% for image in others if image.name in ("coverage", "people") %}
+<figure><img src="{{ image.data }}" alt="{{ image.name }}"><figcaption>{{ image.caption }}</figcaption></figure>
 {% endfor %}
 <div class="scroll"><table>
 <thead><tr><th class="text">data set</th><th class="text">variant</th><th class="text">category</th><th>people</th><th>processed</th><th>share</th>

@@ -24,7 +24,6 @@ LEVEL = 0.95
 
 DROP, GAIN, SAME, UNSURE = "drop", "gain", "no practical difference", "cannot tell"
 REFERENCE, MISSING = "reference", "not evaluated"
-VERDICTS = (DROP, GAIN, SAME, UNSURE)
 
 LEARNT_NOTHING = 5.0
 """AP of the original below which a difference to it says nothing: what cannot fall has not been shown to hold."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
+from anonbench import manifests
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file
 from anonbench.images import read_rgb
@@ -69,7 +69,7 @@ class Variant:
 
         Images come in the order of their ids. Annotations marked ``iscrowd`` and boxes without area inside the image
         are counted, not used. Raises AnonbenchError for a file that is missing or is no COCO annotation file, and for
-        the first image that does not have the size in bytes which the variant's manifest, if there is one, gives it.
+        whatever is not as the variant's manifest, if there is one, says (images by name and size).
         """
         path = Path(directory) / "annotations" / f"{split}.json"
         coco = read_json(path)
@@ -79,10 +79,9 @@ class Variant:
             raise AnonbenchError(
                 f"is not a COCO annotation file ({type(error).__name__}: {error})", file=path
             ) from error
-        manifest = Path(directory) / "manifests" / f"{split}.json"
-        if not manifest.is_file():
+        if not manifests.summary_path(Path(directory), split).is_file():
             return variant
-        return replace(variant, images_digest=_check_images(manifest, Path(directory) / split, variant.samples))
+        return replace(variant, images_digest=manifests.verify(directory, split, contents=False))
 
     @classmethod
     def _from_coco(cls, coco: dict[str, Any], path: Path, images: Path) -> Variant:
@@ -107,34 +106,6 @@ class Variant:
         for image in sorted(coco["images"], key=lambda image: image["id"]):
             samples.append(_sample(image, by_image[image["id"]], label_of, images, counts))
         return cls(path, sha256_file(path), categories, tuple(samples), counts)
-
-
-def _check_images(manifest: Path, images: Path, samples: tuple[Sample, ...]) -> str:
-    """Return the manifest's digest of the images after comparing their names and sizes with it (not their contents)."""
-    remedy = "run the anonymize stage again"
-    summary = read_json(manifest)
-    sizes: dict[Path, int] = {}
-    try:
-        for number, digest in enumerate(summary["shards"]):
-            shard = manifest.with_suffix("") / f"{number}.jsonl"
-            if not shard.is_file() or sha256_file(shard) != digest:
-                raise AnonbenchError("is missing or was edited after the merge", file=shard, remedy=remedy)
-            rows = [json.loads(line) for line in shard.read_bytes().splitlines()]
-            sizes.update((images / row["file_name"], row["bytes"]) for row in rows if row["type"] == "image")
-        found = str(summary["digest"])
-    except (KeyError, TypeError, ValueError) as error:
-        message = f"is not the manifest of a split ({type(error).__name__}: {error})"
-        raise AnonbenchError(message, file=manifest, remedy=remedy) from error
-    annotated = {sample.path for sample in samples}
-    for path in sorted(annotated ^ sizes.keys()):
-        where = "annotations" if path in annotated else "manifest"
-        raise AnonbenchError(f"is in the {where} of the variant only", file=path, remedy=remedy)
-    for path, size in sizes.items():
-        if not path.is_file():
-            raise AnonbenchError("is missing", file=path, remedy=remedy)
-        if path.stat().st_size != size:
-            raise AnonbenchError("is not of the size that the manifest gives", file=path, remedy=remedy)
-    return found
 
 
 def _sample(

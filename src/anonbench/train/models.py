@@ -234,19 +234,30 @@ class _Drawn(NamedTuple):
         return cls(*([v[i] for v, i in zip(values, chosen, strict=True)] for values in (boxes, matched, labels)))
 
 
-class MaskBranch(nn.Module):
-    """Region features to one mask per category."""
+class _Branch(nn.Module):
+    """Region features to maps of logits: pooling, the mask branch's convolutions and ``predictor``.
 
-    def __init__(self, a: Architecture, settings: RoiHead, classes: int) -> None:
+    torchvision's KeypointRCNNHeads are the same convolutions without normalisation.
+    """
+
+    def __init__(self, a: Architecture, settings: RoiHead, predictor: Callable[[], nn.Module]) -> None:
         super().__init__()
         self.regions_per_image = settings.regions_per_image
         self.pool = _pool(a, settings.roi_size)
         self.head = MaskRCNNHeads(a.pyramid_channels, settings.widths, 1, _norm(a.head_norm))
-        self.predictor = MaskRCNNPredictor(settings.widths[-1], settings.widths[-1], classes)
+        self.predictor = predictor()
 
     def forward(self, features: dict[str, Tensor], boxes: list[Tensor], sizes: list[tuple[int, int]]) -> Tensor:
-        """Return logits float32 (n, classes, m, m)."""
+        """Return logits float32 (n, categories or keypoints, m, m)."""
         return self.predictor(self.head(self.pool(features, boxes, sizes))).float().contiguous()
+
+
+class MaskBranch(_Branch):
+    """Region features to one mask per category."""
+
+    def __init__(self, a: Architecture, settings: RoiHead, classes: int) -> None:
+        width = settings.widths[-1]
+        super().__init__(a, settings, lambda: MaskRCNNPredictor(width, width, classes))
 
     def loss(
         self, features: dict[str, Tensor], sizes: list[tuple[int, int]], drawn: _Drawn, targets: list[Target]
@@ -262,22 +273,13 @@ class MaskBranch(nn.Module):
         return nn.functional.binary_cross_entropy_with_logits(own, torch.cat(truth))
 
 
-class KeypointBranch(nn.Module):
+class KeypointBranch(_Branch):
     """Region features to one heat map per keypoint."""
 
     def __init__(self, a: Architecture, settings: RoiHead, people: Sequence[int]) -> None:
-        super().__init__()
-        self.regions_per_image = settings.regions_per_image
+        super().__init__(a, settings, lambda: KeypointRCNNPredictor(settings.widths[-1], len(KEYPOINTS)))
         self.people: Tensor
         self.register_buffer("people", torch.tensor(people, dtype=torch.int64), persistent=False)
-        self.pool = _pool(a, settings.roi_size)
-        # the mask branch's convolutions: KeypointRCNNHeads are the same, without normalisation
-        self.head = MaskRCNNHeads(a.pyramid_channels, settings.widths, 1, _norm(a.head_norm))
-        self.predictor = KeypointRCNNPredictor(settings.widths[-1], len(KEYPOINTS))
-
-    def forward(self, features: dict[str, Tensor], boxes: list[Tensor], sizes: list[tuple[int, int]]) -> Tensor:
-        """Return logits float32 (n, 17, m, m)."""
-        return self.predictor(self.head(self.pool(features, boxes, sizes))).float().contiguous()
 
     def loss(
         self, features: dict[str, Tensor], sizes: list[tuple[int, int]], drawn: _Drawn, targets: list[Target]

@@ -16,12 +16,12 @@ from anonbench.config import Study, parse
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_bytes
 from anonbench.provenance import code_hash
-from anonbench.variants import Variant
+from anonbench.variants import ORIGINAL, Variant
 
 CONDA_NAMES = {"opencv": "opencv-python-headless", "pytorch": "torch", "matplotlib-base": "matplotlib"}
 """Conda's names of packages that are called otherwise in requirements.lock."""
-TABLES = ("impact.csv", "impact.md", "impact.tex", "seeds.csv", "coverage.csv", "curves.csv", "metrics.json")
-FIGURES = ("impact", "coverage", "curves")
+TABLES = ("impact.csv", "impact.md", "impact.tex", "seeds.csv", "coverage.csv", "people.csv", "curves.csv", "metrics.json")
+FIGURES = ("impact", "coverage", "people", "curves")
 
 
 def compact(value: Any) -> str:
@@ -77,6 +77,13 @@ class Plan:
             found.append(f"{root}/{name}/original/manifests/{dataset.val}.json")
             found += [f"{root}/{name}/{variant}/manifests/{dataset.train}.json" for variant in self.study.variants]
         return found
+
+    def coverages(self) -> list[str]:
+        """Return the counts of people of every training split that is anonymized."""
+        root = self.folder("annotations")
+        if set(self.study.variants) == {ORIGINAL}:
+            return []
+        return [f"{root}/{name}/{dataset.train}.coverage.csv" for name, dataset in self.study.datasets.items()]
 
     def trainings(self) -> Iterator[str]:
         """Yield dataset/variant/model/seed of every training."""
@@ -165,6 +172,53 @@ class Plan:
     def regions(self) -> str:
         """Return what of a person is a region, as JSON."""
         return compact(self.study.regions.model_dump(mode="json"))
+
+    def regions_file(self) -> Callable[[Any], list[str]]:
+        """Return an input function: the table of regions of a split; the original needs none."""
+        root = self.folder("annotations")
+        return lambda w: [] if w.variant == ORIGINAL else [f"{root}/{w.dataset}/{w.split}.regions.parquet"]
+
+    def detections(self, finds: str) -> Callable[[Any], list[str]]:
+        """Return an input function: the tables of detected faces or people of a split, one per shard, if any."""
+        root = self.folder("annotations")
+        shards = self.shards() if getattr(self.study.regions.detectors, finds) else []
+        return lambda w: [f"{root}/{w.dataset}/{w.split}.detections/{finds}-{shard}.parquet" for shard in shards]
+
+    def detector(self, finds: str) -> str:
+        """Return the detector of faces or people with its options, as JSON."""
+        return compact(getattr(self.study.regions.detectors, finds).model_dump(mode="json"))
+
+    def detector_code(self, finds: str) -> str:
+        """Return the hash of the code that detects, and of the detector's weights or boxes if the study names a file."""
+        config = getattr(self.study.regions.detectors, finds)
+        return code_hash("anonbench.annotate.detect", registry.module("detectors", config.plugin))
+
+    def each(self, option: str, paths: list[str]) -> str:
+        """Return an option of a command once for each path."""
+        return " ".join(f"{option} {shlex.quote(str(path))}" for path in paths)
+
+    def adapter_code(self, dataset: str) -> str:
+        """Return the hash of a data set plugin's code."""
+        return code_hash(registry.module("datasets", self.study.adapter(dataset)), "anonbench.datasets.record")
+
+    def mirror(self) -> str:
+        """Return the --mirror argument of `anonbench download`, empty when the files come from where they are."""
+        mirror = self.study.download.mirror
+        return f"--mirror {shlex.quote(mirror)}" if mirror else ""
+
+    def keep_archives(self) -> str:
+        """Return the flag that keeps archives, if the study wants it."""
+        return "--keep-archives" if self.study.download.keep_archives else ""
+
+    def catalogue(self) -> str:
+        """Return the path of the list of files that data sets consist of."""
+        return str(self.base / "config" / "datasets.csv")
+
+    def catalogue_rows(self, dataset: str) -> str:
+        """Return the hash of a data set's rows in the list of files."""
+        lines = Path(self.catalogue()).read_text().splitlines()
+        mine = [line for line in lines if line.startswith(f"{self.study.adapter(dataset)},")]
+        return sha256_bytes("\n".join(mine).encode())[:16]
 
     def method(self, variant: str) -> str:
         """Return the complete parameters of a variant's method, as JSON."""

@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from anonbench.anonymize.contract import Crop, Method, Window, interval, published_window
+from anonbench.anonymize.contract import Crop, Method
 from anonbench.blocks import Strict
 from anonbench.records import Region
+from anonbench.windows import Window, interval, published_window
 
 
 class Blur(Method):

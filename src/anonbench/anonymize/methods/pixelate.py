@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from anonbench.anonymize.contract import Crop, Method, Window
+from anonbench.anonymize.contract import Crop, Method
 from anonbench.blocks import Strict
 from anonbench.records import Region, RegionKind
+from anonbench.windows import Window
 
 
 class Pixelate(Method):

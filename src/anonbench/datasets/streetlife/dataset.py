@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import write_bytes
+from anonbench.records import KEYPOINTS, SKELETON
 
-from .figure import KEYPOINTS, SKELETON
 from .options import Options
 from .render import render_scene
 from .scene import CAR, PERSON, RIDER

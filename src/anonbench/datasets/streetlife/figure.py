@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from anonbench.records import KEYPOINTS
+
 from . import hair, props
 from .body import Body
 from .geometry import Camera, Colour
@@ -13,15 +15,6 @@ from .population import Identity
 from .poses import Skeleton
 from .sprite import ARM_L, ARM_R, FACE, HEAD, LEG_L, LEG_R, TORSO, Sprite
 
-KEYPOINTS = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
-    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee",
-    "left_ankle", "right_ankle",
-)  # fmt: skip
-SKELETON = (
-    (16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9), (8, 10),
-    (9, 11), (2, 3), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7),
-)  # fmt: skip
 _BODY_PARTS = {
     "shoulder": (TORSO, "arm"), "elbow": (None, "arm"), "wrist": (None, "arm"), "hip": (TORSO, "leg"),
     "knee": (None, "leg"), "ankle": (None, "leg"),

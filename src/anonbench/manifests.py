@@ -1,5 +1,7 @@
 """What a variant's folder holds and who was changed: JSON lines per shard, one small JSON per split.
 
+Written by `anonymize`; whoever reads a variant checks it with `verify`.
+
 Layout of a variant: ``<split>/<file_name>`` (images), ``annotations/<split>.json`` (COCO),
 ``manifests/<split>/<shard>.jsonl`` and ``manifests/<split>.json``. No row holds a time, a host or a path
 outside the variant: equal work gives equal bytes.
@@ -14,8 +16,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from anonbench.errors import AnonbenchError
-from anonbench.files import read_json, sha256_file, write_text
+from anonbench.files import read_json, sha256_file, write_bytes
 
 Row = dict[str, Any]
 REMEDY = "run the anonymize stage again"
@@ -38,7 +42,7 @@ def annotations_path(out: Path, split: str) -> Path:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write rows as JSON lines, atomically."""
-    write_text(path, "".join(json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n" for row in rows))
+    write_bytes(path, msgspec.json.Encoder().encode_lines(rows))
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -54,9 +58,19 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
+def summary_of(out: Path, split: str) -> Row:
+    """Read the manifest of a split; raise AnonbenchError when it is missing or not one."""
+    path = summary_path(out, split)
+    summary = read_json(path)
+    kinds = {"shards": list, "digest": str, "annotations_sha256": str}
+    if not isinstance(summary, dict) or not all(isinstance(summary.get(k), kind) for k, kind in kinds.items()):
+        raise AnonbenchError("is not the manifest of a split", file=path, remedy=REMEDY)
+    return summary
+
+
 def rows_of(out: Path, split: str) -> Iterator[Row]:
     """Yield the image and person rows of a merged split, shard by shard, after checking the shards' hashes."""
-    for shard, digest in enumerate(read_json(summary_path(out, split))["shards"]):
+    for shard, digest in enumerate(summary_of(out, split)["shards"]):
         path = shard_path(out, split, shard)
         if not path.is_file() or sha256_file(path) != digest:
             raise AnonbenchError(
@@ -78,14 +92,14 @@ def files_under(folder: Path) -> Iterator[str]:
             yield (Path(parent) / name).relative_to(folder).as_posix()
 
 
-def verify(out: str | Path, split: str, *, contents: bool = True) -> None:
-    """Check a merged split against its manifests; without ``contents`` names and sizes only.
+def verify(out: str | Path, split: str, *, contents: bool = True) -> str:
+    """Check a merged split against its manifests; without ``contents`` names and sizes only. Returns the digest.
 
     Raises AnonbenchError that names the first image that was edited, is missing or does not belong, or the
     annotations when they are not those of the merge.
     """
     out = Path(out)
-    summary = read_json(summary_path(out, split))
+    summary = summary_of(out, split)
     expected = {row["file_name"]: row for row in rows_of(out, split) if row["type"] == "image"}
     if digest_of({name: row["sha256"] for name, row in expected.items()}) != summary["digest"]:
         raise AnonbenchError("does not match its shards", file=summary_path(out, split), remedy=REMEDY)
@@ -100,6 +114,7 @@ def verify(out: str | Path, split: str, *, contents: bool = True) -> None:
     path = annotations_path(out, split)
     if not path.is_file() or sha256_file(path) != summary["annotations_sha256"]:
         raise AnonbenchError("is missing or was edited", file=path, remedy="run merge again")
+    return str(summary["digest"])
 
 
 def check_image(path: Path, row: Row, contents: bool) -> None:

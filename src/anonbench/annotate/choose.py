@@ -1,0 +1,284 @@
+"""Who gets a region, from where, and why the others get none: the table of regions, the ledger, the coverage."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+
+from anonbench import regions, windows
+from anonbench.annotate import detections, geometry, matching
+from anonbench.annotate.options import RegionsConfig
+from anonbench.errors import AnonbenchError
+from anonbench.files import atomic, write_text
+from anonbench.records import UNANNOTATED, Box, Reason, RegionKind
+
+LEDGER = ("image_id", "person_id", "category", "kind", "status", "source", "x", "y", "width", "height", "note")
+COVERAGE = ("kind", "category", "size", "status", "source", "people")
+SIZES = ((32**2, "small"), (96**2, "medium"), (math.inf, "large"))
+"""COCO's bounds of the area in pixels."""
+PERSONS = frozenset(("person", "pedestrian"))
+"""The categories that the published study anonymizes."""
+PAPER_MIN_AREA = 64
+"""The published study leaves bodies alone whose crop has fewer pixels."""
+
+_Row = dict[str, Any]
+
+
+def choose(
+    annotations: Path,
+    split: str,
+    config: RegionsConfig,
+    faces: Iterable[Path] = (),
+    persons: Iterable[Path] = (),
+) -> dict[str, Any]:
+    """Write ``<split>.regions.parquet``, ``<split>.ledger.csv`` and ``<split>.coverage.csv`` beside the tables of people.
+
+    ``annotations`` is the folder of `people.convert`'s files; ``faces`` and ``persons`` are tables of detections. Returns
+    counts by kind and status. Raises AnonbenchError for tables that are missing or do not belong together.
+    """
+    config = config.effective()
+    images = regions.read(annotations / f"{split}.images.parquet", regions.IMAGES).to_pylist()
+    images.sort(key=lambda row: row["image_id"])
+    table = regions.read(annotations / f"{split}.people.parquet", regions.PEOPLE)
+    posed = config.paper and table["keypoints"].null_count < len(table)
+    people = _people(table)
+    waiting = next(people, None)
+    found_faces = detections.by_image(list(faces), images)
+    found_persons = detections.by_image(list(persons), images)
+    coverage: Counter[tuple[str, ...]] = Counter()
+    statuses: Counter[tuple[str, str]] = Counter()
+    strangers = 0
+    with (
+        regions.writer(annotations / f"{split}.regions.parquet", regions.REGIONS) as add,
+        atomic(annotations / f"{split}.ledger.csv") as part,
+        open(part, "w", newline="") as stream,
+    ):
+        ledger = csv.writer(stream, lineterminator="\n")
+        ledger.writerow(LEDGER)
+        for image in tqdm(images, f"regions {split}", unit="image", disable=None):
+            number, present = image["image_id"], []
+            if waiting is not None and waiting[0] == number:
+                present, waiting = waiting[1], next(people, None)
+            scene = Scene(image, present, config, posed)
+            rows = scene.rows(found_faces.get(number), found_persons.get(number))
+            for row, person in rows:
+                if person is None:
+                    strangers += 1
+                    row["person_id"] = -strangers
+                add(row)
+                ledger.writerow(_ledger(row, person))
+                status, source = row["status"], row["source"] or ""
+                size = next(name for bound, name in SIZES if row["area"] < bound)
+                coverage[row["kind"], row["category"], size, status, source] += 1
+                statuses[row["kind"], status] += 1
+    if waiting is not None:
+        raise AnonbenchError(
+            f"holds people of image {waiting[0]}, which the table of images lacks",
+            file=annotations / f"{split}.people.parquet",
+            remedy="run annotate again",
+        )
+    lines = [",".join(COVERAGE), *(",".join((*key, str(n))) for key, n in sorted(coverage.items()))]
+    write_text(annotations / f"{split}.coverage.csv", "\n".join(lines) + "\n")
+    return {"status": {" ".join(key): n for key, n in sorted(statuses.items())}, "unannotated": strangers}
+
+
+class Scene:
+    """The people of one image."""
+
+    def __init__(self, image: _Row, people: list[_Row], config: RegionsConfig, posed: bool) -> None:
+        self.image, self.people, self.config, self.posed = image, people, config, posed
+        self.height, self.width = image["height"], image["width"]
+
+    def rows(self, faces: np.ndarray | None, persons: np.ndarray | None) -> Iterator[tuple[_Row, _Row | None]]:
+        """Yield rows of the table of regions with the person that each is of (None: nobody who is annotated)."""
+        matched = self._match(faces) if faces is not None else {}
+        taken = []
+        for index, person in enumerate(self.people):
+            yield self._body(person), person
+            face = faces[matched[index]] if faces is not None and index in matched else None
+            row = self._face(person, face)
+            if row["status"] == regions.REGION:
+                taken.append((row["x0"], row["y0"], row["x1"], row["y1"]))
+            yield row, person
+        if not self.config.unannotated:
+            return
+        used = set(matched.values())
+        for index, found in enumerate(faces if faces is not None else ()):
+            x, y = found[0] + found[2] / 2, found[1] + found[3] / 2
+            if index not in used and not any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in taken):
+                yield from self._stranger(RegionKind.FACE, found)
+        for found in persons if persons is not None else ():
+            if not any(_covered(found, person["box"]) > 0.5 for person in self.people if person["box"]):
+                yield from self._stranger(RegionKind.BODY, found)
+
+    def _match(self, faces: np.ndarray) -> dict[int, int]:
+        """Return which detected face is whose; crowds have none."""
+        able = [
+            index
+            for index, person in enumerate(self.people)
+            if person["box"] is not None and not person["crowd"] and self._left_out(person) is None
+        ]
+        people = [self.people[index] for index in able]
+        own = matching.match(
+            faces,
+            [None if p["rle"] is None else {"size": [self.height, self.width], "counts": p["rle"]} for p in people],
+            [p["box"] for p in people],
+            (self.height, self.width),
+            heads=[_points(p) for p in people],
+            min_iou=self.config.face.min_iou,
+            prefer=self.config.face.match,
+        )
+        return {able[person]: face for person, face in own.items()}
+
+    def _left_out(self, person: _Row) -> Reason | None:
+        """Return why a person gets no region whatever is known of them."""
+        if person["ignore"] and self.config.crowd == "skip":
+            return Reason.IGNORE
+        if person["crowd"] and self.config.crowd == "skip":
+            return Reason.CROWD
+        if self.config.paper and (person["category"] not in PERSONS or (self.posed and person["keypoints"] is None)):
+            return Reason.LEFT_BY_PAPER
+        return None
+
+    def _body(self, person: _Row) -> _Row:
+        """Return the row of the body: the mask, or the box of a person whose mask cannot be used."""
+        kind, config, box = RegionKind.BODY, self.config.body, person["box"]
+        if (reason := self._left_out(person)) is not None:
+            return self._none(person, kind, reason)
+        if person["category"] == RegionKind.FACE:
+            return self._none(person, kind, Reason.NO_MASK)
+        if box is None:
+            return self._none(person, kind, Reason.INVALID_GEOMETRY)
+        if min(box[2], box[3]) < config.min_size:
+            return self._none(person, kind, Reason.BELOW_MIN_SIZE)
+        if person["rle"] is not None:
+            rle = {"size": [self.height, self.width], "counts": person["rle"]}
+            rle = geometry.dilate(rle, round(config.dilate * math.sqrt(box[2] * box[3])))
+            bounds = geometry.mask_bounds(rle)
+            if bounds is not None:
+                if self.config.paper and self._too_small(bounds, rle):
+                    return self._none(person, kind, Reason.BELOW_MIN_SIZE)
+                return self._region(person, kind, "mask", bounds, box, regions.runs_of(rle["counts"]))
+        pixels = geometry.pixel_box(box, self.width, self.height)
+        if pixels is None:
+            return self._none(person, kind, Reason.OUTSIDE_IMAGE)
+        return self._region(person, kind, "box", pixels, box)
+
+    def _too_small(self, bounds: windows.PixelBox, rle: _Row) -> bool:
+        w, h = windows.published_body_size(bounds, geometry.area(rle), self.width, self.height)
+        return w * h < PAPER_MIN_AREA
+
+    def _face(self, person: _Row, detected: np.ndarray | None) -> _Row:
+        """Return the row of the face, from the first source that knows it."""
+        kind, config = RegionKind.FACE, self.config.face
+        if (reason := self._left_out(person)) is not None:
+            return self._none(person, kind, reason)
+        if person["crowd"] and person["face"] is None:
+            return self._none(person, kind, Reason.IGNORE if person["ignore"] else Reason.CROWD)
+        for wanted in config.sources:
+            source, box = self._face_box(wanted, person, detected)
+            if box is None:
+                continue
+            if min(box[2], box[3]) < config.min_size:
+                return self._none(person, kind, Reason.BELOW_MIN_SIZE)
+            box = geometry.scaled(box, config.scale)
+            pixels = geometry.pixel_box(box, self.width, self.height)
+            if pixels is None:
+                return self._none(person, kind, Reason.OUTSIDE_IMAGE)
+            return self._region(person, kind, source, pixels, box)
+        given_but_unusable = "face" in (person["note"] or "") and person["category"] == RegionKind.FACE
+        return self._none(person, kind, Reason.INVALID_GEOMETRY if given_but_unusable else Reason.NO_FACE_FOUND)
+
+    def _face_box(self, source: str, person: _Row, detected: np.ndarray | None) -> tuple[str, Box | None]:
+        """Return what a source knows of a face, and the name of the source that it comes from in the end."""
+        if source == "ground_truth":
+            return source, None if person["face"] is None else _box(person["face"])
+        found = None if detected is None else _box(detected[:4])
+        if source == "detector":
+            return source, found
+        head = self._head(person)
+        if source == "keypoints" or found is None:
+            return "keypoints", head
+        return ("detector", found) if head is None else ("union", matching.union_box(found, head))
+
+    def _head(self, person: _Row) -> Box | None:
+        points = _points(person)
+        whole = (0.0, 0.0, float(self.width), float(self.height))
+        box = None if points is None else geometry.head_box(points, _box(person["box"]) if person["box"] else whole)
+        return geometry.neck_box(person["head"]) if box is None and person["head"] is not None else box
+
+    def _stranger(self, kind: RegionKind, found: np.ndarray) -> Iterator[tuple[_Row, None]]:
+        box = _box(found[:4])
+        pixels = geometry.pixel_box(box, self.width, self.height)
+        if pixels is not None:
+            nobody = {"person_id": 0, "category": UNANNOTATED, "keypoints": None, "identity": None}
+            yield self._region({**nobody, "area": box[2] * box[3]}, kind, UNANNOTATED, pixels, box), None
+
+    def _region(
+        self,
+        person: _Row,
+        kind: RegionKind,
+        source: str,
+        pixels: tuple[int, int, int, int],
+        subject: Iterable[float],
+        runs: np.ndarray | None = None,
+    ) -> _Row:
+        x0, y0, x1, y1 = pixels
+        row = self._row(person, kind, regions.REGION, source)
+        row.update(x0=x0, y0=y0, x1=x1, y1=y1, subject=list(subject), runs=runs)
+        return row
+
+    def _none(self, person: _Row, kind: RegionKind, reason: Reason) -> _Row:
+        return self._row(person, kind, reason.value, None)
+
+    def _row(self, person: _Row, kind: RegionKind, status: str, source: str | None) -> _Row:
+        return {
+            "image_id": self.image["image_id"],
+            "person_id": person["person_id"],
+            "category": person["category"],
+            "kind": kind.value,
+            "status": status,
+            "source": source,
+            "keypoints": person["keypoints"],
+            "area": person["area"],
+            "identity": person["identity"],
+        }
+
+
+def _people(table: pa.Table) -> Iterator[tuple[int, list[_Row]]]:
+    """Yield the people of a table by image, in its order."""
+    rows = chain.from_iterable(batch.to_pylist() for batch in table.to_batches(max_chunksize=8192))
+    for image_id, group in groupby(rows, key=lambda row: row["image_id"]):
+        yield image_id, list(group)
+
+
+def _points(person: _Row) -> np.ndarray | None:
+    return None if person["keypoints"] is None else np.asarray(person["keypoints"], np.float32).reshape(-1, 3)
+
+
+def _box(values: Iterable[float]) -> Box:
+    x, y, w, h = (float(v) for v in values)
+    return x, y, w, h
+
+
+def _covered(found: np.ndarray, box: Box) -> float:
+    """Return the share of a detected box that another box holds."""
+    x, y, w, h = (float(v) for v in found[:4])
+    wide = min(x + w, box[0] + box[2]) - max(x, box[0])
+    high = min(y + h, box[1] + box[3]) - max(y, box[1])
+    return max(wide, 0.0) * max(high, 0.0) / (w * h) if w * h > 0 else 1.0
+
+
+def _ledger(row: _Row, person: _Row | None) -> list[Any]:
+    box = (person["box"] or ("", "", "", "")) if person else row["subject"]
+    values = [row[key] for key in ("image_id", "person_id", "category", "kind", "status")]
+    return [*values, row["source"] or "", *box, person["note"] if person else ""]

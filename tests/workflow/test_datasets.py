@@ -1,0 +1,77 @@
+"""The shipped studies of the official data sets: planned as they are, and run for real on fixtures in their layouts."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from anonbench import registry
+from tests.workflow.conftest import TINY_MODEL, Project
+
+OFFICIAL = [name for name in registry.names("datasets") if name not in ("streetlife", "coco")]
+
+
+def shipped(project: Project, name: str) -> dict[str, Any]:
+    study: dict[str, Any] = yaml.safe_load((project.folder / "config" / f"{name}.yaml").read_text())
+    return study
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_a_shipped_study_plans_every_job(project: Project, name: str) -> None:
+    study = shipped(project, name)
+    variants, shards = len(study["variants"]), study["anonymize"]["shards"]
+    trainings = variants * len(study["train"]["seeds"])
+    expected = {
+        "all": 1,
+        "download": 1,
+        "annotate": 2,
+        "regions": 1,
+        "anonymize": (variants + 1) * shards,
+        "merge": variants + 1,
+        "train": trainings,
+        "predict": trainings,
+        "evaluate": trainings,
+        "study": 1,
+        "report_tables": 1,
+        "report_figures": 1,
+        "report_sheet": 1,
+        "report_html": 1,
+    }
+    if study["regions"].get("detectors"):
+        expected["detect"] = shards
+    assert project.jobs(config=name) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_a_shipped_study_runs_on_its_layout(project: Project, name: str) -> None:
+    fixture = importlib.import_module(f"tests.fixtures.{name}")
+    root = project.folder / "raw"
+    fixture.write(root, images=4)
+    study = shipped(project, name)
+    (block,) = study["datasets"].values()
+    block.update(root=str(root), train=fixture.SPLITS[0], val=fixture.SPLITS[1], options=fixture.OPTIONS)
+    (tasks,) = (model["tasks"] for model in study["models"].values())
+    study.update(
+        variants=[v for v in study["variants"] if v in ("original", "face-blur-medium", "body-mask_out")],
+        models={"tiny": {**TINY_MODEL, "tasks": tasks}},
+        anonymize={"shards": 2},
+        train={"seeds": [0], "device": "cpu", "threads": 1},
+        report={"bootstrap": 100, "people_per_sheet": 1},
+    )
+    project.study(name, study)
+    done = project.snakemake(config=name)
+    assert done.returncode == 0, done.stdout
+    out = project.folder / study["output"]
+    people = pd.read_csv(out / "results" / "tables" / "people.csv", keep_default_na=False)
+    ledger = pd.read_csv(out / "annotations" / name / f"{block['train']}.ledger.csv")
+    assert people["people"].sum() == len(ledger)  # nobody is lost between the ledger and the report
+    assert ledger.groupby(["person_id", "kind"]).size().eq(1).all()
+    assert (people["status"] == "region").any()
+    impact = pd.read_csv(out / "results" / "tables" / "impact.csv")
+    assert set(impact["variant"]) == set(study["variants"])
+    assert project.jobs(config=name) == {}
