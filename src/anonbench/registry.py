@@ -1,7 +1,7 @@
 """Plugins by name: ours are entry points of this package, anyone's package can add more.
 
-Groups: ``anonbench.datasets``, ``anonbench.detectors``, ``anonbench.methods`` and ``anonbench.trainers``. A plugin is loaded only when it is
-used, so that a method that needs a GPU library costs nothing to the others.
+Groups: ``anonbench.datasets``, ``anonbench.detectors``, ``anonbench.methods`` and ``anonbench.trainers``. A plugin is
+loaded only when it is used, so that a method that needs a GPU library costs nothing to the others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Windows: the parts of an image that people are worked on in, and the published study's (DeepPrivacy2's) among them."""
+"""Windows: the parts of an image in which people are worked on, the published study's (DeepPrivacy2's) among them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def published_window(region: Region, width: int, height: int) -> Window:
         y0, y1 = interval(y, y + h, side, height)
         return Window((x0, y0, x1, y1), FACE_SIZE)
     x0, y0, x1, y1 = region.box
-    w, h = published_body_size(region.box, np.count_nonzero(region.mask), width, height)
+    w, h = published_body_size(region.box, int(np.count_nonzero(region.mask)), width, height)
     left, right = interval(x0, x1, math.ceil(w), width)
     top, bottom = interval(y0, y1, math.ceil(h), height)
     return Window((left, top, right, bottom), BODY_SIZE)
@@ -52,7 +52,7 @@ def published_window(region: Region, width: int, height: int) -> Window:
 
 def published_body_size(box: PixelBox, pixels: int, width: int, height: int) -> tuple[float, float]:
     """Return width and height of the published crop of a mask with ``pixels`` pixels in ``box``."""
-    w, h = box[2] - box[0], box[3] - box[1]
+    w, h = float(box[2] - box[0]), float(box[3] - box[1])
     margin = 0.1 * math.sqrt(w * h)
     w, h = min(w + margin, max(w, width)), min(h + margin, max(h, height))
     aspect = BODY_SIZE[1] / BODY_SIZE[0]

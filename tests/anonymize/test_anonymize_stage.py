@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from pycocotools.coco import COCO
 
 from anonbench import images, manifests, regions
 from anonbench.anonymize import cli
-from anonbench.anonymize.contract import make
 from anonbench.anonymize.engine import CONTROL
 from anonbench.anonymize.merge import merge
 from anonbench.anonymize.shard import Shard

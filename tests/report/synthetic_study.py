@@ -87,7 +87,20 @@ def write_study(
             timing = {"seconds": 60.5 + seed, "images_per_second": 52.9, "peak_memory_mib": 900.0}
             dump(root / "models" / place / "timing.json", timing)
     (root / "predictions.json").unlink()
+    counts = root / "annotations" / "streetlife" / "train.coverage.csv"
+    counts.parent.mkdir(parents=True)
+    counts.write_text(COVERAGE)
     return root / "study.json"
+
+
+COVERAGE = """kind,category,size,status,source,people
+body,person,large,crowd,,4
+body,person,large,region,mask,96
+body,person,small,region,box,100
+face,person,large,region,ground_truth,90
+face,person,large,no_face_found,,10
+face,person,small,region,keypoints,100
+"""
 
 
 def manifest(variant: str) -> dict[str, Any]:

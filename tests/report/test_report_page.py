@@ -32,10 +32,11 @@ def made(tmp_path_factory):
         app.command(name.replace("_", "-"))(getattr(cli, name))
     results = root / "results"
     stages = {"models": root / "models", "anonymized": root / "anonymized", "evaluations": root / "evaluations"}
+    folders = {**stages, "annotations": root / "annotations"}
     tables, figures = results / "tables", results / "figures"
     said = ""
     for command, options in {
-        "report-tables": {**stages, "out": tables},
+        "report-tables": {**folders, "out": tables},
         "report-figures": {"tables": tables, "out": figures},
         "report-sheet": {"dataset": "streetlife", "anonymized": stages["anonymized"], "out": figures},
         "report-html": {
@@ -57,7 +58,7 @@ def test_figures_have_the_same_bytes_every_time(made, tmp_path) -> None:
     drawn = write_figures(study, root / "results/tables", tmp_path)
     drawn += write_sheet(study, "streetlife", root / "anonymized", tmp_path)
     assert sorted(drawn) == sorted(
-        f"{n}.{k}" for n in ("impact", "curves", "coverage", "sheet-streetlife") for k in ("png", "pdf")
+        f"{n}.{k}" for n in ("impact", "curves", "coverage", "people", "sheet-streetlife") for k in ("png", "pdf")
     )
     for name in drawn:
         data = (tmp_path / name).read_bytes()
@@ -83,7 +84,7 @@ def test_the_page_opens_with_the_answer_and_needs_nothing_else(made) -> None:
     assert body.split("\n", 2)[1].strip() == answer[0].strip()
     assert not re.search(r"https?://|//[a-z]+\.|<script|<link|@import|url\(", re.sub(r"base64,[^\"]+", "", page))
     assert set(re.findall(r'src="([^"]{5})', page)) == {"data:"}
-    assert page.count("data:image/") == 4
+    assert page.count("data:image/") == 5
     made_from = json.loads((root / "results/provenance.json").read_text())
     assert made_from["study"] == study.name
     assert made_from["config_sha256"] == hashlib.sha256((root / "study.json").read_bytes()).hexdigest()

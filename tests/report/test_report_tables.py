@@ -19,11 +19,15 @@ from anonbench.report.study import Study, parts, phrase
 from anonbench.report.tables import escape, latex, markdown, number, percent, read_csv, shown, write_tables
 
 
+def _sources(root):
+    return Sources(root / "evaluations", root / "models", root / "anonymized", annotations=root / "annotations")
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("study")
     study = Study.read(write_study(root, images=30, bootstrap=200))
-    sources = Sources(root / "evaluations", root / "models", root / "anonymized")
+    sources = _sources(root)
     write_tables(study, sources, root / "tables")
     return root, study, sources
 
@@ -33,7 +37,7 @@ def copy(made, tmp_path):
     """A copy that a test may damage."""
     root = tmp_path / "study"
     shutil.copytree(made[0], root)
-    return root, made[1], Sources(root / "evaluations", root / "models", root / "anonymized")
+    return root, made[1], _sources(root)
 
 
 def _row(table, **keys):
@@ -137,7 +141,17 @@ def test_the_same_inputs_give_the_same_bytes(made, tmp_path) -> None:
     write_tables(study, sources, tmp_path)
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == sorted(
-        ["impact.csv", "impact.md", "impact.tex", "seeds.csv", "coverage.csv", "curves.csv", "metrics.json"]
+        [
+            "impact.csv",
+            "impact.md",
+            "impact.tex",
+            "seeds.csv",
+            "subsets.csv",
+            "coverage.csv",
+            "people.csv",
+            "curves.csv",
+            "metrics.json",
+        ]
     )
     for name in names:
         assert (tmp_path / name).read_bytes() == (root / "tables" / name).read_bytes()
@@ -308,3 +322,41 @@ def test_words_and_numbers() -> None:
     assert number(-0.04) == "0.0"
     assert number(-1.25, signed=True) == "−1.2"
     assert [percent(v) for v in (0, 0.001, 0.5, 0.9999, 1.0)] == ["0 %", "<1 %", "50 %", ">99 %", "100 %"]
+
+
+def test_people_are_counted_as_annotate_counts_them(made) -> None:
+    root, _, _ = made
+    people = read_csv(root / "tables/people.csv")
+    assert list(people.columns[:2]) == ["dataset", "split"]
+    assert people.people.sum() == 400
+    assert _row(people, kind="face", size="large", status="no_face_found").people == 10
+
+
+def test_counts_that_are_missing_or_damaged_are_named(copy) -> None:
+    root, study, sources = copy
+    path = root / "annotations/streetlife/train.coverage.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(AnonbenchError, match=r"train\.coverage\.csv: does not count people; run the annotate"):
+        write_tables(study, sources, root / "t")
+    path.unlink()
+    with pytest.raises(AnonbenchError, match=r"train\.coverage\.csv: no such table"):
+        write_tables(study, sources, root / "t")
+
+
+def test_subsets_are_means_over_seeds(copy) -> None:
+    root, study, sources = copy
+    assert read_csv(root / "tables/subsets.csv").empty
+    for variant in study.variants:
+        for seed in study.seeds:
+            path = root / f"evaluations/streetlife/{variant}/compact/seed{seed}/metrics.json"
+            value = json.loads(path.read_text())
+            scores = {"AP": 10.0 + seed + (variant != "original"), "AP50": 30.0}
+            tasks = {"bbox": {"overall": scores, "categories": {"person": scores, "car": scores}}}
+            value["subsets"] = {"hard": {"images": 9, "instances": 7, "tasks": tasks}}
+            path.write_text(json.dumps(value))
+    write_tables(study, sources, root / "t")
+    table = read_csv(root / "t/subsets.csv")
+    assert set(table.category) == {"person"}
+    row = _row(table, variant="face-mask_out")
+    assert row.ap == pytest.approx(11 + np.mean(study.seeds))
+    assert (row.difference, row.n_seeds, row.instances) == (1, len(study.seeds), 7)

@@ -74,4 +74,6 @@ def test_a_shipped_study_runs_on_its_layout(project: Project, name: str) -> None
     assert (people["status"] == "region").any()
     impact = pd.read_csv(out / "results" / "tables" / "impact.csv")
     assert set(impact["variant"]) == set(study["variants"])
+    subsets = pd.read_csv(out / "results" / "tables" / "subsets.csv")
+    assert (len(subsets) > 0) == (name in ("crowdpose", "pennfudan", "widerface"))
     assert project.jobs(config=name) == {}

@@ -40,10 +40,11 @@ def choose(
     faces: Iterable[Path] = (),
     persons: Iterable[Path] = (),
 ) -> dict[str, Any]:
-    """Write ``<split>.regions.parquet``, ``<split>.ledger.csv`` and ``<split>.coverage.csv`` beside the tables of people.
+    """Write ``<split>.regions.parquet``, ``<split>.ledger.csv`` and ``<split>.coverage.csv``.
 
-    ``annotations`` is the folder of `people.convert`'s files; ``faces`` and ``persons`` are tables of detections. Returns
-    counts by kind and status. Raises AnonbenchError for tables that are missing or do not belong together.
+    ``annotations`` is the folder of `people.convert`'s files, where they go too; ``faces`` and ``persons`` are tables
+    of detections. Returns counts by kind and status. Raises AnonbenchError for tables that are missing or do not
+    belong together.
     """
     config = config.effective()
     images = regions.read(annotations / f"{split}.images.parquet", regions.IMAGES).to_pylist()

@@ -24,9 +24,9 @@ class FaceRegions(Strict):
     )
     match: Literal["head", "iou"] = Field(
         "head",
-        description="How detected faces are given to people, one to one: `head` prefers the person whose head keypoints "
-        "the face holds, then the one whose mask holds most of the face; `iou` goes by the IoU of face and mask, then "
-        "by score, as the published study does.",
+        description="How detected faces are given to people, one to one: `head` prefers the person whose head "
+        "keypoints the face holds, then the one whose mask holds most of the face; `iou` goes by the IoU of face and "
+        "mask, then by score, as the published study does.",
     )
     min_iou: float = Field(0.01, ge=0, lt=1, description="A face below this IoU with a person's mask is not theirs.")
     scale: float = Field(1.0, gt=0, le=4, description="Factor on both sides of the face box, about its centre.")
@@ -51,6 +51,14 @@ class Detectors(Strict):
 
     face: DetectorConfig | None = Field(None, description="Finds faces, for data sets without face boxes.")
     person: DetectorConfig | None = Field(None, description="Finds people that nobody annotated.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for wanted in ("face", "person"):
+            detector = getattr(self, wanted)
+            if detector is not None and detector.finds != wanted:
+                raise ValueError(f"detectors.{wanted}: '{detector.plugin}' finds {detector.finds}s")
+        return self
 
 
 class RegionsConfig(Strict):

@@ -38,6 +38,10 @@ HANDLED = Reason.METHOD_FAILED.value
 COVERAGE_COLUMNS = (
     "dataset", "split", "variant", "region", "method", "category", "people", "anonymized", "share",
 )  # fmt: skip
+SUBSET_COLUMNS = (
+    "dataset", "model", "task", "category", "subset", "variant", "ap", "ap50", "n_seeds", "difference", "instances",
+    "images",
+)  # fmt: skip
 PEOPLE_COLUMNS = ("dataset", "split", "kind", "category", "size", "status", "source", "people")
 
 
@@ -253,6 +257,50 @@ def _rows(
                 yield row, single
 
 
+def subsets(study: Study, sources: Sources) -> pd.DataFrame:
+    """Return AP on the data sets' evaluation subsets (easy, medium, hard): people only, means over seeds, no intervals.
+
+    Reads the evaluations that are there; empty for data sets without subsets.
+    """
+    rows = []
+    for dataset in study.datasets:
+        for model in study.models:
+            found = {v: _subsets_of(study, sources, dataset, model, v) for v in study.variants}
+            for (task, category, subset), base in found[ORIGINAL].items():
+                for variant in study.variants:
+                    own = found[variant].get((task, category, subset), [])
+                    scores = pd.DataFrame(own, columns=["seed", "ap", "ap50", "instances", "images"])
+                    joined = scores.merge(pd.DataFrame(base, columns=scores.columns), on="seed", suffixes=("", "_base"))
+                    rows.append(
+                        {
+                            "dataset": dataset, "model": model, "task": task, "category": category, "subset": subset,
+                            "variant": variant, "ap": scores.ap.mean(), "ap50": scores.ap50.mean(),
+                            "n_seeds": len(scores), "difference": (joined.ap - joined.ap_base).mean(),
+                            "instances": base[0][3], "images": base[0][4],
+                        }
+                    )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(SUBSET_COLUMNS))
+
+
+def _subsets_of(
+    study: Study, sources: Sources, dataset: str, model: str, variant: str
+) -> dict[tuple[str, str, str], list[tuple[int, float, float, int, int]]]:
+    """Return seed, AP, AP50, instances and images of each task, category of people and subset."""
+    found: dict[tuple[str, str, str], list[tuple[int, float, float, int, int]]] = {}
+    for seed in study.seeds:
+        path = sources.evaluation(dataset, variant, model, seed) / "metrics.json"
+        if not path.exists():
+            continue
+        metrics = read_json(path)
+        for subset, value in metrics.get("subsets", {}).items():
+            for task, scores in value["tasks"].items():
+                for category, of in scores["categories"].items():
+                    if category in metrics["counts"]["people"] and of["AP"] is not None:
+                        row = (seed, of["AP"], of["AP50"], value["instances"], value["images"])
+                        found.setdefault((task, category, subset), []).append(row)
+    return found
+
+
 def _instances(counts: dict[str, Any], field: str, category: str, people: set[str]) -> int:
     if category in counts:
         return int(counts[category].get(field) or 0)
@@ -312,7 +360,7 @@ def coverage(study: Study, sources: Sources) -> pd.DataFrame:
 
 
 def ledger(study: Study, sources: Sources) -> pd.DataFrame:
-    """Return the people of the training splits by kind of region, category, size, status and source, as annotate counts.
+    """Return the people of the training splits by kind of region, category, size, status and source.
 
     Empty for a study that anonymizes nothing. Raises AnonbenchError when a count is missing or damaged.
     """

@@ -314,8 +314,8 @@ def coverage_figure(cover: pd.DataFrame) -> Figure:
 # --- people
 
 SOURCE_COLOURS = {
-    "ground_truth": "#0072B2", "mask": "#0072B2", "detector": "#3D9BD1", "union": "#7CC0E8", "keypoints": "#B5DCF3",
-    "box": "#B5DCF3", "unannotated": "#004B75",
+    "mask": "#0072B2", "ground_truth": "#00568A", "detector": "#3D9BD1", "union": "#7CC0E8", "keypoints": "#A8CDE6",
+    "box": "#CFE6F5", "unannotated": "#003A5D",
 }  # fmt: skip
 """Where a region comes from; whatever has no region is in a reason's colour."""
 BARS = ("small", "medium", "large")

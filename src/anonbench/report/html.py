@@ -30,8 +30,8 @@ CAPTIONS = {
     "The band is the study's margin of no practical difference. Each row of panels has its own scale.",
     "curves": "Training loss, smoothed and averaged over seeds. A variant whose loss lies higher is harder to fit.",
     "coverage": "People in the training split: whose region was changed, and why the others' was not.",
-    "people": "Where each person's region comes from, by kind, category and size (COCO's: below 32², 96² pixels, larger), "
-    "and why some have none. The number of people stands at the right.",
+    "people": "Where each person's region comes from, by kind, category and size (COCO's: below 32², below 96² pixels, "
+    "larger), and why some have none. The number of people stands at the right.",
     "sheet": "The same people under every variant, from the training split: the face enlarged, and the whole person. "
     "Chosen by their annotations alone, from tall to small.",
 }
@@ -67,6 +67,7 @@ def write_html(study: Study, tables: Path, figures: Path, models: Path, out: Pat
         impact=[i for i in images if i["name"] == "impact"],
         sheets=[i for i in images if i["name"].startswith("sheet")],
         others=[i for i in images if i["name"] in ("coverage", "people", "curves")],
+        subsets=_subsets(read_csv(tables / "subsets.csv")),
         coverage=_coverage(cover),
         cost=_cost(records),
         trainings=_trainings(records),
@@ -157,6 +158,20 @@ def needs(row: Any) -> str:
         if is_number(wanted) and wanted > have
     ]
     return f"about {' and '.join(more)} would tell" if more else ""
+
+
+def _subsets(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a line per variant, task and category: AP and its difference on each subset."""
+    keys = ["dataset", "model", "task", "category", "variant"]
+    lines = []
+    for key, part in table.groupby(keys, sort=False):
+        cells = [
+            {"name": row.subset, "ap": number(row.ap), "difference": number(row.difference, True)}
+            for row in part.itertuples()
+        ]
+        dataset, model, task, category, variant = (str(part) for part in key)
+        lines.append({"key": [dataset, model, TASKS.get(task, task), category, variant], "cells": cells})
+    return lines
 
 
 def _coverage(cover: pd.DataFrame) -> dict[str, Any]:

@@ -124,6 +124,20 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 <p class="soft">AP in per cent, mean ± standard deviation over seeds; differences in AP points, paired over validation images and seeds.</p>
 </section>
 
+{% if subsets %}
+<section>
+<h2>Evaluation subsets</h2>
+<div class="scroll"><table>
+<thead><tr><th class="text">data set</th><th class="text">model</th><th class="text">task</th><th class="text">category</th><th class="text">variant</th><th class="text">AP on each subset (difference to the original)</th></tr></thead>
+<tbody>
+{% for line in subsets %}
+<tr>{% for cell in line.key %}<td class="text">{{ cell }}</td>{% endfor %}<td class="text">{% for cell in line.cells %}{{ cell.name }} {{ cell.ap }} ({{ cell.difference }}){{ "" if loop.last else ", " }}{% endfor %}</td></tr>
+{% endfor %}
+</tbody></table></div>
+<p class="soft">The data set's own subsets (docs/evaluate.md); means over seeds, without intervals.</p>
+</section>
+{% endif %}
+
 {% if sheets %}
 <section>
 <h2>What the models saw</h2>

@@ -11,7 +11,18 @@ from tabulate import tabulate
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
-from anonbench.report.collect import CONTROL, MEAN, PEOPLE, UNTOUCHED, Sources, coverage, curves, impact, ledger
+from anonbench.report.collect import (
+    CONTROL,
+    MEAN,
+    PEOPLE,
+    UNTOUCHED,
+    Sources,
+    coverage,
+    curves,
+    impact,
+    ledger,
+    subsets,
+)
 from anonbench.report.resample import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
 from anonbench.report.study import ORIGINAL, TASKS, Study, is_identity
 
@@ -22,7 +33,7 @@ INTEGERS = ("n_seeds", "seeds_needed", "images_needed", "instances", "images", "
 
 TEXTS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "verdict", "split",
-    "kind", "size", "status", "source",
+    "kind", "size", "status", "source", "subset",
 )  # fmt: skip
 
 MARKS = {DROP: "−", GAIN: "+", SAME: "=", UNSURE: "?", REFERENCE: "", MISSING: "!"}
@@ -32,8 +43,8 @@ TEX_MARKS = {DROP: r"\downarrow", GAIN: r"\uparrow", SAME: "=", UNSURE: "?", REF
 def write_tables(study: Study, sources: Sources, out: Path, allow_missing: bool = False) -> pd.DataFrame:
     """Write every table into ``out`` and return the impact table.
 
-    ``impact.{csv,md,tex}``, ``seeds.csv``, ``coverage.csv``, ``people.csv``, ``curves.csv`` and ``metrics.json``. The same inputs give
-    the same bytes. Raises AnonbenchError when an input is missing or broken.
+    ``impact.{csv,md,tex}``, ``seeds.csv``, ``subsets.csv``, ``coverage.csv``, ``people.csv``, ``curves.csv`` and
+    ``metrics.json``. The same inputs give the same bytes. Raises AnonbenchError when an input is missing or broken.
     """
     cover, present = coverage(study, sources), ledger(study, sources)
     losses = curves(study, sources, allow_missing)
@@ -41,6 +52,7 @@ def write_tables(study: Study, sources: Sources, out: Path, allow_missing: bool 
     write_csv(out / "impact.csv", table)
     write_csv(out / "seeds.csv", seeds)
     write_csv(out / "coverage.csv", cover)
+    write_csv(out / "subsets.csv", subsets(study, sources))
     write_csv(out / "people.csv", present)
     write_csv(out / "curves.csv", losses)
     write_text(out / "impact.md", markdown(table, study.margin))

@@ -20,7 +20,10 @@ from anonbench.variants import ORIGINAL, Variant
 
 CONDA_NAMES = {"opencv": "opencv-python-headless", "pytorch": "torch", "matplotlib-base": "matplotlib"}
 """Conda's names of packages that are called otherwise in requirements.lock."""
-TABLES = ("impact.csv", "impact.md", "impact.tex", "seeds.csv", "coverage.csv", "people.csv", "curves.csv", "metrics.json")
+TABLES = (
+    "impact.csv", "impact.md", "impact.tex", "seeds.csv", "subsets.csv", "coverage.csv", "people.csv",
+    "curves.csv", "metrics.json",
+)  # fmt: skip
 FIGURES = ("impact", "coverage", "people", "curves")
 
 
@@ -189,9 +192,10 @@ class Plan:
         return compact(getattr(self.study.regions.detectors, finds).model_dump(mode="json"))
 
     def detector_code(self, finds: str) -> str:
-        """Return the hash of the code that detects, and of the detector's weights or boxes if the study names a file."""
+        """Return what detections come from besides the images: the code, and the files that the study names."""
         config = getattr(self.study.regions.detectors, finds)
-        return code_hash("anonbench.annotate.detect", registry.module("detectors", config.plugin))
+        code = code_hash("anonbench.annotate.detect", registry.module("detectors", config.plugin))
+        return compact([code, [_file_state(path) for path in config.files]])
 
     def each(self, option: str, paths: list[str]) -> str:
         """Return an option of a command once for each path."""
@@ -272,6 +276,11 @@ class Plan:
                 "report": study.report.model_dump(mode="json"),
             }
         )
+
+
+def _file_state(path: Path) -> list[Any]:
+    """Return what tells another version of a file: its size and time."""
+    return [str(path), path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else [str(path), "missing"]
 
 
 def _state(root: Path) -> list[list[Any]] | str:
