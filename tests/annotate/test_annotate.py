@@ -17,12 +17,13 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from anonbench import regions
-from anonbench.annotate import geometry
+from anonbench.annotate import cli, geometry
 from anonbench.annotate.choose import choose
 from anonbench.annotate.options import BodyRegions, FaceRegions, RegionsConfig
 from anonbench.annotate.people import convert
 from anonbench.datasets.coco import Coco
 from anonbench.errors import AnonbenchError
+from anonbench.files import write_json
 
 
 def run(folder: Any, out: Path, split: str = "train", **config: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -245,3 +246,27 @@ def test_people_are_known_by_name_or_supercategory(make_coco: Callable[..., Any]
     folder.save("train")
     ledger, _ = run(folder, tmp_path / "out")
     assert set(ledger["category"]) == {"person"}
+
+
+def test_another_number_of_people_than_published_is_told(
+    make_coco: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_coco()
+    record = {"adapter": "coco", "options": {}, "root": str(folder.root), "splits": {}}
+    for expected, told in ((2, False), (3, True), (None, False)):
+        record["splits"] = {"train": {"expected": {"images": 3, "people": expected}}}
+        write_json(tmp_path / "data" / "download.json", record)
+        cli.annotate(tmp_path / "data", "train", tmp_path / "out")
+        said = capsys.readouterr().out
+        assert "3 images" in said
+        assert ("warning: 3 people are expected" in said) == told
+
+
+def test_void_is_nobody(make_coco: Callable[..., Any], tmp_path: Path) -> None:
+    folder = make_coco()
+    folder.person().update(iscrowd=1, ignore=1, void=1)
+    folder.save("train")
+    ledger, _ = run(folder, tmp_path / "out")
+    assert folder.person()["id"] not in set(ledger["person_id"])
+    written = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert folder.person()["id"] in {a["id"] for a in written["annotations"]}  # evaluation ignores it

@@ -100,6 +100,22 @@ def test_a_detection_of_nobody_is_a_region_only_when_asked_for(make_coco: Callab
     assert len(ledger) == len(rows)
 
 
+def test_the_faces_in_a_crowd_are_its_region(make_coco: Callable[..., Any], tmp_path: Path) -> None:
+    folder = make_coco()
+    folder.person().update(iscrowd=1, bbox=[0, 0, 64, 24], segmentation=[[0, 0, 64, 0, 64, 24, 0, 24]])
+    folder.save("train")
+    faces = [(4.0, 4.0, 6.0, 8.0, 0.9), (30.0, 5.0, 4.0, 5.0, 0.8), (30.0, 40.0, 6.0, 6.0, 0.7)]
+    rows = run(folder, tmp_path / "out", {1: faces}, detectors=FACES, unannotated=True)
+    row = face_of(rows, 10)
+    assert (row["status"], row["source"], list(row["subject"])) == ("region", "detector", [4.0, 4.0, 6.0, 8.0])
+    mask = regions.to_region(row.to_dict(), 48)
+    assert mask.box == (4, 4, 34, 12)
+    assert mask.mask.sum() == 6 * 8 + 4 * 5
+    assert list(rows.loc[rows["person_id"] < 0, "y0"]) == [40]  # the one outside the crowd is nobody's
+    left = run(folder, tmp_path / "skip", {1: faces}, detectors=FACES, crowd="skip")
+    assert face_of(left, 10)["status"] == "crowd"
+
+
 def test_the_paper_leaves_its_gaps_and_the_ledger_names_them(make_coco: Callable[..., Any], tmp_path: Path) -> None:
     folder = make_coco(images=4)
     folder.json["train"]["categories"].append({"id": 2, "name": "rider", "supercategory": "person"})

@@ -30,6 +30,9 @@ PERSONS = frozenset(("person", "pedestrian"))
 PAPER_MIN_AREA = 64
 """The published study leaves bodies alone whose crop has fewer pixels."""
 
+NOTHING = np.zeros((0, 5), np.float32)
+"""No detections."""
+
 _Row = dict[str, Any]
 
 
@@ -101,21 +104,25 @@ class Scene:
 
     def rows(self, faces: np.ndarray | None, persons: np.ndarray | None) -> Iterator[tuple[_Row, _Row | None]]:
         """Yield rows of the table of regions with the person that each is of (None: nobody who is annotated)."""
-        matched = self._match(faces) if faces is not None else {}
+        if faces is None:
+            faces = NOTHING
+        matched = self._match(faces)
+        free = faces[matching.unmatched(faces, matched)]
         taken = []
         for index, person in enumerate(self.people):
             yield self._body(person), person
-            face = faces[matched[index]] if faces is not None and index in matched else None
-            row = self._face(person, face)
+            if person["crowd"] and person["face"] is None:
+                row, free = self._crowd_faces(person, free)
+            else:
+                row = self._face(person, faces[matched[index]] if index in matched else None)
             if row["status"] == regions.REGION:
                 taken.append((row["x0"], row["y0"], row["x1"], row["y1"]))
             yield row, person
         if not self.config.unannotated:
             return
-        used = set(matched.values())
-        for index, found in enumerate(faces if faces is not None else ()):
+        for found in free:
             x, y = found[0] + found[2] / 2, found[1] + found[3] / 2
-            if index not in used and not any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in taken):
+            if not any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in taken):
                 yield from self._stranger(RegionKind.FACE, found)
         for found in persons if persons is not None else ():
             if not any(_covered(found, person["box"]) > 0.5 for person in self.people if person["box"]):
@@ -183,8 +190,6 @@ class Scene:
         kind, config = RegionKind.FACE, self.config.face
         if (reason := self._left_out(person)) is not None:
             return self._none(person, kind, reason)
-        if person["crowd"] and person["face"] is None:
-            return self._none(person, kind, Reason.IGNORE if person["ignore"] else Reason.CROWD)
         for wanted in config.sources:
             source, box = self._face_box(wanted, person, detected)
             if box is None:
@@ -198,6 +203,29 @@ class Scene:
             return self._region(person, kind, source, pixels, box)
         given_but_unusable = "face" in (person["note"] or "") and person["category"] == RegionKind.FACE
         return self._none(person, kind, Reason.INVALID_GEOMETRY if given_but_unusable else Reason.NO_FACE_FOUND)
+
+    def _crowd_faces(self, crowd: _Row, faces: np.ndarray) -> tuple[_Row, np.ndarray]:
+        """Return the row of a crowd's faces (those that lie in its mask by half are one region), and the other faces.
+
+        What a method's strength follows is the largest of them.
+        """
+        kind = RegionKind.FACE
+        reason = self._left_out(crowd) or (Reason.IGNORE if crowd["ignore"] else Reason.CROWD)
+        if self._left_out(crowd) is not None or crowd["rle"] is None:
+            return self._none(crowd, kind, reason), faces
+        runs = regions.runs_of(crowd["rle"])
+        pixels = [geometry.pixel_box(_box(face[:4]), self.width, self.height) for face in faces]
+        inside = np.array([p is not None and regions.decode(runs, self.height, p).mean() > 0.5 for p in pixels], bool)
+        if not inside.any():
+            return self._none(crowd, kind, reason), faces
+        boxes = [geometry.scaled(_box(face[:4]), self.config.face.scale) for face in faces[inside]]
+        rle = geometry.union_of_boxes(boxes, self.width, self.height)
+        bounds = geometry.mask_bounds(rle)
+        if bounds is None:
+            return self._none(crowd, kind, reason), faces
+        largest = max(boxes, key=lambda box: box[2] * box[3])
+        row = self._region(crowd, kind, "detector", bounds, largest, regions.runs_of(rle["counts"]))
+        return row, faces[~inside]
 
     def _face_box(self, source: str, person: _Row, detected: np.ndarray | None) -> tuple[str, Box | None]:
         """Return what a source knows of a face, and the name of the source that it comes from in the end."""

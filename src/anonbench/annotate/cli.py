@@ -56,6 +56,8 @@ def detect(
     config = _checked(DetectorConfig, detector, "--detector")
     counts = detect_shard(tables.shard_of(images, shard, shards), root, config, out)
     typer.echo(f"{split}, shard {shard}: {counts['detections']} detections in {counts['images']} images")
+    if counts["missing"]:
+        typer.echo(f"  {counts['missing']} images without people are not in the stored detections")
 
 
 def regions(

@@ -73,8 +73,8 @@ class DetectorConfig(Strict):
     @model_validator(mode="after")
     def _stored(self) -> Self:
         pixels = [name for name in ("scales", "tile", "overlap", "nms") if name in self.model_fields_set]
-        defaults = type(self).model_construct()
-        changed = [name for name in pixels if getattr(self, name) != getattr(defaults, name)]
+        fields = type(self).model_fields
+        changed = [name for name in pixels if getattr(self, name) != fields[name].get_default()]
         if changed and issubclass(base.load(self.plugin), base.StoredDetections):
             raise ValueError(f"'{self.plugin}' looks at no image: leave out {', '.join(changed)}")
         return self

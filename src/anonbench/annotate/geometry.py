@@ -106,6 +106,16 @@ def mask_bounds(rle: dict[str, Any]) -> tuple[int, int, int, int] | None:
     return x, y, x + w, y + h
 
 
+def union_of_boxes(boxes: Sequence[Box], width: int, height: int) -> dict[str, Any]:
+    """Return the RLE of the pixels that any of the boxes touches, in an image of ``width`` x ``height`` pixels."""
+    mask = np.zeros((height, width), np.uint8, order="F")
+    for box in boxes:
+        pixels = pixel_box(box, width, height)
+        if pixels is not None:
+            mask[pixels[1] : pixels[3], pixels[0] : pixels[2]] = 1
+    return coco_mask.encode(mask)
+
+
 def area(rle: dict[str, Any]) -> int:
     """Return the number of set pixels of an RLE."""
     return int(coco_mask.area(rle))

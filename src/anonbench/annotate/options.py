@@ -28,7 +28,9 @@ class FaceRegions(Strict):
         "keypoints the face holds, then the one whose mask holds most of the face; `iou` goes by the IoU of face and "
         "mask, then by score, as the published study does.",
     )
-    min_iou: float = Field(0.01, ge=0, lt=1, description="A face below this IoU with a person's mask is not theirs.")
+    min_iou: float = Field(
+        0.01, ge=0, lt=1, description="`match: iou` only: a face below this IoU with a person's mask is not theirs."
+    )
     scale: float = Field(1.0, gt=0, le=4, description="Factor on both sides of the face box, about its centre.")
     min_size: int = Field(1, ge=1, description="Faces with a shorter side below this many pixels are left alone.")
 
@@ -68,8 +70,9 @@ class RegionsConfig(Strict):
     body: BodyRegions = BodyRegions()
     crowd: Literal["skip", "region"] = Field(
         "region",
-        description="Crowds and the people whom a data set tells to ignore: changed as one region (the whole mask; for "
-        "faces the face box, where one is given), or left alone with reason `crowd` or `ignore`.",
+        description="Crowds and the people whom a data set tells to ignore: changed as one region (the whole mask; of "
+        "faces those that are detected in it, or the data set's face box), or left alone with reason `crowd` or "
+        "`ignore`.",
     )
     detectors: Detectors = Detectors()
     unannotated: bool = Field(
