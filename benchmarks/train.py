@@ -43,13 +43,13 @@ def main(
     """Print the table."""
     torch.set_num_threads(threads)
     whole = recipes.read(recipe)
-    short = whole.model_copy(update={"epochs": None, "iterations": iterations})
-    with tempfile.TemporaryDirectory() as folder, deterministic(whole.deterministic):
+    short = whole.model_copy(update={"epochs": None, "length": None, "iterations": iterations})
+    with tempfile.TemporaryDirectory() as folder, deterministic(whole.strict("cpu")):
         render_split(Options(train=8 * whole.batch_size), "train", folder, progress=False)
         variant = Variant.read(folder, "train")
         torch.manual_seed(0)
         model = models.build(whole, variant.categories).to(memory_format=torch.channels_last)
-        warm = whole.model_copy(update={"epochs": None, "iterations": 2})
+        warm = whole.model_copy(update={"epochs": None, "length": None, "iterations": 2})
         fit(model, Batches(variant, warm, 0), torch.device("cpu"), None, "")
         spent: dict[str, float] = {}
         parts = {"input": model.transform, "body": model.backbone.body, "pyramid": model.backbone.fpn}

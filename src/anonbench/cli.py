@@ -18,6 +18,7 @@ COMMANDS = {
     "annotate": "anonbench.annotate.cli",
     "detect": "anonbench.annotate.cli",
     "regions": "anonbench.annotate.cli",
+    "fit": "anonbench.anonymize.fitting",
     "anonymize": "anonbench.anonymize.cli",
     "merge": "anonbench.anonymize.cli",
     "train": "anonbench.train.cli",

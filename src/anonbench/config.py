@@ -54,6 +54,13 @@ class MethodConfig(Strict):
         default_factory=dict,
         description="Parameters by level; a level that is not named keeps the method's own.",
     )
+    fit: dict[str, Any] = Field(
+        default_factory=dict, description="Settings of the training of a method that is fitted to data."
+    )
+    fit_on: str | None = Field(
+        None,
+        description="Data set of the study whose training split the method is fitted to; each its own when left out.",
+    )
 
 
 class AnonymizeConfig(Strict):
@@ -72,11 +79,12 @@ class AnonymizeConfig(Strict):
 
 
 class TrainConfig(Strict):
-    """How trainings are run. None of it changes a result on one machine but `device` and `threads`."""
+    """How trainings are run. None of it changes a result on one machine but `device`, `threads` and `processes`."""
 
     seeds: list[int] = Field([0, 1, 2], min_length=1, description="One training per seed.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto` takes CUDA where it is there.")
-    threads: int = Field(1, ge=1, description="CPU threads of one training.")
+    threads: int = Field(1, ge=1, description="CPU threads of one training, or of each of its processes.")
+    processes: int = Field(1, ge=1, description="Processes that share each batch of a training, one per GPU.")
 
     @field_validator("seeds")
     @classmethod
@@ -123,6 +131,12 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Study:
+        for name, recipe in self.models.items():
+            if recipe.batch_size % self.train.processes:
+                raise ValueError(
+                    f"train.processes: {self.train.processes} cannot share models.{name}'s batches of "
+                    f"{recipe.batch_size} images equally"
+                )
         if "original" not in self.variants:
             raise ValueError("variants: 'original' is missing: every difference is taken to it")
         if len(set(self.variants)) != len(self.variants):
@@ -161,7 +175,32 @@ class Study(Strict):
                     raise ValueError(f"methods.{name}.levels: unknown level '{level}'{nearest(level, known)}")
                 self._checked(name, level)
             self._checked(name, None)
+            if method.fit_on is not None and method.fit_on not in self.datasets:
+                raise ValueError(
+                    f"methods.{name}.fit_on: unknown data set '{method.fit_on}'{nearest(method.fit_on, self.datasets)}"
+                )
+            if registry.load("methods", name).Fit is None and (method.fit or method.fit_on):
+                raise ValueError(f"methods.{name}: there is nothing to fit; remove fit and fit_on")
+            self.fit(name)
         return self
+
+    def fit(self, method: str) -> dict[str, Any]:
+        """Return the complete settings of a method's training, defaults included ({}: there is none).
+
+        Raises ValueError for a setting that the method refuses.
+        """
+        settings = registry.load("methods", method).Fit
+        if settings is None:
+            return {}
+        try:
+            given = self.methods.get(method, MethodConfig()).fit
+            return settings.model_validate(given).model_dump(mode="json")
+        except ValidationError as error:
+            raise ValueError(f"methods.{method}.fit.{explain(error, settings)}") from None
+
+    def fitted_on(self, method: str, dataset: str) -> str:
+        """Return the data set whose training split a method is fitted to, to anonymize ``dataset``."""
+        return self.methods.get(method, MethodConfig()).fit_on or dataset
 
     def _checked(self, name: str, level: str | None) -> dict[str, Any]:
         """Return a method's complete parameters: its defaults, its preset, the study's, the study's for the level."""

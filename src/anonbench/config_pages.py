@@ -48,7 +48,10 @@ def _plugins() -> Iterator[tuple[str, type[BaseModel]]]:
     for name in registry.names("datasets"):
         yield f"datasets.<name>.options of `{name}`", registry.load("datasets", name).Options
     for name in registry.names("methods"):
-        yield f"methods.{name}.parameters", registry.load("methods", name).Parameters
+        method = registry.load("methods", name)
+        yield f"methods.{name}.parameters", method.Parameters
+        if method.Fit is not None:
+            yield f"methods.{name}.fit", method.Fit
 
 
 def schema() -> str:

@@ -57,9 +57,20 @@ def provenance() -> dict[str, Any]:
 
 
 def _source(module: str) -> Path | None:
+    """Return a module's file, found beside its package's: asking Python for a module would import all above it."""
+    top, *parts = module.split(".")
+    root = _root(top)
+    if root is None or not parts:
+        return root
+    place = root.parent.joinpath(*parts)
+    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+
+
+@functools.cache
+def _root(top: str) -> Path | None:
     try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
+        spec = importlib.util.find_spec(top)
+    except (ModuleNotFoundError, ValueError):
         return None
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 

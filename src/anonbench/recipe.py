@@ -18,6 +18,18 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Size = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
+SUFFIXES = (".safetensors", ".pth", ".pt", ".pkl")
+"""Names of files of weights end so; whatever else a start names is the folder of a training."""
+LENGTHS: dict[str, tuple[int, tuple[float, ...]]] = {
+    "1x": (12, (60 / 90, 80 / 90)),
+    "2x": (24, (120 / 180, 160 / 180)),
+    "3x": (36, (210 / 270, 250 / 270)),
+}
+"""The named schedules of the detectron2 model zoo: passes over the images, and where the learning rate falls.
+
+The zoo counts iterations on COCO (90 000 of 16 images are 12 passes); the shares are its `SOLVER.STEPS`.
+"""
+
 
 class _Section(Strict):
     model_config = ConfigDict(allow_inf_nan=False)
@@ -36,8 +48,9 @@ class RoiHead(_Section):
 class Architecture(_Section):
     """An R-CNN with a feature pyramid; the defaults are torchvision's Mask R-CNN with ResNet-50."""
 
-    backbone: Literal["compact", "resnet18", "resnet34", "resnet50", "resnet101"] = Field(
-        "resnet50", description="`compact` is a ResNet of basic blocks with the widths and depths below"
+    backbone: Literal["compact", "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d"] = Field(
+        "resnet50",
+        description="`compact` is a ResNet of basic blocks with the widths and depths below (torchvision only)",
     )
     compact_widths: tuple[Size, ...] = Field(
         (32, 64, 128), min_length=1, max_length=4, description="compact: channels at stride 4, 8, 16, 32"
@@ -48,6 +61,9 @@ class Architecture(_Section):
     norm: Literal["batch", "frozen_batch", "group"] = Field(
         "batch",
         description="normalisation in the backbone; `frozen_batch` keeps the statistics of given weights",
+    )
+    frozen_stages: Annotated[int, Field(ge=0, le=5)] = Field(
+        0, description="stages of the backbone that keep the given weights: 1 the stem, 2 also stride 4, ..."
     )
     head_norm: Literal["none", "batch", "group"] = Field(
         "none", description="normalisation in the mask and keypoint branches; helps from scratch"
@@ -76,7 +92,11 @@ class Architecture(_Section):
         224,
         description="side in pixels of a region that is pooled at stride 16 (Feature Pyramid Networks, eq. 1)",
     )
-    roi_sampling: Size = Field(2, description="bilinear samples per cell and direction; the cost grows with its square")
+    roi_sampling: Annotated[int, Field(ge=0)] = Field(
+        2,
+        description="bilinear samples per cell and direction; the cost grows with its square; 0: as many as the cell "
+        "has pixels",
+    )
     box_roi_size: Size = Field(7, description="side of the pooled features of the box branch, in cells")
     box_width: Size = Field(1024, description="units of the two hidden layers of the box branch")
     box_samples: Size = Field(512, description="regions per image in the box loss")
@@ -119,10 +139,22 @@ class Architecture(_Section):
 class Initialisation(_Section):
     """Where the first weights come from, and what those weights have seen."""
 
-    kind: Literal["scratch", "backbone"] = Field(
-        "scratch", description="`scratch`: random; `backbone`: the backbone's weights are read from `file`"
+    kind: Literal["scratch", "backbone", "coco", "checkpoint"] = Field(
+        "scratch",
+        description="`scratch`: random; `backbone`: the backbone's weights are read from `file`; `coco`: a whole "
+        "detector's, where layers for other categories start at random; `checkpoint`: a whole detector's for the same "
+        "categories",
     )
-    file: str | None = Field(None, description="safetensors file with the backbone's weights (torchvision's names)")
+    file: str | None = Field(
+        None,
+        description="weights: safetensors, or torch's or the detectron2 model zoo's (.pth, .pkl), with torchvision's "
+        "or detectron2's names; for `checkpoint` also the folder of a finished training",
+    )
+    pixels: Literal["rgb", "zoo"] = Field(
+        "rgb",
+        description="what the weights expect: `rgb` torchvision's input; `zoo` that of the detectron2 model zoo "
+        "(BGR levels less their mean, and its place of the strides)",
+    )
     provenance: str | None = Field(None, description="who trained the file, how, and where it was downloaded")
     seen: tuple[str, ...] | None = Field(
         None, description="data sets whose images the weights were fitted on; [] for none"
@@ -131,17 +163,44 @@ class Initialisation(_Section):
     @model_validator(mode="after")
     def _declared(self) -> Self:
         given = [n for n in ("file", "provenance", "seen") if getattr(self, n) is not None]
-        if self.kind == "scratch" and given:
-            raise ValueError(f"scratch takes no {given[0]}")
-        if self.kind == "backbone" and len(given) < 3:
-            raise ValueError("a backbone needs its file, its provenance and the list of data sets it has seen")
+        if self.kind == "scratch" and (given or self.pixels != "rgb"):
+            raise ValueError(f"scratch takes no {given[0] if given else 'pixels'}")
+        # the folder of a finished training declares the rest itself
+        own = self.kind == "checkpoint" and self.file is not None and Path(self.file).suffix not in SUFFIXES
+        if self.kind != "scratch" and len(given) < 3 and not own:
+            article = "a" if self.kind != "coco" else "a detector from"
+            raise ValueError(
+                f"{article} {self.kind} needs its file, its provenance and the list of data sets it has seen"
+            )
         return self
+
+
+class Seeds(_Section):
+    """Seeds of what is drawn at random, so that one of them can vary alone; each is the training's unless given."""
+
+    initialisation: int | None = Field(None, description="seed of the first weights")
+    order: int | None = Field(None, description="seed of the order of the images")
+    augmentation: int | None = Field(None, description="seed of mirroring and of the choice among sizes")
+    sampling: int | None = Field(None, description="seed of the anchors and regions that enter the losses")
+
+    def of(self, what: Literal["initialisation", "order", "augmentation", "sampling"], seed: int) -> int:
+        """Return the seed of one of them in a training with the seed ``seed``."""
+        own: int | None = getattr(self, what)
+        return seed if own is None else own
 
 
 class Recipe(_Section):
     """A training, complete but for the data, the seed and the machine."""
 
+    preset: str | None = Field(
+        None, description="a named recipe that the other entries are laid over, such as clean-cityscapes"
+    )
     trainer: str = Field("torchvision", description="name of a registered trainer")
+    zoo: str | None = Field(
+        None,
+        description="detectron2: file of its model zoo that gives what no other entry says; chosen by tasks and "
+        "backbone unless given",
+    )
     tasks: tuple[Task, ...] = Field(
         ("detection",), min_length=1, description="what the model predicts; one model may serve several"
     )
@@ -155,8 +214,13 @@ class Recipe(_Section):
     max_size: Size = Field(1333, description="limit of the longer side in pixels")
     horizontal_flip: Fraction = Field(0.5, description="probability that a training image is mirrored")
     batch_size: Size = Field(16, description="images per iteration")
-    epochs: Size | None = Field(None, description="passes over the images; either this or `iterations`")
-    iterations: Size | None = Field(None, description="optimiser steps; either this or `epochs`")
+    length: Literal["1x", "2x", "3x"] | None = Field(
+        None,
+        description="detectron2's named schedules: 12, 24 or 36 passes and their own `steps`; or give `epochs` or "
+        "`iterations`",
+    )
+    epochs: Size | None = Field(None, description="passes over the images; either this or `iterations` or `length`")
+    iterations: Size | None = Field(None, description="optimiser steps; either this or `epochs` or `length`")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="update rule")
     base_learning_rate: Positive = Field(0.02, description="learning rate for `reference_batch_size`")
     reference_batch_size: Size = Field(
@@ -173,14 +237,37 @@ class Recipe(_Section):
         description="schedule `steps`: shares of the training after which the rate is divided by 10",
     )
     warmup_iterations: Annotated[int, Field(ge=0)] = Field(1000, description="linear rise from a thousandth")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: convolutions and layers under autocast")
-    deterministic: bool = Field(True, description="refuse operations whose result may differ between two runs")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="bf16, fp16: convolutions and layers under autocast; fp16 scales the loss and needs CUDA"
+    )
+    determinism: Literal["auto", "strict", "seeded"] = Field(
+        "auto",
+        description="`strict`: refuse operations whose result may differ between two runs on one machine; `seeded`: "
+        "only what is drawn at random repeats, and faster kernels are chosen; `auto`: strict on processors, seeded on "
+        "GPUs",
+    )
+    seeds: Seeds = Field(Seeds(), description="seeds of their own for some of what is drawn at random")
     checkpoint_every: Size = Field(500, description="iterations between checkpoints")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if value.get("preset") is not None:
+            if value["preset"] not in PRESETS:
+                raise ValueError(f"unknown preset '{value['preset']}'{nearest(str(value['preset']), PRESETS)}")
+            value = _laid_over(PRESETS[value["preset"]].model_dump(exclude_unset=True), value)
+        if value.get("length") in LENGTHS:
+            return {"steps": LENGTHS[value["length"]][1], **value}
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.epochs is None) == (self.iterations is None):
-            raise ValueError("give either epochs or iterations")
+        if [self.epochs, self.iterations, self.length].count(None) != 2:
+            raise ValueError("give either epochs or iterations or length")
+        if self.length is not None and self.steps != LENGTHS[self.length][1]:
+            raise ValueError(f"length {self.length} has its own steps: leave them out, or give epochs")
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError("a task is named twice")
         if max(self.min_size) > self.max_size:
@@ -189,18 +276,41 @@ class Recipe(_Section):
             raise ValueError("steps must increase")
         if self.architecture.norm == "frozen_batch" and self.initialisation.kind == "scratch":
             raise ValueError("frozen_batch normalisation needs given backbone weights")
+        if self.architecture.frozen_stages and self.initialisation.kind == "scratch":
+            raise ValueError("frozen_stages keep given weights, and there are none from scratch")
         return self
 
     def learning_rate(self) -> float:
         """Return the peak learning rate by the linear rule (Goyal et al. 2017, section 2.1)."""
         return self.base_learning_rate * self.batch_size / self.reference_batch_size
 
+    def strict(self, device: str) -> bool:
+        """Tell whether a training on ``device`` (``cpu`` or ``cuda``) is `strict`."""
+        return self.determinism == "strict" or (self.determinism == "auto" and device == "cpu")
+
     def total_iterations(self, images: int) -> int:
         """Return the number of optimiser steps on ``images`` training images; an epoch's last batch may be short."""
         if self.iterations is not None:
             return self.iterations
-        assert self.epochs is not None
-        return self.epochs * -(-images // self.batch_size)
+        epochs = LENGTHS[self.length][0] if self.length is not None else self.epochs
+        assert epochs is not None
+        return epochs * -(-images // self.batch_size)
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return ``below`` with the entries of ``above``; blocks are merged, but a start of another kind replaces one."""
+    alternatives = ("epochs", "iterations", "length")
+    if any(above.get(name) is not None for name in alternatives):
+        replaced = (*alternatives, "steps") if below.get("length") or above.get("length") else alternatives
+        below = {name: value for name, value in below.items() if name not in replaced}
+    merged = dict(below)
+    for name, value in above.items():
+        old = below.get(name)
+        if isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) == old.get("kind"):
+            merged[name] = _laid_over(old, value)
+        else:
+            merged[name] = value
+    return merged
 
 
 _R50_3X = {"epochs": 36, "steps": (24 / 36, 33 / 36), "horizontal_flip": 0.5}
@@ -231,6 +341,53 @@ _CPU_SMALL = Architecture(
     keypoint_head=RoiHead(roi_size=7, widths=(96, 96, 96), regions_per_image=6),
 )
 
+_ZOO_R50 = Architecture(norm="frozen_batch", frozen_stages=2, rpn_after_nms=1000, roi_sampling=0)
+
+_KEYPOINT_R50 = Architecture(norm="frozen_batch", frozen_stages=2, rpn_after_nms=1500, roi_sampling=0)
+
+_IMAGENET = Initialisation(
+    kind="backbone",
+    file="weights/resnet50-0676ba61.pth",
+    provenance="torchvision's ResNet50_Weights.IMAGENET1K_V1, fitted on ImageNet-1k",
+    seen=("imagenet",),
+)
+
+_CITYSCAPES: dict[str, Any] = {
+    "trainer": "detectron2",
+    "tasks": ("detection", "segmentation"),
+    "architecture": _ZOO_R50,
+    "min_size": (800, 832, 864, 896, 928, 960, 992, 1024),
+    "max_size": 2048,
+    "batch_size": 8,
+    "iterations": 24000,
+    "base_learning_rate": 0.01,
+    "reference_batch_size": 8,
+    "steps": (18 / 24,),
+    "checkpoint_every": 1000,
+}
+
+_BDD100K: dict[str, Any] = {
+    "trainer": "detectron2",
+    "tasks": ("detection", "segmentation"),
+    "architecture": _ZOO_R50,
+    "min_size": (600, 624, 648, 672, 696, 720),
+    "max_size": 1280,
+    "epochs": 36,
+    "steps": (24 / 36, 33 / 36),
+    "base_learning_rate": 0.02,
+    "checkpoint_every": 1000,
+}
+
+_COCO_KEYPOINTS: dict[str, Any] = {
+    "trainer": "detectron2",
+    "tasks": ("detection", "pose"),
+    "architecture": _KEYPOINT_R50,
+    "min_size": (640, 672, 704, 736, 768, 800),
+    "iterations": 270000,
+    "steps": (210 / 270, 250 / 270),
+    "checkpoint_every": 5000,
+}
+
 PRESETS: dict[str, Recipe] = {
     "cpu-small": Recipe(
         tasks=("detection", "segmentation", "pose"),
@@ -250,6 +407,42 @@ PRESETS: dict[str, Recipe] = {
     ),
     "mask-rcnn-r50": Recipe(tasks=("detection", "segmentation"), **_R50_3X),
     "keypoint-rcnn-r50": Recipe(tasks=("detection", "pose"), min_size=(640, 672, 704, 736, 768, 800), **_R50_3X),
+    # what is known of the published trainings and what is our choice: docs/train.md
+    "paper-cityscapes": Recipe(
+        **_CITYSCAPES,
+        initialisation=Initialisation(
+            kind="coco",
+            file="weights/mask_rcnn_R_50_FPN_3x.pkl",
+            pixels="zoo",
+            provenance="detectron2 model zoo, COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x (model 137849600)",
+            seen=("imagenet", "coco2017"),
+        ),
+    ),
+    "paper-bdd100k": Recipe(
+        **_BDD100K,
+        batch_size=2,
+        reference_batch_size=2,  # the rate of a batch of 16, with a batch of 2
+        warmup_iterations=500,
+        initialisation=Initialisation(
+            kind="checkpoint",
+            file="weights/bdd100k-mask-rcnn-r50.safetensors",
+            provenance="a Mask R-CNN that was trained on the original images of BDD100K",
+            seen=("imagenet", "bdd100k"),
+        ),
+    ),
+    "paper-coco-keypoints": Recipe(
+        **_COCO_KEYPOINTS,
+        initialisation=Initialisation(
+            kind="backbone",
+            file="weights/R-50.pkl",
+            pixels="zoo",
+            provenance="detectron2 model zoo, ImageNetPretrained/MSRA/R-50, fitted on ImageNet-1k",
+            seen=("imagenet",),
+        ),
+    ),
+    "clean-cityscapes": Recipe(**_CITYSCAPES, initialisation=_IMAGENET),
+    "clean-bdd100k": Recipe(**_BDD100K, initialisation=_IMAGENET),
+    "clean-coco-keypoints": Recipe(**_COCO_KEYPOINTS, initialisation=_IMAGENET),
 }
 """Recipes by name; each is nothing but field values."""
 

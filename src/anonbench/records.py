@@ -63,7 +63,8 @@ class Region:
 
     ``box`` holds the integer pixel bounds x0, y0, x1, y1 (end exclusive) inside the image; ``mask`` is bool
     (y1-y0, x1-x0), True where pixels change. ``subject`` is the person's or face's own box (x, y, w, h, may leave
-    the image): the scale that a method's strength follows.
+    the image): the scale that a method's strength follows. ``identity`` is the same for one person in several images,
+    where the data set says so.
     """
 
     person_id: int
@@ -72,6 +73,7 @@ class Region:
     box: tuple[int, int, int, int]
     mask: np.ndarray = field(repr=False)
     subject: Box
+    identity: str | None = None
 
 
 def is_people(category: dict[str, Any]) -> bool:

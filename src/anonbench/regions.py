@@ -167,6 +167,7 @@ def to_region(row: dict, height: int) -> Region:
         box=box,
         mask=decode(runs, height, box),
         subject=(x, y, w, h),
+        identity=row.get("identity"),
     )
 
 

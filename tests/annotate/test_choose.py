@@ -70,7 +70,7 @@ def test_sources_are_tried_in_order_and_named(
 
 def test_a_union_holds_both_boxes(make_coco: Callable[..., Any], tmp_path: Path) -> None:
     folder = make_coco()
-    rows = run(folder, tmp_path / "out", {1: [FACE_OF_FIRST]}, detectors=FACES)
+    rows = run(folder, tmp_path / "out", {1: [FACE_OF_FIRST]}, face={"sources": ["union"]}, detectors=FACES)
     row = face_of(rows, 10)
     keypoints = np.array(folder.person()["keypoints"], np.float32).reshape(-1, 3)
     head = geometry.head_box(keypoints, tuple(folder.person()["bbox"]))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pycocotools import mask as coco_mask
 from safetensors.torch import load_file, save_file
-from train_tiny import CATEGORIES, HEIGHT, WIDTH, tiny_recipe, write_variant
+from train_tiny import CATEGORIES, HEIGHT, WIDTH, recipe_for, write_variant
 
 from anonbench import registry
 from anonbench.errors import AnonbenchError
@@ -20,8 +20,10 @@ from anonbench.train.contract import RECORD, WEIGHTS, Trainer, run_prediction, r
 @pytest.fixture(scope="session", params=registry.names("trainers"))
 def model(request: pytest.FixtureRequest, variant: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of each trainer, trained for a few iterations."""
+    if request.param == "detectron2":
+        pytest.importorskip("detectron2")
     out = tmp_path_factory.mktemp(request.param)
-    run_training(variant, "train", tiny_recipe(trainer=request.param, iterations=12), 0, out, device="cpu")
+    run_training(variant, "train", recipe_for(request.param, iterations=12), 0, out, device="cpu")
     return out
 
 

@@ -12,7 +12,7 @@ from train_tiny import HEIGHT, WIDTH, tiny_recipe
 
 from anonbench.train import models
 from anonbench.train.data import Variant, load_image, load_target
-from anonbench.train.torchvision import paste
+from anonbench.train.inference import paste
 
 
 @pytest.mark.parametrize("flip", [False, True])

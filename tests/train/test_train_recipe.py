@@ -42,6 +42,12 @@ def test_an_unknown_entry_is_refused_with_the_nearest_known_one() -> None:
         ({"steps": [0.9, 0.5]}, "must increase"),
         ({"initialisation": {"kind": "scratch", "file": "x"}}, "scratch takes no file"),
         ({"initialisation": {"kind": "backbone", "file": "x"}}, "provenance"),
+        ({"initialisation": {"kind": "checkpoint", "file": "x.pth"}}, "a checkpoint needs its file, its provenance"),
+        ({"initialisation": {"kind": "coco", "file": "x"}}, "provenance"),
+        ({"initialisation": {"kind": "scratch", "pixels": "zoo"}}, "scratch takes no pixels"),
+        ({"iterations": None, "length": "4x"}, "'1x', '2x' or '3x'"),
+        ({"iterations": None, "length": "1x", "steps": [0.5]}, "has its own steps"),
+        ({"preset": "clean-cityscape"}, "did you mean 'clean-cityscapes'"),
     ],
 )
 def test_an_impossible_value_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -61,6 +67,7 @@ def test_an_impossible_value_is_refused(changes: dict[str, Any], message: str) -
         ({"strides": [64], "anchor_sizes": [[64]], "roi_levels": [4]}, "64"),
         ({"compact_depths": [1]}, "differ in length"),
         ({"norm": "frozen_batch"}, "given backbone"),
+        ({"frozen_stages": 1}, "there are none from scratch"),
     ],
 )
 def test_an_impossible_architecture_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -71,6 +78,12 @@ def test_an_impossible_architecture_is_refused(changes: dict[str, Any], message:
 def test_the_learning_rate_follows_the_batch_size() -> None:
     recipe = tiny_recipe(base_learning_rate=0.02, reference_batch_size=16, batch_size=2)
     assert recipe.learning_rate() == pytest.approx(0.0025)
+
+
+def test_trainings_are_strict_on_processors_and_seeded_on_gpus() -> None:
+    assert [tiny_recipe().strict(device) for device in ("cpu", "cuda")] == [True, False]
+    assert tiny_recipe(determinism="strict").strict("cuda")
+    assert not tiny_recipe(determinism="seeded").strict("cpu")
 
 
 def test_an_epoch_ends_with_a_short_batch() -> None:
@@ -134,3 +147,37 @@ def test_a_backbone_gives_the_levels_asked_for(backbone: str, norm: str) -> None
     assert [tuple(level.shape) for level in maps.values()] == [
         (1, 8, 128 // stride, 192 // stride) for stride in (8, 16, 32, 64)
     ]
+
+
+def test_a_named_schedule_is_the_model_zoos() -> None:
+    recipe = recipes.parse({"length": "1x"})
+    assert recipe.total_iterations(117266) == pytest.approx(90_000, rel=0.03)
+    assert [round(90_000 * share) for share in recipe.steps] == [60_000, 80_000]
+    recipe = recipes.parse({"length": "3x"})
+    assert recipe.total_iterations(1600) == 3600
+    assert [round(270_000 * share) for share in recipe.steps] == [210_000, 250_000]
+
+
+def test_entries_are_laid_over_a_preset() -> None:
+    recipe = recipes.parse({"preset": "clean-cityscapes", "iterations": 500, "architecture": {"backbone": "resnet101"}})
+    preset = recipes.PRESETS["clean-cityscapes"]
+    assert (recipe.iterations, recipe.steps, recipe.max_size) == (500, preset.steps, preset.max_size)
+    assert recipe.architecture == preset.architecture.model_copy(update={"backbone": "resnet101"})
+    longer = recipes.parse({"preset": "clean-cityscapes", "length": "3x"})
+    assert (longer.iterations, longer.total_iterations(80), longer.steps[0]) == (None, 360, 210 / 270)
+    other = {"kind": "scratch"}
+    bare = recipes.parse(
+        {"preset": "clean-cityscapes", "initialisation": other, "architecture": {"norm": "group", "frozen_stages": 0}}
+    )
+    assert bare.initialisation == recipes.Initialisation()
+    for whole in (recipe, longer, bare):
+        assert recipes.parse(json.loads(whole.model_dump_json())) == whole
+
+
+def test_the_published_and_the_clean_recipes_differ_in_what_confounds() -> None:
+    paper, clean = (recipes.PRESETS[f"{kind}-bdd100k"] for kind in ("paper", "clean"))
+    assert paper.learning_rate() == clean.learning_rate() == 0.02
+    assert (paper.batch_size, clean.batch_size) == (2, 16)
+    assert "bdd100k" in (paper.initialisation.seen or ())
+    for name in ("cityscapes", "bdd100k", "coco-keypoints"):
+        assert recipes.PRESETS[f"clean-{name}"].initialisation.seen == ("imagenet",)

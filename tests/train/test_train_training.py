@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -12,17 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torchvision import models as torchvision_models
 from train_tiny import TINY, tiny_recipe, write_manifest, write_variant
 
+from anonbench import recipe as recipes
 from anonbench.errors import AnonbenchError
 from anonbench.recipe import Recipe
-from anonbench.train import contract, loop, torchvision
+from anonbench.train import contract, initialisation, loop, models, torchvision
 from anonbench.train.contract import CHECKPOINT, RECORD, TIMING, WEIGHTS, run_training
-from anonbench.train.data import Variant
+from anonbench.train.data import Category, Variant
+from anonbench.train.distributed import Place
+
+CPU = torch.device("cpu")
 
 
 def train(variant: Path, out: Path, recipe: Recipe | None = None, seed: int = 0, **options: Any) -> tuple[bytes, bytes]:
@@ -47,17 +55,20 @@ def test_the_seed_changes_the_weights(variant: Path, tmp_path: Path, trained: tu
 
 def test_the_record_is_complete(variant: Path, trained: tuple[bytes, bytes], tmp_path: Path) -> None:
     record = json.loads(trained[1])
-    assert record["resolved"] == {"batch_size": 2, "learning_rate": 0.02, "iterations": 4}
-    assert record["data"] | {"annotations_sha256": ""} == {
-        "split": "train", "annotations_sha256": "", "images_digest": None,
+    assert record["resolved"] == {
+        "batch_size": 2, "learning_rate": 0.02, "iterations": 4, "determinism": "strict",
+    }  # fmt: skip
+    assert record["data"] | {"annotations_sha256": "", "dataset": ""} == {
+        "dataset": "", "split": "train", "annotations_sha256": "", "images_digest": None,
         "images": 5, "used": 8, "crowd": 1, "empty_box": 0,
     }  # fmt: skip
-    assert record["initialisation"] == {"kind": "scratch", "seen": []}
+    assert record["initialisation"] == {"kind": "scratch", "seen": [], "leaks": False}
+    assert record["processes"] == 1
     assert [point["iteration"] for point in record["loss_curve"]] == [1, 2, 3, 4]
     assert {"loss_mask", "loss_keypoint", "learning_rate"} <= set(record["loss_curve"][0])
     train(variant, tmp_path)
     timing = json.loads((tmp_path / TIMING).read_text())
-    assert set(timing) == {"seconds", "images_per_second", "loading_share", "peak_memory_mib"}
+    assert set(timing) == {"seconds", "iterations_per_second", "images_per_second", "loading_share", "peak_memory_mib"}
     assert str(tmp_path) not in trained[1].decode()
 
 
@@ -256,3 +267,179 @@ def test_each_set_of_tasks_and_precision_trains(
     terms = set(record["loss_curve"][-1])
     assert ("loss_mask" in terms) == ("segmentation" in tasks)
     assert ("loss_keypoint" in terms) == ("pose" in tasks)
+
+
+def test_a_start_from_a_training_of_the_study_leaks(
+    variant: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(variant, tmp_path / "first", datasets=["streetlife"])
+    start = {"kind": "checkpoint", "file": str(tmp_path / "first")}
+    recipe = tiny_recipe(initialisation=start)
+    record = json.loads(train(variant, tmp_path / "second", recipe, datasets=["streetlife"])[1])
+    assert record["initialisation"]["seen"] == ["streetlife"]
+    assert record["initialisation"]["leaks"] is True
+    assert record["initialisation"]["provenance"] == "a training of streetlife by torchvision, seed 0"
+    assert "WARNING: the first weights have seen streetlife" in capsys.readouterr().err
+    record = json.loads(train(variant, tmp_path / "third", recipe, datasets=["cityscapes"])[1])
+    assert record["initialisation"]["leaks"] is False
+    other = write_variant(tmp_path / "v", categories=[{"id": 1, "name": "person"}, {"id": 3, "name": "bus"}])
+    with pytest.raises(AnonbenchError, match=r"was trained on other categories \(1 person, 3 car\)"):
+        train(other, tmp_path / "fourth", recipe)
+    (tmp_path / "first" / WEIGHTS).write_bytes(b"0")
+    with pytest.raises(AnonbenchError, match="is not the file that train"):
+        train(variant, tmp_path / "fourth", recipe)
+    (tmp_path / "first" / RECORD).unlink()
+    with pytest.raises(AnonbenchError, match="holds no finished training"):
+        train(variant, tmp_path / "fourth", recipe)
+
+
+def test_a_published_detector_starts_one_of_ours(variant: Path, tmp_path: Path) -> None:
+    from torchvision.models.detection import maskrcnn_resnet50_fpn
+
+    torch.manual_seed(3)
+    theirs = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91)
+    # the published files lack a level of nesting in their names
+    nested = re.compile(r"(_blocks\.\d|rpn\.head\.conv)(\.0)+\.")
+    state = {nested.sub(r"\1.", name): value for name, value in theirs.state_dict().items()}
+    torch.save({"model": state}, tmp_path / "coco.pth")
+    start = {"kind": "coco", "file": str(tmp_path / "coco.pth"), "provenance": "made by a test", "seen": ["coco2017"]}
+    recipe = recipes.parse({"tasks": ["detection", "segmentation"], "initialisation": start, "length": "1x"})
+    categories = [Category(1, "person", True), Category(3, "car", False)]
+    model = models.build(recipe, categories)
+    record = initialisation.initialise(model, initialisation.TORCHVISION, recipe, categories)
+    assert sorted(record["reinitialised"]) == [
+        "roi_heads.box_predictor.bbox_pred.bias", "roi_heads.box_predictor.bbox_pred.weight",
+        "roi_heads.box_predictor.cls_score.bias", "roi_heads.box_predictor.cls_score.weight",
+        "roi_heads.mask.predictor.mask_fcn_logits.bias", "roi_heads.mask.predictor.mask_fcn_logits.weight",
+    ]  # fmt: skip
+    ours, given = model.state_dict(), theirs.state_dict()
+    assert torch.equal(ours["roi_heads.mask.head.3.0.weight"], given["roi_heads.mask_head.3.0.weight"])
+    assert torch.equal(ours["rpn.head.conv.0.0.weight"], given["rpn.head.conv.0.0.weight"])
+    assert torch.equal(ours["backbone.fpn.inner_blocks.2.0.weight"], given["backbone.fpn.inner_blocks.2.0.weight"])
+    posed = recipes.parse({"tasks": ["detection", "pose"], "initialisation": start, "length": "1x"})
+    record = initialisation.initialise(models.build(posed, categories), initialisation.TORCHVISION, posed, categories)
+    assert any(name.startswith("roi_heads.keypoint.") for name in record["reinitialised"])
+    assert not any(name.startswith("roi_heads.mask.") for name in record["reinitialised"])
+
+
+def test_a_resnets_names_go_both_ways() -> None:
+    for name in torchvision_models.resnet50(weights=None).state_dict():
+        if not name.startswith("fc.") and "num_batches" not in name:
+            there = initialisation.backbone_to_detectron2(f"backbone.body.{name}")
+            assert there.split(".")[0] in ("stem", "res2", "res3", "res4", "res5")
+            assert initialisation.backbone_to_torchvision(f"backbone.bottom_up.{there}") == name
+
+
+class _Harmful:
+    def __reduce__(self) -> Any:
+        return (os.mkdir, ("harm",))
+
+
+def test_a_pickle_that_calls_is_no_file_of_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arrays = {"model": {"res2.0.conv1.weight": np.ones((2, 2), np.float32)}, "__author__": "third"}
+    (tmp_path / "good.pkl").write_bytes(pickle.dumps(arrays))
+    assert initialisation.read(tmp_path / "good.pkl")["res2.0.conv1.weight"].tolist() == [[1, 1], [1, 1]]
+    (tmp_path / "bad.pkl").write_bytes(pickle.dumps({"model": {"x": _Harmful()}}))
+    with pytest.raises(AnonbenchError, match=r"bad\.pkl.*is no \.pkl file of weights \(it names posix\.mkdir"):
+        initialisation.read(tmp_path / "bad.pkl")
+    assert not (tmp_path / "harm").exists()
+    (tmp_path / "bad.pth").write_bytes(b"nothing")
+    with pytest.raises(AnonbenchError, match=r"bad\.pth.*is no \.pth file of weights"):
+        initialisation.read(tmp_path / "bad.pth")
+
+
+@pytest.mark.parametrize("what", ["initialisation", "order", "augmentation", "sampling"])
+def test_each_seed_can_vary_alone(variant: Path, what: str) -> None:
+    data = Variant.read(variant, "train")
+    plain, own = tiny_recipe(min_size=[48, 64]), tiny_recipe(min_size=[48, 64], seeds={what: 7})
+    before, after = (loop.Batches(data, recipe, 0) for recipe in (plain, own))
+    drawn = [[tuple(image.shape) for i in range(9) for image in batches[i][0]] for batches in (before, after)]
+    boxes = [[len(t["boxes"]) for i in range(9) for t in batches[i][1]] for batches in (before, after)]
+    assert (drawn[0] != drawn[1]) == (what in ("order", "augmentation"))
+    assert (boxes[0] != boxes[1]) == (what == "order")
+    assert own.seeds.of(what, 0) == 7
+    assert all(
+        own.seeds.of(other, 0) == 0
+        for other in ("initialisation", "order", "augmentation", "sampling")
+        if other != what
+    )
+
+
+@pytest.mark.parametrize("what", ["initialisation", "sampling"])
+def test_a_seed_of_its_own_changes_the_weights(
+    variant: Path, tmp_path: Path, trained: tuple[bytes, bytes], what: str
+) -> None:
+    assert train(variant, tmp_path / "a", tiny_recipe(seeds={what: 7}))[0] != trained[0]
+    assert train(variant, tmp_path / "b", tiny_recipe(seeds={what: 0}))[0] == trained[0]
+
+
+def test_a_seeded_training_does_not_insist_on_repeatable_operations(variant: Path, tmp_path: Path) -> None:
+    asked = []
+    original = torch.use_deterministic_algorithms
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch, "use_deterministic_algorithms", lambda on: (asked.append(on), original(on)))
+        train(variant, tmp_path, tiny_recipe(determinism="seeded", iterations=1))
+    assert asked[0] is False
+
+
+def test_frozen_stages_keep_their_weights(variant: Path, tmp_path: Path) -> None:
+    train(variant, tmp_path / "a")
+    start = {"kind": "checkpoint", "file": str(tmp_path / "a")}
+    recipe = tiny_recipe(initialisation=start, architecture={**TINY["architecture"], "frozen_stages": 2})
+    train(variant, tmp_path / "b", recipe)
+    one, two = (load_file(tmp_path / name / WEIGHTS) for name in "ab")
+    same = {name for name in one if torch.equal(one[name], two[name])}
+    assert "backbone.body.layer1.0.conv1.weight" in same
+    assert "backbone.body.layer2.0.conv1.weight" not in same
+
+
+def test_running_out_of_memory_says_what_to_do(variant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(models.Heads, "forward", full)
+    with pytest.raises(
+        AnonbenchError,
+        match=r"batch_size: the GPU's memory does not suffice for 2 images .*iteration 1\); set batch_size: 1 ",
+    ):
+        train(variant, tmp_path)
+
+
+def test_half_precision_floats_need_a_gpu(variant: Path, tmp_path: Path) -> None:
+    with pytest.raises(AnonbenchError, match="fp16 needs a GPU"):
+        train(variant, tmp_path, tiny_recipe(precision="fp16"))
+
+
+def test_processes_share_a_batch(variant: Path) -> None:
+    data, recipe = Variant.read(variant, "train"), tiny_recipe(batch_size=4, iterations=None, epochs=1)
+    whole = loop.Batches(data, recipe, 0)
+    shares = [loop.Batches(data, recipe, 0, Place(rank, 2)) for rank in (0, 1)]
+    together = [image for pair in zip(shares[0][0][0], shares[1][0][0], strict=True) for image in pair]
+    assert all(torch.equal(a, b) for a, b in zip(together, whole[0][0], strict=True))
+    assert [len(share[1][0]) for share in shares] == [1, 1], "the last image of five is shown to both"
+    with pytest.raises(AnonbenchError, match="3 images cannot be shared equally by 2 processes"):
+        loop.fit(torch.nn.Identity(), loop.Batches(data, tiny_recipe(batch_size=3), 0, Place(0, 2)), CPU, None, "")
+
+
+@pytest.mark.slow
+def test_torchrun_trains_in_two_processes(variant: Path, tmp_path: Path) -> None:
+    weights, record = train(variant, tmp_path / "a", processes=2)
+    assert json.loads(record)["processes"] == 2
+    assert train(variant, tmp_path / "b", processes=2) == (weights, record)
+    assert [point["iteration"] for point in json.loads(record)["loss_curve"]] == [1, 2, 3, 4]
+    recipe = tiny_recipe(base_learning_rate=1e8, warmup_iterations=0)
+    with pytest.raises(AnonbenchError, match="the loss is not finite at iteration 2"):
+        train(variant, tmp_path / "c", recipe, processes=2)
+
+
+def test_event_files_follow_the_curve(variant: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    record = json.loads(train(variant, tmp_path / "out", checkpoints=tmp_path / "c")[1])
+    events = EventAccumulator(str(tmp_path / "c" / "events"))
+    events.Reload()
+    for point in record["loss_curve"]:
+        found = {e.step: e.value for e in events.Scalars("loss_mask")}
+        assert found[point["iteration"]] == pytest.approx(point["loss_mask"])

@@ -59,6 +59,17 @@ def tiny_recipe(**changes: Any) -> Recipe:
     return recipes.parse({**TINY, **changes})
 
 
+def recipe_for(trainer: str, **changes: Any) -> Recipe:
+    """Return the tiny recipe for a trainer; detectron2's smallest backbone is ResNet-18."""
+    if trainer != "detectron2":
+        return tiny_recipe(trainer=trainer, **changes)
+    own = ("compact_widths", "compact_depths", "roi_canonical_size")
+    architecture = {name: value for name, value in TINY["architecture"].items() if name not in own}
+    architecture |= {"backbone": "resnet18", "norm": "group", "strides": [4, 8, 16, 32], "proposal_levels": [4, 8]}
+    architecture |= changes.pop("architecture", {})
+    return tiny_recipe(trainer=trainer, architecture=architecture, **changes)
+
+
 def write_variant(root: Path, images: int = 5, split: str = "train", categories: Any = CATEGORIES) -> Path:
     """Write a COCO data set of ``images`` images; the second has no annotations, the third also a crowd."""
     rng = np.random.default_rng(7)

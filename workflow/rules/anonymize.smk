@@ -1,9 +1,52 @@
+# A method that is fitted to data, on the training split alone.
+rule fit:
+    input:
+        record="<data>/{dataset}/download.json",
+        images=plan.training_table("images"),
+        regions=plan.training_table("regions"),
+    output:
+        weights="<anonymized>/{dataset}/fits/{region}-{method}/weights.safetensors",
+        record="<anonymized>/{dataset}/fits/{region}-{method}/fit.json",
+    log:
+        "<logs>/fit/{dataset}/{region}-{method}/fit.log",
+    benchmark:
+        "<logs>/fit/{dataset}/{region}-{method}/bench.tsv"
+    wildcard_constraints:
+        region="face|body",
+        method="[a-z0-9_]+",
+    conda:
+        environment("train")
+    threads: plan.study.train.threads
+    resources:
+        gpu=plan.gpus(),
+    params:
+        data_folder=lambda w, input: str(Path(input.record).parent),
+        annotations=lambda w, input: str(Path(input.images).parent),
+        folder=lambda w, output: str(Path(output.weights).parent),
+        logs=lambda w: f"{plan.folder('logs')}/fit/{w.dataset}/{w.region}-{w.method}",
+        split=lambda w: plan.training_split(w.dataset),
+        settings=lambda w: plan.fit(w.method),
+        seed=plan.study.seed,
+        device=plan.study.train.device,
+        threads=plan.study.train.threads,
+        code=lambda w: plan.fit_code(w.method),
+        environment=plan.environment("train"),
+    message:
+        "fit {wildcards.method} to the {wildcards.region} regions of {wildcards.dataset}"
+    shell:
+        "anonbench fit --data {params.data_folder:q} --annotations {params.annotations:q}"
+        " --split {params.split} --region {wildcards.region} --method {wildcards.method}"
+        " --settings {params.settings:q} --seed {params.seed} --device {params.device}"
+        " --threads {params.threads} --logs {params.logs:q} --out {params.folder:q} > {log:q} 2>&1"
+
+
 # A variant, shard by shard; the manifests are what the graph knows of the images.
 rule anonymize:
     input:
         record="<data>/{dataset}/download.json",
         images="<annotations>/{dataset}/{split}.images.parquet",
         regions=plan.regions_file(),
+        weights=plan.fitted(),
     output:
         manifest="<anonymized>/{dataset}/{variant}/manifests/{split}/{shard}.jsonl",
     log:
@@ -11,8 +54,10 @@ rule anonymize:
     benchmark:
         "<logs>/anonymize/{dataset}/{variant}/{split}-{shard}.bench.tsv"
     conda:
-        environment("data")
+        lambda w: environment(plan.anonymize_environment(w.variant))
     threads: plan.study.anonymize.threads
+    resources:
+        gpu=lambda w: plan.anonymize_gpus(w.variant),
     params:
         data_folder=lambda w, input: str(Path(input.record).parent),
         annotations=lambda w, input: str(Path(input.images).parent),
@@ -22,8 +67,9 @@ rule anonymize:
         link=plan.study.anonymize.link,
         seed=plan.study.seed,
         shards=plan.study.anonymize.shards,
+        fitted=lambda w, input: plan.fitted_arguments(input.weights),
         code=lambda w: plan.method_code(w.variant),
-        environment=plan.environment("data"),
+        environment=lambda w: plan.environment(plan.anonymize_environment(w.variant)),
     message:
         "anonymize {wildcards.dataset} {wildcards.split}: {wildcards.variant}, shard {wildcards.shard}"
     shell:
@@ -31,6 +77,7 @@ rule anonymize:
         " --split {wildcards.split} --variant {wildcards.variant} --parameters {params.method:q}"
         " --encoder {params.encoder} --link {params.link} --seed {params.seed}"
         " --shard {wildcards.shard} --shards {params.shards} --threads {threads}"
+        " {params.fitted}"
         " --out {params.folder:q} > {log:q} 2>&1"
 
 

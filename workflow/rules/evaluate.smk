@@ -11,7 +11,7 @@ rule predict:
     benchmark:
         "<logs>/predict/{dataset}/{variant}/{model}/seed{seed}.bench.tsv"
     conda:
-        environment("train")
+        lambda w: environment(plan.training_environment(w.model))
     threads: plan.study.train.threads
     resources:
         gpu=plan.gpus(),
@@ -22,7 +22,7 @@ rule predict:
         device=plan.study.train.device,
         threads=plan.study.train.threads,
         code=lambda w: plan.trainer_code(w.model),
-        environment=plan.environment("train"),
+        environment=lambda w: plan.environment(plan.training_environment(w.model)),
     message:
         "predict with {wildcards.model} of {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}"
     shell:

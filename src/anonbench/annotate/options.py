@@ -16,11 +16,11 @@ class FaceRegions(Strict):
     """Where the region of a face comes from and how large it is."""
 
     sources: list[Source] = Field(
-        ["ground_truth", "union"],
+        ["ground_truth", "detector", "keypoints"],
         min_length=1,
         description="Tried in this order: `ground_truth`, the data set's own face box; `detector`, the detected face "
-        "that is matched to the person; `keypoints`, a box from the head's keypoints; `union`, the smallest box that "
-        "holds the two last, or the one that there is.",
+        "that is matched to the person (none without detectors.face); `keypoints`, a box from the head's keypoints; "
+        "`union`, the smallest box that holds the two last, or the one that there is: it covers more than the face.",
     )
     match: Literal["head", "iou"] = Field(
         "head",
@@ -89,7 +89,7 @@ class RegionsConfig(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.detectors.face is None and ("detector" in self.face.sources or self.paper):
+        if self.detectors.face is None and (self.face.sources == ["detector"] or self.paper):
             asked = "paper: true needs" if self.paper else "face.sources: 'detector' needs"
             raise ValueError(f"{asked} detectors.face")
         if self.unannotated and self.detectors.face is None and self.detectors.person is None:

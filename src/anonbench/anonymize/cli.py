@@ -42,6 +42,8 @@ def anonymize(
     shards: Shards = 1,
     threads: Annotated[int, typer.Option(min=1, help="Images worked on at a time.")] = 1,
     link: Annotated[Link, typer.Option(help="How images without people get there.")] = Link.COPY,
+    weights: Annotated[Path | None, typer.Option(help="What anonbench fit wrote, for a method that is fitted.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda, for a method that is fitted.")] = "auto",
 ) -> None:
     """Write one shard of a variant and its manifest."""
     path = Shard(
@@ -57,6 +59,8 @@ def anonymize(
         shards=shards,
         threads=threads,
         link=link.value,
+        weights=weights,
+        device=device,
     ).run()
     typer.echo(str(path))
 

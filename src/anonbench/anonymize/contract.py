@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from anonbench import registry
 from anonbench.blocks import NoSettings, Strict, explain
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.records import Box, Region
+from anonbench.records import Box, Region, RegionKind
 from anonbench.variants import Variant
 from anonbench.windows import Window
 
@@ -24,7 +25,8 @@ class Crop:
     """One region as a method sees it, in pixels of the crop; ``region`` and ``window`` are in the image's pixels.
 
     ``pixels`` is uint8 HxWx3 RGB and read-only; ``subject`` is the person's or face's own box; ``keypoints``
-    is float32 17x3 (x, y, visibility) or None.
+    is float32 17x3 (x, y, visibility) or None. ``people`` are all regions of the image; ``identity_seed`` is the same
+    wherever the data set says that it is the same person.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -33,20 +35,69 @@ class Crop:
     region: Region
     window: Window
     seed: int
+    people: Sequence[Region] = field(default=(), repr=False)
+    identity_seed: int | None = None
+
+    @property
+    def background(self) -> np.ndarray:
+        """Where nobody's region is, as far as regions are known: bool HxW."""
+        free = ~self.mask
+        left, top, right, bottom = self.window.box
+        for one in self.people:
+            x0, y0, x1, y1 = one.box
+            if x0 < right and left < x1 and y0 < bottom and top < y1:
+                free &= ~replace(self, region=one).mask
+        return free
 
     @property
     def mask(self) -> np.ndarray:
         """Where the result will be pasted: bool HxW."""
         (left, top, right, bottom), (x0, y0, x1, y1) = self.window.box, self.region.box
         mask = np.zeros((bottom - top, right - left), np.uint8)
-        mask[y0 - top : y1 - top, x0 - left : x1 - left] = self.region.mask
+        a, b, c, d = max(x0, left), max(y0, top), min(x1, right), min(y1, bottom)  # somebody else's may leave the crop
+        mask[b - top : d - top, a - left : c - left] = self.region.mask[b - y0 : d - y0, a - x0 : c - x0]
         if self.window.size is None:
             return mask.view(bool)
         return cv2.resize(mask, self.window.size, interpolation=cv2.INTER_NEAREST).view(bool)
 
-    def generator(self) -> np.random.Generator:
-        """Return a new random generator of this person, the same whenever and wherever it is worked on."""
-        return np.random.Generator(np.random.PCG64(self.seed))
+    def generator(self, identity: bool = False) -> np.random.Generator:
+        """Return a new random generator of this person, the same whenever and wherever it is worked on.
+
+        With ``identity`` it is the same in every image of the person, where the data set tells.
+        """
+        seed = self.identity_seed if identity and self.identity_seed is not None else self.seed
+        return np.random.Generator(np.random.PCG64(seed))
+
+
+@dataclass(frozen=True, slots=True)
+class FitJob:
+    """What a training gets: the images and regions of one split, and where its files go.
+
+    ``root`` holds the images, ``images`` are rows of the images table, ``table`` is the regions table. ``checkpoint``
+    is a file that a killed training continues from, ``sheet`` a picture of samples that is written now and then.
+    ``origin`` says what is fitted on, for the file of weights.
+    """
+
+    kind: RegionKind
+    root: Path
+    images: list[dict[str, Any]] = field(repr=False)
+    table: Path
+    settings: Any
+    seed: int
+    device: str
+    threads: int
+    weights: Path
+    checkpoint: Path | None
+    sheet: Path | None
+    origin: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a training says of itself: ``record`` repeats to the byte on one machine, ``timing`` does not."""
+
+    record: dict[str, Any]
+    timing: dict[str, float]
 
 
 class Method(abc.ABC):
@@ -67,14 +118,17 @@ class Method(abc.ABC):
     anonymizes: ClassVar[bool] = True
     """False for a control that leaves people as they are: its people count as not changed."""
 
-    batch: ClassVar[int] = 1
+    batch: int = 1
     """Crops in one call of `change_batch` at most; they come from several images."""
 
     padding: ClassVar[str] = "replicate"
     """What stands outside the image: ``replicate`` (the border's pixels) or ``zero``."""
 
-    fallback: ClassVar[str | None] = None
+    fallback: str | None = None
     """Method for a person whom this one failed on. None: a failure ends the run."""
+
+    Fit: ClassVar[type[Strict] | None] = None
+    """Settings of the training of a method that is fitted to data (`fit`, `load`); None: there is nothing to train."""
 
     def __init__(self, parameters: dict[str, Any] | None = None) -> None:
         """Check the parameters; raise AnonbenchError naming the nearest known one."""
@@ -82,6 +136,11 @@ class Method(abc.ABC):
             self.parameters: Any = self.Parameters.model_validate(parameters or {})
         except ValidationError as error:
             raise AnonbenchError(explain(error, self.Parameters), entry=f"method {self.name}") from None
+
+    @classmethod
+    def available(cls) -> str | None:
+        """Return what keeps the method from running here, such as a package that is not installed; None if nothing."""
+        return None
 
     @property
     def name(self) -> str:
@@ -91,6 +150,15 @@ class Method(abc.ABC):
     def window(self, region: Region, width: int, height: int) -> Window:
         """Return what the method wants to see of an image (width, height); it must hold the region's box."""
         return Window(region.box)
+
+    @classmethod
+    def fit(cls, job: FitJob) -> Fitted:
+        """Train, and write ``job.weights``; the same bytes whenever it is repeated on one machine."""
+        raise NotImplementedError(f"{cls.__name__} has nothing to train")
+
+    def load(self, weights: Path, kind: RegionKind, device: str) -> dict[str, Any]:
+        """Read what `fit` wrote for regions of a kind, before any crop; return what the manifest says of it."""
+        raise NotImplementedError(f"{type(self).__name__} has no weights")
 
     @abc.abstractmethod
     def change(self, crop: Crop) -> np.ndarray:

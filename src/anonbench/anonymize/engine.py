@@ -82,7 +82,7 @@ def anonymize(works: Sequence[Work], method: Method, seed: int) -> list[list[Out
                     break
                 queue.popleft()
                 taken.append(region.box)
-                wave.append(_Step(index, area, _cut(work, region, window, method.padding, seed)))
+                wave.append(_Step(index, area, cut(work, region, window, method.padding, seed)))
         for (index, area, crop), result in zip(wave, _change(method, [step.crop for step in wave]), strict=True):
             fallback = None
             status = ANONYMIZED if method.anonymizes else CONTROL
@@ -122,7 +122,7 @@ def _meet(a: PixelBox, b: PixelBox) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _cut(work: Work, region: Region, window: Window, padding: str, seed: int) -> Crop:
+def cut(work: Work, region: Region, window: Window, padding: str, seed: int) -> Crop:
     """Cut a region's crop out of an image, padded where it leaves it and resized to the working size."""
     height, width = work.pixels.shape[:2]
     x0, y0, x1, y1 = window.box
@@ -150,6 +150,8 @@ def _cut(work: Work, region: Region, window: Window, padding: str, seed: int) ->
         region=region,
         window=window,
         seed=seed_of(seed, work.image_id, region.person_id),
+        people=work.regions,
+        identity_seed=None if region.identity is None else seed_of(seed, "identity", region.identity),
     )
 
 
@@ -196,7 +198,7 @@ def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: i
         ) from error
     other: Method = registry.load("methods", method.fallback)()
     window = other.window(region, work.pixels.shape[1], work.pixels.shape[0])
-    crop = _cut(work, region, window, other.padding, seed)
+    crop = cut(work, region, window, other.padding, seed)
     return crop, _checked(other.change(crop), crop)
 
 

@@ -22,7 +22,7 @@ from anonbench.anonymize import engine
 from anonbench.anonymize.contract import Method, make
 from anonbench.datasets.record import root_of
 from anonbench.errors import AnonbenchError
-from anonbench.files import place, sha256_bytes, write_bytes
+from anonbench.files import place, sha256_bytes, sha256_file, write_bytes
 from anonbench.records import Region, RegionKind
 from anonbench.seeding import seed_of
 from anonbench.variants import Variant
@@ -42,7 +42,8 @@ class Shard:
     """What to do: ``parameters`` are the method's (None: those of the variant's level).
 
     ``data`` holds the data set's download.json, ``annotations`` its tables, ``out`` is the variant's folder;
-    ``link`` (``copy`` or ``hardlink``) is how images without a region get there.
+    ``link`` (``copy`` or ``hardlink``) is how images without a region get there. ``weights`` is what the method's
+    training wrote, for a method that is fitted.
     """
 
     data: Path
@@ -57,6 +58,8 @@ class Shard:
     shards: int = 1
     threads: int = 1
     link: str = "copy"
+    weights: Path | None = None
+    device: str = "auto"
 
     def run(self) -> Path:
         """Write the shard's images and then its manifest, whose path is returned.
@@ -71,12 +74,13 @@ class Shard:
             raise AnonbenchError(f"a split cannot be called '{self.split}'")
         images.check_policy(self.encoder)
         method = None if self.variant.method is None else make(self.variant, self.parameters)
+        fitted = {} if method is None else self._load(method)
         root, record = root_of(self.data)
         self._check_folders(root)
         everything = regions.read(self.annotations / f"{self.split}.images.parquet", regions.IMAGES)
         _check_names(everything, self.annotations / f"{self.split}.images.parquet")
         rows = regions.shard_of(everything, self.shard, self.shards).to_pylist()
-        people = People.read(self, rows)
+        people = People.read(self.annotations / f"{self.split}.regions.parquet", self.variant.region, rows)
         path = manifests.shard_path(self.out, self.split, self.shard)
         path.unlink(missing_ok=True)
         header = {
@@ -93,6 +97,7 @@ class Shard:
             "shard": self.shard,
             "shards": self.shards,
             "anonbench": __version__,
+            **fitted,
         }
         try:
             written = self._work(rows, root, people, method)
@@ -105,6 +110,22 @@ class Shard:
                 ) from error
             raise
         return path
+
+    def _load(self, method: Method) -> dict[str, Any]:
+        """Give a fitted method its weights; return what the manifest's header says of them."""
+        if method.Fit is None:
+            if self.weights is not None:
+                raise AnonbenchError(f"method {method.name} is not fitted", entry="--weights", remedy="leave it out")
+            return {}
+        if self.weights is None:
+            raise AnonbenchError(
+                f"method {method.name} is fitted to data and needs its weights",
+                entry="--weights",
+                remedy="run anonbench fit and give the file that it wrote",
+            )
+        assert self.variant.region is not None
+        said = method.load(self.weights, self.variant.region, self.device)
+        return {"weights_sha256": sha256_file(self.weights), "fallback": method.fallback, **said}
 
     def _check_folders(self, root: Path) -> None:
         """Refuse an output folder that overlaps the originals: merge removes what does not belong there."""
@@ -240,14 +261,13 @@ class People:
             self._of[row["image_id"]].append(index)
 
     @classmethod
-    def read(cls, shard: Shard, rows: list[_Image]) -> People:
-        """Read the people of the variant's region kind in the images of a shard."""
-        path = shard.annotations / f"{shard.split}.regions.parquet"
+    def read(cls, path: Path, region: RegionKind | None, rows: list[_Image]) -> People:
+        """Read the people of a region kind in some images (rows of the images table)."""
         ids = [row["image_id"] for row in rows]
-        if not ids or shard.variant.region is None:
+        if not ids or region is None:
             return cls(regions.REGIONS.empty_table())
         table = regions.read(path, regions.REGIONS, (min(ids), max(ids)))
-        kind = pc.equal(table["kind"], shard.variant.region.value)
+        kind = pc.equal(table["kind"], region.value)
         mine = pc.is_in(table["image_id"], value_set=pa.array(ids, pa.int64()))
         return cls(table.filter(pc.and_(kind, mine)))
 

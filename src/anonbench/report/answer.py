@@ -101,8 +101,21 @@ def warnings(
     files that should be there.
     """
     found = [*_missing(study, table), *_learning(table), *_leaks(records), *_unequal(records)]
-    found += [*_controls_moved(table), *_codec(study, table), *_few_seeds(table), *_visible(cover)]
+    found += [*_controls_moved(table), *_codec(study, table), *_few_seeds(table), *_fell_back(cover), *_visible(cover)]
     return found + [f"{name} is missing, so the page does not show it." for name in absent]
+
+
+def _fell_back(cover: pd.DataFrame) -> list[str]:
+    """Say where a method failed on people, whom its fallback covered: the variant is not what its name says."""
+    if HANDLED not in cover.columns:
+        return []
+    sums = cover.groupby(["dataset", "variant"], sort=False, as_index=False)[["people", HANDLED]].sum()
+    return [
+        f"{row['dataset']}, {row['variant']}: the method failed on {row[HANDLED]} of {row['people']} people, whom its "
+        "fallback covered (the manifest names it); the log of anonymize says why."
+        for row in sums.to_dict("records")
+        if row[HANDLED] > 0
+    ]
 
 
 def _missing(study: Study, table: pd.DataFrame) -> list[str]:

@@ -97,6 +97,9 @@ _DOING = {
     "mask_out": "masking out",
     IDENTITY: "only re-encoding",
     "gan": "synthesizing",
+    "diffusion": "in-painting",
+    "adaptive_blur": "blurring, by the share of the image,",
+    "adaptive_pixelate": "pixelating, by the share of the image,",
 }
 _OF = {RegionKind.FACE.value: "faces", RegionKind.BODY.value: "bodies"}
 

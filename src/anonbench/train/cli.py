@@ -25,14 +25,20 @@ def train(
         Path | None, typer.Option(help="folder for the checkpoint that a killed training continues from")
     ] = None,
     timing: Annotated[Path | None, typer.Option(help="file for seconds and memory; timing.json in OUT")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="processes that share each batch, one per GPU")] = 1,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="name of the data set, as a start may have seen it; the folder that VARIANT is in"),
+    ] = None,
 ) -> None:
     """Train a model; train.json is written last, so its presence means that the training is complete."""
     description = recipes.read(recipe)
     from anonbench.train.contract import run_training  # torch takes seconds to import
 
     run_training(
-        variant, split, description, seed, out, device=device, threads=threads, checkpoints=checkpoints, timing=timing
-    )
+        variant, split, description, seed, out, device=device, threads=threads, checkpoints=checkpoints, timing=timing,
+        processes=processes, datasets=dataset or (),
+    )  # fmt: skip
 
 
 def predict(

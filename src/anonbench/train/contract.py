@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +28,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import atomic, read_json, sha256_file, write_json
 from anonbench.recipe import Recipe
 from anonbench.records import KEYPOINTS
+from anonbench.train import distributed, initialisation
 from anonbench.train.data import Category, Variant
 
 WEIGHTS, RECORD, TIMING = "weights.safetensors", "train.json", "timing.json"
@@ -40,12 +41,14 @@ class Fit:
     """What a training yields.
 
     ``curve``: one dict per sampled iteration with ``iteration``, ``learning_rate`` and each loss term (mean since the
-    sample before). ``images``, ``seconds`` and ``loading_seconds`` count this process only, not what a killed one did.
+    sample before). ``initialisation`` has at least ``kind`` and ``seen``. ``iterations``, ``images``, ``seconds`` and
+    ``loading_seconds`` count this run only, not what a killed one did.
     """
 
     weights: Weights = field(repr=False)
     curve: list[dict[str, float]] = field(repr=False)
     initialisation: dict[str, Any]
+    iterations: int
     images: int
     seconds: float
     loading_seconds: float
@@ -78,7 +81,8 @@ class Trainer(ABC):
         """Train; the result depends on the other arguments (and the machine), never on ``checkpoint``.
 
         With ``checkpoint`` (a file), save to it every ``recipe.checkpoint_every`` iterations and at the end, and
-        continue from what a killed run of the same training left there. The caller removes it.
+        continue from what a killed run of the same training left there. The caller removes it. In a group of
+        processes (`distributed.place`) all of them call this at once, and what the first returns counts.
         """
 
     @abstractmethod
@@ -86,6 +90,14 @@ class Trainer(ABC):
         self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
     ) -> Iterator[list[Detection]]:
         """Yield the detections of each image of ``variant``, in its order."""
+
+    def launch(self, function: Callable[..., None], processes: int, arguments: tuple[Any, ...]) -> None:
+        """Call ``function(*arguments)`` in ``processes`` processes of this machine that form a torch group."""
+        distributed.torchrun(function, processes, arguments)
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the packages, besides torch and torchvision, that can move a number."""
+        return {}
 
 
 def choose_device(name: str) -> torch.device:
@@ -110,36 +122,87 @@ def run_training(
     threads: int = 1,
     checkpoints: Path | None = None,
     timing: Path | None = None,
+    processes: int = 1,
+    datasets: Sequence[str] = (),
 ) -> None:
     """Train and write ``weights.safetensors`` and, last, ``train.json`` into ``out``.
 
-    Both have the same bytes whenever the same training is repeated on the same machine; what differs (seconds, memory)
-    goes to the file ``timing``, or to ``timing.json`` in ``out``.
+    Both have the same bytes whenever the same training is repeated on the same machine (``determinism: strict``); what
+    differs (seconds, memory) goes to the file ``timing``, or to ``timing.json`` in ``out``. With ``processes`` the
+    batch is shared by so many (one per GPU); under torchrun this process is one of them already. ``datasets`` are the
+    names of the data set, as `Initialisation.seen` may have them; unless given, the name of the folder that
+    ``variant_dir`` lies in.
     """
     trainer: Trainer = registry.load("trainers", recipe.trainer)()
     trainer.check(recipe)
     where = choose_device(device)
+    names = tuple(datasets) or (variant_dir.resolve().parent.name,)
+    arguments = (variant_dir, split, recipe, seed, out, where.type, threads, checkpoints, timing, names)
+    if distributed.from_torchrun():
+        distributed.join(where)
+        try:
+            _train(*arguments)
+        finally:
+            distributed.leave()
+    elif processes > 1:
+        distributed.launch(trainer.launch, _train, processes, where, *arguments)
+    else:
+        _train(*arguments)
+
+
+def _train(
+    variant_dir: Path,
+    split: str,
+    recipe: Recipe,
+    seed: int,
+    out: Path,
+    device: str,
+    threads: int,
+    checkpoints: Path | None,
+    timing: Path | None,
+    datasets: tuple[str, ...],
+) -> None:
+    """Train in this process, alone or as one of a group; the first of the group writes."""
+    trainer: Trainer = registry.load("trainers", recipe.trainer)()
+    where, place = torch.device(device), distributed.place()
+    if place.size > 1:
+        where = distributed.own_device(where)
     torch.set_num_threads(threads)
     variant = Variant.read(variant_dir, split)
     if not variant.samples:
         raise AnonbenchError("has no images to train on", file=variant.annotations)
-    (out / RECORD).unlink(missing_ok=True)
+    resolved = {
+        "batch_size": recipe.batch_size,
+        "learning_rate": recipe.learning_rate(),
+        "iterations": recipe.total_iterations(len(variant.samples)),
+        "determinism": "strict" if recipe.strict(where.type) else "seeded",
+    }
+    seen = initialisation.seen(recipe)
+    leaks = initialisation.leaks(seen, datasets)
+    if place.rank == 0:
+        (out / RECORD).unlink(missing_ok=True)
+        _announce(recipe, resolved, variant, where, place.size)
+        if leaks:
+            print(
+                f"WARNING: the first weights have seen {', '.join(seen)}, that is, images of {datasets[0]}: what "
+                "anonymization costs is underestimated",
+                file=sys.stderr,
+            )
     checkpoint = checkpoints / CHECKPOINT if checkpoints is not None else None
     fit = trainer.train(variant, recipe, seed, where, checkpoint)
+    if place.rank > 0:
+        return
     with saving(out / WEIGHTS) as part:
         save_file({name: fit.weights[name].contiguous() for name in sorted(fit.weights)}, part)
     write_json(timing or out / TIMING, _timing(fit, where))
     record = {
         "recipe": recipe.model_dump(mode="json"),
-        "resolved": {
-            "batch_size": recipe.batch_size,
-            "learning_rate": recipe.learning_rate(),
-            "iterations": recipe.total_iterations(len(variant.samples)),
-        },
-        "initialisation": fit.initialisation,
+        "resolved": resolved,
+        "initialisation": {**fit.initialisation, "leaks": leaks},
         "seed": seed,
         "categories": [asdict(category) for category in variant.categories],
         "data": {
+            "dataset": datasets[0],
             "split": split,
             "annotations_sha256": variant.sha256,
             "images_digest": variant.images_digest,
@@ -148,17 +211,39 @@ def run_training(
         "loss_curve": fit.curve,
         "weights_sha256": sha256_file(out / WEIGHTS),
         "device": device_name(where),
+        "processes": place.size,
         "threads": threads,
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
             "torchvision": version("torchvision"),
+            **trainer.versions(),
             "anonbench": anonbench.__version__,
         },
     }
     write_json(out / RECORD, record)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
+
+
+def _announce(recipe: Recipe, resolved: dict[str, Any], variant: Variant, device: torch.device, processes: int) -> None:
+    """Print what is about to happen."""
+    start = recipe.initialisation
+    sizes = "/".join(str(size) for size in recipe.min_size)
+    rule = f"{recipe.base_learning_rate:g} for {recipe.reference_batch_size} images"
+    lines = [
+        f"trainer {recipe.trainer}, {recipe.architecture.backbone}, {', '.join(recipe.tasks)}, {recipe.precision}, "
+        f"determinism {resolved['determinism']}, {device_name(device)}"
+        + (f", {processes} processes" if processes > 1 else ""),
+        f"{len(variant.samples)} images, {resolved['iterations']} iterations of {resolved['batch_size']}, "
+        f"shorter side {sizes}, longer at most {recipe.max_size}",
+        f"learning rate {resolved['learning_rate']:g} ({rule}), {recipe.schedule}, "
+        f"warm-up {recipe.warmup_iterations} iterations",
+        f"start {start.kind}"
+        + (f" from {start.file} ({start.provenance})" if start.file else "")
+        + (f", which has seen {', '.join(start.seen) or 'nothing'}" if start.seen is not None else ""),
+    ]
+    print("\n".join(lines), file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -177,6 +262,7 @@ def _timing(fit: Fit, device: torch.device) -> dict[str, float]:
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     timing = {
         "seconds": round(fit.seconds, 2),
+        "iterations_per_second": round(fit.iterations / max(fit.seconds, 1e-9), 4),
         "images_per_second": round(fit.images / max(fit.seconds, 1e-9), 2),
         "loading_share": round(fit.loading_seconds / max(fit.seconds, 1e-9), 4),
         "peak_memory_mib": round(rss, 1),

@@ -71,6 +71,7 @@ class Backbone(nn.Module):
         else:
             body = getattr(resnet, architecture.backbone)(weights=None, norm_layer=norm)
             widths = {4 << i: body.fc.in_features >> (3 - i) for i in range(4)}
+        _freeze(body, architecture.frozen_stages)
         levels = [s for s in architecture.strides if s in widths]
         layers = {f"layer{s.bit_length() - 2}": str(i) for i, s in enumerate(levels)}
         self.body = IntermediateLayerGetter(body, layers)
@@ -80,6 +81,14 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         maps = self.fpn(self.body(images))
         return OrderedDict((str(i), level.float()) for i, level in enumerate(maps.values()))
+
+
+def _freeze(body: nn.Module, stages: int) -> None:
+    """Keep the weights of the first ``stages`` stages as they are: 1 is the stem, 2 also ``layer1``, ..."""
+    frozen = ("conv1", "bn1", "stem", *(f"layer{i}" for i in range(1, stages))) if stages else ()
+    for name, parameter in body.named_parameters():
+        if name.startswith(frozen):
+            parameter.requires_grad_(False)
 
 
 Norm = Callable[[int], nn.Module]

@@ -14,7 +14,7 @@ from typing import Any
 from anonbench import registry
 from anonbench.config import Study, parse
 from anonbench.errors import AnonbenchError
-from anonbench.files import sha256_bytes
+from anonbench.files import sha256_bytes, sha256_file
 from anonbench.provenance import code_hash
 from anonbench.variants import ORIGINAL, Variant
 
@@ -181,6 +181,11 @@ class Plan:
         root = self.folder("annotations")
         return lambda w: [] if w.variant == ORIGINAL else [f"{root}/{w.dataset}/{w.split}.regions.parquet"]
 
+    def training_table(self, name: str) -> Callable[[Any], str]:
+        """Return an input function: a table of the training split, ``images`` or ``regions``."""
+        root = self.folder("annotations")
+        return lambda w: f"{root}/{w.dataset}/{self.training_split(w.dataset)}.{name}.parquet"
+
     def detections(self, finds: str) -> Callable[[Any], list[str]]:
         """Return an input function: the tables of detected faces or people of a split, one per shard, if any."""
         root = self.folder("annotations")
@@ -234,6 +239,54 @@ class Plan:
         modules = [registry.module("methods", name)] if name else []
         return code_hash("anonbench.anonymize.cli", *modules)
 
+    def is_fitted(self, variant: str) -> bool:
+        """Tell whether a variant's method is fitted to data first."""
+        name = Variant.parse(variant).method
+        return name is not None and registry.load("methods", name).Fit is not None
+
+    def fit_folder(self, dataset: str, variant: str) -> str:
+        """Return the folder of what a variant's method is fitted to."""
+        parsed = Variant.parse(variant)
+        assert parsed.method is not None
+        source = self.study.fitted_on(parsed.method, dataset)
+        return f"{self.folder('anonymized')}/{source}/fits/{parsed.region}-{parsed.method}"
+
+    def fitted(self) -> Callable[[Any], list[str]]:
+        """Return an input function: the weights of a variant's method, if it is fitted to data."""
+        return lambda w: (
+            [f"{self.fit_folder(w.dataset, w.variant)}/weights.safetensors"] if self.is_fitted(w.variant) else []
+        )
+
+    def fitted_arguments(self, weights: Any) -> str:
+        """Return the arguments of `anonbench anonymize` for a method with weights, if any."""
+        paths = [weights] if isinstance(weights, str) else list(weights)
+        return " ".join(f"--weights {shlex.quote(str(p))} --device {self.study.train.device}" for p in paths)
+
+    def fit(self, method: str) -> str:
+        """Return the complete settings of a method's training, as JSON."""
+        return compact(self.study.fit(method))
+
+    def fit_code(self, method: str) -> str:
+        """Return the hash of the code that fits a method."""
+        return code_hash("anonbench.anonymize.fitting", registry.module("methods", method))
+
+    def anonymize_environment(self, variant: str) -> str:
+        """Return the name of the environment that a variant is written in."""
+        own = self._own_environment(Variant.parse(variant).method)
+        return own or ("train" if self.is_fitted(variant) else "data")
+
+    def anonymize_gpus(self, variant: str) -> int:
+        """Return how many GPUs writing a variant asks for: one where its method runs a network and there is one."""
+        return int(self.gpus() > 0 and self.anonymize_environment(variant) != "data")
+
+    def training_environment(self, model: str) -> str:
+        """Return the name of the environment that a model is trained and asked in."""
+        return self._own_environment(self.study.models[model].trainer) or "train"
+
+    def _own_environment(self, plugin: str | None) -> str | None:
+        """Return a plugin's name if it has an environment of its own."""
+        return plugin if plugin and (self.base / "envs" / f"{plugin}.yaml").is_file() else None
+
     def recipe(self, model: str) -> str:
         """Return a model's recipe, as JSON."""
         return compact(self.study.models[model].model_dump(mode="json"))
@@ -258,9 +311,31 @@ class Plan:
         return path.read_text() if path.is_file() else ""
 
     def gpus(self) -> int:
-        """Return how many GPUs a training asks for: one where CUDA is chosen, or `auto` finds a device."""
-        device = self.study.train.device
-        return int(device == "cuda" or (device == "auto" and shutil.which("nvidia-smi") is not None))
+        """Return how many GPUs a training asks for: one per process where CUDA is chosen, or `auto` finds a device."""
+        device, found = self.study.train.device, shutil.which("nvidia-smi") is not None
+        return self.study.train.processes if device == "cuda" or (device == "auto" and found) else 0
+
+    def known_as(self, dataset: str) -> str:
+        """Return the --dataset arguments of `anonbench train`: the names by which a start may have seen a data set."""
+        adapter = self.study.adapter(dataset)
+        # `coco` reads any data set in COCO's format: it is no name of images
+        names = [dataset, *([adapter] if adapter not in (dataset, "coco") else [])]
+        return " ".join(f"--dataset {shlex.quote(name)}" for name in names)
+
+    def start_files(self, model: str) -> list[str]:
+        """Return what must be there before a model that starts from another training of this study."""
+        file = self.study.models[model].initialisation.file
+        own = file is not None and file.startswith(f"{self.folder('models')}/")
+        return [f"{file}/train.json", f"{file}/weights.safetensors"] if own else []
+
+    @functools.cache  # noqa: B019 (one plan per process)
+    def start(self, model: str) -> str:
+        """Return what tells other first weights: the hash of the file, or of the training's weights, that is named."""
+        file = self.study.models[model].initialisation.file
+        if file is None or self.start_files(model):
+            return file or "scratch"
+        path = Path(file) / "weights.safetensors" if Path(file).is_dir() else Path(file)
+        return sha256_file(path)[:16] if path.is_file() else "missing"
 
     def summary(self) -> str:
         """Return the part of the study that the report reads, as JSON."""

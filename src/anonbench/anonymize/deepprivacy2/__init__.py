@@ -1,0 +1,1 @@
+"""What the method ``deepprivacy2`` consists of: geometry of its crops, its published models, and the package itself."""

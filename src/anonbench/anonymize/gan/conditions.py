@@ -1,0 +1,74 @@
+"""What the generator is told of a person: the crop without them, the mask, and the limbs drawn as maps."""
+
+from __future__ import annotations
+
+import torch
+
+from anonbench.anonymize.gan.networks import Architecture
+from anonbench.records import SKELETON, RegionKind
+
+LIMBS = len(SKELETON)
+FACE_TERRITORIES = 9
+WIDTH = 0.03
+"""Sigma of a limb's profile, as a share of the map's height."""
+REACH = 0.02
+"""How soft the choice of the nearest limb is, as a share of the map's height."""
+
+
+def to_unit(pixels: torch.Tensor) -> torch.Tensor:
+    """Return uint8 (N, H, W, 3) as float32 (N, 3, H, W) in -1..1."""
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def limb_maps(keypoints: torch.Tensor, width: int, height: int) -> torch.Tensor:
+    """Return (N, 2 L, height, width) of 0..1 for L limbs (COCO's): lines, then territories.
+
+    A line is a Gaussian of the distance to the limb; the maps stand for TriA-GAN's drawn skeletons (Hukkelas and
+    Lindseth 2023). A territory is the limb's share of a soft choice of the nearest one, so that a torso is filled
+    although its limbs are its outline; SEAN (Zhu et al. 2020) has semantic regions in this place. ``keypoints`` is
+    float32 (N, 17, 3), x and y as shares of the crop's width and height, and visibility. A limb that lacks an end has
+    empty maps.
+    """
+    device = keypoints.device
+    ends = torch.tensor(SKELETON, device=device) - 1
+    scale = torch.tensor([width / height, 1.0], device=device)
+    points = keypoints[..., :2] * scale
+    a, b = points[:, ends[:, 0], :, None, None], points[:, ends[:, 1], :, None, None]  # in units of the height
+    there = ((keypoints[:, ends[:, 0], 2] > 0) & (keypoints[:, ends[:, 1], 2] > 0))[:, :, None, None]
+    y = ((torch.arange(height, device=device) + 0.5) / height)[:, None]
+    x = (torch.arange(width, device=device) + 0.5) / height
+    dx, dy = x - a[:, :, 0], y - a[:, :, 1]
+    along_x, along_y = (b - a)[:, :, 0], (b - a)[:, :, 1]
+    length = (along_x.square() + along_y.square()).clamp_min(1e-8)
+    t = ((dx * along_x + dy * along_y) / length).clamp(0, 1)
+    distance = (dx - t * along_x).square() + (dy - t * along_y).square()
+    lines = torch.exp(-distance / (2 * WIDTH**2)) * there
+    nearest = (-(distance + 1e-8).sqrt() / REACH).masked_fill(~there, -1e9).softmax(1) * there
+    return torch.cat([lines, nearest], 1)
+
+
+def grid_maps(count: int, width: int, height: int, device: torch.device) -> torch.Tensor:
+    """Return (N, 9, height, width): the territories of a face, a soft 3x3 grid."""
+    centres = (torch.arange(3, device=device) + 0.5) / 3
+    x = torch.exp(-((torch.arange(width, device=device) + 0.5) / width - centres[:, None]).abs() / 0.08)
+    y = torch.exp(-((torch.arange(height, device=device) + 0.5) / height - centres[:, None]).abs() / 0.08)
+    near = (y[:, None, :, None] * x[None, :, None, :]).reshape(9, height, width)
+    return (near / near.sum(0)).expand(count, -1, -1, -1)
+
+
+def maps_for(kind: RegionKind) -> tuple[int, int]:
+    """Return the numbers of lines and territories that `maps_of` gives for a kind."""
+    return LIMBS, LIMBS if kind is RegionKind.BODY else FACE_TERRITORIES
+
+
+def maps_of(keypoints: torch.Tensor, a: Architecture) -> torch.Tensor:
+    """Return lines and territories at the resolution of the networks' first layer.
+
+    A face's lines are the same limbs (nose, eyes, ears, shoulders, as DeepPrivacy's, Hukkelas et al. 2019); its
+    territories are a grid.
+    """
+    size = (a.width // a.stem, a.height // a.stem)
+    maps = limb_maps(keypoints, *size)
+    if a.kind == RegionKind.BODY:
+        return maps
+    return torch.cat([maps[:, :LIMBS], grid_maps(len(keypoints), *size, keypoints.device)], 1)

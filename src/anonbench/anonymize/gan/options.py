@@ -1,0 +1,110 @@
+"""The recipe of the generator's training."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from anonbench.blocks import Strict
+from anonbench.records import RegionKind
+
+CPU: dict[str, Any] = {}
+"""Minutes on one core: small crops, few channels, a reconstruction start. The defaults of `Fit`."""
+
+PUBLISHED: dict[str, Any] = {
+    "face_size": (128, 128),
+    "body_size": (160, 288),
+    "stem": 1,
+    "channels": [64, 128, 256, 512, 512],
+    "discriminator_channels": [64, 128, 256, 512, 512],
+    "style_channels": 512,
+    "latent_channels": 64,
+    "batch_size": 32,
+    "face_iterations": 200_000,
+    "body_iterations": 200_000,
+    "warmup": 0.02,
+    "learning_rate": 0.002,
+    "discriminator_rate": 1.0,
+    "ema_images": 10_000,
+    "min_pixels": 32,
+    "precision": "bf16",
+    "checkpoint_every": 2_000,
+    "samples_every": 5_000,
+}
+"""The published crops (faces 128x128, bodies 288x160) for a GPU."""
+
+PRESETS = {"cpu": CPU, "published": PUBLISHED}
+
+
+class Fit(Strict):
+    """How the generator is fitted; entries that are left out come from the preset."""
+
+    preset: Literal["cpu", "published"] = Field(
+        "cpu",
+        description="`cpu`: about a minute and a half on one core; `published`: the published crop sizes, on a GPU.",
+    )
+    face_size: tuple[int, int] = Field((32, 32), description="Width and height of a face's crop in pixels.")
+    body_size: tuple[int, int] = Field((40, 72), description="Width and height of a body's crop in pixels.")
+    stem: Literal[1, 2, 4] = Field(
+        2, description="Side of the blocks of pixels that the networks see as one (space to depth)."
+    )
+    channels: list[int] = Field(
+        [32, 64, 96], min_length=1, description="Channels of the generator, finest level first."
+    )
+    discriminator_channels: list[int] = Field(
+        [32, 64, 96], min_length=1, description="Channels of the discriminator, finest level first."
+    )
+    latent_channels: int = Field(32, ge=1, description="Numbers in a latent z.")
+    style_channels: int = Field(64, ge=1, description="Numbers in a style w.")
+    batch_size: int = Field(8, ge=2, description="Crops in one step.")
+    face_iterations: int = Field(1000, ge=1, description="Steps for faces.")
+    body_iterations: int = Field(680, ge=1, description="Steps for bodies.")
+    warmup: float = Field(
+        0.5, ge=0, le=1, description="Share of the steps that reconstruct only, before the adversarial."
+    )
+    learning_rate: float = Field(0.012, gt=0, description="Adam's; falls to a tenth by a half cosine.")
+    discriminator_rate: float = Field(0.8, gt=0, description="The discriminator's learning rate over the generator's.")
+    betas: tuple[float, float] = Field((0.5, 0.99), description="Adam's.")
+    adversarial: float = Field(1.0, ge=0, description="Weight of the non-saturating logistic loss.")
+    reconstruction: float = Field(10.0, ge=0, description="Weight of L1 to the person whose own latent was used.")
+    context: float = Field(1.0, ge=0, description="Weight of L1 outside the mask.")
+    features: float = Field(4.0, ge=0, description="Weight of matching the discriminator's features.")
+    kl: float = Field(0.003, ge=0, description="Weight of the latents' divergence from a standard normal, per number.")
+    r1: float = Field(1.0, ge=0, description="Gamma of the R1 penalty.")
+    r1_every: int = Field(16, ge=1, description="Steps between two R1 penalties.")
+    ema_images: float = Field(600.0, ge=0, description="Images after which the averaged weights forgot half.")
+    clusters: int = Field(16, ge=1, description="Cluster centres of the style space, at most.")
+    flip: float = Field(0.5, ge=0, le=1, description="Probability of mirroring a crop.")
+    keypoint_dropout: float = Field(0.05, ge=0, le=1, description="Probability of hiding all keypoints of a person.")
+    min_pixels: int = Field(8, ge=1, description="People whose box is less high than this are not learned from.")
+    max_people: int | None = Field(None, ge=2, description="People who are learned from, at most, drawn by the seed.")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="Of the arithmetic; bf16 is automatic mixed precision."
+    )
+    checkpoint_every: int = Field(100, ge=1, description="Steps between two checkpoints.")
+    samples_every: int = Field(310, ge=1, description="Steps between two sample sheets.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return {**PRESETS.get(values.get("preset", "cpu"), {}), **values}
+        return values
+
+    @model_validator(mode="after")
+    def _sizes(self) -> Self:
+        deepest = self.stem * 2 ** (max(len(self.channels), len(self.discriminator_channels)) - 1)
+        for name in ("face_size", "body_size"):
+            width, height = getattr(self, name)
+            if min(width, height) < deepest or width % self.stem or height % self.stem:
+                raise ValueError(f"{name}: sides must be multiples of {self.stem} and at least {deepest}")
+        return self
+
+    def iterations(self, kind: RegionKind) -> int:
+        """Return the steps for a kind."""
+        return self.face_iterations if kind is RegionKind.FACE else self.body_iterations
+
+    def size(self, kind: RegionKind) -> tuple[int, int]:
+        """Return width and height of a kind's crop."""
+        return self.face_size if kind is RegionKind.FACE else self.body_size

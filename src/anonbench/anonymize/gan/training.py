@@ -1,0 +1,140 @@
+"""Fits a generator to the people of one split: crops, loop, style statistics, files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from anonbench.anonymize.contract import FitJob, Fitted
+from anonbench.anonymize.gan import loop, weights
+from anonbench.anonymize.gan.conditions import maps_for
+from anonbench.anonymize.gan.data import Batch, Crops
+from anonbench.anonymize.gan.device import choose_device, flushing, repeatable
+from anonbench.anonymize.gan.networks import Architecture, Generator
+from anonbench.anonymize.gan.options import Fit
+from anonbench.anonymize.gan.style import Styles, describe
+from anonbench.anonymize.shard import People
+from anonbench.files import write_bytes
+from anonbench.provenance import code_hash
+from anonbench.records import RegionKind
+from anonbench.seeding import generator, seed_of
+
+SHEET_PEOPLE = 12
+CHUNK = 64
+"""Crops in one go when nothing is trained."""
+
+
+def architecture(fit: Fit, kind: RegionKind) -> Architecture:
+    """Return the generator that a recipe asks for."""
+    width, height = fit.size(kind)
+    lines, territories = maps_for(kind)
+    return Architecture(
+        kind=kind.value,
+        width=width,
+        height=height,
+        lines=lines,
+        territories=territories,
+        stem=fit.stem,
+        channels=tuple(fit.channels),
+        latent_channels=fit.latent_channels,
+        style_channels=fit.style_channels,
+    )
+
+
+def fit(job: FitJob) -> Fitted:
+    """Train and write the weights; see `anonbench.anonymize.contract.Method.fit`."""
+    started = time.perf_counter()
+    settings: Fit = job.settings
+    device = choose_device(job.device)
+    torch.set_num_threads(job.threads)
+    people = People.read(job.table, job.kind, job.images)
+    size = settings.size(job.kind)
+    crops = Crops.read(
+        job.root, job.images, people, job.kind, size, settings.min_pixels, settings.max_people, job.seed, job.threads
+    )
+    cutting = time.perf_counter() - started
+    a = architecture(settings, job.kind)
+    with repeatable(), flushing():
+        state = loop.State.new(a, settings, job.seed, device)
+        key = _key(job, crops, device)
+
+        def sheet(state: loop.State) -> None:
+            styles = _styles(state, crops, a, settings, job.seed, device)
+            _draw_sheet(job.sheet, state.ema, styles, crops, a, device)
+
+        drawn = sheet if job.sheet is not None else None
+        ran = loop.run(state, crops, a, settings, job.seed, device, job.checkpoint, key, drawn)
+        styles = _styles(state, crops, a, settings, job.seed, device)
+    weights.save(job.weights, a, state.ema, styles, job.origin)
+    record = {
+        "data": {**crops.counts, "images_sha256": crops.digest},
+        "parameters": sum(p.numel() for p in state.ema.parameters()),
+        "clusters": len(styles.centres),
+        "loss_curve": ran.curve,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+    }
+    # ru_maxrss is in KiB on Linux, in bytes on macOS
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    timing = {
+        "seconds": round(time.perf_counter() - started, 2),
+        "cutting_seconds": round(cutting, 2),
+        "training_seconds": round(ran.seconds, 2),
+        "crops_per_second": round(ran.iterations * settings.batch_size / max(ran.seconds, 1e-9), 2),
+        "peak_memory_mib": round(rss, 1),
+    }
+    if device.type == "cuda":
+        timing["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / (1 << 20), 1)
+    return Fitted(record, timing)
+
+
+def _key(job: FitJob, crops: Crops, device: torch.device) -> str:
+    """Return what must agree for a checkpoint to be continued."""
+    parts = [job.settings.model_dump(mode="json"), job.origin, crops.digest, crops.counts, job.seed, device.type]
+    parts += [job.threads, torch.__version__, code_hash(__name__)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _chunks(crops: Crops, a: Architecture, device: torch.device, order: np.ndarray) -> Iterator[loop.Inputs]:
+    for start in range(0, len(order), CHUNK):
+        some = order[start : start + CHUNK]
+        yield loop.Inputs.of(Batch(crops.pixels[some], crops.masks[some], crops.keypoints[some]), a, device)
+
+
+@torch.no_grad()
+def _styles(state: loop.State, crops: Crops, a: Architecture, fit: Fit, seed: int, device: torch.device) -> Styles:
+    """Return the statistics of the styles of the fitted people (of at most 10,000, drawn by the seed)."""
+    order = np.sort(generator("styles", seed).permutation(len(crops))[:10_000])
+    found = [state.encoder(x.real, x.mask, x.maps) for x in _chunks(crops, a, device, order)]
+    means, variances = (torch.cat(part).float().cpu() for part in zip(*((m, v.exp()) for m, v in found), strict=True))
+    network = Generator(a)
+    network.load_state_dict(state.ema.state_dict())
+    return describe(means, variances, network, fit.clusters, seed_of("clusters", seed))
+
+
+@torch.no_grad()
+def _draw_sheet(
+    path: Path | None, network: Generator, styles: Styles, crops: Crops, a: Architecture, device: torch.device
+) -> None:
+    """Write a picture: fitted people, what the generator sees, and three drawn styles, one row each."""
+    assert path is not None
+    order = np.linspace(0, len(crops) - 1, SHEET_PEOPLE).astype(int)
+    (x,) = _chunks(crops, a, device, order)
+    rows = [x.real, x.real * (1 - x.mask)]
+    local = Generator(a)
+    local.load_state_dict(network.state_dict())
+    for row, truncation in enumerate((1.0, 1.0, 0.0)):
+        drawn = [styles.draw(generator("sheet", row, person), truncation, True, local) for person in order]
+        rows.append(x.paste(network(x.real, x.mask, x.maps, torch.cat(drawn).to(device)).float()))
+    picture = torch.cat([torch.cat(list(row), 2) for row in rows], 1).clamp(-1, 1)
+    pixels = ((picture + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+    data = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()
+    write_bytes(path, data)

@@ -1,0 +1,97 @@
+"""The file of a fitted generator: averaged weights and the statistics of its style space, as safetensors."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from anonbench.anonymize.gan.conditions import maps_for
+from anonbench.anonymize.gan.networks import Architecture, Generator
+from anonbench.anonymize.gan.style import Styles
+from anonbench.errors import AnonbenchError
+from anonbench.files import atomic
+from anonbench.records import RegionKind
+
+FORMAT = "anonbench.gan"
+REMEDY = "fit it again (anonbench fit), or give the file that it wrote"
+
+
+@contextlib.contextmanager
+def saving(path: Path) -> Iterator[Path]:
+    """Do what `files.atomic` does, and raise AnonbenchError where torch and safetensors hide that writing failed."""
+    try:
+        with atomic(path) as part:
+            yield part
+    except (SafetensorError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise AnonbenchError(f"cannot be written ({reason})", file=path, remedy="free some space") from error
+
+
+def told_of(a: Architecture, origin: dict[str, Any]) -> str:
+    """Return the metadata of a file of weights."""
+    return json.dumps({"architecture": asdict(a), "origin": origin})
+
+
+def save(path: Path, a: Architecture, generator: Generator, styles: Styles, origin: dict[str, Any]) -> None:
+    """Write a fitted generator and what it was fitted on; equal ones give equal bytes."""
+    tensors = {f"generator.{name}": value for name, value in generator.state_dict().items()}
+    tensors |= {f"styles.{name}": value for name, value in styles.tensors().items()}
+    tensors = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
+    with saving(path) as part:  # one key: safetensors keeps several in random order
+        save_file(tensors, part, {FORMAT: told_of(a, origin)})
+
+
+def load(path: Path) -> tuple[Architecture, Generator, Styles, dict[str, Any]]:
+    """Read a fitted generator: architecture, averaged network, styles, and what it was fitted on.
+
+    Raises AnonbenchError when the file is missing, cut short, of another kind (a pickle is never opened as one) or of
+    another architecture, or holds numbers that are not finite.
+    """
+    if not path.is_file():
+        raise AnonbenchError("no such file", file=path, remedy="run anonbench fit first")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise AnonbenchError(f"is no safetensors file that can be read ({error})", file=path, remedy=REMEDY) from None
+    try:
+        told = json.loads(metadata[FORMAT])
+        fields, origin = told["architecture"], dict(told["origin"])
+        a = Architecture(**{**fields, "channels": tuple(fields["channels"])})
+        generator = Generator(a)
+        if (a.lines, a.territories) != maps_for(RegionKind(a.kind)):
+            raise ValueError(f"{a.lines} + {a.territories} maps")
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise AnonbenchError(
+            f"does not hold a generator of this version ({type(error).__name__}: {error})", file=path, remedy=REMEDY
+        ) from None
+    wanted = {f"generator.{n}": v.shape for n, v in generator.state_dict().items()} | Styles.shapes(a)
+    wrong = [n for n, shape in wanted.items() if n not in tensors or not _fits(tuple(tensors[n].shape), tuple(shape))]
+    wrong += [n for n in tensors if n not in wanted]
+    if wrong:
+        raise AnonbenchError(
+            f"holds another architecture than it says: {len(wrong)} tensors differ, first '{wrong[0]}'",
+            file=path,
+            remedy=REMEDY,
+        )
+    bad = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise AnonbenchError(f"holds numbers that are not finite, first in '{bad[0]}'", file=path, remedy=REMEDY)
+    generator.load_state_dict(
+        {n.removeprefix("generator."): v for n, v in tensors.items() if n.startswith("generator.")}
+    )
+    return a, generator.eval().requires_grad_(False), Styles.of(tensors), origin
+
+
+def _fits(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Tell whether a shape is the wanted one, in which 0 stands for any number."""
+    return len(found) == len(wanted) and all(b in (0, a) for a, b in zip(found, wanted, strict=True))
