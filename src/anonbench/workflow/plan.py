@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 import shlex
 import shutil
@@ -220,8 +221,11 @@ class Plan:
         return "--keep-archives" if self.study.download.keep_archives else ""
 
     def catalogue(self) -> str:
-        """Return the path of the list of files that data sets consist of."""
-        return str(self.base / "config" / "datasets.csv")
+        """Return the path of the list of files that data sets consist of, as seen from the working folder.
+
+        A project that is moved must not fetch its data again because of an absolute path.
+        """
+        return os.path.relpath(self.base / "config" / "datasets.csv")
 
     def catalogue_rows(self, dataset: str) -> str:
         """Return the hash of a data set's rows in the list of files."""
