@@ -24,7 +24,8 @@ CERTIFIED = ("data", "annotations", "anonymized", "models", "evaluations", "resu
 def digests(folder: Path) -> dict[str, str]:
     """Return the sha256 of every file under the certified folders.
 
-    What a killed write left in ``annotations`` under its temporary name is nobody's: no one reads it, DVC does not list it.
+    What a killed write left in ``annotations`` under its temporary name is not counted: no stage reads it, and DVC does
+    not list it.
     """
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
