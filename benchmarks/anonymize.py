@@ -29,6 +29,7 @@ from anonbench.anonymize.contract import make
 from anonbench.anonymize.shard import People, Shard
 from anonbench.datasets.coco import Coco
 from anonbench.files import write_json
+from anonbench.records import RegionKind
 from anonbench.variants import Variant
 
 
@@ -70,7 +71,12 @@ def one_by_one(args: argparse.Namespace, work: Path, jobs: list[tuple[str, dict]
     }
     methods = {name: make(Variant.parse(name)) for name in names}
     people = {
-        split: People.read(shards[names[0], split], [row for s, row in jobs if s == split]) for split in args.split
+        split: People.read(
+            work / "annotations" / f"{split}.regions.parquet",
+            RegionKind(args.region),
+            [row for s, row in jobs if s == split],
+        )
+        for split in args.split
     }
     settings = []
     for split, row in jobs:
