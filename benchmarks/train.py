@@ -17,9 +17,10 @@ from torch import nn
 
 from anonbench import recipe as recipes
 from anonbench.datasets.streetlife import Options, render_split
+from anonbench.learning import deterministic
 from anonbench.train import models
 from anonbench.train.data import Variant
-from anonbench.train.loop import Batches, deterministic, fit
+from anonbench.train.loop import Batches, fit
 
 
 def timed(module: nn.Module, name: str, spent: dict[str, float]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import platform
-import resource
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -25,7 +23,8 @@ import anonbench
 from anonbench import recipe as recipes
 from anonbench import registry
 from anonbench.errors import AnonbenchError
-from anonbench.files import atomic, read_json, sha256_file, write_json
+from anonbench.files import read_json, sha256_file, write_json
+from anonbench.learning import choose_device, peak_memory, saving
 from anonbench.recipe import Recipe
 from anonbench.records import KEYPOINTS
 from anonbench.train import distributed, initialisation
@@ -98,17 +97,6 @@ class Trainer(ABC):
     def versions(self) -> dict[str, str]:
         """Return the versions of the packages, besides torch and torchvision, that can move a number."""
         return {}
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu`` or ``cuda``; raise AnonbenchError when there is no such device."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise AnonbenchError("no CUDA device is available", entry="--device cuda", remedy="use --device cpu or auto")
-    if name not in ("cpu", "cuda"):
-        raise AnonbenchError("unknown device", entry=f"--device {name}", remedy="use auto, cpu or cuda")
-    return torch.device(name)
 
 
 def run_training(
@@ -246,30 +234,14 @@ def _announce(recipe: Recipe, resolved: dict[str, Any], variant: Variant, device
     print("\n".join(lines), file=sys.stderr)
 
 
-@contextlib.contextmanager
-def saving(path: Path) -> Iterator[Path]:
-    """Do what `files.atomic` does, and raise AnonbenchError where torch and safetensors hide that writing failed."""
-    try:
-        with atomic(path) as part:
-            yield part
-    except (SafetensorError, RuntimeError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise AnonbenchError(f"cannot be written ({reason})", file=path, remedy="free some space") from error
-
-
 def _timing(fit: Fit, device: torch.device) -> dict[str, float]:
-    # ru_maxrss is in KiB on Linux, in bytes on macOS
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-    timing = {
+    return {
         "seconds": round(fit.seconds, 2),
         "iterations_per_second": round(fit.iterations / max(fit.seconds, 1e-9), 4),
         "images_per_second": round(fit.images / max(fit.seconds, 1e-9), 2),
         "loading_share": round(fit.loading_seconds / max(fit.seconds, 1e-9), 4),
-        "peak_memory_mib": round(rss, 1),
+        **peak_memory(device),
     }
-    if device.type == "cuda":
-        timing["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / (1 << 20), 1)
-    return timing
 
 
 def device_name(device: torch.device) -> str:

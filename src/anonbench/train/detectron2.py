@@ -8,7 +8,6 @@ the model alone.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_text
+from anonbench.learning import deterministic
 from anonbench.provenance import code_hash
 from anonbench.recipe import Recipe
 from anonbench.seeding import seed_of
@@ -24,7 +24,7 @@ from anonbench.train import detectron2_config, inference, initialisation
 from anonbench.train.contract import Detection, Fit, Trainer, Weights
 from anonbench.train.data import Category, Variant
 from anonbench.train.distributed import place
-from anonbench.train.loop import Batches, decoders, deterministic, fit, training_key
+from anonbench.train.loop import Batches, decoders, fit, training_key
 
 CONFIG = "detectron2.yaml"
 INSTALL = "install it as docs/detectron2.md says, or set trainer: torchvision"
@@ -42,8 +42,6 @@ class Detectron2(Trainer):
         require(device)
         from anonbench.train import detectron2_models as models
 
-        # cuBLAS reads it when its first handle is made
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         config = detectron2_config.build(recipe, variant.categories, len(variant.samples), models.register(variant))
         if checkpoint is not None and place().rank == 0:
             write_text(checkpoint.parent / CONFIG, config.dump())

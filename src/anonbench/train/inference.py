@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from anonbench.errors import AnonbenchError
+from anonbench.learning import deterministic
 from anonbench.recipe import Recipe
 from anonbench.train.contract import Detection, Weights
 from anonbench.train.data import Category, Variant, input_size, load_image
-from anonbench.train.loop import autocast, deterministic
+from anonbench.train.loop import autocast
 
 
 def load(model: nn.Module, weights: Weights) -> None:

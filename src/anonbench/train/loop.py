@@ -11,10 +11,9 @@ import hashlib
 import importlib.util
 import json
 import math
-import pickle
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +26,10 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from anonbench.errors import AnonbenchError
+from anonbench.learning import read_checkpoint, saving
 from anonbench.recipe import Recipe
 from anonbench.seeding import generator, seed_of
 from anonbench.train import distributed
-from anonbench.train.contract import saving
 from anonbench.train.data import Target, Variant, input_size, load_image, load_target
 
 Batch = tuple[list[torch.Tensor], list[Target]]
@@ -350,36 +349,11 @@ def _resume(
     device: torch.device,
 ) -> Progress | None:
     """Load a checkpoint of the same training; None when there is none or it belongs to another one."""
-    if not path.is_file():
-        return None
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise AnonbenchError(f"is no checkpoint that can be read ({error})", file=path, remedy="delete it") from error
-    if state.get("key") != key:
-        print(f"{path}: belongs to another training and is not used", file=sys.stderr)
+    state = read_checkpoint(path, key, device)
+    if state is None:
         return None
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     if state["scaler"]:
         scaler.load_state_dict(state["scaler"])
-    print(f"{path}: continuing after iteration {state['iteration']}", file=sys.stderr)
     return Progress(state["iteration"], state["curve"], state["sums"])
-
-
-@contextlib.contextmanager
-def deterministic(wanted: bool) -> Iterator[None]:
-    """Make torch refuse operations without a reproducible result, and restore its settings afterwards."""
-    memory: Any = torch.utils.deterministic
-    before = torch.are_deterministic_algorithms_enabled()
-    benchmark, fill = torch.backends.cudnn.benchmark, memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(wanted)
-    torch.backends.cudnn.benchmark = not wanted
-    # only guards against reads of uninitialised memory, at the price of a write per allocation
-    memory.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-        torch.backends.cudnn.benchmark = benchmark
-        memory.fill_uninitialized_memory = fill

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from anonbench.errors import AnonbenchError
+from anonbench.learning import deterministic
 from anonbench.provenance import code_hash
 from anonbench.recipe import Recipe
 from anonbench.seeding import seed_of
@@ -16,7 +16,7 @@ from anonbench.train import inference, initialisation, models
 from anonbench.train.contract import Detection, Fit, Trainer, Weights
 from anonbench.train.data import Category, Variant
 from anonbench.train.distributed import place
-from anonbench.train.loop import Batches, decoders, deterministic, fit, training_key
+from anonbench.train.loop import Batches, decoders, fit, training_key
 
 
 class Torchvision(Trainer):
@@ -32,8 +32,6 @@ class Torchvision(Trainer):
             )
 
     def train(self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None) -> Fit:
-        # cuBLAS reads it when its first handle is made
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         with deterministic(recipe.strict(device.type)):
             torch.manual_seed(seed_of("init", recipe.seeds.of("initialisation", seed)))
             model = models.build(recipe, variant.categories)

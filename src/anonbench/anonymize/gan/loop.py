@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import copy
 import math
-import pickle
 import sys
 import time
 from collections.abc import Callable
@@ -31,8 +30,8 @@ from anonbench.anonymize.gan.conditions import maps_of, to_unit
 from anonbench.anonymize.gan.data import Batch, Crops
 from anonbench.anonymize.gan.networks import Architecture, Discriminator, Encoder, Generator
 from anonbench.anonymize.gan.options import Fit
-from anonbench.anonymize.gan.weights import saving
 from anonbench.errors import AnonbenchError
+from anonbench.learning import read_checkpoint, saving
 from anonbench.records import RegionKind
 from anonbench.seeding import seed_of
 
@@ -270,16 +269,9 @@ def _save(path: Path, key: str, state: State) -> None:
 
 def _resume(path: Path, key: str, state: State, device: torch.device) -> None:
     """Load a checkpoint of the same training, if there is one."""
-    if not path.is_file():
-        return
-    try:
-        saved = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise AnonbenchError(f"is no checkpoint that can be read ({error})", file=path, remedy="delete it") from error
-    if saved.get("key") != key:
-        print(f"{path}: belongs to another training and is not used", file=sys.stderr)
+    saved = read_checkpoint(path, key, device)
+    if saved is None:
         return
     for name, part in state.parts().items():
         part.load_state_dict(saved[name])
     state.iteration, state.curve, state.sums = saved["iteration"], saved["curve"], saved["sums"]
-    print(f"{path}: continuing after iteration {state.iteration}", file=sys.stderr)

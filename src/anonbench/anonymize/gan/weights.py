@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,22 +15,11 @@ from anonbench.anonymize.gan.conditions import maps_for
 from anonbench.anonymize.gan.networks import Architecture, Generator
 from anonbench.anonymize.gan.style import Styles
 from anonbench.errors import AnonbenchError
-from anonbench.files import atomic
+from anonbench.learning import saving
 from anonbench.records import RegionKind
 
 FORMAT = "anonbench.gan"
 REMEDY = "fit it again (anonbench fit), or give the file that it wrote"
-
-
-@contextlib.contextmanager
-def saving(path: Path) -> Iterator[Path]:
-    """Do what `files.atomic` does, and raise AnonbenchError where torch and safetensors hide that writing failed."""
-    try:
-        with atomic(path) as part:
-            yield part
-    except (SafetensorError, RuntimeError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise AnonbenchError(f"cannot be written ({reason})", file=path, remedy="free some space") from error
 
 
 def told_of(a: Architecture, origin: dict[str, Any]) -> str:

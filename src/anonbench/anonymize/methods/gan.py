@@ -87,7 +87,7 @@ class Gan(Method):
         import torch
 
         from anonbench.anonymize.gan import weights as files
-        from anonbench.anonymize.gan.device import always_repeatable, choose_device
+        from anonbench.learning import choose_device, set_deterministic
 
         self._device = choose_device(device)
         self._architecture, self._local, self._styles, origin = files.load(weights)
@@ -101,7 +101,7 @@ class Gan(Method):
         if self._device.type == "cuda":
             self.batch = self.parameters.batch
             self._full_batches = True
-            always_repeatable()
+            set_deterministic()
             network: Any = copy.deepcopy(self._local)
             self._network = network.to(self._device, memory_format=torch.channels_last)
         self._size = (self._architecture.width, self._architecture.height)
