@@ -27,6 +27,15 @@ def test_an_error_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_what_a_killed_write_left_is_removed_by_the_next_write_of_that_file(tmp_path: Path) -> None:
+    left, others = tmp_path / ".a.json.4711.3.part", tmp_path / ".b.json.4711.4.part"
+    left.write_text("half")
+    others.write_text("somebody may be writing this one")
+    files.write_json(tmp_path / "a.json", {"a": 1})
+    files.write_json(tmp_path / "a.json", {"a": 2})
+    assert {p.name for p in tmp_path.iterdir()} == {"a.json", others.name}
+
+
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     with (
         pytest.raises(AnonbenchError, match=r"a\.bin: cannot be written .*free some space"),

@@ -8,7 +8,9 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,16 @@ from typing import Any
 from anonbench.errors import AnonbenchError
 
 _NUMBERS = itertools.count()
+_PART = re.compile(r"\.(.+)\.\d+\.\d+\.part")
+_leftovers: dict[str, dict[str, list[str]]] = {}
+_listing = threading.Lock()
 
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is renamed to ``path``, on any error removed.
+
+    What a killed process left of an earlier write of ``path`` is removed.
 
     Raises AnonbenchError when the disk is full or read-only.
     """
@@ -28,6 +35,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
     folder, name = os.path.split(path)
     part = os.path.join(folder, f".{name}.{os.getpid()}.{next(_NUMBERS)}.part")
     os.makedirs(folder or ".", exist_ok=True)
+    for left in _left_in(folder or ".").pop(name, ()):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, left))
     try:
         yield Path(part)
         os.replace(part, path)
@@ -36,6 +46,19 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.unlink(part)
         _explain_full(error, path)
         raise
+
+
+def _left_in(folder: str) -> dict[str, list[str]]:
+    """Return the temporary files in a folder by what they were to become, as this process found them at first."""
+    with _listing:
+        if folder not in _leftovers:
+            found: dict[str, list[str]] = {}
+            for name in os.listdir(folder):
+                part = _PART.fullmatch(name)
+                if part:
+                    found.setdefault(part[1], []).append(name)
+            _leftovers[folder] = found
+        return _leftovers[folder]
 
 
 def _explain_full(error: BaseException, path: str | Path) -> None:

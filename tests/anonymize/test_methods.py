@@ -295,6 +295,14 @@ def test_a_fallback_covers_who_failed() -> None:
     assert (images[0].pixels[20:110, 10:150][images[0].regions[5].mask] == 128).all()
 
 
+def test_a_failure_in_a_batch_is_not_work_for_the_others() -> None:
+    good, bad = Generator(), Generator()
+    bad.fails, bad.fallback = frozenset({3}), "mask_out"  # type: ignore[misc]
+    engine.anonymize(works(), good, seed=1)
+    engine.anonymize(works(), bad, seed=1)
+    assert bad.sizes == good.sizes
+
+
 @pytest.mark.parametrize(
     ("result", "message"),
     [

@@ -22,16 +22,12 @@ CERTIFIED = ("data", "annotations", "anonymized", "models", "evaluations", "resu
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the sha256 of every file under the certified folders.
-
-    What a killed write left in ``annotations`` under its temporary name is not counted: no stage reads it, and DVC does
-    not list it.
-    """
+    """Return the sha256 of every file under the certified folders."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for name in CERTIFIED
         for path in sorted((folder / name).rglob("*"))
-        if path.is_file() and not (name == "annotations" and path.name.startswith(".") and path.suffix == ".part")
+        if path.is_file()
     }
 
 

@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 
 from anonbench.records import KEYPOINTS, Box
 from anonbench.regions import runs_of
+from anonbench.windows import PixelBox
 
 HEAD = [KEYPOINTS.index(name) for name in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")]
 FRONT = HEAD[:3]
@@ -35,7 +36,7 @@ def box_of(value: Any) -> Box:
     return x, y, w, h
 
 
-def pixel_box(box: Box, width: int, height: int) -> tuple[int, int, int, int] | None:
+def pixel_box(box: Box, width: int, height: int) -> PixelBox | None:
     """Return the pixels inside the image that a box touches as x0, y0, x1, y1 (end exclusive), None without any."""
     x, y, w, h = box
     x0, y0 = max(0, math.floor(x + 1e-6)), max(0, math.floor(y + 1e-6))
@@ -98,7 +99,7 @@ def _check_rle(rle: dict[str, Any], width: int, height: int) -> dict[str, Any]:
     return {"size": [height, width], "counts": counts if isinstance(counts, bytes) else counts.encode()}
 
 
-def mask_bounds(rle: dict[str, Any]) -> tuple[int, int, int, int] | None:
+def mask_bounds(rle: dict[str, Any]) -> PixelBox | None:
     """Return x0, y0, x1, y1 (end exclusive) of an RLE's set pixels, None when it has none."""
     if not coco_mask.area(rle):
         return None

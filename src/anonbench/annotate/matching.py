@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from anonbench.annotate.geometry import mask_bounds, pixel_box
 from anonbench.records import Box
 from anonbench.regions import decode, runs_of
+from anonbench.windows import PixelBox
 
-PixelBox = tuple[int, int, int, int]
 _HEAD = 5
 """Nose, eyes and ears are the first of COCO's keypoints."""
 _REACH = 0.25
@@ -57,7 +58,7 @@ def match(
     if prefer == "iou":
         frames = [_cut_off(face, size) for face in faces]
     else:
-        frames = [_touched((face[0], face[1], face[2], face[3]), size) for face in faces]
+        frames = [pixel_box((face[0], face[1], face[2], face[3]), size[1], size[0]) for face in faces]
     for index in range(people):
         person = _Person(masks[index] if masks else None, boxes[index] if boxes else None, size)
         head = heads[index] if heads is not None else None
@@ -90,9 +91,9 @@ class _Person:
         if mask is not None:
             self.runs = runs_of(mask["counts"])
             self.area = int(self.runs[1::2].sum())
-            self.bounds = _bounds(self.runs, self.height) if self.area else None
+            self.bounds = mask_bounds(mask)
         elif box is not None:
-            self.bounds = _touched(box, size)
+            self.bounds = pixel_box(box, size[1], size[0])
             self.area = _area(self.bounds)
         self.key = (self.bounds or (), self.area)
 
@@ -169,28 +170,5 @@ def _cut_off(face: np.ndarray, size: tuple[int, int]) -> PixelBox | None:
     """
     x, y, w, h = face[:4]
     x0, y0, x1, y1 = (math.floor(value + 1e-3) for value in (x, y, x + w, y + h))
-    return _within((x0, y0, x1, y1), size)
-
-
-def _touched(box: Box, size: tuple[int, int]) -> PixelBox | None:
-    """Return the pixels that a box touches."""
-    x, y, w, h = box
-    return _within((math.floor(x + 1e-6), math.floor(y + 1e-6), math.ceil(x + w - 1e-6), math.ceil(y + h - 1e-6)), size)
-
-
-def _within(box: PixelBox, size: tuple[int, int]) -> PixelBox | None:
-    x0, y0, x1, y1 = max(box[0], 0), max(box[1], 0), min(box[2], size[1]), min(box[3], size[0])
+    x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, size[1]), min(y1, size[0])
     return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
-
-
-def _bounds(runs: np.ndarray, height: int) -> PixelBox:
-    """Return x0, y0, x1, y1 (end exclusive) of the set pixels of column-major run lengths; there must be some."""
-    ends = np.cumsum(runs)
-    first, last = (ends - runs)[1::2], ends[1::2] - 1
-    some = last >= first
-    first, last = first[some], last[some]
-    if (first // height != last // height).any():
-        y0, y1 = 0, height
-    else:
-        y0, y1 = int((first % height).min()), int((last % height).max()) + 1
-    return int(first[0] // height), y0, int(last[-1] // height) + 1, y1

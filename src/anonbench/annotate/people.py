@@ -32,7 +32,7 @@ def convert(split: Split, root: Path, out: Path, name: str) -> dict[str, int]:
     categories, images that are not on disk or have no size, and a split without people.
     """
     file = split.sources[0]
-    images = _images(split.images, root / split.folder, file)
+    images, sizes = _images(split.images, root / split.folder, file)
     categories = _by_id(split.categories, "category", file)
     people_categories = {number for number, category in categories.items() if is_people(category)}
     people: list[dict[str, Any]] = []
@@ -65,12 +65,12 @@ def convert(split: Split, root: Path, out: Path, name: str) -> dict[str, int]:
     counts["people"] = len(people)
     people.sort(key=lambda row: (row["image_id"], row["person_id"]))
     regions.write(out / f"{name}.people.parquet", people, regions.PEOPLE)
-    regions.write(out / f"{name}.images.parquet", _image_rows(images, split, root, people), regions.IMAGES)
+    regions.write(out / f"{name}.images.parquet", _image_rows(images, sizes, split.folder, people), regions.IMAGES)
     return counts
 
 
 def _image_rows(
-    images: dict[int, dict[str, Any]], split: Split, root: Path, people: list[dict[str, Any]]
+    images: dict[int, dict[str, Any]], sizes: dict[int, int], folder: Path, people: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     present = dict.fromkeys(images, 0)
     for person in people:
@@ -79,21 +79,19 @@ def _image_rows(
     start = 0
     for image_id in sorted(images):
         image = images[image_id]
-        path = split.folder / image["file_name"]
-        size = (root / path).stat().st_size
         rows.append(
             {
                 "image_id": image_id,
                 "file_name": image["file_name"],
-                "path": path.as_posix(),
+                "path": (folder / image["file_name"]).as_posix(),
                 "width": image["width"],
                 "height": image["height"],
-                "bytes": size,
+                "bytes": sizes[image_id],
                 "people": present[image_id],
                 "start": start,
             }
         )
-        start += size
+        start += sizes[image_id]
     return rows
 
 
@@ -251,7 +249,11 @@ def _by_id(entries: list[dict[str, Any]], what: str, file: Path) -> dict[int, di
     return found
 
 
-def _images(entries: list[dict[str, Any]], folder: Path, file: Path) -> dict[int, dict[str, Any]]:
+def _images(
+    entries: list[dict[str, Any]], folder: Path, file: Path
+) -> tuple[dict[int, dict[str, Any]], dict[int, int]]:
+    """Return the images, checked, and the sizes of their files in bytes, by id."""
+    sizes: dict[int, int] = {}
     images = _by_id(entries, "image", file)
     names: dict[str, int] = {}
     for image_id, image in images.items():
@@ -265,7 +267,7 @@ def _images(entries: list[dict[str, Any]], folder: Path, file: Path) -> dict[int
             raise AnonbenchError(f"has the file name of image {names[name]} ({name})", file=file, entry=entry)
         names[name] = image_id
         try:
-            size = (folder / name).stat().st_size
+            sizes[image_id] = (folder / name).stat().st_size
         except FileNotFoundError:
             raise AnonbenchError(
                 f"{folder / name} is not on disk",
@@ -273,6 +275,6 @@ def _images(entries: list[dict[str, Any]], folder: Path, file: Path) -> dict[int
                 entry=entry,
                 remedy="fetch the image again or remove its entry",
             ) from None
-        if size == 0:
+        if sizes[image_id] == 0:
             raise AnonbenchError("is empty", file=folder / name, entry=entry, remedy="fetch the image again")
-    return images
+    return images, sizes

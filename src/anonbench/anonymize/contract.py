@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,11 +12,13 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 from pydantic import ValidationError
+from tqdm import tqdm
 
 from anonbench import registry
 from anonbench.blocks import NoSettings, Strict, explain
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.records import Box, Region, RegionKind
+from anonbench.seeding import seed_of
 from anonbench.variants import Variant
 from anonbench.windows import Window
 
@@ -25,8 +28,8 @@ class Crop:
     """One region as a method sees it, in pixels of the crop; ``region`` and ``window`` are in the image's pixels.
 
     ``pixels`` is uint8 HxWx3 RGB and read-only; ``subject`` is the person's or face's own box; ``keypoints``
-    is float32 17x3 (x, y, visibility) or None. ``people`` are all regions of the image; ``identity_seed`` is the same
-    wherever the data set says that it is the same person.
+    is float32 17x3 (x, y, visibility) or None. ``people`` are all regions of the image. ``seed`` is the person's in
+    this image, ``study_seed`` what it was derived from.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -36,7 +39,7 @@ class Crop:
     window: Window
     seed: int
     people: Sequence[Region] = field(default=(), repr=False)
-    identity_seed: int | None = None
+    study_seed: int = 0
 
     @property
     def background(self) -> np.ndarray:
@@ -60,13 +63,15 @@ class Crop:
             return mask.view(bool)
         return cv2.resize(mask, self.window.size, interpolation=cv2.INTER_NEAREST).view(bool)
 
-    def generator(self, identity: bool = False) -> np.random.Generator:
-        """Return a new random generator of this person, the same whenever and wherever it is worked on.
+    def seed_of(self, identity: bool = False) -> int:
+        """Return the person's seed; with ``identity`` that of all images of the person, where the data set tells."""
+        if identity and self.region.identity is not None:
+            return seed_of(self.study_seed, "identity", self.region.identity)
+        return self.seed
 
-        With ``identity`` it is the same in every image of the person, where the data set tells.
-        """
-        seed = self.identity_seed if identity and self.identity_seed is not None else self.seed
-        return np.random.Generator(np.random.PCG64(seed))
+    def generator(self, identity: bool = False) -> np.random.Generator:
+        """Return a new random generator of `seed_of`, the same whenever and wherever the person is worked on."""
+        return np.random.Generator(np.random.PCG64(self.seed_of(identity)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,28 @@ class Method(abc.ABC):
     def change_batch(self, crops: Sequence[Crop]) -> Sequence[np.ndarray]:
         """Change up to ``batch`` crops at once."""
         return [self.change(crop) for crop in crops]
+
+    def in_full_batches(
+        self, crops: Sequence[Crop], change: Callable[[Sequence[Crop]], Sequence[np.ndarray]]
+    ) -> list[np.ndarray]:
+        """Change crops ``batch`` at a time, halving it for good when the GPU's memory does not suffice.
+
+        ``change`` always gets a full batch, the last crop repeated, so that its company does not change a person.
+        """
+        import torch
+
+        done: list[np.ndarray] = []
+        while len(done) < len(crops):
+            some = [*crops[len(done) : len(done) + self.batch]]
+            try:
+                done += change([*some, *[some[-1]] * (self.batch - len(some))])[: len(some)]
+            except torch.OutOfMemoryError:
+                if self.batch == 1:
+                    raise
+                self.batch //= 2
+                torch.cuda.empty_cache()
+                tqdm.write(f"{self.name}: out of memory, going on with a batch of {self.batch}", file=sys.stderr)
+        return done
 
 
 def make(variant: Variant, parameters: dict[str, Any] | None = None) -> Method:

@@ -151,7 +151,7 @@ def cut(work: Work, region: Region, window: Window, padding: str, seed: int) -> 
         window=window,
         seed=seed_of(seed, work.image_id, region.person_id),
         people=work.regions,
-        identity_seed=None if region.identity is None else seed_of(seed, "identity", region.identity),
+        study_seed=seed,
     )
 
 
@@ -166,11 +166,18 @@ def _change(method: Method, crops: list[Crop]) -> list[np.ndarray | Exception]:
         results = method.change_batch(crops)
         if len(results) != len(crops):
             raise ValueError(f"{len(results)} results for {len(crops)} crops")
-        return [_checked(result, crop) for result, crop in zip(results, crops, strict=True)]
     except Exception as error:  # whatever a plugin raises becomes a sentence, or the fallback's work
         if len(crops) == 1:
             return [error]
         return [_change(method, [crop])[0] for crop in crops]
+    return [_or_error(result, crop) for result, crop in zip(results, crops, strict=True)]
+
+
+def _or_error(result: np.ndarray, crop: Crop) -> np.ndarray | Exception:
+    try:
+        return _checked(result, crop)
+    except ValueError as error:
+        return error
 
 
 def _checked(result: np.ndarray, crop: Crop) -> np.ndarray:

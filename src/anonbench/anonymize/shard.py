@@ -1,4 +1,4 @@
-"""One shard of a variant: reads its images once, changes them on threads, writes them and then the manifests."""
+"""One shard of a variant: reads its images once, changes them on threads, writes them and then the manifest."""
 
 from __future__ import annotations
 

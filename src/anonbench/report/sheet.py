@@ -15,7 +15,7 @@ from anonbench.files import read_json
 from anonbench.images import read_rgb
 from anonbench.records import is_people
 from anonbench.report.figures import save, style
-from anonbench.report.study import ORIGINAL, Study
+from anonbench.report.study import ORIGINAL, Study, parts
 
 CELL = 0.95
 """Width of a cell in inches."""
@@ -208,5 +208,5 @@ def _draw(
 
 
 def _two_lines(variant: str) -> str:
-    region, _, rest = variant.partition("-")
-    return f"{region}\n{rest.replace('_', ' ').replace('-', ', ')}" if rest else variant
+    region, method, level = parts(variant)
+    return f"{region}\n{method.replace('_', ' ')}" + (f", {level}" if level else "") if region else variant

@@ -21,6 +21,8 @@ from anonbench.windows import Window
 
 TAPS = 13
 """Taps of the kernel at r = 1."""
+LEVELS = {"low": {"alpha": 1.0}, "medium": {"alpha": 2.0}, "high": {"alpha": 4.0}}
+"""Alpha 1 is the publication's; its doubles are ours."""
 
 
 def scale_of(region: Region, width: int, height: int, alpha: float) -> float:
@@ -45,12 +47,7 @@ class AdaptiveBlur(Method):
             True, description="Whether sigma is multiplied by r; if not, little changes beyond some 50 taps."
         )
 
-    levels: ClassVar[dict[str, dict[str, Any]]] = {
-        "low": {"alpha": 1.0},
-        "medium": {"alpha": 2.0},
-        "high": {"alpha": 4.0},
-    }
-    """Alpha 1 is the publication's; its doubles are ours."""
+    levels: ClassVar[dict[str, dict[str, Any]]] = LEVELS
 
     def window(self, region: Region, width: int, height: int) -> Window:
         r = scale_of(region, width, height, self.parameters.alpha)

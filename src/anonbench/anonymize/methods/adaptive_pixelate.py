@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from anonbench.anonymize.contract import Crop, Method
-from anonbench.anonymize.methods.adaptive_blur import scale_of
+from anonbench.anonymize.methods.adaptive_blur import LEVELS, scale_of
 from anonbench.blocks import Strict
 from anonbench.records import Region
 from anonbench.windows import Window
@@ -34,12 +34,7 @@ class AdaptivePixelate(Method):
 
         alpha: float = Field(1.0, gt=0, description="Factor on the cell's side; the publication's is 1.")
 
-    levels: ClassVar[dict[str, dict[str, Any]]] = {
-        "low": {"alpha": 1.0},
-        "medium": {"alpha": 2.0},
-        "high": {"alpha": 4.0},
-    }
-    """Alpha 1 is the publication's; its doubles are ours."""
+    levels: ClassVar[dict[str, dict[str, Any]]] = LEVELS
 
     def window(self, region: Region, width: int, height: int) -> Window:
         r = scale_of(region, width, height, self.parameters.alpha)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-import sys
 import threading
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -19,7 +18,6 @@ from typing import Annotated, Any, Literal
 import cv2
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
-from tqdm import tqdm
 
 from anonbench.anonymize.contract import Crop, Method
 from anonbench.anonymize.fallbacks import Fallback
@@ -138,7 +136,7 @@ class Diffusion(Method):
             sizes.setdefault((crop.pixels.shape[1], crop.pixels.shape[0]), []).append(index)
         with self._lock:
             for indices in sizes.values():
-                painted = self._in_portions([crops[index] for index in indices])
+                painted = self.in_full_batches([crops[index] for index in indices], self._paint)
                 for index, result in zip(indices, painted, strict=True):
                     results[index] = result
         return results
@@ -150,47 +148,29 @@ class Diffusion(Method):
             return False
         return crop.keypoints is None or not (crop.keypoints[:, 2] > 0).any()
 
-    def _in_portions(self, crops: list[Crop]) -> list[np.ndarray]:
-        """Paint crops of one size, as many at a time as the memory holds."""
-        import torch
-
-        done: list[np.ndarray] = []
-        while len(done) < len(crops):
-            portion = crops[len(done) : len(done) + self.batch]
-            try:
-                done += self._paint(portion)
-            except torch.cuda.OutOfMemoryError:
-                if self.batch == 1:
-                    raise
-                self.batch //= 2
-                torch.cuda.empty_cache()
-                tqdm.write(f"diffusion: out of memory, going on with a batch of {self.batch}", file=sys.stderr)
-        return done
-
-    def _paint(self, crops: list[Crop]) -> list[np.ndarray]:
+    def _paint(self, crops: Sequence[Crop]) -> list[np.ndarray]:
         """Return the painted crops, float32 HxWx3 RGB 0..255, NaN where the model's own checker refused the result."""
         import torch
 
         p = self.parameters
-        filled = [*crops, *[crops[-1]] * (self.batch - len(crops))]
-        masks = [dilated(crop.mask, p.margin) for crop in filled]
+        masks = [dilated(crop.mask, p.margin) for crop in crops]
         height, width = crops[0].pixels.shape[:2]
         call: dict[str, Any] = {
-            "prompt": [self._prompt(crop) for crop in filled],
-            "image": torch.stack([self._shown(crop, mask) for crop, mask in zip(filled, masks, strict=True)]),
+            "prompt": [self._prompt(crop) for crop in crops],
+            "image": torch.stack([self._shown(crop, mask) for crop, mask in zip(crops, masks, strict=True)]),
             "mask_image": torch.stack([torch.from_numpy(mask[None].astype(np.float32)) for mask in masks]),
             "height": height,
             "width": width,
             "strength": p.strength,
             "num_inference_steps": p.steps,
             "guidance_scale": p.guidance,
-            "generator": [torch.Generator("cpu").manual_seed(self._seed(crop)) for crop in filled],
+            "generator": [torch.Generator("cpu").manual_seed(crop.seed_of(self._by_identity)) for crop in crops],
             "output_type": "np",
         }
         if "negative_prompt" in self._accepted:
-            call["negative_prompt"] = [p.negative_prompt] * len(filled)
+            call["negative_prompt"] = [p.negative_prompt] * len(crops)
         if p.controlnet is not None:
-            poses = np.stack([pose_image(crop.keypoints, (width, height)) for crop in filled])
+            poses = np.stack([pose_image(crop.keypoints, (width, height)) for crop in crops])
             call["control_image"] = torch.from_numpy(poses).permute(0, 3, 1, 2).float().div(255)
             call["controlnet_conditioning_scale"] = p.controlnet_scale
         with torch.inference_mode():
@@ -199,7 +179,7 @@ class Diffusion(Method):
         for index, refused in enumerate(getattr(found, "nsfw_content_detected", None) or ()):
             if refused:
                 images[index] = np.nan
-        return list(images[: len(crops)])
+        return list(images)
 
     def _shown(self, crop: Crop, mask: np.ndarray) -> Any:
         """Return what the model gets of a crop: float32 3xHxW RGB 0..1, the person in grey at strength 1."""
@@ -213,11 +193,12 @@ class Diffusion(Method):
     def _prompt(self, crop: Crop) -> str:
         face = crop.region.kind is RegionKind.FACE
         prompts = self.parameters.face_prompts if face else self.parameters.body_prompts
-        return prompts[int(crop.generator(self.parameters.consistent == "identity").integers(len(prompts)))]
+        return prompts[int(crop.generator(self._by_identity).integers(len(prompts)))]
 
-    def _seed(self, crop: Crop) -> int:
-        identity = crop.identity_seed if self.parameters.consistent == "identity" else None
-        return crop.seed if identity is None else identity
+    @property
+    def _by_identity(self) -> bool:
+        consistent: str = self.parameters.consistent
+        return consistent == "identity"
 
 
 def dilated(mask: np.ndarray, margin: int) -> np.ndarray:
