@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,13 +79,3 @@ def read_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any
         return None
     print(f"{path}: continuing after iteration {state['iteration']}", file=sys.stderr)
     return state
-
-
-def peak_memory(device: torch.device) -> dict[str, float]:
-    """Return the largest memory of this process, and of its GPU if it has one, in MiB."""
-    # ru_maxrss is in KiB on Linux, in bytes on macOS
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-    found = {"peak_memory_mib": round(rss, 1)}
-    if device.type == "cuda":
-        found["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / (1 << 20), 1)
-    return found

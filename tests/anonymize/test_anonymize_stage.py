@@ -25,6 +25,7 @@ from anonbench import images, manifests, regions
 from anonbench.anonymize import cli
 from anonbench.anonymize.engine import CONTROL
 from anonbench.anonymize.merge import merge
+from anonbench.anonymize.methods.mask_out import MaskOut
 from anonbench.anonymize.shard import Shard
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file, write_json
@@ -223,6 +224,31 @@ def test_shards_of_different_runs_are_not_joined(dataset: Dataset) -> None:
         merge(dataset.annotations, "train", Variant.parse("body-mask_out"), 2, out)
     with pytest.raises(AnonbenchError, match="has shards 2 instead of 1"):
         merge(dataset.annotations, "train", Variant.parse("body-mask_out"), 1, out)
+
+
+def test_the_manifest_holds_what_a_method_says_of_itself(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MaskOut, "describe", lambda self: {"weights_sha256": "a" * 64})
+    out = dataset.run("body-mask_out")
+    assert manifests.read_rows(manifests.shard_path(out, "train", 0))[0]["weights_sha256"] == "a" * 64
+    assert manifests.summary_of(out, "train")["weights_sha256"] == "a" * 64
+    dataset.shard("body-mask_out", shard=0, shards=2).run()
+    monkeypatch.setattr(MaskOut, "describe", lambda self: {})
+    dataset.shard("body-mask_out", shard=1, shards=2).run()
+    with pytest.raises(AnonbenchError, match=r"1\.jsonl: has weights_sha256 None instead of 'aaa"):
+        merge(dataset.annotations, "train", Variant.parse("body-mask_out"), 2, out)
+
+
+def test_seconds_and_memory_go_to_a_file_of_their_own(dataset: Dataset) -> None:
+    plain, timed = dataset.run("body-mask_out"), dataset.folder / "timed"
+    assert dataset.run("body-mask_out", timed, timing=dataset.folder / "timing.json") == timed
+    timing = read_json(dataset.folder / "timing.json")
+    rows = list(manifests.rows_of(timed, "train"))
+    assert timing["encoded"] == sum(row.get("action") == "encoded" for row in rows) > 0
+    assert timing["people"] == sum(row.get("box") is not None for row in rows) > 0
+    assert timing["images"] == sum(row["type"] == "image" for row in rows)
+    assert timing["seconds"] >= timing["seconds_per_encoded_image"] > 0
+    assert timing["peak_memory_mib"] > 10
+    assert manifests.summary_of(timed, "train") == manifests.summary_of(plain, "train")
 
 
 def test_merge_sees_changed_annotations(dataset: Dataset) -> None:

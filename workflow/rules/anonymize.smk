@@ -68,6 +68,7 @@ rule anonymize:
         seed=plan.study.seed,
         shards=plan.study.anonymize.shards,
         fitted=lambda w, input: plan.fitted_arguments(input.weights),
+        timing=lambda w: f"{plan.folder('logs')}/anonymize/{w.dataset}/{w.variant}/{w.split}-{w.shard}.timing.json",
         code=lambda w: plan.method_code(w.variant),
         environment=lambda w: plan.environment(plan.anonymize_environment(w.variant)),
     message:
@@ -77,7 +78,7 @@ rule anonymize:
         " --split {wildcards.split} --variant {wildcards.variant} --parameters {params.method:q}"
         " --encoder {params.encoder} --link {params.link} --seed {params.seed}"
         " --shard {wildcards.shard} --shards {params.shards} --threads {threads}"
-        " {params.fitted}"
+        " {params.fitted} --timing {params.timing:q}"
         " --out {params.folder:q} > {log:q} 2>&1"
 
 

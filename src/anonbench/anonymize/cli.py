@@ -44,6 +44,7 @@ def anonymize(
     link: Annotated[Link, typer.Option(help="How images without people get there.")] = Link.COPY,
     weights: Annotated[Path | None, typer.Option(help="What anonbench fit wrote, for a method that is fitted.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda, for a method that is fitted.")] = "auto",
+    timing: Annotated[Path | None, typer.Option(help="File for seconds and memory, JSON.")] = None,
 ) -> None:
     """Write one shard of a variant and its manifest."""
     path = Shard(
@@ -61,6 +62,7 @@ def anonymize(
         link=link.value,
         weights=weights,
         device=device,
+        timing=timing,
     ).run()
     typer.echo(str(path))
 

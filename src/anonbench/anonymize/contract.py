@@ -147,6 +147,10 @@ class Method(abc.ABC):
         """Return what keeps the method from running here, such as a package that is not installed; None if nothing."""
         return None
 
+    def describe(self) -> dict[str, Any]:
+        """Return what the manifest says of the method besides its parameters, such as the sha256 of its weights."""
+        return {}
+
     @property
     def name(self) -> str:
         """The name that the method is registered under: its module's."""

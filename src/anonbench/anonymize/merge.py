@@ -14,6 +14,8 @@ from anonbench.records import ANONYMIZED, UNANNOTATED, Reason
 from anonbench.variants import Variant
 
 _COMMON = ("dataset", "variant", "region", "method", "level", "parameters", "encoder", "seed", "anonbench")
+_OF_SOME = ("weights_sha256", "fitted_on", "fallback")
+"""What the manifests of methods with weights say of them."""
 
 
 def merge(
@@ -52,7 +54,7 @@ def merge(
     summary = {
         "dataset": header["dataset"],
         "split": split,
-        **{key: header[key] for key in _COMMON[1:]},
+        **{key: header[key] for key in (*_COMMON[1:], *_OF_SOME) if key in header},
         "images": {action: actions[action] for action in ("encoded", "copied", "stripped")},
         **_coverage(people),
         "shards": [sha256_file(path) for path in paths],
@@ -65,9 +67,10 @@ def merge(
 
 def _common_header(tables: list[list[Row]], paths: list[Path], split: str, variant: Variant, shards: int) -> Row:
     first = tables[0][0]
+    of_all = [key for key in (*_COMMON, *_OF_SOME) if key != "variant"]
     for number, (table, path) in enumerate(zip(tables, paths, strict=True)):
         expected = {"split": split, "variant": str(variant), "shard": number, "shards": shards}
-        expected |= {key: first[key] for key in _COMMON if key != "variant"}
+        expected |= {key: first.get(key) for key in of_all}
         for key, value in expected.items():
             if table[0].get(key) != value:
                 raise AnonbenchError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import threading
+import time
 from collections import defaultdict
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from anonbench.anonymize import engine
 from anonbench.anonymize.contract import Method, make
 from anonbench.datasets.record import root_of
 from anonbench.errors import AnonbenchError
-from anonbench.files import place, sha256_bytes, sha256_file, write_bytes
+from anonbench.files import place, sha256_bytes, sha256_file, write_bytes, write_json
 from anonbench.records import Region, RegionKind
+from anonbench.resources import peak_memory
 from anonbench.seeding import seed_of
 from anonbench.variants import Variant
 
@@ -43,7 +45,7 @@ class Shard:
 
     ``data`` holds the data set's download.json, ``annotations`` its tables, ``out`` is the variant's folder;
     ``link`` (``copy`` or ``hardlink``) is how images without a region get there. ``weights`` is what the method's
-    training wrote, for a method that is fitted.
+    training wrote, for a method that is fitted. ``timing`` is a file for seconds and memory, which do not repeat.
     """
 
     data: Path
@@ -60,6 +62,7 @@ class Shard:
     link: str = "copy"
     weights: Path | None = None
     device: str = "auto"
+    timing: Path | None = None
 
     def run(self) -> Path:
         """Write the shard's images and then its manifest, whose path is returned.
@@ -100,7 +103,10 @@ class Shard:
             **fitted,
         }
         try:
+            started = time.perf_counter()
             written = self._work(rows, root, people, method)
+            if self.timing is not None:
+                write_json(self.timing, _timing(written, time.perf_counter() - started))
             ordered = [row for image_id in sorted(written) for row in written[image_id]]
             manifests.write_rows(path, [header, *ordered])
         except OSError as error:
@@ -112,11 +118,11 @@ class Shard:
         return path
 
     def _load(self, method: Method) -> dict[str, Any]:
-        """Give a fitted method its weights; return what the manifest's header says of them."""
+        """Give a fitted method its weights; return what the manifest's header says of the method."""
         if method.Fit is None:
             if self.weights is not None:
                 raise AnonbenchError(f"method {method.name} is not fitted", entry="--weights", remedy="leave it out")
-            return {}
+            return method.describe()
         if self.weights is None:
             raise AnonbenchError(
                 f"method {method.name} is fitted to data and needs its weights",
@@ -125,7 +131,7 @@ class Shard:
             )
         assert self.variant.region is not None
         said = method.load(self.weights, self.variant.region, self.device)
-        return {"weights_sha256": sha256_file(self.weights), "fallback": method.fallback, **said}
+        return {"weights_sha256": sha256_file(self.weights), "fallback": method.fallback, **said, **method.describe()}
 
     def _check_folders(self, root: Path) -> None:
         """Refuse an output folder that overlaps the originals: merge removes what does not belong there."""
@@ -213,6 +219,19 @@ class Shard:
             return _image_row(row, "copied", data, data, None, ())
         write_bytes(target, kept)
         return _image_row(row, "stripped", data, kept, None, ())
+
+
+def _timing(written: dict[int, list[manifests.Row]], seconds: float) -> dict[str, float]:
+    encoded = sum(rows[0]["action"] == "encoded" for rows in written.values())
+    people = sum(row["type"] == "person" and row["box"] is not None for rows in written.values() for row in rows)
+    return {
+        "images": len(written),
+        "encoded": encoded,
+        "people": people,
+        "seconds": round(seconds, 3),
+        "seconds_per_encoded_image": round(seconds / max(encoded, 1), 5),
+        **peak_memory(),
+    }
 
 
 def _image_row(

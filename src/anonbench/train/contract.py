@@ -24,9 +24,10 @@ from anonbench import recipe as recipes
 from anonbench import registry
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file, write_json
-from anonbench.learning import choose_device, peak_memory, saving
+from anonbench.learning import choose_device, saving
 from anonbench.recipe import Recipe
 from anonbench.records import KEYPOINTS
+from anonbench.resources import peak_memory
 from anonbench.train import distributed, initialisation
 from anonbench.train.data import Category, Variant
 
@@ -182,7 +183,7 @@ def _train(
         return
     with saving(out / WEIGHTS) as part:
         save_file({name: fit.weights[name].contiguous() for name in sorted(fit.weights)}, part)
-    write_json(timing or out / TIMING, _timing(fit, where))
+    write_json(timing or out / TIMING, _timing(fit))
     record = {
         "recipe": recipe.model_dump(mode="json"),
         "resolved": resolved,
@@ -234,13 +235,14 @@ def _announce(recipe: Recipe, resolved: dict[str, Any], variant: Variant, device
     print("\n".join(lines), file=sys.stderr)
 
 
-def _timing(fit: Fit, device: torch.device) -> dict[str, float]:
+def _timing(fit: Fit) -> dict[str, float]:
     return {
         "seconds": round(fit.seconds, 2),
+        "iterations": fit.iterations,
         "iterations_per_second": round(fit.iterations / max(fit.seconds, 1e-9), 4),
         "images_per_second": round(fit.images / max(fit.seconds, 1e-9), 2),
         "loading_share": round(fit.loading_seconds / max(fit.seconds, 1e-9), 4),
-        **peak_memory(device),
+        **peak_memory(),
     }
 
 

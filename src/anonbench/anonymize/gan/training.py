@@ -22,9 +22,10 @@ from anonbench.anonymize.gan.options import Fit
 from anonbench.anonymize.gan.style import Styles, describe
 from anonbench.anonymize.shard import People
 from anonbench.files import write_bytes
-from anonbench.learning import choose_device, deterministic, peak_memory
+from anonbench.learning import choose_device, deterministic
 from anonbench.provenance import code_hash
 from anonbench.records import RegionKind
+from anonbench.resources import peak_memory
 from anonbench.seeding import generator, seed_of
 
 SHEET_PEOPLE = 12
@@ -86,7 +87,7 @@ def fit(job: FitJob) -> Fitted:
         "cutting_seconds": round(cutting, 2),
         "training_seconds": round(ran.seconds, 2),
         "crops_per_second": round(ran.iterations * settings.batch_size / max(ran.seconds, 1e-9), 2),
-        **peak_memory(device),
+        **peak_memory(),
     }
     return Fitted(record, timing)
 

@@ -116,6 +116,9 @@ class DeepPrivacy2(Method):
         """Return why the method cannot run here with its default parameters."""
         return "deepprivacy2 needs 'model', 'checkout' and 'weights'"
 
+    def describe(self) -> dict[str, Any]:
+        return {"weights_sha256": self.sha256}
+
     def window(self, region: Region, width: int, height: int) -> Window:
         if region.kind is not self.model.kind:
             raise AnonbenchError(
