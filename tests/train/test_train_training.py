@@ -68,7 +68,9 @@ def test_the_record_is_complete(variant: Path, trained: tuple[bytes, bytes], tmp
     assert {"loss_mask", "loss_keypoint", "learning_rate"} <= set(record["loss_curve"][0])
     train(variant, tmp_path)
     timing = json.loads((tmp_path / TIMING).read_text())
-    assert set(timing) == {"seconds", "iterations_per_second", "images_per_second", "loading_share", "peak_memory_mib"}
+    names = {"seconds", "iterations", "iterations_per_second", "images_per_second", "loading_share", "peak_memory_mib"}
+    assert set(timing) == names
+    assert timing["iterations"] == 4
     assert str(tmp_path) not in trained[1].decode()
 
 
@@ -394,15 +396,62 @@ def test_frozen_stages_keep_their_weights(variant: Path, tmp_path: Path) -> None
     assert "backbone.body.layer2.0.conv1.weight" not in same
 
 
-def test_running_out_of_memory_says_what_to_do(variant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+@pytest.mark.parametrize(
+    ("room", "said"),
+    [
+        (5, r"not suffice for 8 images .*iteration 1\); 4 fit; set batch_size: 4 .*rate 0\.04\), or lower max_size"),
+        (3, r"not suffice for 8 images .*iteration 1\); 2 fit; set batch_size: 2 .*rate 0\.02\), or lower max_size"),
+        (1, r"not suffice for 8 images .*iteration 1\); 1 fits; set batch_size: 1 .*rate 0\.01\), or lower max_size"),
+        (0, r"not suffice for 8 images .*iteration 1\); not even 1 fits; lower max_size"),
+    ],
+)
+@pytest.mark.parametrize("what", ["GPU", "processor"])
+def test_running_out_of_memory_says_the_largest_batch_that_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, said: str, what: str
+) -> None:
+    """The allocator's error is simulated: it comes as soon as the model sees more images than there is room for."""
+    error = torch.OutOfMemoryError("CUDA out of memory")
+    if what == "processor":
+        error = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+    forward, tried = models.Heads.forward, []
 
-    monkeypatch.setattr(models.Heads, "forward", full)
-    with pytest.raises(
-        AnonbenchError,
-        match=r"batch_size: the GPU's memory does not suffice for 2 images .*iteration 1\); set batch_size: 1 ",
-    ):
+    def limited(heads: Any, features: Any, proposals: Any, *rest: Any) -> Any:
+        tried.append(len(proposals))
+        if len(proposals) > room:
+            raise error
+        return forward(heads, features, proposals, *rest)
+
+    monkeypatch.setattr(models.Heads, "forward", limited)
+    with pytest.raises(AnonbenchError, match="batch_size: the memory does " + said):
+        train(write_variant(tmp_path / "variant", 8), tmp_path / "model", tiny_recipe(batch_size=8))
+    fitting = max([size for size in (4, 2, 1) if size <= room], default=1)
+    assert tried == [size for size in (8, 4, 2, 1) if size >= fitting]
+
+
+def test_a_try_leaves_no_gradients_and_counts_the_optimisers_memory(
+    variant: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, recipe = Variant.read(variant, "train"), tiny_recipe(optimizer="adamw")
+    model = models.build(recipe, data.categories)
+    model.train()
+    optimizer = loop.optimizer_for(model, recipe)
+    asked = []
+    empty_like = torch.empty_like
+    monkeypatch.setattr(torch, "empty_like", lambda p, *a, **k: asked.append(p.shape) or empty_like(p, *a, **k))
+    assert loop.largest_batch(model, optimizer, *loop.Batches(data, recipe, 0)[0], recipe, CPU) == 1
+    assert all(p.grad is None for p in model.parameters())
+    trained = [p.shape for p in model.parameters() if p.requires_grad]
+    assert sorted(asked[: 2 * len(trained)]) == sorted(2 * trained)
+
+
+def test_another_error_of_the_arithmetic_is_no_lack_of_memory(
+    variant: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(models.Heads, "forward", broken)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
         train(variant, tmp_path)
 
 

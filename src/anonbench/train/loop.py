@@ -220,7 +220,14 @@ def fit(
                 param_group["lr"] = rate
             more = (group.rank,) if group.rank else ()
             torch.manual_seed(seed_of("sample", recipe.seeds.of("sampling", batches.seed), iteration, *more))
-            losses = _step(network, optimizer, scaler, images, targets, recipe, device, iteration)
+            try:
+                losses = _step(network, optimizer, scaler, images, targets, recipe, device, iteration)
+            except RuntimeError as error:
+                if not _exhausted(error):
+                    raise
+                losses = None
+            if losses is None:  # outside of the handler, where the failed step has let go of its tensors
+                raise _out_of_memory(network, optimizer, images, targets, recipe, device, iteration)
             seen += len(images) * group.size
             for name, value in losses.items():
                 progress.sums[name] = progress.sums.get(name, 0.0) + value
@@ -256,11 +263,8 @@ def _step(
     iteration: int,
 ) -> dict[str, float]:
     """Take one optimiser step and return the loss terms before it."""
-    images = [image.to(device, non_blocking=True) for image in images]
-    targets = [{name: value.to(device, non_blocking=True) for name, value in t.items()} for t in targets]
     try:
-        with autocast(recipe, device):
-            terms = model(images, targets)
+        terms = _losses(model, images, targets, recipe, device)
         loss = torch.stack(list(terms.values()))
         values = distributed.mean(dict(zip(terms, loss.tolist(), strict=True)), device)
         if not all(math.isfinite(value) for value in values.values()):
@@ -275,9 +279,18 @@ def _step(
         scaler.update()
     except FloatingPointError as error:  # detectron2's, at proposals that are not finite
         raise _diverged(iteration, str(error).strip()) from None
-    except torch.OutOfMemoryError:
-        raise _out_of_memory(recipe, len(images), iteration) from None
     return values
+
+
+def _losses(
+    model: nn.Module, images: list[torch.Tensor], targets: list[Target], recipe: Recipe, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """Return the loss terms of a batch, on the device."""
+    images = [image.to(device, non_blocking=True) for image in images]
+    targets = [{name: value.to(device, non_blocking=True) for name, value in t.items()} for t in targets]
+    with autocast(recipe, device):
+        terms: dict[str, torch.Tensor] = model(images, targets)
+    return terms
 
 
 def _diverged(iteration: int, what: str) -> AnonbenchError:
@@ -288,15 +301,87 @@ def _diverged(iteration: int, what: str) -> AnonbenchError:
     )
 
 
-def _out_of_memory(recipe: Recipe, images: int, iteration: int) -> AnonbenchError:
+def _exhausted(error: RuntimeError) -> bool:
+    """Tell whether an allocator, a GPU's or the processor's, had no more memory to give."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _out_of_memory(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: list[torch.Tensor],
+    targets: list[Target],
+    recipe: Recipe,
+    device: torch.device,
+    iteration: int,
+) -> AnonbenchError:
+    """Say which batch is worth a try: the largest that fits, or, in a group of processes, the half."""
+    processes = distributed.place().size
+    said, fits = "", len(images) // 2
+    if processes == 1:  # the hooks of DistributedDataParallel would wait for the other processes
+        fits = largest_batch(model, optimizer, images, targets, recipe, device)
+        said = f"; {fits} {'fit' if fits > 1 else 'fits'}" if fits else "; not even 1 fits"
     remedy = "lower max_size, or architecture.box_samples"
-    if recipe.batch_size > 1:
-        remedy = f"set batch_size: {recipe.batch_size // 2} (the learning rate follows), or " + remedy
+    if fits:
+        batch = fits * processes
+        rate = recipe.model_copy(update={"batch_size": batch}).learning_rate()
+        remedy = f"set batch_size: {batch} (the linear rule then gives the learning rate {rate:g}), or {remedy}"
+    memory = "the GPU's memory" if device.type == "cuda" else "the memory"
     return AnonbenchError(
-        f"the GPU's memory does not suffice for {images} images at a time (iteration {iteration + 1})",
+        f"{memory} does not suffice for {len(images)} images at a time (iteration {iteration + 1}){said}",
         entry="recipe batch_size",
         remedy=remedy,
     )
+
+
+def largest_batch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: list[torch.Tensor],
+    targets: list[Target],
+    recipe: Recipe,
+    device: torch.device,
+) -> int:
+    """Return how many images a step takes after ``images`` were too many: half, a quarter, ... or 1; 0 if not one.
+
+    Each try is a forward and a backward pass of the largest of the images, with the memory that the optimiser will ask
+    for. The gradients are gone afterwards; running statistics are those of the tries.
+    """
+    order = sorted(range(len(images)), key=lambda i: images[i].numel(), reverse=True)
+    count = len(images) // 2
+    while count > 0 and not _fits(
+        model, optimizer, [images[i] for i in order[:count]], [targets[i] for i in order[:count]], recipe, device
+    ):
+        count //= 2
+    return count
+
+
+def _fits(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: list[torch.Tensor],
+    targets: list[Target],
+    recipe: Recipe,
+    device: torch.device,
+) -> bool:
+    """Tell whether a step on these images has the memory that it needs."""
+    optimizer.zero_grad(set_to_none=True)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    copies = 2 if recipe.optimizer == "adamw" else 1
+    try:
+        # the optimiser takes its memory at the end of its first step
+        state = [torch.empty_like(p) for p in trained if p not in optimizer.state for _ in range(copies)]
+        torch.stack(list(_losses(model, images, targets, recipe, device).values())).sum().backward()
+        del state
+    except RuntimeError as error:
+        if not _exhausted(error):
+            raise
+        return False
+    finally:
+        optimizer.zero_grad(set_to_none=True)
+    return True
 
 
 def _save_by_first(
