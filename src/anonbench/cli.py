@@ -28,6 +28,7 @@ COMMANDS = {
     "report-figures": "anonbench.report.cli",
     "report-sheet": "anonbench.report.cli",
     "report-html": "anonbench.report.cli",
+    "check": "anonbench.report.expected",
     "config": "anonbench.config_pages",
     "rulegraph": "anonbench.workflow.graph",
 }

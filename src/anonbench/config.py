@@ -14,11 +14,17 @@ from anonbench.annotate.options import RegionsConfig
 from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.recipe import Recipe
-from anonbench.variants import Variant
+from anonbench.variants import ORIGINAL, Variant
 
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
 SPLIT = r"^[A-Za-z0-9_]+$"
 LEVEL = r"^[a-z0-9]+$"
+START = re.compile(r"models/(?P<dataset>[^/]+)/(?P<variant>[^/]+)/(?P<model>[^/]+)/seed(?P<seed>\d+)(/.*)?")
+"""A start's file that names a training of the study, from the study's output folder."""
+NOT_THE_RECIPE = {"datasets", "variants"}
+"""Keys of a model that say where it is trained, not how."""
+OF_THE_START = {"initialisation", "base_learning_rate", "reference_batch_size", "preset"}
+"""Entries of a recipe in which models may differ that are compared by their starts."""
 
 
 class DatasetConfig(Strict):
@@ -78,6 +84,19 @@ class AnonymizeConfig(Strict):
     strict: bool = Field(False, description="Fail when a person is left visible in a variant.")
 
 
+class ModelConfig(Recipe):
+    """One model of the study: its recipe, and what it is trained on."""
+
+    datasets: tuple[str, ...] | None = Field(
+        None, min_length=1, description="data sets of the study that it is trained on; all unless given"
+    )
+    variants: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="variants of the study that it is trained on, `original` among them; all unless given",
+    )
+
+
 class TrainConfig(Strict):
     """How trainings are run. None of it changes a result on one machine but `device`, `threads` and `processes`."""
 
@@ -117,7 +136,7 @@ class Study(Strict):
     )
     methods: dict[str, MethodConfig] = Field(default_factory=dict, description="Parameters of methods by name.")
     anonymize: AnonymizeConfig = AnonymizeConfig()
-    models: dict[str, Recipe] = Field(min_length=1, description="What is trained on each variant, by name.")
+    models: dict[str, ModelConfig] = Field(min_length=1, description="What is trained on each variant, by name.")
     train: TrainConfig = TrainConfig()
     report: ReportConfig = ReportConfig()
 
@@ -137,8 +156,8 @@ class Study(Strict):
                     f"train.processes: {self.train.processes} cannot share models.{name}'s batches of "
                     f"{recipe.batch_size} images equally"
                 )
-        if "original" not in self.variants:
-            raise ValueError("variants: 'original' is missing: every difference is taken to it")
+        if ORIGINAL not in self.variants:
+            raise ValueError(f"variants: '{ORIGINAL}' is missing: every difference is taken to it")
         if len(set(self.variants)) != len(self.variants):
             raise ValueError("variants: a variant stands twice")
         for name in self.methods:
@@ -163,6 +182,14 @@ class Study(Strict):
                     f"models.{name}: unknown trainer '{model.trainer}'"
                     f"{nearest(model.trainer, registry.names('trainers'))}"
                 )
+            for key, known in (("datasets", self.datasets), ("variants", self.variants)):
+                for wrong in (n for n in getattr(model, key) or () if n not in known):
+                    raise ValueError(
+                        f"models.{name}.{key}: '{wrong}' is not among the study's {key}{nearest(wrong, known)}"
+                    )
+            if model.variants and ORIGINAL not in model.variants:
+                raise ValueError(f"models.{name}.variants: '{ORIGINAL}' is missing: every difference is taken to it")
+            self._check_start(name)
         for text in self.variants:
             self.parameters(text)
         for name, method in self.methods.items():
@@ -183,6 +210,56 @@ class Study(Strict):
                 raise ValueError(f"methods.{name}: there is nothing to fit; remove fit and fit_on")
             self.fit(name)
         return self
+
+    def _check_start(self, model: str) -> None:
+        """Refuse a start that no training of the study makes, or that waits for the model itself."""
+        chain = [model]
+        while (start := self.start(chain[-1])) is not None:
+            dataset, variant, source, seed = start
+            where = f"models.{chain[-1]}.initialisation.file"
+            if source in chain:
+                raise ValueError(f"{where}: {' starts from '.join([*chain, source])}: none of them can be the first")
+            if variant not in self.trained(dataset, source) or seed not in self.train.seeds:
+                raise ValueError(f"{where}: the study does not train {dataset}/{variant}/{source}/seed{seed}")
+            chain.append(source)
+
+    def start(self, model: str) -> tuple[str, str, str, int] | None:
+        """Return data set, variant, model and seed of the training of this study that a model starts from, if any.
+
+        A recipe names it by its folder or weights, ``models/<data set>/<variant>/<model>/seed<k>``, from the study's
+        output folder or with it in front.
+        """
+        file = self.models[model].initialisation.file
+        if file is None:
+            return None
+        output = f"{self.output.as_posix()}/"
+        found = START.fullmatch(file.removeprefix(output))
+        # another study's training may lie at such a path, too
+        if found is None or found["dataset"] not in self.datasets or found["model"] not in self.models:
+            return None
+        return found["dataset"], found["variant"], found["model"], int(found["seed"])
+
+    def trained(self, dataset: str, model: str) -> list[str]:
+        """Return the variants of a data set that a model is trained on, in the study's order; [] for none."""
+        chosen = self.models[model]
+        if dataset not in self.datasets or (chosen.datasets is not None and dataset not in chosen.datasets):
+            return []
+        return [v for v in self.variants if chosen.variants is None or v in chosen.variants]
+
+    def variants_of(self, dataset: str) -> list[str]:
+        """Return the variants of a data set that some model is trained on, in the study's order, and the original."""
+        wanted = {ORIGINAL}.union(*(self.trained(dataset, model) for model in self.models))
+        return [v for v in self.variants if v in wanted]
+
+    def starts(self) -> list[tuple[str, list[str]]]:
+        """Return, by data set, models on anonymized variants that differ in first weights or learning rate alone."""
+        groups: dict[tuple[str, str], list[str]] = {}
+        for dataset in self.datasets:
+            for name, model in self.models.items():
+                if set(self.trained(dataset, name)) - {ORIGINAL}:
+                    rest = model.model_dump_json(exclude=NOT_THE_RECIPE | OF_THE_START)
+                    groups.setdefault((dataset, rest), []).append(name)
+        return [(dataset, names) for (dataset, _), names in groups.items() if len(names) > 1]
 
     def fit(self, method: str) -> dict[str, Any]:
         """Return the complete settings of a method's training, defaults included ({}: there is none).

@@ -79,7 +79,7 @@ def write_study(
             ]  # fmt: skip
             record = {
                 "recipe": recipe, "resolved": {"batch_size": 8, "learning_rate": 0.01, "iterations": 400},
-                "initialisation": {"kind": "scratch", "seen": []}, "seed": seed, "loss_curve": points,
+                "initialisation": {"kind": "scratch", "seen": [], "leaks": False}, "seed": seed, "loss_curve": points,
                 "device": "a CPU", "threads": 1, "versions": {"torch": "2.13.0"},
                 "data": {"images": 12, "used": 50},
             }  # fmt: skip
@@ -115,6 +115,7 @@ def manifest(variant: str) -> dict[str, Any]:
         "images": {"encoded": 10, "copied": 2, "stripped": 0},
         "people": {"total": 200, "by_category": {"person": {"people": 200, "anonymized": done, "reasons": reasons}}},
         "share_changed": done / 200,
+        **({"fitted_on": {"dataset": "elsewhere", "split": "train", "region": region}} if method == "gan" else {}),
     }  # fmt: skip
 
 

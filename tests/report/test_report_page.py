@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 from anonbench.errors import AnonbenchError
 from anonbench.report import cli
 from anonbench.report.answer import sentences, warnings
+from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
 from anonbench.report.html import CAPTIONS, write_html
 from anonbench.report.sheet import _open, choose, crop_box, face_box, write_sheet
 from anonbench.report.study import Study
-from anonbench.report.tables import read_csv, write_csv
+from anonbench.report.tables import read_csv, write_csv, write_tables
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,8 @@ def test_the_page_opens_with_the_answer_and_needs_nothing_else(made) -> None:
     assert made_from["study"] == study.name
     assert made_from["config_sha256"] == hashlib.sha256((root / "study.json").read_bytes()).hexdigest()
     assert "commit" in made_from
+    assert read_csv(root / "results/cost.csv").cpu_hours.iloc[-1] > 0
+    assert "CPU hours (<code>cost.csv</code>" in page
     assert "numpy" in made_from["versions"]
 
 
@@ -162,9 +165,9 @@ def test_few_seeds_and_missing_variants(made) -> None:
 
 def test_leaking_starts_and_unequal_trainings(made) -> None:
     base = {"dataset": "coco2017", "model": "m", "variant": "original", "seed": 0, "recipe": {}, "resolved": {}}
-    leak = [{**base, "initialisation": {"kind": "backbone", "seen": ["ImageNet-1k", "COCO"]}}]
+    leak = [{**base, "initialisation": {"kind": "backbone", "seen": ["ImageNet-1k", "COCO"], "leaks": True}}]
     assert "have seen ImageNet-1k, COCO, that is, the original images" in _warn(made, records=leak)
-    clean = [{**base, "initialisation": {"kind": "backbone", "seen": ["ImageNet-1k"]}}]
+    clean = [{**base, "initialisation": {"kind": "backbone", "seen": ["ImageNet-1k"], "leaks": False}}]
     assert "start weights" not in _warn(made, records=clean)
     unknown = [{**base, "initialisation": {"kind": "backbone"}}]
     assert "do not say what they have seen" in _warn(made, records=unknown)
@@ -194,6 +197,21 @@ def test_names_are_escaped_on_the_page(made, tmp_path) -> None:
     write_csv(tmp_path / "tables/impact.csv", table)
     write_html(study, tmp_path / "tables", tmp_path, tmp_path, tmp_path / "r.html")
     assert "<b>&" not in (tmp_path / "r.html").read_text()
+
+
+def test_the_page_says_what_a_generator_has_learnt_from(tmp_path) -> None:
+    path = write_study(tmp_path, images=12, quality={"original": 0.85, "face-blur-low": 0.8, "body-gan": 0.5})
+    study, folders = Study.read(path), {name: tmp_path / name for name in ("evaluations", "models", "anonymized")}
+    write_tables(study, Sources(**folders, annotations=tmp_path / "annotations"), tmp_path / "tables")
+    cover = read_csv(tmp_path / "tables/coverage.csv")
+    assert dict(zip(cover.variant, cover.fitted_on, strict=True)) == {
+        "face-blur-low": "",
+        "body-gan": "elsewhere train",
+    }
+    write_html(study, tmp_path / "tables", tmp_path, tmp_path / "models", tmp_path / "r.html")
+    assert (
+        "learnt from people, too: streetlife, body-gan: fitted to elsewhere train." in (tmp_path / "r.html").read_text()
+    )
 
 
 def test_a_study_of_one_variant_still_draws(made, tmp_path) -> None:

@@ -126,6 +126,7 @@ rule report_html:
             category="Answer",
             labels={"what": "the report"},
         ),
+        cost="<results>/cost.csv",
         provenance="<results>/provenance.json",
     log:
         "<logs>/report/html.log",
@@ -137,12 +138,12 @@ rule report_html:
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         figures=lambda w, input: str(Path(input.figures[0]).parent),
         models=lambda w: plan.folder("models"),
-        timings=lambda w: f"{plan.folder('logs')}/train",
+        logs=lambda w: plan.folder("logs"),
         code=code_hash("anonbench.report.html"),
         environment=plan.environment("report"),
     message:
         "report"
     shell:
         "anonbench report-html --study {input.study:q} --tables {params.tables:q}"
-        " --figures {params.figures:q} --models {params.models:q} --timings {params.timings:q}"
-        " --out {output.page:q} > {log:q} 2>&1"
+        " --figures {params.figures:q} --models {params.models:q} --timings {params.logs:q}/train"
+        " --logs {params.logs:q} --out {output.page:q} > {log:q} 2>&1"

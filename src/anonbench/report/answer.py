@@ -20,7 +20,10 @@ def sentences(table: pd.DataFrame) -> list[str]:
 
     They speak of the first task (boxes where there are any) and of the category of people with the most instances.
     """
-    return [_sentences(dataset, model, part, table.model.nunique() > 1) for dataset, model, part in blocks(table)]
+    parts = blocks(table)
+    treated = [(d, m, part) for d, m, part in parts if set(part.variant) != {ORIGINAL}]
+    several = table.model.nunique() > 1
+    return [_sentences(dataset, model, part, several) for dataset, model, part in treated or parts]
 
 
 def _sentences(dataset: str, model: str, part: pd.DataFrame, several: bool) -> str:
@@ -122,7 +125,7 @@ def _missing(study: Study, table: pd.DataFrame) -> list[str]:
     found = []
     for dataset, model, part in blocks(table):
         empty = list(dict.fromkeys(part.loc[part.verdict == MISSING, "variant"]))
-        empty += [v for v in study.variants if v not in set(part.variant)]
+        empty += [v for v in study.trained(dataset, model) if v not in set(part.variant)]
         if empty:
             found.append(f"{dataset}, {model}: no evaluation of {', '.join(empty)}. The comparison is incomplete.")
         fewer = part[(part.n_seeds < len(study.seeds)) & (part.n_seeds > 0)]
@@ -147,31 +150,23 @@ def _learning(table: pd.DataFrame) -> list[str]:
 
 
 def _leaks(records: list[dict[str, Any]]) -> list[str]:
+    """Say which starts have seen the study's images; `train` decided that (``leaks`` in its record)."""
     found: list[str] = []
     for record in records:
         start = record.get("initialisation") or {}
-        if start.get("kind") == "scratch":
-            continue
         where = f"{record['dataset']}, {record['model']}"
-        seen = start.get("seen")
-        if seen is None:
-            text = f"{where}: the start weights do not say what they have seen; they may have seen the original images."
-        elif any(_same(name, record["dataset"]) for name in seen):
+        if start.get("leaks") is True:
             text = (
-                f"{where}: the start weights have seen {', '.join(seen)}, that is, the original images. "
-                "What anonymization costs is underestimated."
+                f"{where}: the start weights have seen {', '.join(start.get('seen') or [])}, that is, the original "
+                "images. What anonymization costs may be underestimated."
             )
+        elif start.get("leaks") is None and start.get("kind") != "scratch":
+            text = f"{where}: the start weights do not say what they have seen; they may have seen the original images."
         else:
             continue
         if text not in found:
             found.append(text)
     return found
-
-
-def _same(name: str, dataset: str) -> bool:
-    """Tell whether two names mean one data set: 'COCO' and 'coco2017', not 'coco' and 'cococar'."""
-    a, b = ("".join(c for c in text.lower() if c.isalpha()) for text in (name, dataset))
-    return bool(a) and a == b
 
 
 def _unequal(records: list[dict[str, Any]]) -> list[str]:

@@ -68,10 +68,13 @@ def report_html(
     timings: Annotated[
         Path | None, typer.Option(help="Folder of the trainings' timing.json, when not beside train.json.")
     ] = None,
+    logs: Annotated[
+        Path | None, typer.Option(help="Folder of Snakemake's benchmark files, for the cost of the other stages.")
+    ] = None,
 ) -> None:
-    """Write the page that answers the study's question, and provenance.json beside it."""
+    """Write the page that answers the study's question, and cost.csv and provenance.json beside it."""
     from anonbench.report.html import write_html
     from anonbench.report.study import Study
 
-    answer = write_html(Study.read(study), tables, figures, models, out, timings)
+    answer = write_html(Study.read(study), tables, figures, models, out, timings, logs)
     typer.echo(answer)

@@ -24,23 +24,27 @@ ALL, UNTOUCHED = "all", "untouched"
 PEOPLE, CONTROL, MEAN = "people", "control", "mean"
 """A row's group: people (what is anonymized), a category that nobody touched, a mean over several."""
 
+LEAKS = "true"
+"""In a table's column ``leaks``: the first weights of the row's models have seen the data set's original images."""
+
 IMPACT_COLUMNS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "ap", "ap_std", "ap50",
     "ap75", "n_seeds", "difference", "difference_low", "difference_high", "verdict", "seeds_needed", "images_needed",
-    "share_changed", "instances", "images",
+    "share_changed", "instances", "images", "leaks",
 )  # fmt: skip
 SEED_COLUMNS = (
-    "dataset", "model", "task", "category", "group", "variant", "seed", "ap", "ap50", "ap75", "difference",
+    "dataset", "model", "task", "category", "group", "variant", "seed", "ap", "ap50", "ap75", "difference", "leaks",
 )  # fmt: skip
 HANDLED = Reason.METHOD_FAILED.value
 """The one reason of people who count as anonymized all the same: a fallback covered them."""
 
 COVERAGE_COLUMNS = (
     "dataset", "split", "variant", "region", "method", "category", "people", "anonymized", "share",
+    "fitted_on",
 )  # fmt: skip
 SUBSET_COLUMNS = (
     "dataset", "model", "task", "category", "subset", "variant", "ap", "ap50", "n_seeds", "difference", "instances",
-    "images",
+    "images", "leaks",
 )  # fmt: skip
 PEOPLE_COLUMNS = ("dataset", "split", "kind", "category", "size", "status", "source", "people")
 
@@ -113,9 +117,9 @@ def read_runs(
     Raises AnonbenchError for the first that is missing, unless ``allow_missing``; always when the original has none,
     or when two were not made on the same images.
     """
-    runs: dict[str, dict[int, Run]] = {variant: {} for variant in study.variants}
+    runs: dict[str, dict[int, Run]] = {variant: {} for variant in study.trained(dataset, model)}
     first: Run | None = None
-    for variant in study.variants:
+    for variant in runs:
         for seed in study.seeds:
             folder = sources.evaluation(dataset, variant, model, seed)
             if allow_missing and not (folder / "metrics.json").exists():
@@ -181,12 +185,15 @@ def impact(study: Study, sources: Sources, allow_missing: bool = False) -> tuple
     rows: list[dict[str, Any]] = []
     seeds: list[dict[str, Any]] = []
     for dataset in study.datasets:
-        manifests = {v: sources.manifest(study, dataset, v) for v in study.variants}
+        manifests = {v: sources.manifest(study, dataset, v) for v in study.variants_of(dataset)}
         for model in study.models:
+            if not study.trained(dataset, model):
+                continue
             runs = read_runs(study, sources, dataset, model, allow_missing)
+            leaky = leaks(study, sources, dataset, model)
             for row, single in _rows(study, dataset, model, runs, manifests):
-                rows.append(row)
-                seeds += single
+                rows.append({**row, "leaks": leaky})
+                seeds += [{**one, "leaks": leaky} for one in single]
     return pd.DataFrame(rows, columns=list(IMPACT_COLUMNS)), pd.DataFrame(seeds, columns=list(SEED_COLUMNS))
 
 
@@ -215,7 +222,7 @@ def _rows(
             spread = resample.pooled([np.array(values) for values in scores])
             freedom = spread.freedom if spread else 0
             noise = resample.student(freedom + 1, study.bootstrap, study.seed, dataset)
-            for variant in study.variants:
+            for variant in runs:
                 region, method, level = _name(variant, manifests[variant])
                 row: dict[str, Any] = {
                     "dataset": dataset, "model": model, "task": task, "category": category, "group": group,
@@ -265,9 +272,9 @@ def subsets(study: Study, sources: Sources) -> pd.DataFrame:
     rows = []
     for dataset in study.datasets:
         for model in study.models:
-            found = {v: _subsets_of(study, sources, dataset, model, v) for v in study.variants}
-            for (task, category, subset), base in found[ORIGINAL].items():
-                for variant in study.variants:
+            found = {v: _subsets_of(study, sources, dataset, model, v) for v in study.trained(dataset, model)}
+            for (task, category, subset), base in found.get(ORIGINAL, {}).items():
+                for variant in found:
                     own = found[variant].get((task, category, subset), [])
                     scores = pd.DataFrame(own, columns=["seed", "ap", "ap50", "instances", "images"])
                     joined = scores.merge(pd.DataFrame(base, columns=scores.columns), on="seed", suffixes=("", "_base"))
@@ -277,6 +284,7 @@ def subsets(study: Study, sources: Sources) -> pd.DataFrame:
                             "variant": variant, "ap": scores.ap.mean(), "ap50": scores.ap50.mean(),
                             "n_seeds": len(scores), "difference": (joined.ap - joined.ap_base).mean(),
                             "instances": base[0][3], "images": base[0][4],
+                            "leaks": leaks(study, sources, dataset, model),
                         }
                     )  # fmt: skip
     return pd.DataFrame(rows, columns=list(SUBSET_COLUMNS))
@@ -334,15 +342,17 @@ def _share(manifest: dict[str, Any] | None, method: str, category: str) -> float
 def coverage(study: Study, sources: Sources) -> pd.DataFrame:
     """Return who was anonymized in the training splits: a row per data set, variant and category of people.
 
+    ``fitted_on`` names the data set and split that a generator has learnt from, '' for a method without one.
     A column per reason counts the people who were left as they are (0 where the reason does not occur).
     """
     rows, reasons = [], [reason.value for reason in Reason]
     for dataset, splits in study.datasets.items():
-        for variant in study.variants:
+        for variant in study.variants_of(dataset):
             manifest = sources.manifest(study, dataset, variant)
             if variant == ORIGINAL or manifest is None:
                 continue
             region, method, _ = _name(variant, manifest)
+            origin = manifest.get("fitted_on") or {}
             for category, counts in people_of(manifest).items():
                 found = counts.get("reasons") or {}
                 reasons += [reason for reason in sorted(found) if reason not in reasons]
@@ -351,7 +361,9 @@ def coverage(study: Study, sources: Sources) -> pd.DataFrame:
                         "dataset": dataset, "split": splits["train"], "variant": variant, "region": region,
                         "method": method, "category": category, "people": counts["people"],
                         "anonymized": counts["anonymized"],
-                        "share": counts["anonymized"] / counts["people"] if counts["people"] else None, **found,
+                        "share": counts["anonymized"] / counts["people"] if counts["people"] else None,
+                        "fitted_on": " ".join(str(origin[key]) for key in ("dataset", "split") if key in origin),
+                        **found,
                     }
                 )  # fmt: skip
     frame = pd.DataFrame(rows, columns=[*COVERAGE_COLUMNS, *reasons])
@@ -366,7 +378,7 @@ def ledger(study: Study, sources: Sources) -> pd.DataFrame:
     """
     frames = [pd.DataFrame(columns=list(PEOPLE_COLUMNS))]
     for dataset, splits in study.datasets.items():
-        if sources.annotations is None or set(study.variants) == {ORIGINAL}:
+        if sources.annotations is None or study.variants_of(dataset) == [ORIGINAL]:
             continue
         path = sources.annotations / dataset / f"{splits['train']}.coverage.csv"
         try:
@@ -390,34 +402,43 @@ def training_record(sources: Sources, dataset: str, variant: str, model: str, se
     return record
 
 
+def leaks(study: Study, sources: Sources, dataset: str, model: str) -> str:
+    """Tell whether the first weights of a model's trainings have seen the data set: true, false or, unknown, ''.
+
+    The trainings' records say so (``initialisation.leaks``).
+    """
+    said = set()
+    for variant in study.trained(dataset, model):
+        for seed in study.seeds:
+            record = training_record(sources, dataset, variant, model, seed) or {}
+            said.add((record.get("initialisation") or {}).get("leaks"))
+    return LEAKS if True in said else "false" if False in said else ""
+
+
 def curves(study: Study, sources: Sources, allow_missing: bool = False) -> pd.DataFrame:
     """Return the training loss, averaged over seeds, per iteration: the total and its terms.
 
     Raises AnonbenchError when a training has no record, unless ``allow_missing``.
     """
     frames: list[pd.DataFrame] = []
-    for dataset in study.datasets:
-        for model in study.models:
-            for variant in study.variants:
-                for seed in study.seeds:
-                    record = training_record(sources, dataset, variant, model, seed)
-                    folder = sources.models / dataset / variant / model / f"seed{seed}"
-                    if record is None:
-                        if allow_missing:
-                            continue
-                        raise AnonbenchError(
-                            "no such file", file=folder / "train.json", remedy="run the train stage first"
-                        )
-                    points = record.get("loss_curve")
-                    if not points or not all(isinstance(p, dict) and "iteration" in p for p in points):
-                        raise AnonbenchError("has no loss curve", file=folder / "train.json", entry="loss_curve")
-                    frame = pd.DataFrame(points).drop(columns="learning_rate", errors="ignore")
-                    terms = [c for c in frame.columns if c not in ("iteration", "loss")]
-                    if "loss" not in frame:
-                        frame.insert(1, "loss", frame[terms].sum(axis=1))
-                    keys = {"dataset": dataset, "model": model, "variant": variant}
-                    frames.append(frame.assign(**keys, order=len(frames)))
-    names = ["dataset", "model", "variant", "iteration"]
+    leaky = {(d, m): leaks(study, sources, d, m) for d in study.datasets for m in study.models}
+    for dataset, model, variant, seed in study.trainings():
+        record = training_record(sources, dataset, variant, model, seed)
+        folder = sources.models / dataset / variant / model / f"seed{seed}"
+        if record is None:
+            if allow_missing:
+                continue
+            raise AnonbenchError("no such file", file=folder / "train.json", remedy="run the train stage first")
+        points = record.get("loss_curve")
+        if not points or not all(isinstance(p, dict) and "iteration" in p for p in points):
+            raise AnonbenchError("has no loss curve", file=folder / "train.json", entry="loss_curve")
+        frame = pd.DataFrame(points).drop(columns="learning_rate", errors="ignore")
+        terms = [c for c in frame.columns if c not in ("iteration", "loss")]
+        if "loss" not in frame:
+            frame.insert(1, "loss", frame[terms].sum(axis=1))
+        keys = {"dataset": dataset, "model": model, "variant": variant, "leaks": leaky[dataset, model]}
+        frames.append(frame.assign(**keys, order=len(frames)))
+    names = ["dataset", "model", "variant", "leaks", "iteration"]
     if not frames:
         return pd.DataFrame(columns=[*names, "n_seeds", "loss"])
     joined = pd.concat(frames, ignore_index=True)

@@ -21,8 +21,20 @@ from PIL import Image
 from anonbench.files import write_bytes
 from anonbench.records import Reason
 from anonbench.report.collect import COVERAGE_COLUMNS, HANDLED, PEOPLE, UNTOUCHED
+from anonbench.report.starts import starts_figure
 from anonbench.report.study import ORIGINAL, TASKS, Study, is_identity, region_order
-from anonbench.report.tables import blocks, is_number, percent, read_csv, reencoded, rows_of, shown
+from anonbench.report.tables import (
+    DAGGER,
+    blocks,
+    is_number,
+    leaky,
+    marked,
+    percent,
+    read_csv,
+    reencoded,
+    rows_of,
+    shown,
+)
 
 WIDTH = 7.0
 """Inches: a paper's text width."""
@@ -88,6 +100,7 @@ def _opaque(png: io.BytesIO) -> bytes:
 def write_figures(study: Study, tables: Path, out: Path) -> list[str]:
     """Draw ``impact``, ``curves``, ``coverage`` and ``people`` from the tables in ``tables``; return the file names.
 
+    A study whose models differ in first weights or learning rate alone (``study.starts``) gets ``starts``, too.
     Raises AnonbenchError when a table is missing or damaged.
     """
     table, seeds = read_csv(tables / "impact.csv"), read_csv(tables / "seeds.csv")
@@ -97,6 +110,8 @@ def write_figures(study: Study, tables: Path, out: Path) -> list[str]:
         drawn += save(curves_figure(losses), out, "curves")
         drawn += save(coverage_figure(cover), out, "coverage")
         drawn += save(people_figure(read_csv(tables / "people.csv")), out, "people")
+        if study.starts:
+            drawn += save(starts_figure(study, table), out, "starts")
     return drawn
 
 
@@ -140,8 +155,11 @@ def impact_figure(table: pd.DataFrame, seeds: pd.DataFrame, margin: float) -> Fi
                 axis.set_xlabel("Δ AP to original")
             if column == 0:
                 axis.set_yticks(range(len(variants)), [_label(v, region) for v in variants])
-                name = f"{dataset}\n{model}\n{region}" if several else region
-                axis.set_ylabel(name or "other", fontweight="bold")
+                name = f"{dataset}\n{marked(model, part)}\n{region}" if several else region
+                lying: dict[str, Any] = (
+                    {"rotation": 0, "ha": "right", "va": "center", "labelpad": 10} if several else {}
+                )
+                axis.set_ylabel(name or "other", fontweight="bold", **lying)
     figure.align_ylabels(axes[:, 0])
     figure.legend(
         handles=_legend(table, margin), loc="outside lower center", ncols=5, handletextpad=0.4, columnspacing=1.4
@@ -224,6 +242,8 @@ def _legend(table: pd.DataFrame, margin: float) -> list[Any]:
     dot: dict[str, Any] = {"marker": "o", "ms": 3, "mfc": "white", "mec": "#444444", "mew": 0.7}
     handles.append(Line2D([], [], color="none", label="one seed", **dot))
     handles.append(Patch(color="#0072B2", alpha=0.10, lw=0, label=f"±{margin:g} AP: no practical difference"))
+    if leaky(table):
+        handles.append(Line2D([], [], color="none", label=f"{DAGGER} the start had seen the original images"))
     return handles
 
 
@@ -261,7 +281,7 @@ def curves_figure(losses: pd.DataFrame) -> Figure:
         tail = part.groupby("variant").loss.apply(lambda v: v.iloc[len(v) // 20 :].max())
         axis.set_ylim(0, 1.08 * tail.max())
         axis.set_xlim(0, part.iteration.max())
-        axis.set_title(f"{dataset}, {model}")
+        axis.set_title(f"{dataset}, {marked(model, part)}")
         axis.set_xlabel("iteration")
         axis.set_ylabel("training loss (mean over seeds)")
         axis.grid(color="#e4e4e4", lw=0.5)

@@ -17,10 +17,24 @@ from anonbench.files import write_json, write_text
 from anonbench.provenance import provenance
 from anonbench.report.answer import sentences, warnings
 from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, PEOPLE, Sources, training_record
+from anonbench.report.cost import cost, hours
 from anonbench.report.page import PAGE
 from anonbench.report.resample import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
 from anonbench.report.study import ORIGINAL, TASKS, Study, is_identity
-from anonbench.report.tables import blocks, is_number, number, percent, read_csv, rows_of, shown
+from anonbench.report.tables import (
+    DAGGER,
+    LEAKY,
+    blocks,
+    is_number,
+    leaky,
+    marked,
+    number,
+    percent,
+    read_csv,
+    rows_of,
+    shown,
+    write_csv,
+)
 
 CLASSES = {DROP: "drop", GAIN: "gain", SAME: "same", UNSURE: "unsure", REFERENCE: "", MISSING: "missing"}
 
@@ -28,6 +42,9 @@ CAPTIONS = {
     "impact": "Difference of AP to a model trained on the original images; all are tested on original images. Bars are "
     "95 % intervals over validation images and seeds, open dots single seeds, squares categories that nobody touched. "
     "The band is the study's margin of no practical difference. Each row of panels has its own scale.",
+    "starts": "Difference of people's AP to the same model trained on the original images, by start and learning rate. "
+    "Bars are 95 % intervals over validation images and seeds. A start that has seen the original images (†) has seen "
+    "what the anonymized ones hide. Each row of panels has its own scale.",
     "curves": "Training loss, smoothed and averaged over seeds. A variant whose loss lies higher is harder to fit.",
     "coverage": "People in the training split: whose region was changed, and why the others' was not.",
     "people": "Where each person's region comes from, by kind, category and size (COCO's: below 32², below 96² pixels, "
@@ -38,16 +55,26 @@ CAPTIONS = {
 """The figures' captions; workflow/report/ holds the same for Snakemake's own report."""
 
 
-def write_html(study: Study, tables: Path, figures: Path, models: Path, out: Path, timings: Path | None = None) -> str:
-    """Write the page and ``provenance.json`` beside it; return the opening sentences.
+def write_html(
+    study: Study,
+    tables: Path,
+    figures: Path,
+    models: Path,
+    out: Path,
+    timings: Path | None = None,
+    logs: Path | None = None,
+) -> str:
+    """Write the page and, beside it, ``cost.csv`` and ``provenance.json``; return the opening sentences.
 
-    Reads the tables of `report-tables`, the PNG figures and the trainings' records. Raises AnonbenchError when a table
+    Reads the tables of `report-tables`, the PNG figures, the trainings' records and, in ``logs``, what Snakemake
+    measured of other jobs. Raises AnonbenchError when a table
     is missing or damaged; a figure or a record that is missing becomes a warning on the page.
     """
     table, cover = read_csv(tables / "impact.csv"), read_csv(tables / "coverage.csv")
     records, absent = _records(study, models, timings)
     images: list[dict[str, str]] = []
-    for name in ("impact", "coverage", "people", "curves", *(f"sheet-{dataset}" for dataset in study.datasets)):
+    drawn = ("impact", *(["starts"] if study.starts else []), "coverage", "people", "curves")
+    for name in (*drawn, *(f"sheet-{dataset}" for dataset in study.datasets)):
         if (figures / f"{name}.png").exists():
             kind = name.partition("-")[0]
             images.append({"name": name, "data": _inline(figures / f"{name}.png"), "caption": CAPTIONS[kind]})
@@ -57,23 +84,26 @@ def write_html(study: Study, tables: Path, figures: Path, models: Path, out: Pat
         **provenance(), "study": study.name, "seed": study.seed, "config_sha256": study.config_sha256,
         "anonbench": __version__,
     }  # fmt: skip
-    answer = sentences(table)
+    answer, spent = sentences(table), cost(study, records, logs)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     page = environment.from_string(PAGE).render(
         study=study,
         answer=answer,
+        leaky=f"{DAGGER} {LEAKY}." if leaky(table) else "",
         warnings=warnings(study, table, cover, records, absent),
         parts=[_part(dataset, model, part) for dataset, model, part in blocks(table)],
-        impact=[i for i in images if i["name"] == "impact"],
+        impact=[i for i in images if i["name"] in ("impact", "starts")],
         sheets=[i for i in images if i["name"].startswith("sheet")],
         others=[i for i in images if i["name"] in ("coverage", "people", "curves")],
         subsets=_subsets(read_csv(tables / "subsets.csv")),
         coverage=_coverage(cover),
-        cost=_cost(records),
+        cost=_cost(spent),
+        hours=hours(spent),
         trainings=_trainings(records),
         made=made,
     )
     write_text(out, page)
+    write_csv(out.parent / "cost.csv", spent)
     write_json(out.parent / "provenance.json", made)
     return "\n".join(answer)
 
@@ -92,18 +122,15 @@ def _records(study: Study, models: Path, timings: Path | None) -> tuple[list[dic
     """Return the trainings' records that are there, and the names of those that are not."""
     sources = Sources(Path(), models, Path(), timings)
     records, absent = [], []
-    for dataset in study.datasets:
-        for model in study.models:
-            for variant in study.variants:
-                for seed in study.seeds:
-                    record = training_record(sources, dataset, variant, model, seed)
-                    if record is None:
-                        absent.append(f"the training record of {dataset}/{variant}/{model}/seed{seed}")
-                    elif not isinstance(record, dict):
-                        raise AnonbenchError("is not a training record", file=models / dataset / variant / model)
-                    else:
-                        keys = {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
-                        records.append({**record, **keys})
+    for dataset, model, variant, seed in study.trainings():
+        record = training_record(sources, dataset, variant, model, seed)
+        if record is None:
+            absent.append(f"the training record of {dataset}/{variant}/{model}/seed{seed}")
+        elif not isinstance(record, dict):
+            raise AnonbenchError("is not a training record", file=models / dataset / variant / model)
+        else:
+            keys = {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
+            records.append({**record, **keys})
     return records, absent
 
 
@@ -131,7 +158,7 @@ def _part(dataset: str, model: str, part: pd.DataFrame) -> dict[str, Any]:
             for c in categories
         ]
         tasks.append({"name": f"{TASKS[task].capitalize()} AP", "heads": heads, "lines": lines})
-    return {"dataset": dataset, "model": model, "tasks": tasks, "seeds": int(part.n_seeds.max())}
+    return {"dataset": dataset, "model": marked(model, part), "tasks": tasks, "seeds": int(part.n_seeds.max())}
 
 
 def _cell(row: Any, people: bool) -> dict[str, Any]:
@@ -169,8 +196,8 @@ def _subsets(table: pd.DataFrame) -> list[dict[str, Any]]:
             {"name": row.subset, "ap": number(row.ap), "difference": number(row.difference, True)}
             for row in part.itertuples()
         ]
-        dataset, model, task, category, variant = (str(part) for part in key)
-        lines.append({"key": [dataset, model, TASKS.get(task, task), category, variant], "cells": cells})
+        dataset, model, task, category, variant = (str(name) for name in key)
+        lines.append({"key": [dataset, marked(model, part), TASKS.get(task, task), category, variant], "cells": cells})
     return lines
 
 
@@ -188,32 +215,22 @@ def _coverage(cover: pd.DataFrame) -> dict[str, Any]:
         }
         for row in cover.to_dict("records")
     ]
-    return {"reasons": [r.replace("_", " ") for r in reasons], "lines": lines}
+    learnt = cover[cover["fitted_on"] != ""].drop_duplicates(["dataset", "variant"])
+    fitted = [f"{row['dataset']}, {row['variant']}: fitted to {row['fitted_on']}" for row in learnt.to_dict("records")]
+    return {"reasons": [r.replace("_", " ") for r in reasons], "lines": lines, "fitted": fitted}
 
 
-def _cost(records: list[dict[str, Any]]) -> list[dict[str, str]]:
+def _cost(table: pd.DataFrame) -> list[dict[str, str]]:
     """Return what the trainings took, averaged over seeds."""
-    frame = pd.DataFrame(
-        [
-            {
-                **{key: r[key] for key in ("dataset", "model", "variant")},
-                "device": r.get("device") or "",
-                **{k: v for k, v in r["timing"].items() if isinstance(v, (int, float))},
-            }
-            for r in records
-        ]
-    )
-    if frame.empty or "seconds" not in frame:
-        return []
     lines = []
-    for (dataset, model, variant), own in frame.groupby(["dataset", "model", "variant"], sort=False):
-        memory = own.get("peak_gpu_memory_mib", own.get("peak_memory_mib"))
-        speed = own.get("images_per_second")
+    for row in rows_of(table[table.stage == "train"]):
+        memory = row.peak_gpu_memory_mib if is_number(row.peak_gpu_memory_mib) else row.peak_memory_mib
+        speed = row.iterations_per_second
         lines.append(
             {
-                "name": f"{dataset}, {model}", "variant": variant, "seconds": f"{own.seconds.mean():.0f}",
-                "speed": f"{speed.mean():.1f}" if speed is not None else "–",
-                "memory": f"{memory.max():.0f}" if memory is not None else "–", "device": own.device.iloc[0],
+                "name": f"{row.dataset}, {row.model}", "variant": row.variant, "seconds": f"{row.seconds:.0f}",
+                "speed": f"{speed:.2f}" if is_number(speed) else "–", "loading": percent(row.loading_share),
+                "memory": f"{memory:.0f}" if is_number(memory) else "–", "device": row.device,
             }
         )  # fmt: skip
     return lines

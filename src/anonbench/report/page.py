@@ -121,7 +121,7 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 </tbody></table></div>
 {% endfor %}
 {% endfor %}
-<p class="soft">AP in per cent, mean ± standard deviation over seeds; differences in AP points, paired over validation images and seeds.</p>
+<p class="soft">AP in per cent, mean ± standard deviation over seeds; differences in AP points, paired over validation images and seeds.{% if leaky %} {{ leaky }}{% endif %}</p>
 </section>
 
 {% if subsets %}
@@ -161,6 +161,7 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 <tr>{% for cell in line.cells %}<td class="text">{{ cell }}</td>{% endfor %}{% for cell in line.numbers %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody></table></div>
+{% if coverage.fitted %}<p>Generators have learnt from people, too: {{ coverage.fitted | join("; ") }}.</p>{% endif %}
 </section>
 
 <section>
@@ -170,12 +171,13 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 {% endfor %}
 {% if cost %}
 <div class="scroll"><table>
-<thead><tr><th class="text">training</th><th class="text">variant</th><th>seconds</th><th>images per second</th><th>peak memory, MiB</th><th class="text">device</th></tr></thead>
+<thead><tr><th class="text">training</th><th class="text">variant</th><th>seconds</th><th>iterations per second</th><th>waiting for data</th><th>peak memory, MiB</th><th class="text">device</th></tr></thead>
 <tbody>
 {% for line in cost %}
-<tr><td class="text">{{ line.name }}</td><td class="text">{{ line.variant }}</td><td>{{ line.seconds }}</td><td>{{ line.speed }}</td><td>{{ line.memory }}</td><td class="text">{{ line.device }}</td></tr>
+<tr><td class="text">{{ line.name }}</td><td class="text">{{ line.variant }}</td><td>{{ line.seconds }}</td><td>{{ line.speed }}</td><td>{{ line.loading }}</td><td>{{ line.memory }}</td><td class="text">{{ line.device }}</td></tr>
 {% endfor %}
 </tbody></table></div>
+<p class="soft">Means over seeds. The study took {{ hours }} (<code>cost.csv</code>, by stage).</p>
 {% endif %}
 {% for training in trainings %}
 <h3>{{ training.name }}</h3>

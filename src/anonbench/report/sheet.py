@@ -58,9 +58,11 @@ def write_sheet(study: Study, dataset: str, anonymized: Path, out: Path) -> list
             file=root / ORIGINAL / "annotations" / f"{split}.json",
             remedy="choose another training split, or leave the sheet out",
         )
-    rows = [[_open(root / v / split / image["file_name"], image) for v in study.variants] for _, image in people]
+    rows = [
+        [_open(root / v / split / image["file_name"], image) for v in study.variants_of(dataset)] for _, image in people
+    ]
     with style():
-        return save(_draw(study.variants, people, rows), out, f"sheet-{dataset}", tight=False, dpi=DPI)
+        return save(_draw(study.variants_of(dataset), people, rows), out, f"sheet-{dataset}", tight=False, dpi=DPI)
 
 
 def choose(truth: dict[str, Any], count: int) -> list[tuple[dict[str, Any], dict[str, Any]]]:

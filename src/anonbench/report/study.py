@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ class Study:
     """Data sets with their splits, variants, models and seeds, and what the report needs to know.
 
     ``datasets[name]`` holds ``train`` and ``val``; ``margin`` is in AP points; ``bootstrap`` counts resamples;
-    ``config_sha256`` is the sha256 of the file that the study was read from.
+    ``config_sha256`` is the sha256 of the file that the study was read from. ``chosen[data set][model]`` lists the
+    variants that a model is trained on, where the study says so; ``starts`` holds pairs of a data set and the models
+    on it that differ in first weights or learning rate alone.
     """
 
     name: str
@@ -36,6 +39,25 @@ class Study:
     bootstrap: int = 1000
     people_per_sheet: int = 4
     config_sha256: str = ""
+    chosen: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    starts: list[tuple[str, list[str]]] = field(default_factory=list)
+
+    def trained(self, dataset: str, model: str) -> list[str]:
+        """Return the variants of a data set that a model is trained on, in the study's order; [] for none."""
+        return self.chosen.get(dataset, {}).get(model, self.variants)
+
+    def variants_of(self, dataset: str) -> list[str]:
+        """Return the variants of a data set that any model is trained on, in the study's order, and the original."""
+        wanted = {ORIGINAL}.union(*(self.trained(dataset, model) for model in self.models))
+        return [v for v in self.variants if v in wanted]
+
+    def trainings(self) -> Iterator[tuple[str, str, str, int]]:
+        """Yield data set, model, variant and seed of every training."""
+        for dataset in self.datasets:
+            for model in self.models:
+                for variant in self.trained(dataset, model):
+                    for seed in self.seeds:
+                        yield dataset, model, variant, seed
 
     @classmethod
     def read(cls, path: str | Path) -> Study:
@@ -67,6 +89,8 @@ class Study:
             value["models"],
             list(seeds),
             config_sha256=sha256_file(path),
+            chosen=value.get("trained") or {},
+            starts=[(dataset, list(models)) for dataset, models in value.get("starts") or []],
             **known,
         )
 

@@ -13,6 +13,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.report.collect import (
     CONTROL,
+    LEAKS,
     MEAN,
     PEOPLE,
     UNTOUCHED,
@@ -33,8 +34,12 @@ INTEGERS = ("n_seeds", "seeds_needed", "images_needed", "instances", "images", "
 
 TEXTS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "verdict", "split",
-    "kind", "size", "status", "source", "subset",
+    "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on",
 )  # fmt: skip
+
+DAGGER = "†"
+LEAKY = "the first weights had seen the original images: what anonymization costs may be underestimated"
+"""The footnote of the dagger."""
 
 MARKS = {DROP: "−", GAIN: "+", SAME: "=", UNSURE: "?", REFERENCE: "", MISSING: "!"}
 TEX_MARKS = {DROP: r"\downarrow", GAIN: r"\uparrow", SAME: "=", UNSURE: "?", REFERENCE: "", MISSING: "!"}
@@ -75,7 +80,7 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 def read_csv(path: Path) -> pd.DataFrame:
     """Read a table that `write_csv` wrote; raise AnonbenchError when it is missing or damaged."""
     try:
-        frame = pd.read_csv(path, keep_default_na=False, na_values={})
+        frame = pd.read_csv(path, keep_default_na=False, na_values={}, dtype={"leaks": str})
     except FileNotFoundError:
         raise AnonbenchError("no such table", file=path, remedy="run `anonbench report-tables` first") from None
     except (ValueError, pd.errors.ParserError) as error:
@@ -108,6 +113,16 @@ def blocks(table: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     """Return the table's parts by data set and model, in the table's order."""
     keys = list(dict.fromkeys(zip(table.dataset, table.model, strict=True)))
     return [(d, m, table[(table.dataset == d) & (table.model == m)]) for d, m in keys]
+
+
+def leaky(part: pd.DataFrame) -> bool:
+    """Tell whether the first weights of the models in a part of a table had seen the data set's original images."""
+    return bool((part.leaks == LEAKS).any())
+
+
+def marked(model: str, part: pd.DataFrame) -> str:
+    """Return a model's name, with a dagger where its first weights had seen the data set's original images."""
+    return f"{model} {DAGGER}" if leaky(part) else model
 
 
 def flat(table: pd.DataFrame) -> dict[str, Any]:
@@ -164,7 +179,7 @@ def markdown(table: pd.DataFrame, margin: float) -> str:
         for task in dict.fromkeys(part.task):
             rows = part[part.task == task]
             categories = [c for c in shown(rows) if c in set(rows.category)]
-            lines += ["", f"## {dataset}, {model}: {TASKS[task]} AP", ""]
+            lines += ["", f"## {dataset}, {marked(model, part)}: {TASKS[task]} AP", ""]
             body = []
             for variant in dict.fromkeys(rows.variant):
                 of = {row.category: row for row in rows_of(rows[rows.variant == variant])}
@@ -179,6 +194,8 @@ def markdown(table: pd.DataFrame, margin: float) -> str:
                 )
             head = ["variant", "changed", "seeds", *(_heading(rows, c) for c in categories)]
             lines.append(tabulate(body, headers=head, tablefmt="github", disable_numparse=True))
+    if leaky(table):
+        lines += ["", f"{DAGGER} {LEAKY}."]
     return "\n".join(lines) + "\n"
 
 
@@ -250,7 +267,7 @@ def latex(table: pd.DataFrame, margin: float) -> str:
             r"\toprule",
             " & & " + " & ".join(head) + r" \\",
             "".join(rules),
-            r"Variant & changed & " + " & ".join(names) + r" \\",
+            (r"Variant$^\dagger$" if leaky(part) else "Variant") + " & changed & " + " & ".join(names) + r" \\",
         ]
         last = None
         for variant in dict.fromkeys(part.variant):
@@ -263,7 +280,8 @@ def latex(table: pd.DataFrame, margin: float) -> str:
             share = escape(percent(rows.share_changed.iloc[0])) if variant != ORIGINAL else "--"
             cells = [_tex_cell(of.get((task, category)), people) for task, category, people in columns]
             lines.append(f"{escape(variant)} & {share} & " + " & ".join(cells) + r" \\")
-        parts_.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}}"]))
+        note = [rf"\multicolumn{{{at - 1}}}{{l}}{{\footnotesize $^\dagger$ {LEAKY}}} \\"] if leaky(part) else []
+        parts_.append("\n".join([*lines, r"\bottomrule", *note, r"\end{tabular}}"]))
     return "\n\n".join(parts_) + "\n"
 
 

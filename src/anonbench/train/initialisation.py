@@ -253,7 +253,10 @@ def seen(recipe: Recipe) -> list[str]:
 
 
 def leaks(datasets_seen: Iterable[str], datasets: Iterable[str]) -> bool:
-    """Tell whether a start has seen one of the study's data sets, by the letters of its name: 'COCO' is 'coco2017'."""
+    """Tell whether a start has seen one of the study's data sets, by the letters of its name: 'COCO' is 'coco2017'.
+
+    The one place where names of data sets are compared: the report reads the answer from train.json (``leaks``).
+    """
     studied = {_letters(name) for name in datasets} - {""}
     return any(_letters(name) in studied for name in datasets_seen)
 

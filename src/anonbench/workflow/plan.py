@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import registry
-from anonbench.config import Study, parse
+from anonbench.config import NOT_THE_RECIPE, Study, parse
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_bytes, sha256_file
 from anonbench.provenance import code_hash
@@ -79,22 +79,25 @@ class Plan:
         found = []
         for name, dataset in self.study.datasets.items():
             found.append(f"{root}/{name}/original/manifests/{dataset.val}.json")
-            found += [f"{root}/{name}/{variant}/manifests/{dataset.train}.json" for variant in self.study.variants]
+            variants = self.study.variants_of(name)
+            found += [f"{root}/{name}/{variant}/manifests/{dataset.train}.json" for variant in variants]
         return found
 
     def coverages(self) -> list[str]:
         """Return the counts of people of every training split that is anonymized."""
         root = self.folder("annotations")
-        if set(self.study.variants) == {ORIGINAL}:
-            return []
-        return [f"{root}/{name}/{dataset.train}.coverage.csv" for name, dataset in self.study.datasets.items()]
+        return [
+            f"{root}/{name}/{dataset.train}.coverage.csv"
+            for name, dataset in self.study.datasets.items()
+            if self.study.variants_of(name) != [ORIGINAL]
+        ]
 
     def trainings(self) -> Iterator[str]:
         """Yield dataset/variant/model/seed of every training."""
         for dataset in self.study.datasets:
-            for variant in self.study.variants:
+            for variant in self.study.variants_of(dataset):
                 for model in self.study.models:
-                    for seed in self.study.train.seeds:
+                    for seed in self.study.train.seeds if variant in self.study.trained(dataset, model) else ():
                         yield f"{dataset}/{variant}/{model}/seed{seed}"
 
     def training_logs(self, wildcards: Any) -> str:
@@ -130,15 +133,16 @@ class Plan:
 
     def figures(self) -> tuple[str, ...]:
         """Return the names of the figures that are drawn from tables."""
-        return FIGURES
+        return (*FIGURES, *(["starts"] if self.study.starts() else []))
 
     def results(self, kind: str) -> list[str]:
         """Return the files that answer: ``tables``, ``figures`` or, everything, ``report``."""
         root = self.folder("results")
         tables = [f"{root}/tables/{name}" for name in TABLES]
-        stems = [*FIGURES, *(f"sheet-{dataset}" for dataset in self.study.datasets)]
+        stems = [*self.figures(), *(f"sheet-{dataset}" for dataset in self.study.datasets)]
         figures = [f"{root}/figures/{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf")]
-        return {"tables": tables, "figures": figures, "report": [*tables, *figures, f"{root}/report.html"]}[kind]
+        pages = [f"{root}/{name}" for name in ("report.html", "cost.csv")]
+        return {"tables": tables, "figures": figures, "report": [*tables, *figures, *pages]}[kind]
 
     def shards(self) -> list[int]:
         """Return the numbers of a variant's shards."""
@@ -293,7 +297,17 @@ class Plan:
 
     def recipe(self, model: str) -> str:
         """Return a model's recipe, as JSON."""
-        return compact(self.study.models[model].model_dump(mode="json"))
+        recipe = self.study.models[model].model_dump(mode="json", exclude=NOT_THE_RECIPE)
+        if self.study.start(model) is not None:
+            recipe["initialisation"]["file"] = self._start_file(model)
+        return compact(recipe)
+
+    def _start_file(self, model: str) -> str | None:
+        """Return the file, or folder of a training, that a model starts from, as seen from the working folder."""
+        file = self.study.models[model].initialisation.file
+        if file is None or self.study.start(model) is None:
+            return file
+        return file if file.startswith(f"{self.folder('models')}/") else (self.study.output / file).as_posix()
 
     def trainer_code(self, model: str) -> str:
         """Return the hash of the code that trains a model."""
@@ -328,14 +342,17 @@ class Plan:
 
     def start_files(self, model: str) -> list[str]:
         """Return what must be there before a model that starts from another training of this study."""
-        file = self.study.models[model].initialisation.file
-        own = file is not None and file.startswith(f"{self.folder('models')}/")
-        return [f"{file}/train.json", f"{file}/weights.safetensors"] if own else []
+        start = self.study.start(model)
+        if start is None:
+            return []
+        dataset, variant, source, seed = start
+        folder = f"{self.folder('models')}/{dataset}/{variant}/{source}/seed{seed}"
+        return [f"{folder}/train.json", f"{folder}/weights.safetensors"]
 
     @functools.cache  # noqa: B019 (one plan per process)
     def start(self, model: str) -> str:
         """Return what tells other first weights: the hash of the file, or of the training's weights, that is named."""
-        file = self.study.models[model].initialisation.file
+        file = self._start_file(model)
         if file is None or self.start_files(model):
             return file or "scratch"
         path = Path(file) / "weights.safetensors" if Path(file).is_dir() else Path(file)
@@ -350,7 +367,9 @@ class Plan:
                 "seed": study.seed,
                 "datasets": {n: {"train": d.train, "val": d.val} for n, d in study.datasets.items()},
                 "variants": study.variants,
-                "models": {n: m.model_dump(mode="json") for n, m in study.models.items()},
+                "models": {n: m.model_dump(mode="json", exclude=NOT_THE_RECIPE) for n, m in study.models.items()},
+                "trained": {d: {m: study.trained(d, m) for m in study.models} for d in study.datasets},
+                "starts": study.starts(),
                 "seeds": study.train.seeds,
                 "report": study.report.model_dump(mode="json"),
             }

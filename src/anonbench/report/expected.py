@@ -1,0 +1,163 @@
+"""Results that a study is expected to have, with tolerances, after detectron2's ``TEST.EXPECTED_RESULTS``.
+
+A file lists rows of ``impact.csv`` by their keys, the metric and its value. The same machine and versions repeat a
+study to the byte; other processors sum in another order, which moves a metric as another seed would. That is what
+tolerances are for: `propose` takes them from the spread over seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+import yaml
+from pydantic import Field, ValidationError
+from tabulate import tabulate
+
+from anonbench.blocks import Strict, explain
+from anonbench.errors import AnonbenchError
+from anonbench.files import write_text
+from anonbench.report.collect import PEOPLE
+from anonbench.report.tables import is_number, read_csv
+
+KEYS = ("dataset", "model", "variant", "task", "category")
+DEVIATIONS = 4.0
+"""A tolerance is so many standard errors of a mean over seeds, since the spread itself is known from few of them."""
+LEAST = 1.0
+"""The least tolerance in AP points: where nothing is learnt, seeds agree by accident."""
+
+
+class Entry(Strict):
+    """One metric of one row of impact.csv."""
+
+    dataset: str = Field(description="name of the data set")
+    model: str = Field(description="name of the model")
+    variant: str = Field(description="name of the variant that was trained on")
+    task: str = Field(description="bbox, segm or keypoints")
+    category: str = Field(description="name of the category, or `all`")
+    metric: str = Field("ap", description="a column of impact.csv")
+    value: float = Field(allow_inf_nan=False, description="what is expected, in the column's unit (AP in per cent)")
+    tolerance: float = Field(ge=0, allow_inf_nan=False, description="largest difference that is accepted")
+    source: str | None = Field(None, description="where the value comes from, if not from the file's source")
+
+    def name(self) -> list[str]:
+        """Return the words that name the metric."""
+        return [*(getattr(self, key) for key in KEYS), self.metric]
+
+
+class Expected(Strict):
+    """The expected results of a study."""
+
+    study: str = Field(description="name of the study")
+    source: str = Field(description="where the values and the tolerances come from")
+    entries: list[Entry] = Field(min_length=1, description="the metrics")
+
+
+def read(path: Path) -> Expected:
+    """Read a file of expected results; raise AnonbenchError naming the first wrong entry."""
+    try:
+        value = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise AnonbenchError("no such file", file=path) from None
+    except yaml.YAMLError as error:
+        raise AnonbenchError(f"is not valid YAML ({error})", file=path) from None
+    if not isinstance(value, dict):
+        raise AnonbenchError("does not hold expected results (a mapping)", file=path)
+    try:
+        return Expected.model_validate(value)
+    except ValidationError as error:
+        raise AnonbenchError(explain(error, Expected), file=path) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """An entry and what was found in its place; None where there is no such row or number."""
+
+    entry: Entry
+    found: float | None
+
+    @property
+    def within(self) -> bool:
+        """Tell whether the result is as expected."""
+        return self.found is not None and abs(self.found - self.entry.value) <= self.entry.tolerance
+
+
+def compare(expected: Expected, impact: pd.DataFrame) -> list[Compared]:
+    """Look every entry up in the table impact.csv."""
+    compared = []
+    for entry in expected.entries:
+        same = pd.Series(True, index=impact.index)
+        for key in KEYS:
+            same &= impact[key].astype(str) == getattr(entry, key)
+        values = [v for v in impact.loc[same].get(entry.metric, []) if is_number(v)]
+        compared.append(Compared(entry, float(values[0]) if values else None))
+    return compared
+
+
+def propose(study: str, impact: pd.DataFrame, seeds: pd.DataFrame) -> Expected:
+    """Return what to expect of a study that has run: AP of people in every task, on every variant.
+
+    ``impact`` and ``seeds`` are the tables of those names. The tolerance of a task and category is `DEVIATIONS`
+    standard errors of the mean over seeds, whose spread is pooled over the variants that learnt anything; where nothing
+    is learnt, and at least, it is `LEAST`.
+    """
+    entries: list[Entry] = []
+    people = impact[(impact.group == PEOPLE) & impact.ap.map(is_number)]
+    same = ["dataset", "model", "task", "category"]
+    for key, rows in people.groupby(same, sort=False):
+        own = seeds[(seeds[same] == list(key)).all(axis=1)]
+        groups = [ap for _, ap in own.groupby("variant").ap if len(ap) > 1 and ap.mean() >= LEAST]
+        freedom = sum(len(ap) - 1 for ap in groups)
+        spread = math.sqrt(sum(float(ap.var()) * (len(ap) - 1) for ap in groups) / max(1, freedom))
+        for row in rows.to_dict("records"):
+            tolerance = max(LEAST, DEVIATIONS * spread / math.sqrt(row["n_seeds"]) if row["ap"] >= LEAST else 0)
+            keys = {name: str(row[name]) for name in KEYS}
+            entries.append(Entry(**keys, value=round(row["ap"], 2), tolerance=round(tolerance, 1)))
+    source = (
+        f"a run of the study with {seeds.seed.nunique()} seeds; tolerances are {DEVIATIONS:g} standard errors of the "
+        f"mean over seeds, whose spread is pooled over the variants, and at least {LEAST:g}"
+    )
+    return Expected(study=study, source=source, entries=entries)
+
+
+def write(expected: Expected, path: Path) -> None:
+    """Write a file that `read` reads, an entry on a line."""
+
+    def line(value: Any) -> str:
+        return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000).strip()
+
+    head = [f"study: {expected.study}", f"source: {json.dumps(expected.source)}", "entries:"]
+    entries = [f"  - {line(entry.model_dump(exclude_none=True))}" for entry in expected.entries]
+    write_text(path, "\n".join([*head, *entries]) + "\n")
+
+
+def check(
+    expected: Annotated[Path, typer.Option(help="YAML file of expected results, as config/expected/default.yaml")],
+    results: Annotated[Path, typer.Option(help="the study's results, with tables/impact.csv")] = Path("results"),
+) -> None:
+    """Compare a study's results with those that are expected of it."""
+    table = results / "tables" / "impact.csv"
+    compared = compare(read(expected), read_csv(table))
+    lines = []
+    for c in compared:
+        found = "absent" if c.found is None else f"{c.found:.2f}"
+        wanted = f"{c.entry.value:.2f} ± {c.entry.tolerance:.2f}"
+        lines.append([*c.entry.name(), wanted, found, "yes" if c.within else "NO"])
+    head = [*KEYS, "metric", "expected", "found", "within"]
+    typer.echo(tabulate(lines, head, "github", disable_numparse=True))
+    outside = [c for c in compared if not c.within]
+    if outside:
+        entry, value = outside[0].entry, outside[0].found
+        said = "is not there" if value is None else f"is {value:.2f}"
+        raise AnonbenchError(
+            f"{said}, and {entry.value:g} ± {entry.tolerance:g} is expected ({len(outside)} of {len(compared)} entries "
+            "are outside)",
+            file=table,
+            entry=" ".join(entry.name()),
+        )
+    typer.echo(f"all {len(compared)} are as expected")

@@ -1,0 +1,185 @@
+"""The figure of a study whose models differ in their first weights or learning rate alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from anonbench.report.collect import PEOPLE
+from anonbench.report.resample import LEARNT_NOTHING
+from anonbench.report.study import ORIGINAL, TASKS, Study, region_order
+from anonbench.report.tables import DAGGER, LEAKY, is_number, leaky, marked, number, rows_of
+
+WIDTH = 7.0
+"""Inches: a paper's text width."""
+COLOURS = ("#333333", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+"""One per start (Okabe and Ito 2008)."""
+MARKERS = ("o", "^", "D", "s", "v")
+"""One per learning rate, from low to high."""
+
+KINDS = {
+    "scratch": "from scratch",
+    "backbone": "from a backbone",
+    "coco": "from a detector of COCO",
+    "checkpoint": "from a checkpoint",
+}
+
+
+def learning_rate(recipe: dict[str, Any]) -> float:
+    """Return the peak learning rate of a recipe as the study's file holds it (the linear rule, see `Recipe`)."""
+    rate: float = recipe["base_learning_rate"] * recipe["batch_size"] / recipe["reference_batch_size"]
+    return rate
+
+
+def looks(models: dict[str, dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Return each model's colour, by its start, and marker, by its learning rate."""
+    starts = list(dict.fromkeys(_start(recipe) for recipe in models.values()))
+    rates = sorted({learning_rate(recipe) for recipe in models.values()})
+    return {
+        name: (
+            COLOURS[starts.index(_start(recipe)) % len(COLOURS)],
+            MARKERS[rates.index(learning_rate(recipe)) % len(MARKERS)],
+        )
+        for name, recipe in models.items()
+    }
+
+
+def _start(recipe: dict[str, Any]) -> str:
+    return json.dumps(recipe["initialisation"], sort_keys=True)
+
+
+def panels(study: Study, table: pd.DataFrame) -> list[tuple[str, list[str], str, str, pd.DataFrame]]:
+    """Return data set, models, category, region and rows of each row of panels.
+
+    The category is that of people with the most instances.
+    """
+    found = []
+    for dataset, models in study.starts:
+        rows = table[(table.dataset == dataset) & table.model.isin(models) & (table.group == PEOPLE)]
+        if rows.empty:
+            continue
+        category = rows.sort_values("instances", ascending=False, kind="stable").category.iloc[0]
+        rows = rows[rows.category == category]
+        for region in sorted(set(rows.loc[rows.variant != ORIGINAL, "region"]), key=region_order):
+            chosen = rows[(rows.region == region) | (rows.variant == ORIGINAL)]
+            found.append((dataset, models, category, region, chosen))
+    return found
+
+
+def starts_figure(study: Study, table: pd.DataFrame) -> Figure:
+    """Difference of people's AP to the original: a row of panels per region, a column per task, a mark per model.
+
+    ``table`` is impact.csv. What is not evaluated yet is said so in its place.
+    """
+    wanted = panels(study, table)
+    tasks = [t for t in TASKS if any(t in set(rows.task) for *_, rows in wanted)]
+    heights = [
+        rows.loc[rows.variant != ORIGINAL, "variant"].nunique() * (0.4 + 0.22 * len(models)) + 0.3
+        for _, models, _, _, rows in wanted
+    ]
+    named = sum(len(models) for _, models in study.starts)
+    figure = Figure(figsize=(WIDTH, 1.2 + 0.17 * named + 0.5 * sum(heights)), layout="constrained")
+    axes = figure.subplots(len(wanted), len(tasks), squeeze=False, height_ratios=heights, sharey="row", sharex="row")
+    handles: list[Any] = []
+    for row, (dataset, models, category, region, rows) in enumerate(wanted):
+        recipes = {name: study.models[name] for name in models}
+        look = looks(recipes)
+        variants = [v for v in dict.fromkeys(rows.variant) if v != ORIGINAL]
+        for column, task in enumerate(tasks):
+            axis = axes[row, column]
+            _panel(axis, rows[rows.task == task], variants, look, study.margin)
+            if row == 0:
+                axis.set_title(f"{TASKS[task].capitalize()} AP")
+            if row == len(wanted) - 1:
+                axis.set_xlabel(f"Δ AP on {category} to the same start trained on the original")
+        axes[row, 0].set_yticks(
+            range(len(variants)), [v.removeprefix(f"{region}-").replace("_", " ").replace("-", ", ") for v in variants]
+        )
+        several = len({d for d, *_ in wanted}) > 1
+        axes[row, 0].set_ylabel(f"{dataset}\n{region}" if several else region, fontweight="bold")
+        handles += [h for h in _handles(rows, tasks[0], recipes, look) if h.get_label() not in _labels(handles)]
+    figure.align_ylabels(axes[:, 0])
+    if not all(_learnt(rows) for *_, rows in wanted):
+        empty: dict[str, Any] = {"marker": "o", "ms": 5, "mfc": "white", "mec": "#333333", "mew": 0.9}
+        handles.append(
+            Line2D([], [], color="none", label="open: learnt next to nothing, so a difference says nothing", **empty)
+        )
+    if any(leaky(rows) for *_, rows in wanted):
+        handles.append(Line2D([], [], color="none", label=f"{DAGGER} {LEAKY}"))
+    handles.append(Patch(color="#0072B2", alpha=0.10, lw=0, label=f"±{study.margin:g} AP: no practical difference"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=1, handletextpad=0.6)
+    return figure
+
+
+def _labels(handles: list[Any]) -> list[str]:
+    return [str(handle.get_label()) for handle in handles]
+
+
+def _handles(
+    rows: pd.DataFrame, task: str, recipes: dict[str, dict[str, Any]], look: dict[str, tuple[str, str]]
+) -> list[Line2D]:
+    """Return the legend: each model's start and learning rate, and the AP that its differences are taken to."""
+    handles = []
+    for name, recipe in recipes.items():
+        own = rows[(rows.model == name) & (rows.task == task)]
+        base = own[own.variant == ORIGINAL].ap
+        reached = ""
+        if len(base) and is_number(base.iloc[0]):
+            reached = f"; {number(base.iloc[0])} {TASKS[task]} AP when trained on the original"
+        kind = KINDS[recipe["initialisation"]["kind"]]
+        label = f"{marked(name, own)}: {kind}, learning rate {learning_rate(recipe):g}{reached}"
+        colour, marker = look[name]
+        handles.append(Line2D([], [], color=colour, marker=marker, ms=5, lw=1.6, label=label, **_fill(own, colour)))
+    return handles
+
+
+def _learnt(rows: pd.DataFrame) -> bool:
+    """Tell whether a model learnt anything on the original: if not, a difference to it says nothing."""
+    base = rows[rows.variant == ORIGINAL].ap
+    return not (base < LEARNT_NOTHING).any()
+
+
+def _fill(rows: pd.DataFrame, colour: str) -> dict[str, Any]:
+    """Return a mark's filling: none where the model learnt next to nothing."""
+    return {"mfc": colour, "mec": "white", "mew": 0.6} if _learnt(rows) else {"mfc": "white", "mec": colour, "mew": 0.9}
+
+
+def _panel(
+    axis: Axes, rows: pd.DataFrame, variants: list[str], look: dict[str, tuple[str, str]], margin: float
+) -> None:
+    axis.axvspan(-margin, margin, color="#0072B2", alpha=0.10, lw=0, zorder=0)
+    axis.axvline(0, color="#333333", lw=0.7, zorder=1)
+    step = 0.76 / len(look)
+    for k, (name, (colour, marker)) in enumerate(look.items()):
+        for y, variant in enumerate(variants):
+            found = rows[(rows.model == name) & (rows.variant == variant)]
+            if found.empty:  # the study does not ask for it
+                continue
+            row = rows_of(found)[0]
+            at = y + (k - (len(look) - 1) / 2) * step
+            if not is_number(row.difference):
+                axis.text(0, at, "not evaluated", color="#aa0000", fontsize=6, ha="center", va="center")
+                continue
+            if is_number(row.difference_low):
+                axis.plot(
+                    [row.difference_low, row.difference_high],
+                    [at, at],
+                    color=colour,
+                    lw=1.6,
+                    solid_capstyle="butt",
+                    zorder=3,
+                )
+            own = rows[rows.model == name]
+            axis.plot([row.difference], [at], marker=marker, ms=5, color=colour, zorder=5, **_fill(own, colour))
+    for y in range(1, len(variants)):
+        axis.axhline(y - 0.5, color="#dddddd", lw=0.5)
+    axis.set_ylim(len(variants) - 0.5, -0.5)
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="x", color="#dddddd", lw=0.5)
+    axis.set_axisbelow(True)

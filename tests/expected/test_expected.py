@@ -1,0 +1,132 @@
+"""Expected results: the smallest study has them, the committed ones agree, and a result that is off is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from anonbench import cli, config
+from anonbench.errors import AnonbenchError
+from anonbench.report import expected
+from anonbench.report.tables import read_csv
+from tests.workflow.conftest import Project
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+KEYS = {"dataset": "street", "model": "m", "task": "bbox", "category": "person"}
+
+
+def entry(**changes: object) -> dict[str, object]:
+    return {**KEYS, "variant": "original", "value": 40.0, "tolerance": 2.0, **changes}
+
+
+def results(folder: Path, **changes: object) -> Path:
+    """Write an impact.csv of two rows; return the folder of results."""
+    rows = [
+        {**KEYS, "group": "people", "variant": "original", "ap": 41.5, "ap50": 80.0, "n_seeds": 2},
+        {**KEYS, "group": "people", "variant": "face-blur", "ap": 30.0, "ap50": None, "n_seeds": 2},
+    ]
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
+    pd.DataFrame([{**row, **changes} for row in rows]).to_csv(folder / "tables" / "impact.csv", index=False)
+    return folder
+
+
+def file(path: Path, *entries: dict[str, object], **more: object) -> Path:
+    path.write_text(yaml.safe_dump({"study": "s", "source": "a test", "entries": list(entries), **more}))
+    return path
+
+
+@pytest.mark.slow
+def test_the_smallest_study_has_the_expected_results(tmp_path: Path) -> None:
+    """Trains on 60 images, predicts, evaluates: whatever breaks learning on the way changes these numbers."""
+    project = Project(tmp_path / "project")
+    project.study("small", yaml.safe_load((HERE / "study.yaml").read_text()))
+    done = project.snakemake("tables", config="small")
+    assert done.returncode == 0, done.stdout
+    checked = project.command("anonbench", "check", "--expected", str(HERE / "expected.yaml"))
+    assert checked.returncode == 0, checked.stdout
+    found = expected.compare(
+        expected.read(HERE / "expected.yaml"), read_csv(project.folder / "results/tables/impact.csv")
+    )
+    learnt = {c.entry.variant for c in found if c.entry.metric == "ap" and c.entry.value - c.entry.tolerance > 10}
+    assert learnt == {"original"}, "the tolerance tells learning from not learning"
+
+
+def test_the_committed_results_are_the_expected_ones() -> None:
+    wanted = expected.read(PROJECT / "config" / "expected" / "default.yaml")
+    study = config.load(PROJECT / "config" / "default.yaml")
+    assert wanted.study == study.name
+    assert {e.variant for e in wanted.entries} == set(study.variants)
+    compared = expected.compare(wanted, read_csv(PROJECT / "results" / "tables" / "impact.csv"))
+    assert [c for c in compared if not c.within] == []
+
+
+def test_within_the_tolerance_is_as_expected(tmp_path: Path) -> None:
+    wanted = file(tmp_path / "e.yaml", entry(), entry(variant="face-blur", value=31.9), entry(metric="ap50", value=79))
+    done = CliRunner().invoke(cli.app, ["check", f"--expected={wanted}", f"--results={results(tmp_path)}"])
+    assert done.exit_code == 0, done.output
+    assert "all 3 are as expected" in done.output
+    assert "40.00 ± 2.00" in done.output
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            entry(value=39.4),
+            r"impact.csv, street m original bbox person ap: is 41.50, and 39.4 ± 2 is expected \(1 of 2",
+        ),
+        (entry(variant="gone"), r"street m gone bbox person ap: is not there, and 40 ± 2 is expected"),
+        (entry(variant="face-blur", metric="ap50"), r"street m face-blur bbox person ap50: is not there"),
+        (entry(metric="beauty"), r"street m original bbox person beauty: is not there"),
+    ],
+)
+def test_the_first_result_that_is_off_is_named(tmp_path: Path, wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(AnonbenchError, match=said):
+        expected.check(file(tmp_path / "e.yaml", entry(), wrong), results(tmp_path))
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AnonbenchError, match=r"impact.csv: no such table"):
+        expected.check(file(tmp_path / "e.yaml", entry()), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1]", "does not hold expected results"),
+        ("a: [", "is not valid YAML"),
+        ("{study: s, source: t, entries: []}", "entries: "),
+        ("{study: s, source: t, entries: [{dataset: d}]}", r"entries.0.model: Field required"),
+        ("{study: s, source: t, entries: [1], tolerence: 1}", "entries.0|tolerence"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text(text)
+    with pytest.raises(AnonbenchError, match=rf"e.yaml: .*({said})"):
+        expected.read(path)
+    with pytest.raises(AnonbenchError, match=r"none.yaml: no such file"):
+        expected.read(tmp_path / "none.yaml")
+
+
+def test_proposed_tolerances_follow_the_spread_over_seeds(tmp_path: Path) -> None:
+    impact = read_csv(results(tmp_path) / "tables" / "impact.csv")
+    impact.loc[2] = {**impact.loc[0].to_dict(), "variant": "body-mask_out", "ap": 0.1}
+    impact.loc[3] = {**impact.loc[0].to_dict(), "category": "car", "group": "control"}
+    aps = {"original": (40.5, 42.5), "face-blur": (29.0, 31.0), "body-mask_out": (0.0, 0.2)}
+    seeds = pd.DataFrame(
+        [{**KEYS, "variant": v, "seed": i, "ap": ap} for v, pair in aps.items() for i, ap in enumerate(pair)]
+    )
+    proposed = expected.propose("s", impact, seeds)
+    assert [e.variant for e in proposed.entries] == list(aps), "controls are left out"
+    spread = 2**0.5  # of two seeds that are two points apart
+    wanted = [round(expected.DEVIATIONS * spread / 2**0.5, 1)] * 2 + [expected.LEAST]
+    assert [e.tolerance for e in proposed.entries] == wanted
+    assert [e.value for e in proposed.entries] == [41.5, 30.0, 0.1]
+    expected.write(proposed, tmp_path / "e.yaml")
+    assert expected.read(tmp_path / "e.yaml") == proposed
