@@ -20,6 +20,8 @@ Positive = Annotated[float, Field(gt=0)]
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".pkl")
 """Names of files of weights end so; whatever else a start names is the folder of a training."""
+OF_TRAININGS = ("backbone", "checkpoint")
+"""Kinds of start that may name such a folder."""
 LENGTHS: dict[str, tuple[int, tuple[float, ...]]] = {
     "1x": (12, (60 / 90, 80 / 90)),
     "2x": (24, (120 / 180, 160 / 180)),
@@ -148,7 +150,7 @@ class Initialisation(_Section):
     file: str | None = Field(
         None,
         description="weights: safetensors, or torch's or the detectron2 model zoo's (.pth, .pkl), with torchvision's "
-        "or detectron2's names; for `checkpoint` also the folder of a finished training",
+        "or detectron2's names; for `backbone` and `checkpoint` also the folder of a finished training",
     )
     pixels: Literal["rgb", "zoo"] = Field(
         "rgb",
@@ -166,7 +168,7 @@ class Initialisation(_Section):
         if self.kind == "scratch" and (given or self.pixels != "rgb"):
             raise ValueError(f"scratch takes no {given[0] if given else 'pixels'}")
         # the folder of a finished training declares the rest itself
-        own = self.kind == "checkpoint" and self.file is not None and Path(self.file).suffix not in SUFFIXES
+        own = self.kind in OF_TRAININGS and self.file is not None and Path(self.file).suffix not in SUFFIXES
         if self.kind != "scratch" and len(given) < 3 and not own:
             article = "a" if self.kind != "coco" else "a detector from"
             raise ValueError(

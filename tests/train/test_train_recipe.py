@@ -41,7 +41,7 @@ def test_an_unknown_entry_is_refused_with_the_nearest_known_one() -> None:
         ({"min_size": [200]}, "larger than max_size"),
         ({"steps": [0.9, 0.5]}, "must increase"),
         ({"initialisation": {"kind": "scratch", "file": "x"}}, "scratch takes no file"),
-        ({"initialisation": {"kind": "backbone", "file": "x"}}, "provenance"),
+        ({"initialisation": {"kind": "backbone", "file": "x.pth"}}, "provenance"),
         ({"initialisation": {"kind": "checkpoint", "file": "x.pth"}}, "a checkpoint needs its file, its provenance"),
         ({"initialisation": {"kind": "coco", "file": "x"}}, "provenance"),
         ({"initialisation": {"kind": "scratch", "pixels": "zoo"}}, "scratch takes no pixels"),

@@ -287,12 +287,16 @@ def test_a_start_from_a_training_of_the_study_leaks(
     other = write_variant(tmp_path / "v", categories=[{"id": 1, "name": "person"}, {"id": 3, "name": "bus"}])
     with pytest.raises(AnonbenchError, match=r"was trained on other categories \(1 person, 3 car\)"):
         train(other, tmp_path / "fourth", recipe)
+    body = tiny_recipe(initialisation={**start, "kind": "backbone"})
+    record = json.loads(train(other, tmp_path / "fourth", body, datasets=["cityscapes"])[1])
+    assert record["initialisation"]["seen"] == ["streetlife"]
+    assert record["initialisation"]["leaks"] is False
     (tmp_path / "first" / WEIGHTS).write_bytes(b"0")
     with pytest.raises(AnonbenchError, match="is not the file that train"):
-        train(variant, tmp_path / "fourth", recipe)
+        train(variant, tmp_path / "fifth", recipe)
     (tmp_path / "first" / RECORD).unlink()
     with pytest.raises(AnonbenchError, match="holds no finished training"):
-        train(variant, tmp_path / "fourth", recipe)
+        train(variant, tmp_path / "fifth", recipe)
 
 
 def test_a_published_detector_starts_one_of_ours(variant: Path, tmp_path: Path) -> None:

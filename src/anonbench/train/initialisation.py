@@ -22,7 +22,7 @@ from torch import nn
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file
-from anonbench.recipe import SUFFIXES, Recipe
+from anonbench.recipe import OF_TRAININGS, SUFFIXES, Recipe
 from anonbench.train.data import Category
 
 Weights = dict[str, torch.Tensor]
@@ -124,7 +124,7 @@ def check(recipe: Recipe) -> None:
     if start.file is None:
         return
     path = Path(start.file)
-    if path.is_dir() and start.kind == "checkpoint":
+    if path.is_dir() and start.kind in OF_TRAININGS:
         if not (path / RECORDED).is_file():
             raise AnonbenchError("holds no finished training (no train.json)", file=path, entry=ENTRY)
     elif not path.is_file():
@@ -151,7 +151,7 @@ def initialise(model: nn.Module, names: Names, recipe: Recipe, categories: Seque
     assert start.file is not None
     path, record = Path(start.file), start.model_dump(mode="json")
     if path.is_dir():
-        path, declared = _of_training(path, categories, start.pixels)
+        path, declared = _of_training(path, None if start.kind == "backbone" else categories, start.pixels)
         record |= {key: value for key, value in declared.items() if record[key] is None}
     given = read(path)
     prefix = names.body if start.kind == "backbone" else ""
@@ -213,14 +213,14 @@ def _refuse_other_heads(left: list[str], given: Weights, wanted: Weights, path: 
     )
 
 
-def _of_training(folder: Path, categories: Sequence[Category], pixels: str) -> tuple[Path, dict[str, Any]]:
-    """Return the weights of a finished training and what it says of them."""
+def _of_training(folder: Path, categories: Sequence[Category] | None, pixels: str) -> tuple[Path, dict[str, Any]]:
+    """Return the weights of a finished training, on just these categories if they matter, and what it says of them."""
     record = read_json(folder / RECORDED)
     weights = folder / TRAINED
     if not weights.is_file() or sha256_file(weights) != record["weights_sha256"]:
         raise AnonbenchError("is not the file that train.json describes", file=weights, remedy="train it again")
     others = [(c["id"], c["name"]) for c in record["categories"]]
-    if others != [(c.id, c.name) for c in categories]:
+    if categories is not None and others != [(c.id, c.name) for c in categories]:
         listed = ", ".join(f"{number} {name}" for number, name in others)
         raise AnonbenchError(f"was trained on other categories ({listed})", file=folder, entry=ENTRY)
     theirs = record["recipe"]["initialisation"].get("pixels", "rgb")
