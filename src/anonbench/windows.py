@@ -35,19 +35,24 @@ def published_window(region: Region, width: int, height: int) -> Window:
 
     Face: a square of 1.7 x the longer side of the face box. Body: the mask's box grown by 10 % of its mean
     side per axis, then to height / width = 1.8, then until 30 % of it is background. Both are centred and
-    then shifted into the image as far as they fit.
+    then shifted into the image as far as they fit, and widened where a region of a few pixels, whose box is rounded
+    outwards, does not fit into them.
     """
     if region.kind is RegionKind.FACE:
         x, y, w, h = region.subject
         side = max(1, round(1.7 * max(w, h)))
         x0, x1 = interval(x, x + w, side, width)
         y0, y1 = interval(y, y + h, side, height)
-        return Window((x0, y0, x1, y1), FACE_SIZE)
+        return Window(_holding((x0, y0, x1, y1), region.box), FACE_SIZE)
     x0, y0, x1, y1 = region.box
     w, h = published_body_size(region.box, int(np.count_nonzero(region.mask)), width, height)
     left, right = interval(x0, x1, math.ceil(w), width)
     top, bottom = interval(y0, y1, math.ceil(h), height)
-    return Window((left, top, right, bottom), BODY_SIZE)
+    return Window(_holding((left, top, right, bottom), region.box), BODY_SIZE)
+
+
+def _holding(window: PixelBox, box: PixelBox) -> PixelBox:
+    return min(window[0], box[0]), min(window[1], box[1]), max(window[2], box[2]), max(window[3], box[3])
 
 
 def published_body_size(box: PixelBox, pixels: int, width: int, height: int) -> tuple[float, float]:

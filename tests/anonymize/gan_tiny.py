@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from anonbench.anonymize.gan import loop, style, training, weights
+from anonbench.anonymize.gan import conditions, loop, style, training, weights
 from anonbench.anonymize.gan.options import Fit
 from anonbench.anonymize.methods.gan import Gan
 from anonbench.records import RegionKind
@@ -22,6 +22,7 @@ SETTINGS: dict[str, Any] = {
     "batch_size": 4,
     "face_iterations": 6,
     "body_iterations": 6,
+    "warmup": 0.5,
     "r1_every": 2,
     "clusters": 3,
     "checkpoint_every": 2,
@@ -36,7 +37,8 @@ def write_weights(path: Path, kind: RegionKind = RegionKind.BODY, seed: int = 0)
     a = training.architecture(fit, kind)
     state = loop.State.new(a, fit, seed, torch.device("cpu"))
     torch.manual_seed(seed)
-    styles = style.describe(3 * torch.randn(40, 5), torch.full((40, 5), 0.01), state.ema, fit.clusters, seed)
+    latents, beside = 3 * torch.randn(40, 5), torch.randn(40, conditions.SURROUNDINGS)
+    styles = style.describe(latents, torch.full((40, 5), 0.01), beside, state.ema, fit.clusters, seed)
     weights.save(path, a, state.ema, styles, {"dataset": "none", "split": "train", "region": kind.value})
     return path
 

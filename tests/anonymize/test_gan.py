@@ -14,15 +14,17 @@ from safetensors.torch import load_file, save_file
 
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import make
-from anonbench.anonymize.gan import conditions, histogram, weights
+from anonbench.anonymize.gan import conditions, histogram, style, training, weights
 from anonbench.anonymize.gan.data import shrink
+from anonbench.anonymize.gan.networks import Generator
+from anonbench.anonymize.gan.options import Fit
 from anonbench.anonymize.methods.gan import Gan
 from anonbench.errors import AnonbenchError
 from anonbench.records import ANONYMIZED, Reason, Region, RegionKind
 from anonbench.variants import Variant
 
 from .conftest import photograph, region
-from .gan_tiny import loaded, write_weights
+from .gan_tiny import SETTINGS, loaded, write_weights
 
 BODY, FACE = RegionKind.BODY, RegionKind.FACE
 
@@ -109,6 +111,25 @@ def test_limbs_are_drawn_where_the_keypoints_are() -> None:
     assert territories.sum(0) == pytest.approx(1, abs=1e-5)
 
 
+def test_the_blocks_of_the_first_layer_leave_no_pattern() -> None:
+    """Far from the borders of even surroundings every pixel is alike, whichever of a block's it is."""
+    a = training.architecture(Fit(**{**SETTINGS, "body_size": [96, 96]}), BODY)
+    torch.manual_seed(0)
+    network = Generator(a)
+    maps = torch.zeros(1, a.lines + a.territories, 48, 48)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.normal_()  # as after a training
+        even = torch.full((1, 3, 96, 96), 0.3)
+        filled = network(even, torch.zeros(1, 1, 96, 96), maps, network.style(torch.ones(1, a.latent_channels)))
+        even[:, :, 48, 49] = -1.0
+        other = network(even, torch.zeros(1, 1, 96, 96), maps, network.style(torch.ones(1, a.latent_channels)))
+    middle = filled[..., 44:52, 44:52]
+    assert float((middle - middle[..., :1, :1]).abs().max()) < 1e-4
+    moved = (other - filled).abs().sum(1)[0]
+    assert float((moved[48, 49] - moved[49, 48]).abs()) > 1e-4  # two pixels of one block, told apart
+
+
 def test_everyone_alike_without_variation(tmp_path: Path) -> None:
     """Truncation 0 towards the mean leaves one style; modes leave one per cluster; 1 leaves all."""
     people = [region((5, 5, 25, 45), person_id=n) for n in range(12)]
@@ -136,6 +157,50 @@ def test_one_identity_keeps_its_style(tmp_path: Path) -> None:
     assert len(set(looks())) == 3
 
 
+def test_surroundings_are_the_colours_beside_the_mask() -> None:
+    pixels = torch.full((2, 3, 30, 30), -1.0)
+    pixels[:, :, 20:] = 0.5  # what lies below
+    mask = torch.zeros(2, 1, 30, 30)
+    mask[0, :, 5:20, 11:19] = 1
+    mask[1] = 1  # no surroundings at all
+    found = conditions.surroundings(pixels, mask)
+    cells = found.view(2, 3, 3, 3)
+    assert cells[0, :, 2, 1] == pytest.approx(0.5)
+    assert cells[0, :, 0, 1] == pytest.approx(-1)
+    assert cells[0, :, 0, 0] == pytest.approx(-1)
+    assert cells[0, :, 2, 0] == pytest.approx(0.5)
+    assert (cells[1] == 0).all()
+    inverted = pixels * (1 - 2 * mask)
+    assert (conditions.surroundings(inverted, mask) == found).all()
+
+
+def test_styles_are_drawn_where_people_are() -> None:
+    """Two kinds of people, three quarters of one, whose first number goes with what is beside them."""
+    network = Generator(training.architecture(Fit(**SETTINGS), BODY))
+    rng = torch.Generator().manual_seed(0)
+    beside = torch.randn(400, conditions.SURROUNDINGS, generator=rng)
+    latents = 0.1 * torch.randn(400, 5, generator=rng)
+    latents[:300, 1] += 4
+    latents[:, 0] += 2 * beside[:, 0]
+    styles = style.describe(latents, torch.full((400, 5), 1e-4), beside, network, 2, 0)
+    assert sorted(styles.shares.tolist()) == pytest.approx([0.25, 0.75])
+    assert styles.centres[:, 1].sort().values == pytest.approx(torch.tensor([0.0, 4.0]), abs=0.3)
+    assert float(styles.slopes[0, 0]) == pytest.approx(2, rel=0.15)  # ridge: somewhat less
+    assert float(styles.slopes.abs().flatten()[1:].max()) < 0.3
+    drawn = []
+    network.style = lambda z: z  # type: ignore[method-assign]
+    for n in range(200):
+        around = torch.full((1, conditions.SURROUNDINGS), 0.0)
+        around[0, 0] = 1.0
+        drawn.append(styles.draw(np.random.default_rng(n), 1.0, True, network, around)[0])
+    z = torch.stack(drawn)
+    assert float(((z[:, 1] - 2).abs() > 0.5).float().mean()) > 0.95  # hardly anybody in between
+    assert float((z[:, 1] > 2).float().mean()) == pytest.approx(0.75, abs=0.1)
+    assert float(z[:, 0].mean()) == pytest.approx(2, abs=0.4)
+    anywhere = styles.draw(np.random.default_rng(0), 1.0, True, network, None)
+    assert float(anywhere[0, 0]) == pytest.approx(0, abs=0.5)
+
+
 @pytest.mark.parametrize(
     "one",
     [
@@ -146,8 +211,18 @@ def test_one_identity_keeps_its_style(tmp_path: Path) -> None:
         region((0, 70, 120, 71), mask=np.ones((1, 120), bool)),
         Region(1, BODY, "mask", (10, 10, 20, 20), np.zeros((10, 10), bool), (10, 10, 10, 10)),
         replace(region((0, 0, 120, 140), FACE), subject=(-400, -300, 900, 900)),
+        replace(region((26, 83, 28, 86), FACE), subject=(26.01, 83.93, 1.22, 1.38)),
     ],
-    ids=["no context", "one pixel", "corner", "right border", "one row", "empty mask", "larger than the image"],
+    ids=[
+        "no context",
+        "one pixel",
+        "corner",
+        "right border",
+        "one row",
+        "empty mask",
+        "larger than the image",
+        "larger than its published crop",
+    ],
 )
 @pytest.mark.parametrize("colours", ["none", "naive", "latent"])
 @pytest.mark.parametrize("reference", ["context", "person"])

@@ -251,6 +251,7 @@ def test_presets() -> None:
     published = Fit(preset="published")
     assert (published.face_size, published.body_size) == ((128, 128), (160, 288))
     assert Fit(preset="published", body_iterations=5).body_iterations == 5
+    assert (published.r1, Fit().r1) == (1.0, 0.1)
     assert Fit().body_size == (40, 72)
     with pytest.raises(ValidationError):
         Fit(preset="none")  # type: ignore[arg-type]

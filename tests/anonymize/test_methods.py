@@ -200,6 +200,11 @@ def test_windows_are_shifted_into_the_image() -> None:
     assert published_window(region((620, 460, 640, 480), FACE), 640, 480).box == (606, 446, 640, 480)
 
 
+def test_windows_hold_regions_of_a_few_pixels() -> None:
+    face = Region(1, FACE, "ground_truth", (10, 10, 13, 13), np.ones((3, 3), bool), (10.9, 10.9, 1.15, 1.15))
+    assert published_window(face, 640, 480).box == (10, 10, 13, 13)
+
+
 class Generator(Method):
     """Stands for a generative model: resized crops with context, in batches, with randomness; fails when told to."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional as F
 
 from anonbench.anonymize.gan.networks import Architecture
 from anonbench.records import SKELETON, RegionKind
@@ -13,6 +14,10 @@ WIDTH = 0.03
 """Sigma of a limb's profile, as a share of the map's height."""
 REACH = 0.02
 """How soft the choice of the nearest limb is, as a share of the map's height."""
+
+RING = 0.08
+"""How far around the mask `surroundings` looks, as a share of the crop's height."""
+SURROUNDINGS = 27
 
 
 def to_unit(pixels: torch.Tensor) -> torch.Tensor:
@@ -72,3 +77,17 @@ def maps_of(keypoints: torch.Tensor, a: Architecture) -> torch.Tensor:
     if a.kind == RegionKind.BODY:
         return maps
     return torch.cat([maps[:, :LIMBS], grid_maps(len(keypoints), *size, keypoints.device)], 1)
+
+
+def surroundings(pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return (N, 27): the mean colours beside the mask in the cells of a 3x3 grid, where a neck or the light shows.
+
+    ``pixels`` (N, 3, H, W) in -1..1, ``mask`` (N, 1, H, W), whose pixels are not looked at. A cell without any such
+    pixel gets the mean of the others; zeros if there are none at all.
+    """
+    reach = max(1, round(RING * mask.shape[2]))
+    ring = F.max_pool2d(mask, 2 * reach + 1, 1, reach) * (1 - mask)
+    shares = F.adaptive_avg_pool2d(ring, 3)
+    sums = F.adaptive_avg_pool2d(pixels * ring, 3)
+    everywhere = sums.sum(dim=(2, 3), keepdim=True) / shares.sum(dim=(2, 3), keepdim=True).clamp_min(1e-6)
+    return torch.where(shares > 0, sums / shares.clamp_min(1e-6), everywhere).flatten(1)

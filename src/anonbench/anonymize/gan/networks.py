@@ -21,8 +21,8 @@ from torch.nn import functional as F
 SLOPE = 0.2
 GAIN = math.sqrt(2 / (1 + SLOPE**2))
 """What keeps the variance through a leaky rectifier; put into the weights, which spares a pass over the activations."""
-FINE = 8
-"""Channels at full resolution, at least: a last look there takes out the pattern of the blocks."""
+FINE = 12
+"""Channels at full resolution, at least."""
 GRID = (6, 3)
 """Rows and columns that the encoder looks at one by one: what is at the top of a person is not what is below."""
 NARROW = -3.0
@@ -146,9 +146,8 @@ class Generator(nn.Module):
         self.decode = nn.ModuleList(StyledBlock(n, n, a.style_channels) for n in levels[:-1])
         self.dress = nn.ModuleList(Territories(a.territories, n, a.style_channels) for n in levels[:-1])
         fine = max(FINE, levels[0] // 4)
-        self.leave, self.finish = Conv(levels[0], fine * a.stem**2), Conv(fine, 3)
-        with torch.no_grad():  # all pixels of a block start alike (ICNR, Aitken et al. 2017)
-            self.leave.weight.copy_(self.leave.weight[:: a.stem**2].repeat_interleave(a.stem**2, 0))
+        self.leave, self.detail = Conv(levels[0], fine, 1), Conv(5, fine)
+        self.sharpen, self.finish = StyledConv(fine, fine, a.style_channels), Conv(fine, 3)
 
     def style(self, z: torch.Tensor) -> torch.Tensor:
         """Return the styles w of latents z, (N, style_channels)."""
@@ -164,8 +163,8 @@ class Generator(nn.Module):
         """
         lines, territories = maps[:, : self.lines], maps[:, self.lines :]
         visible = visible * (1 - mask)
-        ones = torch.ones_like(mask)
-        x = torch.cat([F.pixel_unshuffle(torch.cat([visible, mask, ones], 1), self.stem), lines], 1)
+        seen = torch.cat([visible, mask, torch.ones_like(mask)], 1)
+        x = torch.cat([F.pixel_unshuffle(seen, self.stem), lines], 1)
         x = activate(self.enter(x))
         skips = [x]
         for down, block in zip(self.down, self.encode, strict=True):
@@ -176,7 +175,9 @@ class Generator(nn.Module):
             x = F.interpolate(self.up[index](x), skips[index].shape[2:], mode="bilinear", align_corners=False)
             where = F.adaptive_avg_pool2d(territories, (skips[index].shape[2], skips[index].shape[3]))
             x = self.decode[index](self.dress[index]((x + skips[index]) / math.sqrt(2), where, w), w)
-        return self.finish(activate(F.pixel_shuffle(self.leave(x), self.stem)))
+        x = F.interpolate(self.leave(x), seen.shape[2:], mode="bilinear", align_corners=False)
+        x = activate((x + self.detail(seen)) / math.sqrt(2))
+        return self.finish(activate(self.sharpen(x, w)))
 
 
 class Encoder(nn.Module):
@@ -245,6 +246,6 @@ class Discriminator(nn.Module):
         for layer in self.down:
             x = activate(layer(x))
             features.append(x)
-        spread = (x.var(0, unbiased=False) + 1e-8).sqrt().mean().expand(len(x), 1, *x.shape[2:])
+        spread = ((x - x.mean(0)).square().mean(0) + 1e-8).sqrt().mean().expand(len(x), 1, *x.shape[2:])
         x = activate(self.last(torch.cat([x, spread], 1)))
         return self.leave(x), features

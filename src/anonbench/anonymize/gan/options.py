@@ -27,6 +27,7 @@ PUBLISHED: dict[str, Any] = {
     "learning_rate": 0.002,
     "discriminator_rate": 1.0,
     "ema_images": 10_000,
+    "r1": 1.0,
     "min_pixels": 32,
     "precision": "bf16",
     "checkpoint_every": 2_000,
@@ -42,7 +43,7 @@ class Fit(Strict):
 
     preset: Literal["cpu", "published"] = Field(
         "cpu",
-        description="`cpu`: about a minute and a half on one core; `published`: the published crop sizes, on a GPU.",
+        description="`cpu`: about two minutes on one core; `published`: the published crop sizes, on a GPU.",
     )
     face_size: tuple[int, int] = Field((32, 32), description="Width and height of a face's crop in pixels.")
     body_size: tuple[int, int] = Field((40, 72), description="Width and height of a body's crop in pixels.")
@@ -58,10 +59,10 @@ class Fit(Strict):
     latent_channels: int = Field(32, ge=1, description="Numbers in a latent z.")
     style_channels: int = Field(64, ge=1, description="Numbers in a style w.")
     batch_size: int = Field(8, ge=2, description="Crops in one step.")
-    face_iterations: int = Field(1000, ge=1, description="Steps for faces.")
-    body_iterations: int = Field(680, ge=1, description="Steps for bodies.")
+    face_iterations: int = Field(1500, ge=1, description="Steps for faces.")
+    body_iterations: int = Field(1050, ge=1, description="Steps for bodies.")
     warmup: float = Field(
-        0.5, ge=0, le=1, description="Share of the steps that reconstruct only, before the adversarial."
+        0.35, ge=0, le=1, description="Share of the steps that reconstruct only, before the adversarial."
     )
     learning_rate: float = Field(0.012, gt=0, description="Adam's; falls to a tenth by a half cosine.")
     discriminator_rate: float = Field(0.8, gt=0, description="The discriminator's learning rate over the generator's.")
@@ -71,10 +72,14 @@ class Fit(Strict):
     context: float = Field(1.0, ge=0, description="Weight of L1 outside the mask.")
     features: float = Field(4.0, ge=0, description="Weight of matching the discriminator's features.")
     kl: float = Field(0.003, ge=0, description="Weight of the latents' divergence from a standard normal, per number.")
-    r1: float = Field(1.0, ge=0, description="Gamma of the R1 penalty.")
+    r1: float = Field(
+        0.1,
+        ge=0,
+        description="Gamma of the R1 penalty; StyleGAN2-ADA's rule of thumb is 0.0002 x pixels of a crop / batch_size.",
+    )
     r1_every: int = Field(16, ge=1, description="Steps between two R1 penalties.")
     ema_images: float = Field(600.0, ge=0, description="Images after which the averaged weights forgot half.")
-    clusters: int = Field(16, ge=1, description="Cluster centres of the style space, at most.")
+    clusters: int = Field(48, ge=1, description="Cluster centres of the style space, at most.")
     flip: float = Field(0.5, ge=0, le=1, description="Probability of mirroring a crop.")
     keypoint_dropout: float = Field(0.05, ge=0, le=1, description="Probability of hiding all keypoints of a person.")
     min_pixels: int = Field(8, ge=1, description="People whose box is less high than this are not learned from.")

@@ -15,7 +15,7 @@ import torch
 
 from anonbench.anonymize.contract import FitJob, Fitted
 from anonbench.anonymize.gan import loop, weights
-from anonbench.anonymize.gan.conditions import maps_for
+from anonbench.anonymize.gan.conditions import maps_for, surroundings
 from anonbench.anonymize.gan.data import Batch, Crops
 from anonbench.anonymize.gan.networks import Architecture, Generator
 from anonbench.anonymize.gan.options import Fit
@@ -119,11 +119,14 @@ def _chunks(crops: Crops, a: Architecture, device: torch.device, order: np.ndarr
 def _styles(state: loop.State, crops: Crops, a: Architecture, fit: Fit, seed: int, device: torch.device) -> Styles:
     """Return the statistics of the styles of the fitted people (of at most 10,000, drawn by the seed)."""
     order = np.sort(generator("styles", seed).permutation(len(crops))[:10_000])
-    found = [state.encoder(x.real, x.mask, x.maps) for x in _chunks(crops, a, device, order)]
-    means, variances = (torch.cat(part).float().cpu() for part in zip(*((m, v.exp()) for m, v in found), strict=True))
+    found = []
+    for x in _chunks(crops, a, device, order):
+        mean, log_variance = state.encoder(x.real, x.mask, x.maps)
+        found.append((mean, log_variance.exp(), surroundings(x.real, x.mask)))
+    means, variances, beside = (torch.cat(part).float().cpu() for part in zip(*found, strict=True))
     network = Generator(a)
     network.load_state_dict(state.ema.state_dict())
-    return describe(means, variances, network, fit.clusters, seed_of("clusters", seed))
+    return describe(means, variances, beside, network, fit.clusters, seed_of("clusters", seed))
 
 
 @torch.no_grad()
@@ -137,8 +140,12 @@ def _draw_sheet(
     rows = [x.real, x.real * (1 - x.mask)]
     local = Generator(a)
     local.load_state_dict(network.state_dict())
+    beside = surroundings(x.real, x.mask).cpu().split(1)
     for row, truncation in enumerate((1.0, 1.0, 0.0)):
-        drawn = [styles.draw(generator("sheet", row, person), truncation, True, local) for person in order]
+        drawn = [
+            styles.draw(generator("sheet", row, person), truncation, True, local, colours)
+            for person, colours in zip(order, beside, strict=True)
+        ]
         rows.append(x.paste(network(x.real, x.mask, x.maps, torch.cat(drawn).to(device)).float()))
     picture = torch.cat([torch.cat(list(row), 2) for row in rows], 1).clamp(-1, 1)
     pixels = ((picture + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()

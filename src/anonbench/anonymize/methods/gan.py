@@ -7,7 +7,6 @@ The generator never sees a pixel under the mask: not while it fills, and of the 
 from __future__ import annotations
 
 import copy
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import cv2
 import numpy as np
 from pydantic import Field
-from tqdm import tqdm
 
 from anonbench.anonymize.contract import Crop, FitJob, Fitted, Method
 from anonbench.anonymize.fallbacks import Fallback
@@ -114,7 +112,7 @@ class Gan(Method):
         return self.change_batch([crop])[0]
 
     def change_batch(self, crops: Sequence[Crop]) -> Sequence[np.ndarray]:
-        """Fill in up to ``batch`` crops; a batch is always full, so that its company does not change a person."""
+        """Fill in up to ``batch`` crops."""
         import torch
 
         if self._size is None:
@@ -123,33 +121,23 @@ class Gan(Method):
             torch.set_num_threads(1)  # of this thread: the engine's threads work on images, and sums stay the same
             return [self._fill([crop])[0] for crop in crops]
         with self._lock:
-            done: list[np.ndarray] = []
-            while len(done) < len(crops):
-                some = crops[len(done) : len(done) + self.batch]
-                try:
-                    padded = [*some, *[some[-1]] * (self.batch - len(some))]
-                    done += self._fill(padded)[: len(some)]
-                except torch.OutOfMemoryError:
-                    if self.batch == 1:
-                        raise
-                    self.batch //= 2
-                    torch.cuda.empty_cache()
-                    tqdm.write(f"gan: out of memory, going on with a batch of {self.batch}", file=sys.stderr)
-        return done
+            return self.in_full_batches(crops, self._fill)
 
     def _fill(self, crops: Sequence[Crop]) -> list[np.ndarray]:
         """Return filled crops, float32 HxWx3 in 0..255; not finite where the generator failed."""
         import torch
 
-        from anonbench.anonymize.gan.conditions import maps_of, to_unit
+        from anonbench.anonymize.gan.conditions import maps_of, surroundings, to_unit
 
         assert self._size is not None
         blind = [(np.where(crop.mask[..., None], np.uint8(0), crop.pixels), crop.mask) for crop in crops]
         visible, masks = zip(*(shrink(pixels, mask, self._size) for pixels, mask in blind), strict=True)
         points = np.stack([shares(crop.keypoints, crop.pixels.shape[1::-1]) for crop in crops])
         with torch.inference_mode(self.parameters.histogram != "latent"):
-            x = to_unit(torch.from_numpy(np.stack(visible)).to(self._device))
-            covered = torch.from_numpy(np.stack(masks)).to(self._device)[:, None].float()
+            x = to_unit(torch.from_numpy(np.stack(visible)))
+            covered = torch.from_numpy(np.stack(masks))[:, None].float()
+            beside = surroundings(x, covered).split(1)
+            x, covered = x.to(self._device), covered.to(self._device)
             maps = maps_of(torch.from_numpy(points).to(self._device), self._architecture)
             if (
                 self.parameters.require_keypoints
@@ -157,7 +145,7 @@ class Gan(Method):
                 and not maps.any(dim=3).any(2).any(1).all()
             ):
                 raise ValueError("no limb has both its keypoints")
-            w = torch.cat([self._style(crop) for crop in crops]).to(self._device)
+            w = torch.cat([self._style(*pair) for pair in zip(crops, beside, strict=True)]).to(self._device)
             if self.parameters.histogram == "latent":
                 for n, crop in enumerate(crops):
                     one = slice(n, n + 1)
@@ -167,10 +155,11 @@ class Gan(Method):
             results = ((filled + 1) * 127.5).permute(0, 2, 3, 1).cpu().numpy()
         return [self._finish(crop, result, mask) for crop, result, mask in zip(crops, results, masks, strict=True)]
 
-    def _style(self, crop: Crop) -> torch.Tensor:
+    def _style(self, crop: Crop, beside: torch.Tensor) -> torch.Tensor:
         p = self.parameters
-        random = crop.generator(identity=p.consistent == "identity")
-        return self._styles.draw(random, p.truncation, p.modes, self._local)
+        same = p.consistent == "identity"
+        random = crop.generator(identity=same)
+        return self._styles.draw(random, p.truncation, p.modes, self._local, None if same else beside)
 
     def _reference(self, crop: Crop) -> np.ndarray:
         """Return the pixels (uint8 Nx3) whose colours are the example."""
