@@ -110,11 +110,9 @@ def read(path: str | Path, schema: pa.Schema, image_ids: tuple[int, int] | None 
 
     Raises AnonbenchError when the file is missing, damaged or of another version.
     """
-    filters = None
-    if image_ids is not None:
-        filters = [("image_id", ">=", image_ids[0]), ("image_id", "<=", image_ids[1])]
     try:
-        table = pq.read_table(path, filters=filters)
+        with pq.ParquetFile(path) as file:
+            table = file.read_row_groups(_groups(file.metadata, image_ids))
     except FileNotFoundError:
         raise AnonbenchError("no such table", file=path, remedy="run the annotate stage first") from None
     except pa.ArrowException as error:
@@ -124,6 +122,15 @@ def read(path: str | Path, schema: pa.Schema, image_ids: tuple[int, int] | None 
     if table.schema.names != schema.names:
         raise AnonbenchError("has other columns than this version writes", file=path, remedy="delete it and run again")
     return table
+
+
+def _groups(metadata: pq.FileMetaData, image_ids: tuple[int, int] | None) -> list[int]:
+    """Return the row groups that may hold images of a range; the image's id is every table's first column."""
+    groups = list(range(metadata.num_row_groups))
+    if image_ids is None:
+        return groups
+    bounds = [metadata.row_group(group).column(0).statistics for group in groups]
+    return [g for g, of in zip(groups, bounds, strict=True) if of.min <= image_ids[1] and of.max >= image_ids[0]]
 
 
 def shard_of(table: pa.Table, shard: int, shards: int) -> pa.Table:
