@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -64,7 +65,7 @@ def main() -> None:
                 jobs.append((split, row))
         one_by_one(args, work, jobs, names)
         repeated(args, work)
-        threads(args, work, names[1])
+        threads(args, work, names)
 
 
 def repeated(args: argparse.Namespace, work: Path) -> None:
@@ -140,23 +141,47 @@ def one_by_one(args: argparse.Namespace, work: Path, jobs: list[tuple[str, dict]
         print(f"  {name:22s} wall {wall}, own {own}")
 
 
-def threads(args: argparse.Namespace, work: Path, name: str) -> None:
-    """Print how much faster whole shards are on two threads."""
-    seconds: dict[int, list[float]] = defaultdict(list)
-    for repeat in range(2 * args.repeat):
-        for number in (1, 2) if repeat % 2 else (2, 1):
-            out = work / f"{name}-{number}-{repeat}"
-            shard = Shard(work / "data", work / "annotations", out, WHOLE, Variant.parse(name), threads=number)
-            start = time.perf_counter()
-            shard.run()
-            seconds[number].append(time.perf_counter() - start)
+def threads(args: argparse.Namespace, work: Path, names: list[str]) -> None:
+    """Print how much faster two threads are than one, for the floor and each method, interleaved."""
+    rows = regions.read(work / "annotations" / f"{WHOLE}.images.parquet", regions.IMAGES).to_pylist()
+    walls: dict[tuple[str, int], list[float]] = defaultdict(list)
+    owns: dict[tuple[str, int], list[float]] = defaultdict(list)
+    order = [(name, number) for name in ["floor", *names] for number in (1, 2)]
+    shuffled = random.Random(0)
+    for repeat in range(args.repeat + 1):
+        shuffled.shuffle(order)
+        for name, number in order:
+            out = work / "threads"
+            out.mkdir()
+            start, own = time.perf_counter(), time.process_time()
+            if name == "floor":
+                floors(rows, args.root, out, number)
+            else:
+                Shard(work / "data", work / "annotations", out, WHOLE, Variant.parse(name), threads=number).run()
+            if repeat:  # the first round fills the caches
+                walls[name, number].append(time.perf_counter() - start)
+                owns[name, number].append(time.process_time() - own)
             shutil.rmtree(out)
-    one, two = statistics.median(seconds[1]), statistics.median(seconds[2])
-    best = min(seconds[1]) / min(seconds[2])
-    images = args.copies * sum(1 for split in args.split for _ in (args.root / split).iterdir())
-    print(
-        f"  {name}, {images} images: {one:.2f} s on 1 thread, {two:.2f} s on 2: {one / two:.2f} x (best {best:.2f} x)"
-    )
+    print(f"{len(rows)} images, {args.repeat} repeats")
+    for name in ["floor", *names]:
+        one, two = (statistics.median(walls[name, number]) for number in (1, 2))
+        more = statistics.median(owns[name, 2]) / statistics.median(owns[name, 1])
+        print(
+            f"  {name:22s} {one:.2f} s on 1 thread, {two:.2f} s on 2: {one / two:.2f} x, for {more:.2f} x the CPU time"
+        )
+
+
+def floors(rows: list[dict], root: Path, out: Path, number: int) -> None:
+    """Decode and encode all images on ``number`` threads."""
+    waiting = iter(rows)
+
+    def work() -> None:
+        for row in waiting:
+            floor(root / row["path"], out / row["file_name"], 90, "420")
+
+    with ThreadPoolExecutor(number) as pool:
+        for done in [pool.submit(work) for _ in range(number)]:
+            done.result()
 
 
 if __name__ == "__main__":

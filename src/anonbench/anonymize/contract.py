@@ -126,6 +126,10 @@ class Method(abc.ABC):
     batch: int = 1
     """Crops in one call of `change_batch` at most; they come from several images."""
 
+    brief: ClassVar[bool] = False
+    """Whether `change` is a few short calls. Threads amid such would spend their time on handing Python's lock to and
+    fro, so half of them at most change people, while the others read and write images."""
+
     padding: ClassVar[str] = "replicate"
     """What stands outside the image: ``replicate`` (the border's pixels) or ``zero``."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
 import threading
 import time
 from collections import defaultdict
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -149,6 +151,8 @@ class Shard:
         groups = [rows[start : start + size] for start in range(0, len(rows), size)]
         groups.sort(key=lambda group: -sum(row["bytes"] for row in group))  # no long one left for the end
         written: dict[int, list[manifests.Row]] = {}
+        brief = method is not None and method.brief
+        turns = threading.BoundedSemaphore(max(1, self.threads // 2)) if brief else contextlib.nullcontext()
         waiting = iter(groups)
         stopped = threading.Event()
 
@@ -157,7 +161,7 @@ class Shard:
                 for group in waiting:  # next() of a list's iterator is atomic
                     if stopped.is_set():
                         return
-                    written.update(self.write(group, root, people, method))
+                    written.update(self.write(group, root, people, method, turns))
             except BaseException:
                 stopped.set()
                 raise
@@ -183,9 +187,17 @@ class Shard:
         return written
 
     def write(
-        self, rows: list[_Image], root: Path, people: People, method: Method | None
+        self,
+        rows: list[_Image],
+        root: Path,
+        people: People,
+        method: Method | None,
+        turns: AbstractContextManager[Any] = contextlib.nullcontext(),  # noqa: B008 (it has no state)
     ) -> dict[int, list[manifests.Row]]:
-        """Write a few images (several at a time only for a method that works on batches); return manifest rows."""
+        """Write a few images (several at a time only for a method that works on batches); return manifest rows.
+
+        People are changed within ``turns``.
+        """
         found: dict[int, manifests.Row] = {}
         outcomes: dict[int, list[engine.Outcome]] = {}
         todo: list[tuple[_Image, bytes, images.Decoded, engine.Work]] = []
@@ -201,7 +213,8 @@ class Shard:
             else:
                 found[image_id] = self._untouched(row, source, data, strip=method is not None)
         if method is not None and todo:
-            changed = engine.anonymize([work for *_, work in todo], method, self.seed)
+            with turns:
+                changed = engine.anonymize([work for *_, work in todo], method, self.seed)
             for (row, data, decoded, work), outcome in zip(todo, changed, strict=True):
                 encoded = images.encode(work.pixels, decoded, self.encoder, file=work.file)
                 write_bytes(f"{folder}/{row['file_name']}", encoded.data)

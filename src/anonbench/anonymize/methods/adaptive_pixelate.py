@@ -36,6 +36,8 @@ class AdaptivePixelate(Method):
 
     levels: ClassVar[dict[str, dict[str, Any]]] = LEVELS
 
+    brief: ClassVar[bool] = True
+
     def window(self, region: Region, width: int, height: int) -> Window:
         r = scale_of(region, width, height, self.parameters.alpha)
         x0, y0, x1, y1 = region.box

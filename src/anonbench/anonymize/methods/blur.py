@@ -36,6 +36,8 @@ class Blur(Method):
         "high": {"sigma": 14.0, "kernel": 41},
     }
 
+    brief: ClassVar[bool] = True
+
     def __init__(self, parameters: dict[str, Any] | None = None) -> None:
         super().__init__(parameters)
         self._taps = np.arange(self.parameters.kernel) - (self.parameters.kernel - 1) / 2

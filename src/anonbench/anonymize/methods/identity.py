@@ -14,5 +14,7 @@ class Identity(Method):
 
     anonymizes: ClassVar[bool] = False
 
+    brief: ClassVar[bool] = True
+
     def change(self, crop: Crop) -> np.ndarray:
         return crop.pixels

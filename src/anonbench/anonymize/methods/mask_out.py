@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -23,6 +23,8 @@ class MaskOut(Method):
         colour: tuple[Level, Level, Level] | None = Field(
             None, description="Red, green, blue of the region, instead of the grey level."
         )
+
+    brief: ClassVar[bool] = True
 
     def change(self, crop: Crop) -> np.ndarray:
         return np.full_like(crop.pixels, self.parameters.colour or self.parameters.value)

@@ -34,6 +34,8 @@ class Pixelate(Method):
         "high": {"face_cells": 4, "body_cells": 8},
     }
 
+    brief: ClassVar[bool] = True
+
     def window(self, region: Region, width: int, height: int) -> Window:
         x0, y0, x1, y1 = region.box
         columns, rows, side = self._cells(region)
