@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pycocotools.coco import COCO
 
 from anonbench import images, manifests, regions
 from anonbench.anonymize import cli
+from anonbench.anonymize.contract import Crop
 from anonbench.anonymize.engine import CONTROL
 from anonbench.anonymize.merge import merge
 from anonbench.anonymize.methods.mask_out import MaskOut
@@ -236,6 +238,30 @@ def test_the_manifest_holds_what_a_method_says_of_itself(dataset: Dataset, monke
     dataset.shard("body-mask_out", shard=1, shards=2).run()
     with pytest.raises(AnonbenchError, match=r"1\.jsonl: has weights_sha256 None instead of 'aaa"):
         merge(dataset.annotations, "train", Variant.parse("body-mask_out"), 2, out)
+
+
+@pytest.mark.parametrize(("brief", "most"), [(True, 1), (False, 2)])
+def test_threads_take_turns_at_a_method_of_short_calls(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, brief: bool, most: int
+) -> None:
+    inside, seen, lock = [], set(), threading.Lock()
+    together = threading.Event()
+
+    def change(self: MaskOut, crop: Crop) -> np.ndarray:
+        with lock:
+            inside.append(crop)
+            seen.add(len(inside))
+            if len(inside) == 2:
+                together.set()
+        together.wait(0.2)
+        with lock:
+            inside.pop()
+        return np.full_like(crop.pixels, 128)
+
+    monkeypatch.setattr(MaskOut, "change", change)
+    monkeypatch.setattr(MaskOut, "brief", brief)
+    dataset.run("body-mask_out", threads=2)
+    assert max(seen) == most
 
 
 def test_seconds_and_memory_go_to_a_file_of_their_own(dataset: Dataset) -> None:
