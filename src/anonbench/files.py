@@ -34,7 +34,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path = os.fspath(path)
     folder, name = os.path.split(path)
     part = os.path.join(folder, f".{name}.{os.getpid()}.{next(_NUMBERS)}.part")
-    os.makedirs(folder or ".", exist_ok=True)
+    if not os.path.isdir(folder or "."):
+        os.makedirs(folder, exist_ok=True)
     for left in _left_in(folder or ".").pop(name, ()):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(folder, left))
@@ -71,10 +72,27 @@ def _explain_full(error: BaseException, path: str | Path) -> None:
 
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write ``data`` atomically."""
-    with atomic(path) as part, open(part, "wb", buffering=0) as stream:
-        left = memoryview(data)
-        while left:
-            left = left[stream.write(left) :]
+    with atomic(path) as part:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(descriptor, left) :]
+        finally:
+            os.close(descriptor)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Return a file's bytes, with few system calls: each one gives Python's lock away."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts, left = [], os.fstat(descriptor).st_size
+        while left > 0 and (part := os.read(descriptor, left)):
+            parts.append(part)
+            left -= len(part)
+    finally:
+        os.close(descriptor)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def write_text(path: str | Path, text: str) -> None:

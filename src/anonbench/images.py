@@ -21,6 +21,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from anonbench import files
 from anonbench.errors import AnonbenchError
 
 Size = tuple[int, int]
@@ -86,8 +87,7 @@ def read_rgb(path: str | Path, size: Size | None = None) -> np.ndarray:
 def read_bytes(path: str | Path) -> bytes:
     """Return a file's bytes; raise AnonbenchError when it is missing or empty."""
     try:
-        with open(path, "rb", buffering=0) as stream:
-            data = stream.readall()
+        data = files.read_bytes(path)
     except FileNotFoundError:
         raise AnonbenchError("no such image", file=path, remedy="run the download stage again") from None
     if not data:

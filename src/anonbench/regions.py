@@ -150,22 +150,23 @@ def decode(runs: np.ndarray | None, height: int, box: tuple[int, int, int, int])
     x0, y0, x1, y1 = box
     if runs is None:
         return np.ones((y1 - y0, x1 - x0), dtype=bool)
-    ends = np.cumsum(runs, dtype=np.int64)
+    ends = runs.cumsum(dtype=np.int64)
     first, last = x0 * height, x1 * height
-    i, j = np.searchsorted(ends, (first, last), side="right")
-    bounds = np.concatenate(([first], ends[i:j], [last]))
-    values = np.zeros(len(bounds) - 1, np.uint8)
+    i, j = ends.searchsorted((first, last), "right").tolist()
+    bounds = np.empty(j - i + 2, np.int64)
+    bounds[0], bounds[1:-1], bounds[-1] = first, ends[i:j], last
+    values = np.zeros(j - i + 1, np.uint8)
     values[1 - (i & 1) :: 2] = 1
     if j == len(ends):
         values[-1] = 0  # behind the last run
-    columns = np.repeat(values, np.diff(bounds)).reshape(x1 - x0, height)
+    columns = values.repeat(bounds[1:] - bounds[:-1]).reshape(x1 - x0, height)
     return cv2.transpose(columns[:, y0:y1]).view(bool)
 
 
 def to_region(row: dict, height: int) -> Region:
     """Turn a row of the regions table (with status `REGION`) into a `records.Region`; ``height`` is the image's."""
     box = (row["x0"], row["y0"], row["x1"], row["y1"])
-    runs = None if row["runs"] is None else np.asarray(row["runs"], dtype=np.int64)
+    runs = row["runs"] if row["runs"] is None else np.asarray(row["runs"])
     x, y, w, h = row["subject"]
     return Region(
         person_id=row["person_id"],

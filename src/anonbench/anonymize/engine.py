@@ -139,7 +139,8 @@ def cut(work: Work, region: Region, window: Window, padding: str, seed: int) -> 
     if keypoints is not None:
         keypoints = keypoints.astype(np.float32)
         known = keypoints[:, 2] > 0
-        keypoints[known, :2] = (keypoints[known, :2] - (x0, y0)) * scale
+        if known.any():
+            keypoints[known, :2] = (keypoints[known, :2] - (x0, y0)) * scale
     x, y, w, h = region.subject
     pixels = pixels.view()
     pixels.flags.writeable = False

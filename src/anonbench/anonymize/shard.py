@@ -200,22 +200,26 @@ class Shard:
         """
         found: dict[int, manifests.Row] = {}
         outcomes: dict[int, list[engine.Outcome]] = {}
-        todo: list[tuple[_Image, bytes, images.Decoded, engine.Work]] = []
+        todo: list[tuple[_Image, str, bytes, images.Decoded]] = []
         folder = f"{self.out}/{self.split}"
         for row in rows:
             image_id, source = row["image_id"], f"{root}/{row['path']}"
             data = images.read_bytes(source)
-            changing = people.regions(row) if method else []
-            if changing:
+            if method is not None and people.have_regions(image_id):
                 decoded = images.decode(data, file=source, size=(row["width"], row["height"]))
-                work = engine.Work(image_id, decoded.pixels, changing, people.keypoints(image_id), source)
-                todo.append((row, data, decoded, work))
+                todo.append((row, source, data, decoded))
             else:
                 found[image_id] = self._untouched(row, source, data, strip=method is not None)
         if method is not None and todo:
             with turns:
-                changed = engine.anonymize([work for *_, work in todo], method, self.seed)
-            for (row, data, decoded, work), outcome in zip(todo, changed, strict=True):
+                works = [
+                    engine.Work(
+                        row["image_id"], decoded.pixels, people.regions(row), people.keypoints(row["image_id"]), source
+                    )
+                    for row, source, _, decoded in todo
+                ]
+                changed = engine.anonymize(works, method, self.seed)
+            for (row, _, data, decoded), work, outcome in zip(todo, works, changed, strict=True):
                 encoded = images.encode(work.pixels, decoded, self.encoder, file=work.file)
                 write_bytes(f"{folder}/{row['file_name']}", encoded.data)
                 image = _image_row(row, "encoded", data, encoded.data, encoded.encoder, decoded.notes)
@@ -227,11 +231,12 @@ class Shard:
         """Place an image byte for byte, without its metadata where ``strip`` says so and it has any."""
         target = Path(self.out, self.split, row["file_name"])
         kept = images.strip(data, file=source, size=(row["width"], row["height"])) if strip else data
-        if kept == data:
+        same = kept == data
+        if same and self.link == "hardlink":
             place(Path(source), target, self.link)
-            return _image_row(row, "copied", data, data, None, ())
-        write_bytes(target, kept)
-        return _image_row(row, "stripped", data, kept, None, ())
+        else:
+            write_bytes(target, kept)  # what was read and hashed, not the file once more
+        return _image_row(row, "copied" if same else "stripped", data, data if same else kept, None, ())
 
 
 def _timing(written: dict[int, list[manifests.Row]], seconds: float) -> dict[str, float]:
@@ -302,6 +307,10 @@ class People:
         kind = pc.equal(table["kind"], region.value)
         mine = pc.is_in(table["image_id"], value_set=pa.array(ids, pa.int64()))
         return cls(table.filter(pc.and_(kind, mine)))
+
+    def have_regions(self, image_id: int) -> bool:
+        """Tell whether anybody in an image has a region."""
+        return any(self._columns[index]["status"] == regions.REGION for index in self._of.get(image_id, ()))
 
     def regions(self, image: _Image) -> list[Region]:
         """Return the regions of an image, masks decoded."""
