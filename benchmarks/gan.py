@@ -3,8 +3,8 @@
     python benchmarks/gan.py --data DATA --annotations ANNOTATIONS --split val --weights WEIGHTS [WEIGHTS ...] \\
         --look-data OTHER --look-annotations OTHER_ANNOTATIONS [--region body] [--sheet people.png]
 
-`DATA` holds people that the generator was not fitted to: a held-out split, or a data set of another seed. Two small
-networks look at them; both are trained by this script on the training split of `OTHER`, which is neither the data that
+`DATA` holds people that the generator was not fitted to: a held-out split, or a data set of another seed. Three small
+networks look at them; all are trained by this script on the training split of `OTHER`, which is neither the data that
 the generator was fitted to nor the data that is measured. For streetlife, whose data sets follow from a seed:
 
     anonbench download --dataset look --adapter streetlife --splits train --out OTHER \\
@@ -13,8 +13,10 @@ the generator was fitted to nor the data that is measured. For streetlife, whose
 The people measured are those of every second image; those of the others are the real people that they are compared
 with. Bodies are looked at as published crops of 60x108 pixels, about their size in the images; faces as 48x48.
 
-- ``pose``: Frechet distance (as FID, Heusel et al. 2017) between the two sets in the last hidden layer of *PoseNet*,
-  which tells crops with a person from shifted ones without, and places the 17 keypoints. It sees where limbs are.
+- ``category``: Frechet distance (as FID, Heusel et al. 2017) between the two sets in the last hidden layer of
+  *CategoryNet*, which tells the categories of objects and empty crops apart: a recognition network, as FID's Inception.
+- ``pose``: the same in *PoseNet*, which tells crops with a person from shifted ones without, and places the 17
+  keypoints. It sees where limbs are.
 - ``identity``: the same in the embedding of *IdentityNet*, which tells the 150 people of `OTHER` apart by what they
   look like: a re-identification baseline in stripes (Sun et al. 2018). It sees hair, skin, clothes and their patterns.
 - Behind each, the interval that holds 95 % of bootstrap differences to ``--against`` (blur-medium): images are drawn
@@ -53,7 +55,7 @@ from anonbench.anonymize.contract import Method, make
 from anonbench.anonymize.gan.data import published_crop, shares, shrink
 from anonbench.anonymize.shard import People
 from anonbench.datasets.record import root_of
-from anonbench.files import write_bytes
+from anonbench.files import read_json, write_bytes
 from anonbench.records import RegionKind
 from anonbench.variants import Variant
 
@@ -69,6 +71,19 @@ def trunk(*widths: int) -> nn.Sequential:
     for a, b in zip((3, *widths), widths, strict=False):
         layers += [nn.Conv2d(a, b, 3, 2, 1), nn.GroupNorm(4, b), nn.ReLU()]
     return nn.Sequential(*layers)
+
+
+class CategoryNet(nn.Module):
+    """Tells the categories of objects apart, and from crops without any."""
+
+    def __init__(self, categories: int) -> None:
+        super().__init__()
+        self.body = trunk(24, 48, 96, 96)
+        self.hidden, self.what = nn.Linear(96, FEATURES), nn.Linear(FEATURES, categories)
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (N, FEATURES) of crops (N, 3, H, W) in -1..1."""
+        return self.hidden(self.body(x).mean((2, 3)))
 
 
 class PoseNet(nn.Module):
@@ -105,13 +120,14 @@ def tensor(pixels: np.ndarray) -> torch.Tensor:
 
 @dataclass
 class Crops:
-    """Crops (uint8 NxHxWx3), masks (bool NxHxW), keypoints (float32 Nx17x3, shares), image and identity of each."""
+    """Crops (uint8 NxHxWx3), masks (bool NxHxW), keypoints (float32 Nx17x3, shares), and whose each is."""
 
     pixels: np.ndarray
     masks: np.ndarray
     points: np.ndarray
     of: np.ndarray
     names: list[str | None]
+    categories: list[str]
 
     @property
     def seen(self) -> np.ndarray:
@@ -125,13 +141,16 @@ class Data:
     kind: RegionKind
     size: tuple[int, int]
     works: list[engine.Work] = field(default_factory=list)
+    categories: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, data: Path, annotations: Path, split: str, kind: RegionKind, limit: int, skip: int = 0) -> Data:
         root, _ = root_of(data)
         rows = regions.read(annotations / f"{split}.images.parquet", regions.IMAGES).to_pylist()[skip:]
-        people = People.read(annotations / f"{split}.regions.parquet", kind, rows)
-        self, count = cls(kind, SIZES[kind]), 0
+        table = annotations / f"{split}.regions.parquet"
+        people = People.read(table, kind, rows)
+        known = regions.read(table, regions.REGIONS).select(["person_id", "category"]).to_pylist()
+        self, count = cls(kind, SIZES[kind], [], {row["person_id"]: row["category"] for row in known}), 0
         for row in rows:
             found = people.regions(row)
             if found and count < limit:
@@ -141,7 +160,10 @@ class Data:
         return self
 
     def every(self, start: int, step: int) -> Data:
-        return Data(self.kind, self.size, self.works[start::step])
+        return self.of(self.works[start::step])
+
+    def of(self, works: list[engine.Work]) -> Data:
+        return Data(self.kind, self.size, works, self.categories)
 
     def changed(self, method: Method) -> tuple[Data, float]:
         """Return the images changed by a method, and crops per second."""
@@ -150,7 +172,7 @@ class Data:
         for start in range(0, len(works), method.batch):
             engine.anonymize(works[start : start + method.batch], method, 0)
         speed = sum(len(w.regions) for w in works) / (time.perf_counter() - started)
-        return Data(self.kind, self.size, works), speed
+        return self.of(works), speed
 
     def crops(self) -> Crops:
         """Return everyone at the size that the networks look at."""
@@ -160,9 +182,31 @@ class Data:
             for one in work.regions:
                 crop = engine.cut(work, one, published_crop(one, width, height), "replicate", 0)
                 points = shares(crop.keypoints, crop.pixels.shape[1::-1])
-                found.append((*shrink(crop.pixels, crop.mask, self.size), points, number, one.identity))
-        pixels, masks, points, of, names = zip(*found, strict=True)
-        return Crops(np.stack(pixels), np.stack(masks), np.stack(points), np.array(of), list(names))
+                category = self.categories[one.person_id]
+                found.append((*shrink(crop.pixels, crop.mask, self.size), points, number, one.identity, category))
+        pixels, masks, points, of, names, categories = zip(*found, strict=True)
+        stacked = (np.stack(pixels), np.stack(masks), np.stack(points), np.array(of))
+        return Crops(*stacked, list(names), list(categories))
+
+    def objects(self, labels: Path) -> tuple[np.ndarray, list[str]]:
+        """Return crops (uint8 NxHxWx3) of the objects that are no people, and their categories."""
+        coco = read_json(labels)
+        names = {one["id"]: one["name"] for one in coco["categories"]}
+        works = {work.image_id: work for work in self.works}
+        found, categories = [], []
+        for one in coco["annotations"]:
+            x, y, w, h = one["bbox"]
+            work, name = works.get(one["image_id"]), names[one["category_id"]]
+            if work is None or name in self.categories.values() or min(w, h) < 8:
+                continue
+            scale = 1.2 * max(w / self.size[0], h / self.size[1])
+            size = (int(self.size[0] * scale), int(self.size[1] * scale))
+            left, top = int(x + w / 2 - size[0] / 2) + size[0], int(y + h / 2 - size[1] / 2) + size[1]
+            wide = cv2.copyMakeBorder(work.pixels, size[1], size[1], size[0], size[0], cv2.BORDER_REPLICATE)
+            crop = np.ascontiguousarray(wide[top : top + size[1], left : left + size[0]])
+            found.append(shrink(crop, np.zeros(crop.shape[:2], bool), self.size)[0])
+            categories.append(name)
+        return np.stack(found), categories
 
     def empty(self) -> np.ndarray:
         """Return crops (uint8 NxHxWx3) of the same sizes from beside people, where nobody is."""
@@ -199,6 +243,21 @@ def optimise(net: nn.Module, steps: int, loss: Callable[[], torch.Tensor]) -> No
         optimizer.zero_grad()
         schedule.step()
     net.eval()
+
+
+def category_net(groups: list[np.ndarray], steps: int) -> CategoryNet:
+    torch.manual_seed(0)
+    net, rng = CategoryNet(len(groups)), np.random.default_rng(0)
+    what = torch.arange(len(groups)).repeat_interleave(16)
+
+    def loss() -> torch.Tensor:
+        x = noisy(tensor(np.concatenate([group[rng.integers(len(group), size=16)] for group in groups])))
+        if rng.random() < 0.5:
+            x = x.flip(3)
+        return F.cross_entropy(net.what(net.features(x)), what)
+
+    optimise(net, steps, loss)
+    return net
 
 
 def pose_net(known: Crops, empty: np.ndarray, steps: int) -> PoseNet:
@@ -277,30 +336,40 @@ def similar(original: Crops, made: np.ndarray) -> tuple[float, float]:
 
 
 class Looks:
-    """Both networks, trained on another data set's people."""
+    """The networks, trained on another data set's people; ``told`` says how well they do on its held-out images."""
 
-    def __init__(self, data: Data, steps: int) -> None:
+    NETS = ("category", "pose", "identity")
+
+    def __init__(self, data: Data, labels: Path, steps: int) -> None:
         kept = len(data.works) * 9 // 10
-        known = Data(data.kind, data.size, data.works[:kept])
-        learned, tested = known.crops(), Data(data.kind, data.size, data.works[kept:]).crops()
+        parts = data.of(data.works[:kept]), data.of(data.works[kept:])
+        learned, tested = (part.crops() for part in parts)
         names = sorted({name for name in learned.names if name is not None})
         number = {name: n for n, name in enumerate(names)}
         told, of = (np.array([number.get(name or "", -1) for name in part.names]) for part in (learned, tested))
-        self.pose = pose_net(learned, known.empty(), steps)
+        self.pose = pose_net(learned, parts[0].empty(), steps)
         has = told >= 0
-        mine = Crops(learned.pixels[has], learned.masks[has], learned.points[has], learned.of[has], [])
+        mine = Crops(learned.pixels[has], learned.masks[has], learned.points[has], learned.of[has], [], [])
         self.identity = identity_net(mine, told[has], len(names), 2 * steps)
+        groups, held = (grouped(part, crops, labels) for part, crops in zip(parts, (learned, tested), strict=True))
+        self.category = category_net(list(groups.values()), steps * 3 // 2)
         with torch.inference_mode():
             right = self.identity.who(self.identity.features(tensor(tested.pixels))).argmax(1).numpy() == of
+            hits = [
+                float((self.category.what(self.category.features(tensor(held[name]))).argmax(1) == n).float().mean())
+                for n, name in enumerate(groups)
+                if name in held
+            ]
         self.told = (
-            f"looked at by networks of {len(learned.pixels)} other people; of {len(of)} crops of their held-out images "
-            f"{100 * right.mean():.0f} % are given the right one of {len(names)} names, keypoints are "
-            f"{self.keypoints(tested, tested.pixels):.1f} % of the height off"
+            f"looked at by networks of {len(learned.pixels)} other people; of crops of their held-out images "
+            f"{100 * np.mean(hits):.0f} % are told to be the right one of {', '.join(groups)} (mean over these), "
+            f"of {len(of)} people {100 * right.mean():.0f} % are given the right one of {len(names)} names, keypoints "
+            f"are {self.keypoints(tested, tested.pixels):.1f} % of the height off"
         )
 
     @torch.inference_mode()
     def features(self, pixels: np.ndarray) -> list[np.ndarray]:
-        return [net.features(tensor(pixels)).numpy() for net in (self.pose, self.identity)]
+        return [getattr(self, net).features(tensor(pixels)).numpy() for net in self.NETS]
 
     @torch.inference_mode()
     def person(self, pixels: np.ndarray) -> float:
@@ -311,6 +380,14 @@ class Looks:
         points = self.pose.points(self.pose.features(tensor(pixels))).view(-1, 17, 2).numpy()
         error = (points - crops.points[..., :2]) * (pixels.shape[2] / pixels.shape[1], 1)
         return 100 * float(np.median(np.linalg.norm(error, axis=2)[crops.seen]))
+
+
+def grouped(data: Data, crops: Crops, labels: Path) -> dict[str, np.ndarray]:
+    """Return crops (uint8 NxHxWx3) by category; `nothing` are those without anybody."""
+    objects, categories = data.objects(labels)
+    of = np.array([*crops.categories, *categories])
+    pixels = np.concatenate([crops.pixels, objects])
+    return {name: pixels[of == name] for name in sorted(set(of.tolist()))} | {"nothing": data.empty()}
 
 
 def draw_sheet(path: Path, rows: Sequence[np.ndarray], people: np.ndarray, zoom: int = 2) -> None:
@@ -329,7 +406,7 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--look-split", default="train")
     parser.add_argument(
-        "--steps", type=int, default=600, help="Of PoseNet's training; IdentityNet takes twice as many."
+        "--steps", type=int, default=600, help="Of PoseNet's training; the others take more: 1.5, 2 times as many."
     )
     parser.add_argument("--people", type=int, default=2000)
     parser.add_argument("--skip", type=int, default=0, help="Images left out: those that choices were made on.")
@@ -343,7 +420,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     given = (options.region, 10**9)
-    looks = Looks(Data.read(options.look_data, options.look_annotations, options.look_split, *given), options.steps)
+    looks = Looks(
+        Data.read(options.look_data, options.look_annotations, options.look_split, *given),
+        options.look_annotations / f"{options.look_split}.json",
+        options.steps,
+    )
     data = Data.read(options.data, options.annotations, options.split, options.region, options.people, options.skip)
     measured, others = data.every(0, 2), data.every(1, 2).crops()
     original, example = measured.crops(), looks.features(others.pixels)
@@ -366,18 +447,19 @@ def main() -> None:
     def distances(name: str, net: int) -> np.ndarray:
         return np.array([frechet(seen[name][net][a], example[net][b]) for a, b in draws])
 
-    bases = [distances(options.against, net) for net in (0, 1)]
+    nets = range(len(looks.NETS))
+    bases = [distances(options.against, net) for net in nets]
     print(f"{len(original.pixels)} {options.region} regions of {len(measured.works)} images, compared with "
           f"{len(others.pixels)} others; {looks.told}")  # fmt: skip
-    head = f"{'pose':>8}{'minus ' + options.against:>20}{'identity':>10}{'minus ' + options.against:>20}"
+    head = "".join(f"{net:>10}{'minus ' + options.against:>20}" for net in looks.NETS)
     print(f"{'':34}{head}{'person':>8}{'keypoints':>11}{'ssim':>6}{'ring':>6}{'crops/s':>9}")
     for name, pixels in made.items():
         line = f"{name[:33]:34}"
-        for net in (0, 1):
+        for net in nets:
             difference = distances(name, net) - bases[net]
             low, high = np.percentile(difference, (2.5, 97.5))
             interval = "" if name in ("real", options.against) else f"{low:.2f} .. {high:.2f}"
-            line += f"{frechet(seen[name][net], example[net]):{8 + 2 * net}.2f}{interval:>20}"
+            line += f"{frechet(seen[name][net], example[net]):10.2f}{interval:>20}"
         inside, around = similar(original, pixels)
         line += f"{looks.person(pixels):8.2f}{looks.keypoints(original, pixels):11.2f}{inside:6.2f}{around:6.2f}"
         print(line + (f"{speeds[name]:9.0f}" if name in speeds else ""), flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import make
-from anonbench.anonymize.gan import conditions, histogram, style, training, weights
+from anonbench.anonymize.gan import conditions, histogram, networks, style, training, weights
 from anonbench.anonymize.gan.data import shrink
 from anonbench.anonymize.gan.networks import Generator
 from anonbench.anonymize.gan.options import Fit
@@ -109,6 +110,40 @@ def test_limbs_are_drawn_where_the_keypoints_are() -> None:
     assert drawn[20, 10] > 0.8
     assert drawn[35, 3] < 0.01
     assert territories.sum(0) == pytest.approx(1, abs=1e-5)
+
+
+def test_crown_feet_and_trunk_have_their_own_territories() -> None:
+    places = {0: (0.5, 0.15), 5: (0.6, 0.3), 6: (0.4, 0.3), 11: (0.6, 0.6), 12: (0.4, 0.6)}
+    places |= {13: (0.6, 0.75), 14: (0.4, 0.75), 15: (0.6, 0.9), 16: (0.4, 0.9)}
+    points = torch.zeros(1, 17, 3)
+    for index, place in places.items():
+        points[0, index] = torch.tensor([*place, 2.0])
+    maps = conditions.limb_maps(points, 40, 80)[0, conditions.LIMBS :]
+    crown, left, right, trunk = range(conditions.LIMBS - 4, conditions.LIMBS)
+    at = {(4, 20): crown, (74, 24): left, (74, 16): right, (36, 20): trunk}
+    assert {place: int(maps[:, place[0], place[1]].argmax()) for place in at} == at
+    points[0, 0] = 0  # no keypoint of the head is known
+    assert float(conditions.limb_maps(points, 40, 80)[0, conditions.LIMBS + crown].max()) == 0
+
+
+def test_pixels_choose_among_the_colours_of_a_style(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without shade, every pixel lies between the palette's colours; each territory prefers its own one."""
+    monkeypatch.setattr(networks, "SHADE", 0.0)
+    a = training.architecture(Fit(**SETTINGS), BODY)
+    torch.manual_seed(0)
+    network = Generator(a)
+    maps = torch.zeros(1, a.lines + a.territories, a.height // a.stem, a.width // a.stem)
+    maps[:, a.lines + 3] = 1.0
+    w = network.style(torch.randn(1, a.latent_channels))
+    with torch.no_grad():
+        colours = network.palette(w).view(-1, 3)
+        network.choose.weight.zero_()
+        network.leave.weight.zero_()
+        filled = network(torch.zeros(1, 3, a.height, a.width), torch.ones(1, 1, a.height, a.width), maps, w)
+        share = math.exp(networks.NEARNESS) / (math.exp(networks.NEARNESS) + len(colours) - 1)
+        expected = share * colours[3] + (1 - share) * (colours.sum(0) - colours[3]) / (len(colours) - 1)
+    assert len(colours) == a.territories + a.palette
+    assert filled[0, :, 5, 5].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
 
 
 def test_the_blocks_of_the_first_layer_leave_no_pattern() -> None:

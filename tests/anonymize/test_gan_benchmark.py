@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,34 @@ def test_similarity_is_one_for_the_same(benchmark: Any) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (2, 40, 30, 3), np.uint8)
     masks = np.zeros((2, 40, 30), bool)
     masks[:, 10:30, 8:20] = True
-    crops = benchmark.Crops(pixels, masks, np.zeros((2, 17, 3), np.float32), np.arange(2), ["a", "b"])
+    crops = benchmark.Crops(pixels, masks, np.zeros((2, 17, 3), np.float32), np.arange(2), ["a", "b"], ["person"] * 2)
     assert benchmark.similar(crops, pixels) == pytest.approx((1, 1))
     other = np.where(masks[..., None], np.uint8(128), pixels)
     inside, around = benchmark.similar(crops, other)
     assert inside < 0.5
     assert inside < around < 1
+
+
+def test_objects_that_are_no_people_are_cut_out_whole(benchmark: Any, tmp_path: Path) -> None:
+    pixels = np.full((100, 120, 3), 90, np.uint8)
+    pixels[40:60, 0:30] = (200, 10, 10)
+    works = [benchmark.engine.Work(7, pixels, [])]
+    data = benchmark.Data(benchmark.RegionKind.BODY, (60, 108), works, {1: "person"})
+    labels = {
+        "categories": [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}],
+        "annotations": [
+            {"image_id": 7, "category_id": 3, "bbox": [0, 40, 30, 20]},
+            {"image_id": 7, "category_id": 1, "bbox": [50, 10, 20, 60]},
+            {"image_id": 7, "category_id": 3, "bbox": [80, 40, 5, 20]},
+            {"image_id": 8, "category_id": 3, "bbox": [0, 40, 30, 20]},
+        ],
+    }
+    (tmp_path / "train.json").write_text(json.dumps(labels))
+    crops, categories = data.objects(tmp_path / "train.json")
+    assert categories == ["car"]
+    assert crops.shape == (1, 108, 60, 3)
+    red = crops[0, ..., 0] > 150
+    rows, columns = np.flatnonzero(red.any(1)), np.flatnonzero(red.any(0))
+    assert abs(rows.mean() - 53.5) < 2  # in the middle, whole, its aspect kept
+    assert len(columns) / 60 > 0.75
+    assert len(columns) / len(rows) == pytest.approx(1.5, abs=0.15)

@@ -8,7 +8,11 @@ from torch.nn import functional as F
 from anonbench.anonymize.gan.networks import Architecture
 from anonbench.records import SKELETON, RegionKind
 
-LIMBS = len(SKELETON)
+PARTS = (*((a - 1, b - 1) for a, b in SKELETON), (17, 18), (15, 19), (16, 20), (21, 22))
+"""Ends of COCO's limbs, of the crown, the feet and the trunk: indices of COCO's keypoints and what `_ends` adds."""
+LIMBS = len(PARTS)
+CROWN, TOE = 0.8, 0.3
+"""How far the crown is beyond the head's middle, seen from the neck, and a toe beyond the ankle, seen from the knee."""
 FACE_TERRITORIES = 9
 WIDTH = 0.03
 """Sigma of a limb's profile, as a share of the map's height."""
@@ -26,7 +30,7 @@ def to_unit(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def limb_maps(keypoints: torch.Tensor, width: int, height: int) -> torch.Tensor:
-    """Return (N, 2 L, height, width) of 0..1 for L limbs (COCO's): lines, then territories.
+    """Return (N, 2 L, height, width) of 0..1 for L limbs (`PARTS`): lines, then territories.
 
     A line is a Gaussian of the distance to the limb; the maps stand for TriA-GAN's drawn skeletons (Hukkelas and
     Lindseth 2023). A territory is the limb's share of a soft choice of the nearest one, so that a torso is filled
@@ -35,7 +39,8 @@ def limb_maps(keypoints: torch.Tensor, width: int, height: int) -> torch.Tensor:
     empty maps.
     """
     device = keypoints.device
-    ends = torch.tensor(SKELETON, device=device) - 1
+    keypoints = _ends(keypoints)
+    ends = torch.tensor(PARTS, device=device)
     scale = torch.tensor([width / height, 1.0], device=device)
     points = keypoints[..., :2] * scale
     a, b = points[:, ends[:, 0], :, None, None], points[:, ends[:, 1], :, None, None]  # in units of the height
@@ -50,6 +55,27 @@ def limb_maps(keypoints: torch.Tensor, width: int, height: int) -> torch.Tensor:
     lines = torch.exp(-distance / (2 * WIDTH**2)) * there
     nearest = (-(distance + 1e-8).sqrt() / REACH).masked_fill(~there, -1e9).softmax(1) * there
     return torch.cat([lines, nearest], 1)
+
+
+def _ends(keypoints: torch.Tensor) -> torch.Tensor:
+    """Return (N, 23, 3): COCO's keypoints, then middle of the head, crown, toes, middles of shoulders and hips."""
+    head, shoulders, hips = (_middle(keypoints[:, some]) for some in (slice(0, 5), slice(5, 7), slice(11, 13)))
+    crown = _beyond(shoulders, head, CROWN)
+    toes = _beyond(keypoints[:, 13:15], keypoints[:, 15:17], TOE)
+    return torch.cat([keypoints, head, crown, toes, shoulders, hips], 1)
+
+
+def _middle(points: torch.Tensor) -> torch.Tensor:
+    """Return the mean (N, 1, 3) of those points (N, P, 3) that are known."""
+    known = points[..., 2:] > 0
+    sums = points[..., :2].where(known, 0).sum(1, keepdim=True)
+    return torch.cat([sums / known.sum(1, keepdim=True).clamp_min(1), known.any(1, keepdim=True).float()], 2)
+
+
+def _beyond(a: torch.Tensor, b: torch.Tensor, share: float) -> torch.Tensor:
+    """Return points (N, P, 3) beyond b as seen from a, by a share of the way between them."""
+    known = ((a[..., 2:] > 0) & (b[..., 2:] > 0)).float()
+    return torch.cat([b[..., :2] + share * (b[..., :2] - a[..., :2]), known], 2)
 
 
 def grid_maps(count: int, width: int, height: int, device: torch.device) -> torch.Tensor:

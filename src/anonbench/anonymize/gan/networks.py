@@ -23,6 +23,10 @@ GAIN = math.sqrt(2 / (1 + SLOPE**2))
 """What keeps the variance through a leaky rectifier; put into the weights, which spares a pass over the activations."""
 FINE = 12
 """Channels at full resolution, at least."""
+CHOICE, NEARNESS = 2.0, 4.0
+"""How decidedly a pixel takes one colour of the palette, and its own territory's."""
+SHADE = 0.5
+"""Weight of what is added to the palette's colours: folds, light, patterns."""
 GRID = (6, 3)
 """Rows and columns that the encoder looks at one by one: what is at the top of a person is not what is below."""
 NARROW = -3.0
@@ -31,13 +35,17 @@ NARROW = -3.0
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What must agree for weights to fit: ``lines`` and ``territories`` are numbers of maps (see `conditions`)."""
+    """What must agree for weights to fit: ``lines`` and ``territories`` are numbers of maps (see `conditions`).
+
+    ``palette`` are colours that a style has beside one for each territory.
+    """
 
     kind: str
     width: int
     height: int
     lines: int
     territories: int
+    palette: int
     stem: int
     channels: tuple[int, ...]
     latent_channels: int
@@ -130,7 +138,11 @@ class Territories(nn.Module):
 
 
 class Generator(nn.Module):
-    """Fills the masked part of a crop."""
+    """Fills the masked part of a crop.
+
+    Clothes have few colours. So a style names them, one for each territory and some that are free, each pixel chooses
+    among them, as those of slot attention's decoder do (Locatello et al. 2020), and shade is added.
+    """
 
     def __init__(self, a: Architecture) -> None:
         super().__init__()
@@ -146,8 +158,10 @@ class Generator(nn.Module):
         self.decode = nn.ModuleList(StyledBlock(n, n, a.style_channels) for n in levels[:-1])
         self.dress = nn.ModuleList(Territories(a.territories, n, a.style_channels) for n in levels[:-1])
         fine = max(FINE, levels[0] // 4)
-        self.leave, self.detail = Conv(levels[0], fine, 1), Conv(5, fine)
-        self.sharpen, self.finish = StyledConv(fine, fine, a.style_channels), Conv(fine, 3)
+        self.colours = a.territories + a.palette
+        self.leave, self.detail = Conv(levels[0], self.colours + fine, 1), Conv(5, fine)
+        self.sharpen, self.shade = StyledConv(fine, fine, a.style_channels), Conv(fine, 3)
+        self.choose, self.palette = Conv(fine, self.colours, 1), Linear(a.style_channels, 3 * self.colours)
 
     def style(self, z: torch.Tensor) -> torch.Tensor:
         """Return the styles w of latents z, (N, style_channels)."""
@@ -175,9 +189,14 @@ class Generator(nn.Module):
             x = F.interpolate(self.up[index](x), skips[index].shape[2:], mode="bilinear", align_corners=False)
             where = F.adaptive_avg_pool2d(territories, (skips[index].shape[2], skips[index].shape[3]))
             x = self.decode[index](self.dress[index]((x + skips[index]) / math.sqrt(2), where, w), w)
-        x = F.interpolate(self.leave(x), seen.shape[2:], mode="bilinear", align_corners=False)
-        x = activate((x + self.detail(seen)) / math.sqrt(2))
-        return self.finish(activate(self.sharpen(x, w)))
+        x = self.leave(x)
+        near = F.pad(NEARNESS * territories, (0, 0, 0, 0, 0, x.shape[1] - territories.shape[1]))
+        x = F.interpolate(x + near, seen.shape[2:], mode="bilinear", align_corners=False)
+        choice, x = x[:, : self.colours], x[:, self.colours :]
+        x = activate(self.sharpen(activate((x + self.detail(seen)) / math.sqrt(2)), w))
+        choice = (CHOICE * self.choose(x) + choice).permute(0, 2, 3, 1).flatten(1, 2).softmax(2)
+        painted = (choice @ self.palette(w).view(-1, self.colours, 3)).unflatten(1, seen.shape[2:])
+        return painted.permute(0, 3, 1, 2) + SHADE * self.shade(x)
 
 
 class Encoder(nn.Module):
@@ -194,6 +213,7 @@ class Encoder(nn.Module):
         self.whole = Linear(channels[-1] * math.prod(GRID), 2 * a.latent_channels)
         self.colours = Linear(4 * a.territories, a.style_channels)
         self.mixed = Linear(a.style_channels, 2 * a.latent_channels)
+        self.straight = Linear(4 * a.territories, a.latent_channels)
 
     def forward(
         self, pixels: torch.Tensor, mask: torch.Tensor, maps: torch.Tensor
@@ -208,6 +228,7 @@ class Encoder(nn.Module):
         seen = torch.cat([seen[..., :3] / seen[..., 3:].clamp_min(0.1), (seen[..., 3:] > 1).float()], 2)
         x = self.whole(_grid_means(x).flatten(1)) + self.mixed(activate(self.colours(seen.flatten(1))))
         mean, log_variance = x.chunk(2, 1)
+        mean = mean + self.straight(seen.flatten(1))
         return mean, (log_variance + NARROW).clamp(-8, 4)
 
 

@@ -56,11 +56,12 @@ class Fit(Strict):
     discriminator_channels: list[int] = Field(
         [32, 64, 96], min_length=1, description="Channels of the discriminator, finest level first."
     )
-    latent_channels: int = Field(32, ge=1, description="Numbers in a latent z.")
+    palette: int = Field(9, ge=0, description="Colours of a style beside one for each part of a person.")
+    latent_channels: int = Field(48, ge=1, description="Numbers in a latent z.")
     style_channels: int = Field(64, ge=1, description="Numbers in a style w.")
     batch_size: int = Field(8, ge=2, description="Crops in one step.")
     face_iterations: int = Field(1500, ge=1, description="Steps for faces.")
-    body_iterations: int = Field(1050, ge=1, description="Steps for bodies.")
+    body_iterations: int = Field(1400, ge=1, description="Steps for bodies.")
     warmup: float = Field(
         0.35, ge=0, le=1, description="Share of the steps that reconstruct only, before the adversarial."
     )
@@ -71,7 +72,7 @@ class Fit(Strict):
     reconstruction: float = Field(10.0, ge=0, description="Weight of L1 to the person whose own latent was used.")
     context: float = Field(1.0, ge=0, description="Weight of L1 outside the mask.")
     features: float = Field(4.0, ge=0, description="Weight of matching the discriminator's features.")
-    kl: float = Field(0.003, ge=0, description="Weight of the latents' divergence from a standard normal, per number.")
+    kl: float = Field(0.0005, ge=0, description="Weight of the latents' divergence from a standard normal, per number.")
     r1: float = Field(
         0.1,
         ge=0,

@@ -43,6 +43,7 @@ def architecture(fit: Fit, kind: RegionKind) -> Architecture:
         height=height,
         lines=lines,
         territories=territories,
+        palette=fit.palette,
         stem=fit.stem,
         channels=tuple(fit.channels),
         latent_channels=fit.latent_channels,
