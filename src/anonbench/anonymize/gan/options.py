@@ -43,7 +43,7 @@ class Fit(Strict):
 
     preset: Literal["cpu", "published"] = Field(
         "cpu",
-        description="`cpu`: about two minutes on one core; `published`: the published crop sizes, on a GPU.",
+        description="`cpu`: two to three minutes on one core; `published`: the published crop sizes, on a GPU.",
     )
     face_size: tuple[int, int] = Field((32, 32), description="Width and height of a face's crop in pixels.")
     body_size: tuple[int, int] = Field((40, 72), description="Width and height of a body's crop in pixels.")
