@@ -60,8 +60,8 @@ class Fit(Strict):
     latent_channels: int = Field(48, ge=1, description="Numbers in a latent z.")
     style_channels: int = Field(64, ge=1, description="Numbers in a style w.")
     batch_size: int = Field(8, ge=2, description="Crops in one step.")
-    face_iterations: int = Field(1500, ge=1, description="Steps for faces.")
-    body_iterations: int = Field(1400, ge=1, description="Steps for bodies.")
+    face_iterations: int = Field(1300, ge=1, description="Steps for faces.")
+    body_iterations: int = Field(1050, ge=1, description="Steps for bodies.")
     warmup: float = Field(
         0.35, ge=0, le=1, description="Share of the steps that reconstruct only, before the adversarial."
     )
