@@ -56,8 +56,9 @@ from anonbench.anonymize.gan.data import published_crop, shares, shrink
 from anonbench.anonymize.shard import People
 from anonbench.datasets.record import root_of
 from anonbench.files import read_json, write_bytes
-from anonbench.records import RegionKind
+from anonbench.records import Region, RegionKind
 from anonbench.variants import Variant
+from anonbench.windows import Window
 
 SIZES = {RegionKind.BODY: (60, 108), RegionKind.FACE: (48, 48)}
 """Width and height that crops are looked at: about what people have in the images, faces somewhat enlarged."""
@@ -200,11 +201,12 @@ class Data:
             if work is None or name in self.categories.values() or min(w, h) < 8:
                 continue
             scale = 1.2 * max(w / self.size[0], h / self.size[1])
-            size = (int(self.size[0] * scale), int(self.size[1] * scale))
-            left, top = int(x + w / 2 - size[0] / 2) + size[0], int(y + h / 2 - size[1] / 2) + size[1]
-            wide = cv2.copyMakeBorder(work.pixels, size[1], size[1], size[0], size[0], cv2.BORDER_REPLICATE)
-            crop = np.ascontiguousarray(wide[top : top + size[1], left : left + size[0]])
-            found.append(shrink(crop, np.zeros(crop.shape[:2], bool), self.size)[0])
+            wide, high = int(self.size[0] * scale), int(self.size[1] * scale)
+            left, top = int(x + w / 2 - wide / 2), int(y + h / 2 - high / 2)
+            box = (left, top, left + wide, top + high)
+            nobody = Region(one["id"], self.kind, "label", box, np.zeros((high, wide), bool), (x, y, w, h))
+            crop = engine.cut(work, nobody, Window(box), "replicate", 0)
+            found.append(shrink(crop.pixels, crop.mask, self.size)[0])
             categories.append(name)
         return np.stack(found), categories
 

@@ -64,10 +64,10 @@ def test_objects_that_are_no_people_are_cut_out_whole(benchmark: Any, tmp_path: 
     labels = {
         "categories": [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}],
         "annotations": [
-            {"image_id": 7, "category_id": 3, "bbox": [0, 40, 30, 20]},
-            {"image_id": 7, "category_id": 1, "bbox": [50, 10, 20, 60]},
-            {"image_id": 7, "category_id": 3, "bbox": [80, 40, 5, 20]},
-            {"image_id": 8, "category_id": 3, "bbox": [0, 40, 30, 20]},
+            {"id": 1, "image_id": 7, "category_id": 3, "bbox": [0, 40, 30, 20]},
+            {"id": 2, "image_id": 7, "category_id": 1, "bbox": [50, 10, 20, 60]},
+            {"id": 3, "image_id": 7, "category_id": 3, "bbox": [80, 40, 5, 20]},
+            {"id": 4, "image_id": 8, "category_id": 3, "bbox": [0, 40, 30, 20]},
         ],
     }
     (tmp_path / "train.json").write_text(json.dumps(labels))
