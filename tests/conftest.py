@@ -1,8 +1,11 @@
-"""A tiny data set in COCO's official layout, that a test can spoil before it is read."""
+"""What tests share: the committed files, a guard of what runs leave, and a tiny data set in COCO's official layout."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,49 @@ import numpy as np
 import pytest
 
 from anonbench.records import KEYPOINTS, SKELETON
+
+PROJECT = Path(__file__).parents[1]
+WRITTEN_BY_RUNS = (
+    "annotations", "anonymized", "data", "data.dvc", "dvc.lock", "evaluations", "logs", "models", "results", "runs",
+    "scratch",
+)  # fmt: skip
+"""Files and folders of the project that `make demo`, `dvc repro` and other studies write."""
+
+
+def _guard(event: str, arguments: tuple[Any, ...]) -> None:
+    """Let no test open what a run leaves in the working tree: it is this machine's, and may be half-written."""
+    if event != "open" or not isinstance(arguments[0], str | os.PathLike):
+        return
+    if arguments[1] or os.path.isabs(arguments[0]):  # without a mode, a name may be relative to some open folder
+        path = os.path.relpath(os.path.abspath(arguments[0]), PROJECT)
+        if path.partition(os.sep)[0] in WRITTEN_BY_RUNS:
+            raise AssertionError(f"a test opens {path}, which a run writes: read the copy that `committed` returns")
+
+
+def pytest_configure() -> None:
+    """Watch every file that this process opens."""
+    sys.addaudithook(_guard)
+
+
+def git(*words: str) -> str:
+    """Run git in the project; return what it printed."""
+    return subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="session")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the project's files as git's index has them: committed, or staged to be.
+
+    What a run writes (`WRITTEN_BY_RUNS`) tests read here alone, so that a run's leftovers, which are this machine's,
+    make no difference. What people write (README, docs, config, sources) they read in the working tree, so that an
+    edit is tested before it is committed. Whoever renews results stages them to have them tested (`git add results
+    dvc.lock data.dvc`). Skips in a source archive, where nothing says what was committed.
+    """
+    if not (PROJECT / ".git").exists():
+        pytest.skip("no git repository: what is committed is not known")
+    folder = tmp_path_factory.mktemp("committed")
+    git("checkout-index", "--all", f"--prefix={folder}/")
+    return folder
 
 
 class CocoFolder:
