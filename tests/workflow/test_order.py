@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import PROJECT, WRITTEN_BY_RUNS, git
 
 SENSITIVE = ("tests/test_readme.py", "tests/test_config.py", "tests/expected", "tests/workflow/test_dvc.py")
-"""Tests of what is committed; whatever other test opens a run's file in the tests' own process fails at once (tests/conftest.py)."""
+"""Tests of what is committed. Any test whose own process opens what a run writes fails at once (tests/conftest.py)."""
 CACHES = {"__pycache__", ".git", ".hypothesis", ".pytest_cache", ".snakemake"}
 
 
