@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+
+# Before numpy and torch are there: the networks of the tests are tiny, and their files run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import subprocess
 import sys
 from collections.abc import Callable
@@ -40,6 +44,21 @@ def pytest_configure() -> None:
     sys.addaudithook(_guard)
     settings.register_profile("any machine", deadline=None)
     settings.load_profile("any machine")
+
+
+LONGEST = (
+    "workflow/test_run.py", "workflow/test_datasets.py", "workflow/test_dvc.py", "train/test_train_training.py",
+    "workflow/test_coco_study.py", "workflow/test_confound.py", "expected/test_expected.py", "workflow/test_dag.py",
+    "workflow/test_order.py",
+)  # fmt: skip
+"""The files that take longest, as measured, by their names under tests/."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where files are shared out to several processes, let none begin with a long one when the others are done."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        places = {PROJECT / "tests" / name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
 
 
 def git(*words: str) -> str:
