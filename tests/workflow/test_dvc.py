@@ -33,8 +33,8 @@ def git(project: Project, *words: str) -> str:
 
 @pytest.fixture
 def repository(project: Project, committed: Path) -> Project:
-    """Return the project as a git repository whose default study is the tiny one."""
-    project.study("default", TINY)
+    """Return the project as a git repository whose default study is the tiny one, of two variants."""
+    project.study("default", {**TINY, "variants": ["original", "body-mask_out"]})
     for name in FILES:
         (project.folder / name).parent.mkdir(exist_ok=True)
         (project.folder / name).write_bytes((committed / name).read_bytes())
