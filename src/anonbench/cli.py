@@ -10,7 +10,7 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from anonbench import __version__
+from anonbench import __version__, portable
 from anonbench.errors import AnonbenchError
 
 COMMANDS = {
@@ -73,6 +73,7 @@ def root(version: bool = typer.Option(False, "--version", callback=_version, is_
 
 def main() -> None:
     """Run the command line; an AnonbenchError becomes one sentence on standard error and status 2."""
+    portable.settle()
     try:
         app()
     except AnonbenchError as error:
