@@ -90,7 +90,8 @@ def main(
 ) -> None:
     """Print the table."""
     if levels:
-        return determinism(recipe, iterations, threads, levels)
+        determinism(recipe, iterations, threads, levels)
+        return
     torch.set_num_threads(threads)
     where = choose_device(device)
     whole = recipes.read(recipe)

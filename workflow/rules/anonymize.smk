@@ -105,7 +105,7 @@ rule merge:
         folder=lambda w, output: str(Path(output.manifest).parents[1]),
         shards=plan.study.anonymize.shards,
         strict="--strict" if plan.study.anonymize.strict else "",
-        code=code_hash("anonbench.anonymize.cli"),
+        code=code_hash("anonbench.anonymize.merge"),
         environment=plan.environment("data"),
     message:
         "merge {wildcards.dataset} {wildcards.split}: {wildcards.variant}"

@@ -204,7 +204,7 @@ class Plan:
     def detector_code(self, finds: str) -> str:
         """Return what detections come from besides the images: the code, and the files that the study names."""
         config = getattr(self.study.regions.detectors, finds)
-        code = code_hash("anonbench.annotate.detect", registry.module("detectors", config.plugin))
+        code = code_hash("anonbench.annotate.detect", "anonbench.portable", registry.module("detectors", config.plugin))
         return compact([code, [_file_state(path) for path in config.files]])
 
     def each(self, option: str, paths: list[str]) -> str:
@@ -242,10 +242,15 @@ class Plan:
         return compact(self.study.parameters(variant))
 
     def method_code(self, variant: str) -> str:
-        """Return the hash of the code that writes a variant: the stage's and its method's."""
+        """Return the hash of the code that writes a variant: the stage's, its method's and the method's fallback's."""
         name = Variant.parse(variant).method
-        modules = [registry.module("methods", name)] if name else []
-        return code_hash("anonbench.anonymize.cli", *modules)
+        methods = [] if name is None else [name]
+        if name is not None:
+            fallback = getattr(registry.load("methods", name), "fallback", None)
+            fallback = self.study.parameters(variant).get("fallback", fallback)
+            methods += [] if fallback is None else [fallback]
+        modules = [registry.module("methods", method) for method in methods]
+        return code_hash("anonbench.anonymize.shard", "anonbench.portable", *modules)
 
     def is_fitted(self, variant: str) -> bool:
         """Tell whether a variant's method is fitted to data first."""
