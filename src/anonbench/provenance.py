@@ -119,8 +119,8 @@ def code_hash(*modules: str) -> str:
     """Return 16 hexadecimal digits over what the modules do, and all that they import of their own package.
 
     A rule names it in ``params``, so that an edit reruns the rules that use the edited module and no others; another
-    comment, docstring or layout reruns nothing. Plugins are reached through entry points, not imports: name the plugin's
-    module beside the stage's.
+    comment, docstring or layout reruns nothing. Plugins are reached through entry points, not imports: name the
+    plugin's module beside the stage's.
     """
     todo, seen = list(modules), set()
     while todo:
