@@ -20,7 +20,7 @@ from PIL import Image
 
 from anonbench.images import icc, other
 from anonbench.images.frames import exif_orientation, orientation_only
-from anonbench.images.record import Decoded, Encoded, Header, undecodable
+from anonbench.images.record import Decoded, Encoded, Header, Stripped, undecodable
 from anonbench.images.samples import grey
 
 SIGNATURE = b"\xff\xd8\xff"
@@ -121,8 +121,8 @@ class Jpeg:
         )
         return b"".join(_segment(0xE2, body) for body in bodies), ()
 
-    def strip(self, upright: bool) -> tuple[bytes, tuple[str, ...]]:
-        """Return the file without anything that no pixel needs, and notes.
+    def strip(self, upright: bool) -> Stripped:
+        """Return the file without anything that no pixel needs.
 
         ``upright`` keeps an orientation other than 1. The pixels' coded data stays as it is, up to its end.
         """
@@ -149,7 +149,7 @@ class Jpeg:
             elif segment.marker == self._frame.marker or segment.marker == _SOS:
                 kept.append(self._data[segment.start : segment.end].rstrip(b"\xff"))
         data = b"".join((b"\xff\xd8", head, exif, *kept, b"\xff\xd9"))
-        return _without_tails(data, self._frame.body[5], self._file), notes
+        return Stripped(_without_tails(data, self._frame.body[5], self._file), notes)
 
 
 def _segment(marker: int, body: bytes) -> bytes:
