@@ -511,6 +511,19 @@ def test_profiles_keep_their_colours_and_no_text(profile: bytes, mode: str, name
     assert images.strip(images.strip(data)) == images.strip(data)
 
 
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason="no photographs here")
+def test_the_profiles_of_photographs_keep_their_colours() -> None:
+    found = {Image.open(path).info.get("icc_profile") for path in PHOTOS.glob("*/*.jpg")} - {None}
+    assert len(found) == 18
+    for profile in found:
+        mode = "L" if profile[16:20] == b"GRAY" else "RGB"
+        kept = icc.plain(profile)
+        assert kept is not None
+        assert np.abs(lab(kept, mode) - lab(profile, mode)).max() <= 1
+        assert icc.plain(kept) == kept
+        assert len(kept) <= len(profile)
+
+
 def test_a_large_profile_keeps_its_tables_in_several_segments() -> None:
     grid = np.random.default_rng(0).integers(0, 65536, (17**4 * 3,), dtype=np.uint16).astype(">u2").tobytes()
     ramp = np.linspace(0, 65535, 4).astype(">u2").tobytes()

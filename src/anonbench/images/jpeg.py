@@ -272,8 +272,8 @@ def _live(segments: list[Segment], file: str | Path | None) -> set[tuple[int, in
 def _without_tails(data: bytes, components: int, file: str | Path | None) -> bytes:
     """Return a stripped file without what lies between the last pixel of a scan and the next marker.
 
-    libjpeg tells of such bytes, from the third or fifth on, when it decodes; it reads the whole file here, but makes
-    an eighth of its width and height of it. Samplings without a name are not decoded. Raises AnonbenchError for a
+    libjpeg tells of such bytes when it decodes, if there are more than the seven that it may have read ahead; it reads
+    the whole file here, but makes an eighth of its width and height of it. Samplings without a name are not decoded. Raises AnonbenchError for a
     file whose pixels are not all there, and for such bytes before a restart marker.
     """
     why = _complaint(data, components)
