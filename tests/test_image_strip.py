@@ -514,7 +514,7 @@ def test_profiles_keep_their_colours_and_no_text(profile: bytes, mode: str, name
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="no photographs here")
 def test_the_profiles_of_photographs_keep_their_colours() -> None:
     found = {Image.open(path).info.get("icc_profile") for path in PHOTOS.glob("*/*.jpg")} - {None}
-    assert len(found) == 18
+    assert found
     for profile in found:
         mode = "L" if profile[16:20] == b"GRAY" else "RGB"
         kept = icc.plain(profile)

@@ -48,13 +48,13 @@ _POLICY = re.compile(r"quality-(\d{1,3})")
 
 def read_bytes(path: str | Path) -> bytes:
     """Return a file's bytes; raise AnonbenchError when it is missing, cannot be read or is empty."""
+    shown = path if str(path).isprintable() else repr(str(path))
     try:
         data = files.read_bytes(path)
     except FileNotFoundError:
-        raise AnonbenchError("no such image", file=path, remedy="run the download stage again") from None
+        raise AnonbenchError("no such image", file=shown, remedy="run the download stage again") from None
     except (OSError, ValueError) as error:  # a folder, a name that no file can have
         why = error.strerror if isinstance(error, OSError) else "no file can have this name"
-        shown = path if str(path).isprintable() else repr(str(path))
         raise AnonbenchError(
             f"cannot be read ({why})", file=shown, remedy="mend the image's name in the annotations"
         ) from None

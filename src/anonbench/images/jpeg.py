@@ -146,8 +146,10 @@ class Jpeg:
             elif segment.marker in (_DQT, _DHT, _DRI):
                 entries = [segment.body[start:end] for _, start, end in _entries(segment) if (index, start) in live]
                 kept.append(_segment(segment.marker, b"".join(entries)) if entries else b"")
-            elif segment.marker == self._frame.marker or segment.marker == _SOS:
-                kept.append(self._data[segment.start : segment.end].rstrip(b"\xff"))
+            elif segment.marker == self._frame.marker:
+                kept.append(self._data[segment.start : segment.end])
+            elif segment.marker == _SOS:
+                kept.append(self._data[segment.start : segment.end].rstrip(b"\xff"))  # bytes that fill up a marker
         data = b"".join((b"\xff\xd8", head, exif, *kept, b"\xff\xd9"))
         return Stripped(_without_tails(data, self._frame.body[5], self._file), notes)
 
@@ -273,8 +275,8 @@ def _without_tails(data: bytes, components: int, file: str | Path | None) -> byt
     """Return a stripped file without what lies between the last pixel of a scan and the next marker.
 
     libjpeg tells of such bytes when it decodes, if there are more than the seven that it may have read ahead; it reads
-    the whole file here, but makes an eighth of its width and height of it. Samplings without a name are not decoded. Raises AnonbenchError for a
-    file whose pixels are not all there, and for such bytes before a restart marker.
+    the whole file here, but makes an eighth of its width and height of it. Samplings without a name are not decoded.
+    Raises AnonbenchError for a file whose pixels are not all there, and for such bytes before a restart marker.
     """
     why = _complaint(data, components)
     start = 0
