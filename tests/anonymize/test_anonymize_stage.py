@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+from typer.testing import CliRunner
 
 from anonbench import images, manifests, regions
 from anonbench.anonymize import cli
@@ -29,6 +30,7 @@ from anonbench.anonymize.engine import CONTROL
 from anonbench.anonymize.merge import merge
 from anonbench.anonymize.methods.mask_out import MaskOut
 from anonbench.anonymize.shard import Shard
+from anonbench.cli import app
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file, write_json
 from anonbench.records import ANONYMIZED
@@ -88,12 +90,46 @@ def test_manifest_accounts_for_everyone(dataset: Dataset, variant: str) -> None:
     manifests.verify(out, "train")
 
 
-def test_original_is_byte_for_byte(dataset: Dataset) -> None:
-    out = dataset.run("original", link="hardlink")
+@pytest.mark.parametrize("link", ["copy", "reflink", "hardlink"])
+def test_original_is_byte_for_byte(dataset: Dataset, link: str) -> None:
+    out = dataset.run("original", link=link)
     for row in table(dataset, "images"):
         source, target = dataset.data / row["path"], out / "train" / row["file_name"]
+        before = source.read_bytes()
+        assert target.read_bytes() == before
+        assert target.samefile(source) == (link == "hardlink")
+        if link != "hardlink":
+            with open(target, "ab") as stream:
+                stream.write(b"more")
+            assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("how", ["root", "symlink"])
+def test_images_that_somebody_else_owns_are_never_hard_links(dataset: Dataset, tmp_path: Path, how: str) -> None:
+    """A data set's root may be a folder of the user's own: nothing that is done to a variant may reach it."""
+    theirs = tmp_path / "theirs"
+    (dataset.data / "raw").rename(theirs)
+    if how == "root":
+        write_json(dataset.data / "download.json", {"dataset": "small", "root": str(theirs)})
+        rows = [{**row, "path": row["path"].removeprefix("raw/")} for row in table(dataset, "images")]
+        regions.write(dataset.annotations / "train.images.parquet", rows, regions.IMAGES)
+    else:
+        (dataset.data / "raw").symlink_to(theirs)
+    out = dataset.run("original", link="hardlink")
+    for row in table(dataset, "images"):
+        source, target = theirs / row["file_name"], out / "train" / row["file_name"]
         assert target.read_bytes() == source.read_bytes()
-        assert target.samefile(source)
+        assert not target.samefile(source)
+
+
+@pytest.mark.parametrize("link", ["copy", "reflink", "hardlink"])
+def test_hard_links_are_warned_of(dataset: Dataset, tmp_path: Path, link: str) -> None:
+    words = ["anonymize", "--data", dataset.data, "--annotations", dataset.annotations, "--split", "train"]
+    words += ["--variant", "original", "--out", tmp_path / "out", "--link", link]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    warned = "whatever is written to one is written to the other" in done.stderr
+    assert warned == (link == "hardlink")
 
 
 def test_pixels_outside_the_masks_of_a_png_are_the_source(dataset: Dataset) -> None:
