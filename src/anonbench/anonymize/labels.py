@@ -4,8 +4,8 @@ A data set's annotations link to the photographs (``flickr_url``, ``coco_url``),
 (``identity``: the same person in every image). A variant keeps what a training or an evaluation reads, and nothing that
 is not listed here passes, at any depth. The rest stays in the folder that `annotate` wrote; the manifest counts it.
 
-Kept are labels of *where* (boxes, masks, keypoints, ``face``, ``head``), which a detector finds in the pixels too, never
-of *who*. Of a licence its id and, if it is a public one, the URL of its text: free text names the photographer.
+Kept are labels of *where* (boxes, masks, keypoints, ``face``, ``head``), which a detector finds in the pixels too,
+never of *who*. Of a licence its id and, if it is a public one, the URL of its text: free text names the photographer.
 """
 
 from __future__ import annotations
