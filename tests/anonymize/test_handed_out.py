@@ -196,7 +196,7 @@ LEAVES = st.one_of(st.none(), st.booleans(), st.integers(-9, 9), st.just(SECRET)
 TREES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.just(SECRET), inner, max_size=3)
 )
-FREE = {("image", "file_name"), ("image", "subsets"), ("annotation", "subsets"), ("annotation", "mask_source")} | {
+FREE = {("image", "file_name"), ("image", "subsets"), ("annotation", "subsets")} | {
     ("category", key) for key in ("name", "supercategory", "keypoints")
 }
 """Keys whose text is the data set's own."""

@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -51,7 +51,7 @@ KEPT: dict[str, dict[str, Any]] = {
         "area": Number,
         "iscrowd": int,
         "segmentation": list[list[Number]] | Runs,
-        "mask_source": str,
+        "mask_source": Literal["box"],
         "keypoints": list[Number],
         "num_keypoints": Number,
         "face": Face,
