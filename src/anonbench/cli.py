@@ -21,6 +21,7 @@ COMMANDS = {
     "fit": "anonbench.anonymize.fitting",
     "anonymize": "anonbench.anonymize.cli",
     "merge": "anonbench.anonymize.cli",
+    "export": "anonbench.anonymize.export",
     "train": "anonbench.train.cli",
     "predict": "anonbench.train.cli",
     "evaluate": "anonbench.evaluate.cli",

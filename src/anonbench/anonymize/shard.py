@@ -83,6 +83,7 @@ class Shard:
         fitted = {} if method is None else self._load(method)
         root, record = root_of(self.data)
         self._check_folders(root)
+        manifests.check_layout(self.out, self.split)
         everything = regions.read(self.annotations / f"{self.split}.images.parquet", regions.IMAGES)
         _check_names(everything, self.annotations / f"{self.split}.images.parquet")
         rows = regions.shard_of(everything, self.shard, self.shards).to_pylist()
