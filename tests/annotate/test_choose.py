@@ -224,6 +224,15 @@ def test_a_detected_face_has_a_margin_and_holds_the_labelled_points(
     )
 
 
+def test_an_ear_alone_belongs_to_the_detected_face(make_coco: Callable[..., Any], tmp_path: Path) -> None:
+    folder = make_coco()
+    keypoints = folder.person()["keypoints"]
+    keypoints[0:9], keypoints[9:12], keypoints[12:15] = [0.0] * 9, [15.0, 12.0, 2], [0.0] * 3
+    folder.save("train")
+    row = face_of(run(folder, tmp_path / "out", {1: [FACE_OF_FIRST]}, face={"margin": 0}, detectors=FACES), 10)
+    assert (row.source, row.x0, row.y0, row.x1, row.y1) == ("union", 15, 7, 24, 16)
+
+
 def test_a_face_that_was_detected_twice_is_covered_whole(make_coco: Callable[..., Any], tmp_path: Path) -> None:
     folder, larger = make_coco(), (13.0, 3.0, 15.0, 17.0, 0.4)
     face = {"sources": ["detector"], "margin": 0}

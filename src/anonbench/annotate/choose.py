@@ -246,6 +246,8 @@ class Scene:
         found = None if source == "keypoints" else detected
         if found is None:
             return "keypoints", head, head
+        if head is None and source == "union" and (points := _points(person)) is not None:
+            head = geometry.labelled_box(points)  # from behind: ears alone tell no face, but belong to the one found
         if head is None:
             return "detector", found, self._grown(found)
         return "union", matching.union_box(found, head), matching.union_box(self._grown(found), head)
