@@ -22,13 +22,18 @@ def annotate(
     data: Data,
     split: Split,
     out: Annotated[Path, typer.Option(help="Folder for the split's annotations and tables.")],
+    people: Annotated[list[str] | None, typer.Option(help="Name of a category that is people.")] = None,
+    not_people: Annotated[list[str] | None, typer.Option(help="Name of a category that is not.")] = None,
 ) -> None:
     """Convert a split to COCO JSON with a table of its images and one of its people."""
     from anonbench.annotate.people import convert
     from anonbench.datasets.record import adapter_of, root_of
 
     root, record = root_of(data)
-    counts = convert(adapter_of(record["adapter"], record["options"]).read(root, split), root, out, split)
+    declared = dict.fromkeys(people or (), True) | dict.fromkeys(not_people or (), False)
+    if both := set(people or ()) & set(not_people or ()):
+        raise AnonbenchError(f"'{min(both)}' cannot be both", entry="--people, --not-people", remedy="name it once")
+    counts = convert(adapter_of(record["adapter"], record["options"]).read(root, split), root, out, split, declared)
     typer.echo(f"{split}: {counts['images']} images, {counts['annotations']} annotations, {counts['people']} people")
     if counts["unusable"]:
         typer.echo(f"  {counts['unusable']} annotations without a usable box (see the ledger)")
@@ -76,7 +81,7 @@ def regions(
     for status, number in counts["status"].items():
         typer.echo(f"  {status}: {number}")
     if counts["unannotated"]:
-        typer.echo(f"  {counts['unannotated']} regions of people whom nobody annotated")
+        typer.echo(f"  of these {counts['unannotated']} are detections of nobody who is annotated")
 
 
 def _checked(model: type[Strict], text: str, option: str) -> Any:

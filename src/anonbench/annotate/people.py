@@ -6,7 +6,7 @@ Annotations come one by one and are written at once, so that a file of any size 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +14,43 @@ import msgspec
 from tqdm import tqdm
 
 from anonbench import regions
+from anonbench.annotate import categories as naming
 from anonbench.annotate import geometry
 from anonbench.annotate.geometry import InvalidGeometry
 from anonbench.datasets.base import Split
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic
-from anonbench.records import KEYPOINTS, Box, is_people
+from anonbench.records import KEYPOINTS, Box, RegionKind, is_people
 
 _CHECKED = frozenset(("bbox", "segmentation", "area", "iscrowd", "keypoints"))
 
 
-def convert(split: Split, root: Path, out: Path, name: str) -> dict[str, int]:
+def convert(
+    split: Split, root: Path, out: Path, name: str, declared: Mapping[str, bool] | None = None
+) -> dict[str, int]:
     """Check a split and write ``<name>.json``, ``<name>.images.parquet`` and ``<name>.people.parquet``.
 
+    ``declared`` holds the names of categories that the study says are people, or are not (see `categories.decide`).
     Returns how many images, annotations, people, and annotations without a usable box (left out of the JSON) there
     are. Raises AnonbenchError (file, entry, remedy) for duplicate ids or file names, annotations of unknown images or
-    categories, images that are not on disk or have no size, and a split without people.
+    categories, categories that may be people and are not declared, images that are not on disk or have no size, and a
+    split without people.
     """
     file = split.sources[0]
     images, sizes = _images(split.images, root / split.folder, file)
-    categories = _by_id(split.categories, "category", file)
+    categories = naming.decide(_by_id(split.categories, "category", file), declared or {}, file)
     people_categories = {number for number, category in categories.items() if is_people(category)}
     people: list[dict[str, Any]] = []
     counts = {"images": len(images), "annotations": 0, "people": 0, "unusable": 0}
     encode = msgspec.json.Encoder().encode
     out.mkdir(parents=True, exist_ok=True)
     with atomic(out / f"{name}.json") as part, open(part, "wb") as stream:
-        head = {"info": split.info, "licenses": split.licenses, "images": split.images, "categories": split.categories}
+        head = {
+            "info": split.info,
+            "licenses": split.licenses,
+            "images": split.images,
+            "categories": [*categories.values()],
+        }
         stream.write(encode(head)[:-1] + b',"annotations":[')
         separator = b"\n"
         bar = tqdm(split.annotations, desc=f"annotate {name}", unit="annotation", disable=None)
@@ -60,7 +70,7 @@ def convert(split: Split, root: Path, out: Path, name: str) -> dict[str, int]:
             raise AnonbenchError(
                 f"split '{name}' has no person in {len(images)} images",
                 file=file,
-                remedy="choose another split, or give the categories of people the supercategory 'person'",
+                remedy="choose another split, or name the categories of people in the study (datasets.<name>.people)",
             )
     counts["people"] = len(people)
     people.sort(key=lambda row: (row["image_id"], row["person_id"]))
@@ -134,7 +144,7 @@ class Entry:
 
     def person(self, category: str) -> dict[str, Any]:
         """Return the row of the table of people."""
-        face = self._face()
+        face = self._face(category)
         head = self.annotation.get("head")
         if not (isinstance(head, list) and len(head) == 6 and all(_is_number(v) for v in head)):
             head = None
@@ -155,10 +165,11 @@ class Entry:
             "note": "; ".join(self.notes),
         }
 
-    def _face(self) -> Box | None:
+    def _face(self, category: str) -> Box | None:
+        """Return the data set's own face box; that of a person who is annotated as a face is the annotation's box."""
         face = self.annotation.get("face")
         if not isinstance(face, dict):
-            return None
+            return self.box if category.casefold() == RegionKind.FACE else None
         try:
             return geometry.box_of(face.get("bbox"))
         except InvalidGeometry as error:
