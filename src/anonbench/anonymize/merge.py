@@ -129,8 +129,10 @@ def _coverage(people: list[Row]) -> Row:
     """Return how many people were changed, by category with the reasons for the others, and their shares.
 
     A person covered by a fallback method counts as changed; the reason ``method_failed`` stays on record. People whom
-    nobody annotated are counted apart: nobody knows how many were missed.
+    nobody annotated are counted apart: nobody knows how many were missed. ``weak``, where there are any, counts those
+    who were changed, annotated or not, and may still be recognised.
     """
+    weak = sum("weak" in row for row in people)
     categories: dict[str, Any] = {}
     changed, area = 0, 0.0
     strangers = sum(row["category"] == UNANNOTATED for row in people)
@@ -148,7 +150,12 @@ def _coverage(people: list[Row]) -> Row:
         entry["reasons"] = dict(sorted(entry["reasons"].items()))
     total = sum(row["area"] for row in people)
     return {
-        "people": {"total": len(people), "by_category": categories, "unannotated": strangers},
+        "people": {
+            "total": len(people),
+            "by_category": categories,
+            "unannotated": strangers,
+            **({"weak": weak} if weak else {}),
+        },
         "share_changed": changed / len(people) if people else None,
         "share_area_changed": area / total if total else None,
     }
