@@ -19,6 +19,8 @@ from anonbench.errors import AnonbenchError
 
 _NUMBERS = itertools.count()
 _PART = re.compile(r"\.(.+)\.\d+\.\d+\.part")
+_LONG = 200
+"""Bytes of a name above which the temporary file beside it, whose name is longer, is named by a hash."""
 _leftovers: dict[str, dict[str, list[str]]] = {}
 _listing = threading.Lock()
 
@@ -33,10 +35,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = os.fspath(path)
     folder, name = os.path.split(path)
-    part = os.path.join(folder, f".{name}.{os.getpid()}.{next(_NUMBERS)}.part")
+    stem = _stem(name)
+    part = os.path.join(folder, f".{stem}.{os.getpid()}.{next(_NUMBERS)}.part")
     if not os.path.isdir(folder or "."):
         os.makedirs(folder, exist_ok=True)
-    for left in _left_in(folder or ".").pop(name, ()):
+    for left in _left_in(folder or ".").pop(stem, ()):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(folder, left))
     try:
@@ -47,6 +50,16 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.unlink(part)
         _explain_full(error, path)
         raise
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file's name is one that `atomic` gives to files that are being written."""
+    return _PART.fullmatch(name) is not None
+
+
+def _stem(name: str) -> str:
+    """Return what the names of temporary files beside ``name`` begin with; a name may be as long as there are."""
+    return name if len(os.fsencode(name)) <= _LONG else hashlib.sha256(os.fsencode(name)).hexdigest()
 
 
 def _left_in(folder: str) -> dict[str, list[str]]:
@@ -138,7 +151,7 @@ def place(source: Path, target: Path, how: str = "copy") -> None:
     """
     if how == "hardlink":
         target.parent.mkdir(parents=True, exist_ok=True)
-        link = target.with_name(f".{target.name}.{os.getpid()}.link")
+        link = target.with_name(f".{_stem(target.name)}.{os.getpid()}.link")
         link.unlink(missing_ok=True)
         try:
             os.link(source.resolve(), link)

@@ -3,8 +3,8 @@
 Written by `anonymize`; whoever reads a variant checks it with `verify`.
 
 Layout of a variant: ``<split>/<file_name>`` (images), ``annotations/<split>.json`` (COCO),
-``manifests/<split>/<shard>.jsonl`` and ``manifests/<split>.json``. No row holds a time, a host or a path
-outside the variant: equal work gives equal bytes.
+``manifests/<split>/<shard>.jsonl``, ``manifests/<split>.json`` and ``manifests/<split>.sha256``. No row holds a time,
+a host or a path outside the variant: equal work gives equal bytes.
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ def shard_path(out: Path, split: str, shard: int) -> Path:
 def summary_path(out: Path, split: str) -> Path:
     """Return where the manifest of a split lies."""
     return out / "manifests" / f"{split}.json"
+
+
+def listing_path(out: Path, split: str) -> Path:
+    """Return where the hashes of a split's images lie, as ``sha256sum`` prints them; their sha256 is the digest."""
+    return out / "manifests" / f"{split}.sha256"
 
 
 def annotations_path(out: Path, split: str) -> Path:
@@ -81,8 +86,19 @@ def rows_of(out: Path, split: str) -> Iterator[Row]:
 
 def digest_of(hashes: dict[str, str]) -> str:
     """Return the sha256 of what ``sha256sum`` prints for the images (hashes by file name), sorted by file name."""
-    text = "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(listing_of(hashes).encode()).hexdigest()
+
+
+def listing_of(hashes: dict[str, str]) -> str:
+    """Return what ``sha256sum`` prints for images (hashes by file name), sorted by file name."""
+    return "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+
+
+def listed(out: Path, split: str) -> dict[str, str]:
+    """Return the hashes by file name of the images that the last merge of a split left; {} when there was none."""
+    path = listing_path(out, split)
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def files_under(folder: Path) -> Iterator[str]:

@@ -1,14 +1,15 @@
-"""Joins the shards of a split: checks that everything is there, removes what is not, sums up who was changed."""
+"""Joins the shards of a split: checks that everything is there and nothing else, sums up who was changed."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from anonbench import manifests, regions, registry
 from anonbench.errors import AnonbenchError
-from anonbench.files import place, sha256_file, write_json
+from anonbench.files import is_temporary, place, sha256_file, write_json, write_text
 from anonbench.manifests import REMEDY, Row
 from anonbench.records import ANONYMIZED, UNANNOTATED, Reason
 from anonbench.variants import Variant
@@ -30,10 +31,10 @@ def merge(
 ) -> dict[str, Any]:
     """Write ``manifests/<split>.json`` and ``annotations/<split>.json`` of a variant and return the former.
 
-    ``contents`` checks each image's sha256 (otherwise that it is there with its size); files in the image
-    folder and shard manifests that belong to no shard are removed. Raises AnonbenchError when shards do not
-    fit together, an image is missing, stands twice or was edited, or with ``strict`` a person was left
-    visible (controls aside).
+    ``contents`` checks each image's sha256 (otherwise that it is there with its size). What an earlier run of the
+    variant left and this one does not have is removed, and nothing else. Raises AnonbenchError when shards do not
+    fit together, an image is missing, stands twice or was edited, a file in the image folder was not written by the
+    variant's runs, or with ``strict`` a person was left visible (controls aside).
     """
     paths = [manifests.shard_path(out, split, shard) for shard in range(shards)]
     tables = [manifests.read_rows(path) for path in paths]
@@ -44,8 +45,10 @@ def merge(
     _check_images(rows, images, annotations / f"{split}.images.parquet", out / split, contents)
     if strict and variant.method is not None and registry.load("methods", variant.method).anonymizes:
         _check_nobody_visible(people, out, split)
-    _remove_others(out / split, {row["file_name"] for row in images.values()})
-    _remove_others(out / "manifests" / split, {path.name for path in paths})
+    hashes = {row["file_name"]: row["sha256"] for row in images.values()}
+    _remove_stale_images(out, split, set(hashes))
+    _remove_stale_shards(out, header, shards)
+    write_text(manifests.listing_path(out, split), manifests.listing_of(hashes))
     target = manifests.annotations_path(out, split)
     place(annotations / f"{split}.json", target)
     if variant.region is None:
@@ -56,10 +59,11 @@ def merge(
         "split": split,
         **{key: header[key] for key in (*_COMMON[1:], *_OF_SOME) if key in header},
         "images": {action: actions[action] for action in ("encoded", "copied", "stripped")},
+        **_at_the_gate(annotations / f"{split}.images.parquet"),
         **_coverage(people),
         "shards": [sha256_file(path) for path in paths],
         "annotations_sha256": sha256_file(target),
-        "digest": manifests.digest_of({row["file_name"]: row["sha256"] for row in images.values()}),
+        "digest": manifests.digest_of(hashes),
     }
     write_json(manifests.summary_path(out, split), summary)
     return summary
@@ -109,20 +113,59 @@ def _check_nobody_visible(people: list[Row], out: Path, split: str) -> None:
         )
 
 
-def _remove_others(folder: Path, names: set[str]) -> None:
-    """Remove files that belong to no manifest, left behind by an earlier or a killed run, and empty folders."""
-    for name in list(manifests.files_under(folder)):
-        if name not in names:
-            (folder / name).unlink()
-    for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
-        if not any(path.iterdir()):
-            path.rmdir()
+def _remove_stale_images(out: Path, split: str, names: set[str]) -> None:
+    """Remove images of earlier runs that are no longer in the split: temporary files, and what the last merge listed.
+
+    Raises AnonbenchError for any other file, and removes nothing then.
+    """
+    folder, earlier = out / split, manifests.listed(out, split)
+    stale: list[Path] = []
+    strange: list[Path] = []
+    for name in sorted(set(manifests.files_under(folder)) - names):
+        path = folder / name
+        ours = is_temporary(path.name) or (name in earlier and sha256_file(path) == earlier[name])
+        (stale if ours else strange).append(path)
+    if strange:
+        more = f" (and {len(strange) - 1} other files)" if len(strange) > 1 else ""
+        raise AnonbenchError(
+            f"does not belong to the variant{more}, and no earlier merge left it there as it is",
+            file=strange[0],
+            remedy=f"move it away, or remove {folder} and run the anonymize stage again",
+        )
+    for path in stale:
+        path.unlink()
+        for parent in path.relative_to(folder).parents[:-1]:
+            if any((folder / parent).iterdir()):
+                break
+            (folder / parent).rmdir()
+
+
+def _remove_stale_shards(out: Path, header: Row, shards: int) -> None:
+    """Remove the manifests of shards that an earlier run of this variant had beyond those of this one."""
+    folder = manifests.shard_path(out, header["split"], 0).parent
+    for path in folder.iterdir():
+        if path.suffix != ".jsonl" or not path.stem.isdecimal() or int(path.stem) < shards:
+            continue
+        with contextlib.suppress(AnonbenchError):
+            first = manifests.read_rows(path)[0]
+            if all(first.get(key) == header[key] for key in ("split", "variant")):
+                path.unlink()
 
 
 def _unchanged(table: Path) -> list[Row]:
     """Return the people of the original: nobody is changed, and there is no reason to give."""
     rows = regions.read(table, regions.PEOPLE).select(["category", "area"]).to_pylist()
     return [{**row, "status": None} for row in rows]
+
+
+def _at_the_gate(table: Path) -> Row:
+    """Return how many images, annotations and people were skipped, and images whose frame was guessed, if any."""
+    facts = regions.facts_of(table)
+    if "skipped" in facts:
+        gone = facts["skipped"]
+        annotations, people = sum(one["annotations"] for one in gone), sum(len(one["people"]) for one in gone)
+        facts["skipped"] = {"images": len(gone), "annotations": annotations, "people": people}
+    return {key: facts[key] for key in ("skipped", "frame_guessed") if key in facts}
 
 
 def _coverage(people: list[Row]) -> Row:
