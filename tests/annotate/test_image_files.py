@@ -53,9 +53,13 @@ def rows(out: Path) -> dict[int, dict[str, Any]]:
     return {row["image_id"]: row for row in table}
 
 
-def _png_header(width: int, height: int) -> bytes:
-    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+def _png(width: int, height: int) -> bytes:
+    """Return a PNG that claims a size and has no such pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b""))
+    parts = [struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+             for kind, body in chunks]  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def spoil(folder: CocoFolder) -> dict[int, str]:
@@ -68,7 +72,7 @@ def spoil(folder: CocoFolder) -> dict[int, str]:
     (images / "000005.jpg").unlink()
     (images / "000005.jpg").mkdir()
     entries[5]["file_name"] = "a\0.jpg"
-    (images / "000007.jpg").write_bytes(_png_header(30_000, 30_000))
+    (images / "000007.jpg").write_bytes(_png(30_000, 30_000))
     return {
         1: "is not on disk", 2: "cut short|damaged|truncated|premature|decoded", 4: "annotated as 65x48",
         5: "is a folder", 6: "control character", 7: "30000x30000",

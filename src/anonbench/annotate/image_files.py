@@ -64,7 +64,7 @@ class Seen:
     """
 
     bytes: int = 0
-    labels_on: str = LabelsOn.UPRIGHT.value
+    labels_on: images.Frame = "upright"
     orientation: int = 1
     either: bool = False
     guessed: bool = False
@@ -181,14 +181,14 @@ def _see(path: Path, entry: dict[str, Any], gate: Gate) -> Seen:
 
 def _frame(
     header: images.Header, size: tuple[int, int], labels_on: LabelsOn, entry: dict[str, Any]
-) -> tuple[str, bool]:
+) -> tuple[images.Frame, bool]:
     """Return the frame that an image's labels were drawn in, and whether that is a guess."""
-    wanted = labels_on if labels_on is not LabelsOn.AUTO else LabelsOn(entry.get("labels_on", LabelsOn.AUTO))
-    if wanted is not LabelsOn.AUTO:
-        return wanted.value, False
+    wanted = labels_on if labels_on is not LabelsOn.AUTO else entry.get("labels_on", LabelsOn.AUTO)
+    if wanted != LabelsOn.AUTO:
+        return ("upright" if wanted == LabelsOn.UPRIGHT else "stored"), False
     if images.orientation_is_ambiguous(header, size):
-        return LabelsOn.UPRIGHT.value, True
-    return (LabelsOn.STORED if size == header.size != header.upright else LabelsOn.UPRIGHT).value, False
+        return "upright", True
+    return ("stored" if size == header.size != header.upright else "upright"), False
 
 
 def lost(found: Found, annotations: Iterable[Any], people: Mapping[int, dict[str, Any]]) -> list[dict[str, Any]]:

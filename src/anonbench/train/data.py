@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from anonbench import manifests
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file
-from anonbench.images import read_rgb
+from anonbench.images import Frame, read_rgb
 from anonbench.records import FLIP, KEYPOINTS, is_people
 
 Target = dict[str, torch.Tensor]
@@ -47,7 +47,7 @@ class Sample:
     labels: np.ndarray
     segmentations: list[Any] = field(repr=False)
     keypoints: np.ndarray = field(repr=False)
-    labels_on: str | None = None
+    labels_on: Frame | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,8 @@ def _sample(
     counts: dict[str, int],
 ) -> Sample:
     width, height = int(image["width"]), int(image["height"])
+    if image.get("labels_on") not in (None, "upright", "stored"):
+        raise AnonbenchError(f"labels_on is {image['labels_on']!r}", file=folder, entry=f"image {image['id']}")
     boxes, labels, segmentations, keypoints = [], [], [], []
     for annotation in sorted(annotations, key=lambda annotation: annotation["id"]):
         x, y, w, h = annotation["bbox"]
