@@ -18,7 +18,7 @@ from typing import Any
 from anonbench.errors import AnonbenchError
 
 _NUMBERS = itertools.count()
-_PART = re.compile(r"\.(.+)\.\d+\.\d+\.part")
+_PART = re.compile(r"\.(.+)\.\d+\.(?:\d+\.part|link)")
 _LONG = 200
 """Bytes of a name above which the temporary file beside it, whose name is longer, is named by a hash."""
 _leftovers: dict[str, dict[str, list[str]]] = {}
@@ -53,7 +53,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def is_temporary(name: str) -> bool:
-    """Tell whether a file's name is one that `atomic` gives to files that are being written."""
+    """Tell whether a file's name is one that `atomic` and `place` give to files that are being written."""
     return _PART.fullmatch(name) is not None
 
 
