@@ -96,13 +96,19 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Return a file's bytes, with few system calls: each one gives Python's lock away."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Return a file's bytes, with few system calls: each one gives Python's lock away.
+
+    Nothing is read from pipes, which could keep one waiting.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         parts, left = [], os.fstat(descriptor).st_size
         while left > 0 and (part := os.read(descriptor, left)):
             parts.append(part)
             left -= len(part)
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(descriptor)
     return parts[0] if len(parts) == 1 else b"".join(parts)

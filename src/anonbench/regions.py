@@ -82,6 +82,15 @@ REGIONS = pa.schema(
 )
 
 
+_OF_EVERY_ROW = frozenset(
+    (
+        "image_id", "file_name", "path", "width", "height", "bytes", "people", "start", "person_id", "category", "kind",
+        "status", "area",
+    )
+)  # fmt: skip
+"""Columns without which a row says nothing."""
+
+
 def write(
     path: str | Path, rows: list[dict[str, Any]], schema: pa.Schema, facts: Mapping[str, Any] | None = None
 ) -> None:
@@ -98,14 +107,8 @@ def facts_of(path: str | Path) -> dict[str, Any]:
     Those of a table of images are ``skipped``: what `annotate.image_files.skipped` says of images that could not be
     used, and ``frame_guessed``: how many images have labels that fit two frames, of which the upright one was taken.
     """
-    try:
+    with _readable(path):
         metadata = pq.read_schema(path).metadata or {}
-    except FileNotFoundError:
-        raise AnonbenchError("no such table", file=path, remedy="run the annotate stage first") from None
-    except pa.ArrowException as error:
-        raise AnonbenchError(
-            f"is not a table that can be read ({error})", file=path, remedy="delete it and run again"
-        ) from None
     facts: dict[str, Any] = json.loads(metadata.get(FACTS, b"{}"))
     return facts
 
@@ -135,18 +138,28 @@ def read(path: str | Path, schema: pa.Schema, image_ids: tuple[int, int] | None 
 
     Raises AnonbenchError when the file is missing, damaged or of another version.
     """
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read_row_groups(_groups(file.metadata, image_ids))
-    except FileNotFoundError:
-        raise AnonbenchError("no such table", file=path, remedy="run the annotate stage first") from None
-    except pa.ArrowException as error:
-        raise AnonbenchError(
-            f"is not a table that can be read ({error})", file=path, remedy="delete it and run again"
-        ) from None
+    with _readable(path), pq.ParquetFile(path) as file:
+        table = file.read_row_groups(_groups(file.metadata, image_ids))
     if table.schema.names != schema.names:
         raise AnonbenchError("has other columns than this version writes", file=path, remedy="delete it and run again")
+    for name in table.schema.names:
+        if name in _OF_EVERY_ROW and table[name].null_count:
+            raise AnonbenchError(f"has rows without {name}", file=path, remedy="delete it and run again")
     return table
+
+
+@contextlib.contextmanager
+def _readable(path: str | Path) -> Iterator[None]:
+    """Raise AnonbenchError in the place of what reading a table raises."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise AnonbenchError("no such table", file=path, remedy="run the annotate stage first") from None
+    except (pa.ArrowException, OSError) as error:
+        said = " ".join(str(error).split())
+        raise AnonbenchError(
+            f"is not a table that can be read ({said})", file=path, remedy="delete it and run again"
+        ) from None
 
 
 def _groups(metadata: pq.FileMetaData, image_ids: tuple[int, int] | None) -> list[int]:

@@ -35,17 +35,15 @@ def annotate(
 ) -> None:
     """Look at every image of a split, and convert it to COCO JSON with a table of its images and one of its people."""
     from anonbench.annotate.people import convert
-    from anonbench.datasets.record import adapter_of, root_of
+    from anonbench.datasets.record import reader_of
 
-    root, record = root_of(data)
-    read = adapter_of(record["adapter"], record["options"]).read(root, split)
-    counts = convert(read, root, out, split, Gate(labels_on, on_bad_image, max_pixels, threads))
+    root, adapter, expected = reader_of(data, split)
+    counts = convert(adapter.read(root, split), root, out, split, Gate(labels_on, on_bad_image, max_pixels, threads))
     typer.echo(f"{split}: {counts['images']} images, {counts['annotations']} annotations, {counts['people']} people")
     for warning in counts["warnings"]:
         typer.echo(f"  warning: {warning}")
     if counts["unusable"]:
         typer.echo(f"  {counts['unusable']} annotations without a usable box (see the ledger)")
-    expected = (record["splits"].get(split, {}).get("expected") or {}).get("people")
     if expected is not None and expected != counts["people"]:
         typer.echo(f"  warning: {expected} people are expected (config/datasets.csv): another version, or a part of it")
 

@@ -88,7 +88,7 @@ class Found:
         """Return an image as messages name it, without the file's name where that itself is at fault."""
         name = self.entries[image_id].get("file_name")
         try:
-            return f"image {image_id} ({names.normal(name)})"
+            return f"image {image_id} ({names.normal(name):.300})"
         except ValueError:
             return f"image {image_id}"
 

@@ -6,7 +6,7 @@ Annotations come one by one and are written at once, so that a file of any size 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def convert(split: Split, root: Path, out: Path, name: str, gate: Gate = Gate())
             "images": list(images.values()),
             "categories": split.categories,
         }
-        stream.write(_json(head, file, "what is not annotations")[:-1] + b',"annotations":[')
+        stream.write(_json(lambda: head, file, "all but the annotations")[:-1] + b',"annotations":[')
         separator = b"\n"
         bar = tqdm(split.annotations, desc=f"annotate {name}", unit="annotation", disable=None)
         for annotation in _checked(bar, found.entries, categories, file):
@@ -70,7 +70,7 @@ def convert(split: Split, root: Path, out: Path, name: str, gate: Gate = Gate())
                 counts["unusable"] += 1
                 continue
             counts["annotations"] += 1
-            stream.write(separator + _json(entry.cleaned(), file, f"annotation {annotation['id']}"))
+            stream.write(separator + _json(entry.cleaned, file, f"annotation {annotation['id']}"))
             separator = b",\n"
         stream.write(b"\n]}\n")
         if not people:
@@ -90,9 +90,9 @@ def convert(split: Split, root: Path, out: Path, name: str, gate: Gate = Gate())
     return counts
 
 
-def _json(value: Any, file: Path, entry: str) -> bytes:
+def _json(value: Callable[[], dict[str, Any]], file: Path, entry: str) -> bytes:
     try:
-        return _ENCODER.encode(value)
+        return _ENCODER.encode(value())
     except (UnicodeEncodeError, OverflowError, TypeError, RecursionError, ValueError) as error:
         raise AnonbenchError(
             f"holds what JSON in UTF-8 cannot ({error})", file=file, entry=entry, remedy="mend or remove the value"
@@ -158,7 +158,7 @@ class Entry:
             self.box = (float(x0), float(y0), float(x1 - x0), float(y1 - y0))
         self.keypoints = geometry.keypoints_of(annotation.get("keypoints"))
         area = annotation.get("area")
-        if isinstance(area, (int, float)) and math.isfinite(area) and area > 0:
+        if _is_number(area) and area > 0:
             self.area = float(area)
         else:
             self.area = self.box[2] * self.box[3] if self.box else 0.0
@@ -215,7 +215,10 @@ class Entry:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    try:
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
 
 
 def _finite(value: Any) -> bool:
@@ -283,9 +286,10 @@ def _twice(number: int, what: str, file: Path) -> None:
 def _categories(entries: list[dict[str, Any]], file: Path) -> dict[int, dict[str, Any]]:
     categories = _by_id(entries, "category", file)
     for number, category in categories.items():
-        if not isinstance(category.get("name"), str) or not category["name"].isprintable():
+        name = category.get("name")
+        if not isinstance(name, str) or not name or not name.isprintable():
             raise AnonbenchError(
-                f"has the name {category.get('name')!a:.80}",
+                f"has the name {name!a:.80}",
                 file=file,
                 entry=f"category {number}",
                 remedy="give each category a name of printable characters",

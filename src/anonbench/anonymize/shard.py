@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import threading
 import time
 from collections import defaultdict
@@ -129,7 +130,7 @@ class Shard:
 
     def _check_folders(self, root: Path) -> None:
         """Refuse an output folder that overlaps the originals."""
-        target, source = (self.out / self.split).resolve(), root.resolve()
+        target, source = (Path(os.path.realpath(path)) for path in (self.out / self.split, root))
         if target == source or target in source.parents or source in target.parents:
             raise AnonbenchError(
                 f"overlaps the original data in {source}", file=target, remedy="choose another output folder"
