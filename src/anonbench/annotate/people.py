@@ -157,7 +157,7 @@ class Entry:
             x0, y0, x1, y1 = bounds
             self.box = (float(x0), float(y0), float(x1 - x0), float(y1 - y0))
         self.keypoints = geometry.keypoints_of(annotation.get("keypoints"))
-        area = annotation.get("area")
+        area: Any = annotation.get("area")
         if _is_number(area) and area > 0:
             self.area = float(area)
         else:
