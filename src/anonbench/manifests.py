@@ -23,11 +23,6 @@ from anonbench.files import read_json, sha256_file, write_bytes
 
 Row = dict[str, Any]
 REMEDY = "run the anonymize stage again"
-_KEYS = {
-    "image": {"image_id", "file_name", "action", "sha256", "bytes"},
-    "person": {"image_id", "person_id", "category", "status", "area", "method"},
-}
-"""What a row must have to be summed up."""
 
 
 def shard_path(out: Path, split: str, shard: int) -> Path:
@@ -65,9 +60,8 @@ def read_rows(path: Path) -> list[Row]:
         raise AnonbenchError(f"is damaged ({error})", file=path, remedy=REMEDY) from None
     if not rows or not isinstance(rows[0], dict) or rows[0].get("type") != "shard":
         raise AnonbenchError("is not the manifest of a shard", file=path, remedy=REMEDY)
-    for number, row in enumerate(rows[1:], start=2):
-        if not isinstance(row, dict) or not _KEYS.get(str(row.get("type")), {""}) <= row.keys():
-            raise AnonbenchError("is no row of an image or a person", file=path, entry=f"line {number}", remedy=REMEDY)
+    if not all(isinstance(row, dict) and isinstance(row.get("type"), str) for row in rows):
+        raise AnonbenchError("holds lines that are no rows", file=path, remedy=REMEDY)
     return rows
 
 

@@ -17,6 +17,11 @@ from anonbench.variants import Variant
 _COMMON = ("dataset", "variant", "region", "method", "level", "parameters", "encoder", "seed", "anonbench")
 _OF_SOME = ("weights_sha256", "fitted_on", "fallback")
 """What the manifests of methods with weights say of them."""
+_KEYS = {
+    "image": {"image_id", "file_name", "action", "sha256", "bytes"},
+    "person": {"image_id", "person_id", "category", "status", "area", "method"},
+}
+"""What a row must have to be summed up."""
 
 
 def merge(
@@ -37,7 +42,7 @@ def merge(
     variant's runs, or with ``strict`` a person was left visible (controls aside).
     """
     paths = [manifests.shard_path(out, split, shard) for shard in range(shards)]
-    tables = [manifests.read_rows(path) for path in paths]
+    tables = [_rows(path) for path in paths]
     header = _common_header(tables, paths, split, variant, shards)
     rows = [row for table in tables for row in table[1:]]
     images = {row["image_id"]: row for row in rows if row["type"] == "image"}
@@ -67,6 +72,15 @@ def merge(
     }
     write_json(manifests.summary_path(out, split), summary)
     return summary
+
+
+def _rows(path: Path) -> list[Row]:
+    """Read a shard's rows; raise AnonbenchError for one that is neither of an image nor of a person."""
+    rows = manifests.read_rows(path)
+    for number, row in enumerate(rows[1:], start=2):
+        if not _KEYS.get(row["type"], {""}) <= row.keys():
+            raise AnonbenchError("is no row of an image or a person", file=path, entry=f"line {number}", remedy=REMEDY)
+    return rows
 
 
 def _common_header(tables: list[list[Row]], paths: list[Path], split: str, variant: Variant, shards: int) -> Row:
