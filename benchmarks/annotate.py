@@ -1,12 +1,12 @@
-"""How long and with how much memory the annotate stage reads a file of COCO train2017's size.
+"""How long and with how much memory annotations of COCO train2017's size are read, and given to a variant.
 
     python benchmarks/annotate.py
 
 Writes a synthetic instances file (118,287 images, 860,001 annotations of which 262,465 people, about 450 MB; ellipses
 whose corners are as many as COCO's on the average) and its images (links to one grey JPEG, or to the photograph
 of 640x480 that --image names, whose decoding takes its usual time) into a temporary folder, then runs
-`anonbench annotate` and `anonbench regions` on it, each in a process of its own on one core, and prints seconds and
-peak memory of each.
+`anonbench annotate`, `regions`, `anonymize` (the original, which copies) and `merge` on it, each in a process of its
+own on one core, and prints seconds and peak memory of each.
 """
 
 from __future__ import annotations
@@ -115,6 +115,9 @@ def main() -> None:
         out = str(work / "annotations")
         measured(*start, "annotate", "--data", str(work), "--split", "train2017", "--out", out)
         measured(*start, "regions", "--annotations", out, "--split", "train2017")
+        variant = ["--split", "train2017", "--variant", "original", "--out", str(work / "anonymized" / "original")]
+        measured(*start, "anonymize", "--data", str(work), "--annotations", out, *variant)
+        measured(*start, "merge", "--annotations", out, *variant)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from anonbench import portable
 
-import cv2
-import numpy as np
-import pytest
+portable.settle()  # before a test imports torch
 
-from anonbench.records import KEYPOINTS, SKELETON
+import json  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from anonbench.records import KEYPOINTS, SKELETON  # noqa: E402
 
 
 class CocoFolder:

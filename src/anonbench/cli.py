@@ -10,7 +10,7 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from anonbench import __version__
+from anonbench import __version__, portable
 from anonbench.errors import AnonbenchError
 
 COMMANDS = {
@@ -22,6 +22,7 @@ COMMANDS = {
     "fit": "anonbench.anonymize.fitting",
     "anonymize": "anonbench.anonymize.cli",
     "merge": "anonbench.anonymize.cli",
+    "export": "anonbench.anonymize.export",
     "train": "anonbench.train.cli",
     "predict": "anonbench.train.cli",
     "evaluate": "anonbench.evaluate.cli",
@@ -77,6 +78,7 @@ def main() -> None:
 
     That is an AnonbenchError, and what the operating system refuses: a folder without permission, a full memory.
     """
+    portable.settle()
     try:
         app()
     except AnonbenchError as error:

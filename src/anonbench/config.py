@@ -95,7 +95,12 @@ class AnonymizeConfig(Strict):
     )
     shards: int = Field(1, ge=1, le=64, description="Jobs per variant; contiguous and of about equal bytes.")
     threads: int = Field(1, ge=1, description="Threads in one job.")
-    link: Literal["copy", "hardlink"] = Field("copy", description="How images without people get into a variant.")
+    link: Literal["copy", "reflink", "hardlink"] = Field(
+        "copy",
+        description="How images that nothing is changed in get into a variant. `reflink`: copies that share the "
+        "originals' space on the disk where the file system can (btrfs, XFS), else plain ones. `hardlink`: the "
+        "originals themselves under a second name, so that an edit of the variant edits them.",
+    )
     strict: bool = Field(False, description="Fail when a person is left visible in a variant.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import itertools
 import json
@@ -18,6 +19,16 @@ from typing import Any
 from anonbench.errors import AnonbenchError
 
 _NUMBERS = itertools.count()
+_FICLONE = 0x40049409
+_CANNOT_CLONE = (
+    errno.EOPNOTSUPP,
+    errno.ENOTTY,
+    errno.EXDEV,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.EPERM,
+    errno.EBADF,
+)
 _PART = re.compile(r"\.(.+)\.\d+\.(?:\d+\.part|link)")
 _LONG = 200
 """Bytes of a name above which the temporary file beside it, whose name is longer, is named by a hash."""
@@ -153,7 +164,9 @@ def sha256_file(path: str | Path) -> str:
 def place(source: Path, target: Path, how: str = "copy") -> None:
     """Put the bytes of ``source`` at ``target``, atomically, replacing what is there.
 
-    ``how`` is ``copy`` or ``hardlink``; a hard link across file systems falls back to a copy.
+    ``how`` is ``copy``, ``reflink`` (a copy that shares its blocks on the disk with the source until one of the two
+    is written to) or ``hardlink`` (the source itself under a second name: whatever is written to one is written to the
+    other). Where the file system cannot clone or link, as across two of them, the file is copied.
     """
     if how == "hardlink":
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -169,4 +182,17 @@ def place(source: Path, target: Path, how: str = "copy") -> None:
             link.unlink(missing_ok=True)  # rename is a no-op between two links of one file
             return
     with atomic(target) as part:
-        shutil.copyfile(source, part)
+        if how != "reflink" or not _clone(source, part):
+            shutil.copyfile(source, part)
+
+
+def _clone(source: Path, target: Path) -> bool:
+    """Make ``target`` share the blocks of ``source``; return False where the file system cannot (ioctl_ficlone(2))."""
+    with open(source, "rb") as read, open(target, "wb") as written:
+        try:
+            fcntl.ioctl(written.fileno(), _FICLONE, read.fileno())
+        except OSError as error:
+            if error.errno not in _CANNOT_CLONE:
+                raise
+            return False
+    return True

@@ -97,7 +97,8 @@ class Dataset:
         bodies = [row for row in people if row["kind"] == "body"]
         present = [{key: row[key] for key in ("image_id", "person_id", "category", "area")} for row in bodies]
         regions.write(self.annotations / f"{self.split}.people.parquet", present, regions.PEOPLE)
-        write_json(self.annotations / f"{self.split}.json", {"images": images, "annotations": [], "categories": []})
+        entries = [{"id": image["image_id"], **image} for image in images]
+        write_json(self.annotations / f"{self.split}.json", {"images": entries, "annotations": [], "categories": []})
         write_json(self.data / "download.json", {"dataset": "small", "root": "."})
 
 

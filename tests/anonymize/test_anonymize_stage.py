@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+from typer.testing import CliRunner
 
 from anonbench import images, manifests, names, regions
 from anonbench.anonymize import cli
@@ -29,6 +30,7 @@ from anonbench.anonymize.engine import CONTROL
 from anonbench.anonymize.merge import merge
 from anonbench.anonymize.methods.mask_out import MaskOut
 from anonbench.anonymize.shard import Shard
+from anonbench.cli import app
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file, write_json
 from anonbench.records import ANONYMIZED
@@ -84,16 +86,52 @@ def test_manifest_accounts_for_everyone(dataset: Dataset, variant: str) -> None:
         person = {"people": 19, "anonymized": 12, "reasons": {"crowd": 1, "invalid_geometry": 6}}
         assert summary["people"]["by_category"] == {"person": person}
         assert {row["encoder"] for row in found} == {"jpeg source q88 4:2:0", "png", None}
-    assert (out / "annotations" / "train.json").read_bytes() == (dataset.annotations / "train.json").read_bytes()
+    labels = read_json(out / "annotations" / "train.json")
+    expected = {"id", "file_name", "width", "height"}
+    assert [(set(image), image["id"]) for image in labels["images"]] == [(expected, i) for i in range(1, 9)]
     manifests.verify(out, "train")
 
 
-def test_original_is_byte_for_byte(dataset: Dataset) -> None:
-    out = dataset.run("original", link="hardlink")
+@pytest.mark.parametrize("link", ["copy", "reflink", "hardlink"])
+def test_original_is_byte_for_byte(dataset: Dataset, link: str) -> None:
+    out = dataset.run("original", link=link)
     for row in table(dataset, "images"):
         source, target = dataset.data / row["path"], out / "train" / row["file_name"]
+        before = source.read_bytes()
+        assert target.read_bytes() == before
+        assert target.samefile(source) == (link == "hardlink")
+        if link != "hardlink":
+            with open(target, "ab") as stream:
+                stream.write(b"more")
+            assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("how", ["root", "symlink"])
+def test_images_that_somebody_else_owns_are_never_hard_links(dataset: Dataset, tmp_path: Path, how: str) -> None:
+    """A data set's root may be a folder of the user's own: nothing that is done to a variant may reach it."""
+    theirs = tmp_path / "theirs"
+    (dataset.data / "raw").rename(theirs)
+    if how == "root":
+        write_json(dataset.data / "download.json", {"dataset": "small", "root": str(theirs)})
+        rows = [{**row, "path": row["path"].removeprefix("raw/")} for row in table(dataset, "images")]
+        regions.write(dataset.annotations / "train.images.parquet", rows, regions.IMAGES)
+    else:
+        (dataset.data / "raw").symlink_to(theirs)
+    out = dataset.run("original", link="hardlink")
+    for row in table(dataset, "images"):
+        source, target = theirs / row["file_name"], out / "train" / row["file_name"]
         assert target.read_bytes() == source.read_bytes()
-        assert target.samefile(source)
+        assert not target.samefile(source)
+
+
+@pytest.mark.parametrize("link", ["copy", "reflink", "hardlink"])
+def test_hard_links_are_warned_of(dataset: Dataset, tmp_path: Path, link: str) -> None:
+    words = ["anonymize", "--data", dataset.data, "--annotations", dataset.annotations, "--split", "train"]
+    words += ["--variant", "original", "--out", tmp_path / "out", "--link", link]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    warned = "whatever is written to one is written to the other" in done.stderr
+    assert warned == (link == "hardlink")
 
 
 def test_pixels_outside_the_masks_of_a_png_are_the_source(dataset: Dataset) -> None:
@@ -126,8 +164,8 @@ def test_threads_and_shards_change_no_byte(dataset: Dataset, tmp_path: Path, var
     two = dataset.run(variant, tmp_path / "two", threads=2)
     three = dataset.run(variant, tmp_path / "three", shards=3)
     assert hashes(one) == hashes(two) == hashes(three)
-    for path in ("manifests/train.json", "manifests/train/0.jsonl"):
-        assert (one / path).read_bytes() == (two / path).read_bytes()
+    for path in (manifests.summary_path, lambda out, split: manifests.shard_path(out, split, 0)):
+        assert path(one, "train").read_bytes() == path(two, "train").read_bytes()
     summaries = [read_json(manifests.summary_path(out, "train")) for out in (one, three)]
     assert len(summaries[1].pop("shards")) == 3
     assert summaries[0].pop("shards")
@@ -164,7 +202,8 @@ def test_killed_and_run_again(dataset: Dataset, tmp_path: Path) -> None:
         merge(dataset.annotations, "train", Variant.parse("body-blur-medium"), 1, out)
     dataset.run("body-blur-medium", out)
     assert hashes(out) == hashes(whole)
-    assert (out / "manifests" / "train.json").read_bytes() == (whole / "manifests" / "train.json").read_bytes()
+    again, first = (manifests.summary_path(folder, "train").read_bytes() for folder in (out, whole))
+    assert again == first
 
 
 def test_an_old_manifest_does_not_outlive_a_failed_rerun(dataset: Dataset) -> None:
@@ -191,7 +230,7 @@ def test_merge_removes_what_an_earlier_run_left(dataset: Dataset) -> None:
     dataset.run("face-mask_out", shards=2)
     assert set(hashes(out)) == {f"{image_id}.jpg" for image_id in (1, 2, 4, 6, 7, 8)}
     assert not (out / "train" / "deep").exists()
-    assert {path.name for path in (out / "manifests" / "train").iterdir()} == {"0.jsonl", "1.jsonl"}
+    assert {path.name for path in manifests.shard_path(out, "train", 0).parent.iterdir()} == {"0.jsonl", "1.jsonl"}
     manifests.verify(out, "train")
 
 
@@ -201,7 +240,7 @@ def test_merge_removes_nothing_that_no_run_wrote(dataset: Dataset) -> None:
     mine = [out / "train" / "old" / "notes.txt", out / "train" / "z.jpg"]
     for path in mine:
         path.write_bytes(b"mine")
-    notes = out / "manifests" / "train" / "notes.txt"
+    notes = manifests.shard_path(out, "train", 0).with_name("notes.txt")
     notes.write_text("mine too")
     without_image(dataset, 5)
     said = r"old/notes\.txt: does not belong to the variant \(and 1 other files\).*; move it away, or remove"

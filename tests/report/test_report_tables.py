@@ -260,7 +260,7 @@ def test_evaluations_of_other_images_are_refused(copy) -> None:
         ("evaluations/streetlife/original/compact/seed0/metrics.json", "{}", "holds no metrics"),
         ("evaluations/streetlife/original/compact/seed0/metrics.json", '{"tasks"', "not valid JSON"),
         ("evaluations/streetlife/original/compact/seed0/matches.npz", "x", "cannot be read"),
-        ("anonymized/streetlife/body-mask_out/manifests/train.json", "{}", "does not count people by category"),
+        ("anonymized/streetlife/private/body-mask_out/manifests/train.json", "{}", "does not count people by category"),
         ("models/streetlife/original/compact/seed0/train.json", "{}", "has no loss curve"),
     ],
 )
@@ -279,7 +279,7 @@ def test_missing_inputs(copy) -> None:
     with pytest.raises(AnonbenchError, match="run the train stage first"):
         curves(study, sources)
     assert len(curves(study, sources, allow_missing=True))
-    (root / "anonymized/streetlife/body-mask_out/manifests/train.json").unlink()
+    (root / "anonymized/streetlife/private/body-mask_out/manifests/train.json").unlink()
     with pytest.raises(AnonbenchError, match="no such file"):
         impact(study, sources)
 
@@ -304,7 +304,7 @@ def test_a_fallback_counts_as_anonymized_and_identity_changes_nobody(copy) -> No
     root, study, sources = copy
     value = manifest("body-mask_out")
     value["people"]["by_category"]["person"] = {"people": 200, "anonymized": 200, "reasons": {"method_failed": 3}}
-    (root / "anonymized/streetlife/body-mask_out/manifests/train.json").write_text(json.dumps(value))
+    (root / "anonymized/streetlife/private/body-mask_out/manifests/train.json").write_text(json.dumps(value))
     table, _ = impact(study, sources)
     assert _row(table, task="bbox", category="person", variant="body-mask_out").share_changed == 1
 

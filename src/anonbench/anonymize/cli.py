@@ -21,9 +21,10 @@ Shards = Annotated[int, typer.Option(min=1, help="Number of shards.")]
 
 
 class Link(StrEnum):
-    """How an image without people gets into a variant."""
+    """How an image that nothing is changed in gets into a variant."""
 
     COPY = "copy"
+    REFLINK = "reflink"
     HARDLINK = "hardlink"
 
 
@@ -41,12 +42,18 @@ def anonymize(
     shard: Annotated[int, typer.Option(min=0, help="Which shard to write.")] = 0,
     shards: Shards = 1,
     threads: Annotated[int, typer.Option(min=1, help="Images worked on at a time.")] = 1,
-    link: Annotated[Link, typer.Option(help="How images without people get there.")] = Link.COPY,
+    link: Annotated[Link, typer.Option(help="How images that nothing is changed in get there.")] = Link.COPY,
     weights: Annotated[Path | None, typer.Option(help="What anonbench fit wrote, for a method that is fitted.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda, for a method that is fitted.")] = "auto",
     timing: Annotated[Path | None, typer.Option(help="File for seconds and memory, JSON.")] = None,
 ) -> None:
     """Write one shard of a variant and its manifest."""
+    if link is Link.HARDLINK:
+        typer.echo(
+            f"Warning: --link hardlink makes images in {out / split} and the originals below {data} one file under two "
+            "names: whatever is written to one is written to the other. --link reflink saves the same space safely.",
+            err=True,
+        )
     path = Shard(
         data=data,
         annotations=annotations,

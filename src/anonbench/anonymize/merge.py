@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import manifests, regions, registry
+from anonbench.anonymize.labels import Labels
 from anonbench.errors import AnonbenchError
-from anonbench.files import is_temporary, place, sha256_file, write_json, write_text
+from anonbench.files import is_temporary, sha256_file, write_json, write_text
 from anonbench.manifests import REMEDY, Row
 from anonbench.records import ANONYMIZED, UNANNOTATED, Reason
 from anonbench.variants import Variant
@@ -34,7 +35,7 @@ def merge(
     strict: bool = False,
     contents: bool = False,
 ) -> dict[str, Any]:
-    """Write ``manifests/<split>.json`` and ``annotations/<split>.json`` of a variant and return the former.
+    """Write the manifest and ``annotations/<split>.json`` (of the keys in `labels.KEPT`) of a split; return the former.
 
     ``contents`` checks each image's sha256 (otherwise that it is there with its size). What an earlier run of the
     variant left and this one does not have is removed, and nothing else. Raises AnonbenchError when shards do not
@@ -49,13 +50,14 @@ def merge(
     people = [row for row in rows if row["type"] == "person"]
     _check_images(rows, images, annotations / f"{split}.images.parquet", out / split, contents)
     if strict and variant.method is not None and registry.load("methods", variant.method).anonymizes:
-        _check_nobody_visible(people, out, split)
+        check_nobody_visible(people, out, split)
     hashes = {row["file_name"]: row["sha256"] for row in images.values()}
     _remove_stale_images(out, split, set(hashes))
     _remove_stale_shards(out, header, shards)
     write_text(manifests.listing_path(out, split), manifests.listing_of(hashes))
     target = manifests.annotations_path(out, split)
-    place(annotations / f"{split}.json", target)
+    labels = Labels(annotations / f"{split}.json")
+    labels.write(target)
     if variant.region is None:
         people = _unchanged(annotations / f"{split}.people.parquet")
     actions = Counter(row["action"] for row in images.values())
@@ -68,6 +70,7 @@ def merge(
         **_coverage(people),
         "shards": [sha256_file(path) for path in paths],
         "annotations_sha256": sha256_file(target),
+        "left_out": dict(sorted(labels.left_out.items())),
         "digest": manifests.digest_of(hashes),
     }
     write_json(manifests.summary_path(out, split), summary)
@@ -115,7 +118,8 @@ def _check_images(rows: list[Row], images: dict[int, Row], table: Path, folder: 
         manifests.check_image(path, images[image_id], contents)
 
 
-def _check_nobody_visible(people: list[Row], out: Path, split: str) -> None:
+def check_nobody_visible(people: list[Row], out: Path, split: str) -> None:
+    """Raise AnonbenchError when a row of a person names no method: the person was left as they were."""
     visible = [row for row in people if row["method"] is None]
     if visible:
         first = ", ".join(f"{row['person_id']} in image {row['image_id']} ({row['status']})" for row in visible[:5])

@@ -38,7 +38,8 @@ class Shard:
     """What to do: ``parameters`` are the method's (None: those of the variant's level).
 
     ``data`` holds the data set's download.json, ``annotations`` its tables, ``out`` is the variant's folder;
-    ``link`` (``copy`` or ``hardlink``) is how images without a region get there. ``weights`` is what the method's
+    ``link`` (``copy``, ``reflink`` or ``hardlink``, as `files.place` has them) is how images that nothing is changed in
+    get there; only images below ``data`` are ever hard-linked, others are cloned. ``weights`` is what the method's
     training wrote, for a method that is fitted. ``timing`` is a file for seconds and memory, which do not repeat.
     """
 
@@ -74,6 +75,7 @@ class Shard:
         fitted = {} if method is None else self._load(method)
         root, record = root_of(self.data)
         self._check_folders(root)
+        manifests.check_layout(self.out, self.split)
         everything = regions.read(self.annotations / f"{self.split}.images.parquet", regions.IMAGES)
         _check_names(everything, self.annotations / f"{self.split}.images.parquet", self.out)
         rows = regions.shard_of(everything, self.shard, self.shards).to_pylist()
@@ -211,13 +213,17 @@ class Shard:
     def _untouched(self, row: _Image, source: str, data: bytes, strip: bool) -> manifests.Row:
         """Place an image byte for byte, without its metadata where ``strip`` says so and it has any."""
         target = Path(self.out, self.split, row["file_name"])
-        kept = images.strip(data, file=source, **regions.frame_of(row)) if strip else data
+        kept, notes = images.Stripped(data, ())
+        if strip:
+            kept, notes = images.without_metadata(data, file=source, **regions.frame_of(row))
         same = kept == data
-        if same and self.link == "hardlink":
-            place(Path(source), target, self.link)
-        else:
+        if not same or self.link == "copy":
             write_bytes(target, kept)  # what was read and hashed, not the file once more
-        return _image_row(row, "copied" if same else "stripped", data, data if same else kept, None, ())
+        elif self.link == "hardlink" and Path(source).resolve().is_relative_to(self.data.resolve()):
+            place(Path(source), target, "hardlink")
+        else:
+            place(Path(source), target, "reflink")
+        return _image_row(row, "copied" if same else "stripped", data, data if same else kept, None, notes)
 
 
 def _timing(written: dict[int, list[manifests.Row]], seconds: float) -> dict[str, float]:

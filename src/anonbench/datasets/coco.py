@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -193,6 +193,10 @@ class Annotations:
                 yield _Keys(*(entry.get(key) for key in _Keys.__struct_fields__))
             else:
                 yield _Keys()
+
+    def at(self, positions: Iterable[int]) -> Annotations:
+        """Return those at some positions, in that order."""
+        return Annotations([self.entries[position] for position in positions], self.file, self.points)
 
     def of(self, categories: set[int]) -> Annotations:
         """Return those of some categories, and those without any, which `annotate` refuses by name."""

@@ -22,7 +22,7 @@ from anonbench.images.frames import MAX_PIXELS, choose, orientation_is_ambiguous
 from anonbench.images.jpeg import Jpeg
 from anonbench.images.other import Other
 from anonbench.images.png import Png
-from anonbench.images.record import Decoded, Encoded, Frame, Header, Size, undecodable, unwritable
+from anonbench.images.record import Decoded, Encoded, Frame, Header, Size, Stripped, undecodable, unwritable
 
 __all__ = (
     "MAX_PIXELS",
@@ -31,6 +31,7 @@ __all__ = (
     "Frame",
     "Header",
     "Size",
+    "Stripped",
     "check_policy",
     "decode",
     "encode",
@@ -39,6 +40,7 @@ __all__ = (
     "read_bytes",
     "read_rgb",
     "strip",
+    "without_metadata",
 )
 
 _POLICY = re.compile(r"quality-(\d{1,3})")
@@ -46,10 +48,16 @@ _POLICY = re.compile(r"quality-(\d{1,3})")
 
 def read_bytes(path: str | Path) -> bytes:
     """Return a file's bytes; raise AnonbenchError when it is missing, cannot be read or is empty."""
+    shown = path if str(path).isprintable() else repr(str(path))
     try:
         data = files.read_bytes(path)
     except FileNotFoundError:
-        raise AnonbenchError("no such image", file=path, remedy="run the download stage again") from None
+        raise AnonbenchError("no such image", file=shown, remedy="run the download stage again") from None
+    except (OSError, ValueError) as error:  # a folder, a name that no file can have
+        why = error.strerror if isinstance(error, OSError) else "no file can have this name"
+        raise AnonbenchError(
+            f"cannot be read ({why})", file=shown, remedy="mend the image's name in the annotations"
+        ) from None
     if not data:
         undecodable(path, "it is empty")
     return data
@@ -139,19 +147,31 @@ def strip(
     labels_on: Frame | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> bytes:
+    """Return the bytes that `without_metadata` returns."""
+    return without_metadata(data, file=file, size=size, labels_on=labels_on, max_pixels=max_pixels).data
+
+
+def without_metadata(
+    data: bytes,
+    *,
+    file: str | Path | None = None,
+    size: Size | None = None,
+    labels_on: Frame | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Stripped:
     """Return a JPEG or PNG file's bytes without metadata; the pixels' coded data stays as it is.
 
     What stays is a list, and the file is written anew from it: what the pixels need, the numbers of the colour
-    profile, resolution, JFIF (without its thumbnail), Adobe's colour transform, and an EXIF orientation other than 1
-    where the labels are on the upright frame. A PNG in which transparency hides colours is written with them as they
-    show on black. Returns equal bytes when there is nothing to drop. ``size``, ``labels_on`` and ``max_pixels`` are
-    those of `decode`. Raises AnonbenchError as `decode` does, and for another format.
+    profile, the resolution (JFIF, without its thumbnail), Adobe's colour transform, and an EXIF orientation other than
+    1 where the labels are on the upright frame. A PNG in which transparency hides colours is coded again, with its
+    pixels as they show on black. The bytes are equal when there is nothing to drop. ``size``, ``labels_on`` and
+    ``max_pixels`` are those of `decode`. Raises AnonbenchError as `decode` does, and for another format.
     """
     image = _open(data, file)
     upright = choose(image.header, size, labels_on, max_pixels, file)
     if isinstance(image, Other):
         unwritable(image.header.format, file)
-    return image.strip(upright)[0]
+    return image.strip(upright)
 
 
 def _open(data: bytes, file: str | Path | None) -> Jpeg | Png | Other:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from anonbench.images import icc, other
 from anonbench.images.frames import exif_orientation, orientation_only
-from anonbench.images.record import Decoded, Encoded, Header, undecodable
+from anonbench.images.record import Decoded, Encoded, Header, Stripped, undecodable
 from anonbench.images.samples import grey
 
 SIGNATURE = b"\xff\xd8\xff"
@@ -121,8 +121,8 @@ class Jpeg:
         )
         return b"".join(_segment(0xE2, body) for body in bodies), ()
 
-    def strip(self, upright: bool) -> tuple[bytes, tuple[str, ...]]:
-        """Return the file without anything that no pixel needs, and notes.
+    def strip(self, upright: bool) -> Stripped:
+        """Return the file without anything that no pixel needs.
 
         ``upright`` keeps an orientation other than 1. The pixels' coded data stays as it is, up to its end.
         """
@@ -146,10 +146,12 @@ class Jpeg:
             elif segment.marker in (_DQT, _DHT, _DRI):
                 entries = [segment.body[start:end] for _, start, end in _entries(segment) if (index, start) in live]
                 kept.append(_segment(segment.marker, b"".join(entries)) if entries else b"")
-            elif segment.marker == self._frame.marker or segment.marker == _SOS:
-                kept.append(self._data[segment.start : segment.end].rstrip(b"\xff"))
+            elif segment.marker == self._frame.marker:
+                kept.append(self._data[segment.start : segment.end])
+            elif segment.marker == _SOS:
+                kept.append(self._data[segment.start : segment.end].rstrip(b"\xff"))  # bytes that fill up a marker
         data = b"".join((b"\xff\xd8", head, exif, *kept, b"\xff\xd9"))
-        return _without_tails(data, self._frame.body[5], self._file), notes
+        return Stripped(_without_tails(data, self._frame.body[5], self._file), notes)
 
 
 def _segment(marker: int, body: bytes) -> bytes:
@@ -272,9 +274,9 @@ def _live(segments: list[Segment], file: str | Path | None) -> set[tuple[int, in
 def _without_tails(data: bytes, components: int, file: str | Path | None) -> bytes:
     """Return a stripped file without what lies between the last pixel of a scan and the next marker.
 
-    libjpeg tells of such bytes, from the third or fifth on, when it decodes; it reads the whole file here, but makes
-    an eighth of its width and height of it. Samplings without a name are not decoded. Raises AnonbenchError for a
-    file whose pixels are not all there, and for such bytes before a restart marker.
+    libjpeg tells of such bytes when it decodes, if there are more than the seven that it may have read ahead; it reads
+    the whole file here, but makes an eighth of its width and height of it. Samplings without a name are not decoded.
+    Raises AnonbenchError for a file whose pixels are not all there, and for such bytes before a restart marker.
     """
     why = _complaint(data, components)
     start = 0

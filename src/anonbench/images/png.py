@@ -13,7 +13,7 @@ import numpy as np
 
 from anonbench.images import icc
 from anonbench.images.frames import exif_orientation, orientation_only
-from anonbench.images.record import Decoded, Encoded, Header, undecodable
+from anonbench.images.record import Decoded, Encoded, Header, Stripped, undecodable
 from anonbench.images.samples import eight_bit, grey, on_black
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -75,8 +75,8 @@ class Png:
         profile = b"".join(part.raw for part in kept)
         return Decoded(pixels, "PNG", self._colour in (0, 4), profile=profile, notes=(*notes, *lost))
 
-    def strip(self, upright: bool) -> tuple[bytes, tuple[str, ...]]:
-        """Return the file without anything that no pixel needs, and notes.
+    def strip(self, upright: bool) -> Stripped:
+        """Return the file without anything that no pixel needs.
 
         ``upright`` keeps an orientation other than 1. The pixels' coded data stays unless something is hidden in
         it: colours under transparent pixels, bytes behind the last row.
@@ -90,7 +90,7 @@ class Png:
             header, *image, end = self._pixels()
         if upright and self.header.orientation != 1:
             kept.insert(0, _chunk(b"eXIf", orientation_only(self.header.orientation)))
-        return SIGNATURE + b"".join(part.raw for part in (header, *kept, *image, end)), notes
+        return Stripped(SIGNATURE + b"".join(part.raw for part in (header, *kept, *image, end)), notes)
 
     def _read(self, flags: int) -> np.ndarray:
         """Return what OpenCV reads; of an animation the still image."""
@@ -119,7 +119,7 @@ class Png:
             values = values[..., 0] if self._colour == 4 else values[..., :3]
         elif self._key is not None and len(self._key) == 2:  # OpenCV reads the transparent colour of RGB alone
             transparent = int.from_bytes(self._key, "big") & ((1 << self._depth) - 1)
-            alpha = np.where(values == transparent * full // ((1 << self._depth) - 1), 0, full)
+            alpha = np.where(values == transparent * full // ((1 << self._depth) - 1), 0, full).astype(values.dtype)
         if alpha is None or alpha.min() == full:
             return np.ascontiguousarray(values), False
         return on_black(values, alpha), True

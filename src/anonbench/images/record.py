@@ -58,6 +58,13 @@ class Encoded(NamedTuple):
     encoder: str
 
 
+class Stripped(NamedTuple):
+    """A file's bytes without metadata, and notes of what it lost besides."""
+
+    data: bytes
+    notes: tuple[str, ...]
+
+
 def undecodable(file: str | Path | None, why: object) -> NoReturn:
     """Raise the error of a file that is no whole image."""
     raise AnonbenchError(

@@ -12,9 +12,12 @@ def eight_bit(values: np.ndarray) -> np.ndarray:
 
 
 def on_black(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Return colours (uint8 or uint16, HxWxC) as they show on black under straight alpha (same type, HxW), rounded."""
+    """Return colours as they show on black under straight alpha, rounded.
+
+    Both are uint8 or both uint16; colours HxW or HxWxC, alpha HxW.
+    """
     full = np.uint32(np.iinfo(colours.dtype).max)
-    product = np.multiply(colours, alpha[..., None], dtype=np.uint32)
+    product = np.multiply(colours, alpha if colours.ndim == 2 else alpha[..., None], dtype=np.uint32)
     product += full // 2
     product //= full
     return product.astype(colours.dtype)

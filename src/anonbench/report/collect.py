@@ -14,6 +14,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.evaluate.matches import MatchFile, ap_from_matches
 from anonbench.evaluate.matches import read as read_matches
 from anonbench.files import read_json
+from anonbench.manifests import summary_path
 from anonbench.records import Reason
 from anonbench.report import resample
 from anonbench.report.study import IDENTITY, ORIGINAL, TASKS, Study, parts
@@ -68,7 +69,7 @@ class Sources:
 
         Raises AnonbenchError when another variant has none, or one without its counts.
         """
-        path = self.anonymized / dataset / variant / "manifests" / f"{study.datasets[dataset]['train']}.json"
+        path = summary_path(self.anonymized / dataset / variant, study.datasets[dataset]["train"])
         if variant == ORIGINAL and not path.exists():
             return None
         value = read_json(path)

@@ -121,7 +121,7 @@ def _spread(people: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
 def face_box(annotation: dict[str, Any]) -> Crop | None:
     """Return x, y, w, h of a visible face: annotated, or around nose, eyes and ears; None when it is not visible."""
     face = annotation.get("face")
-    box = face.get("bbox") if isinstance(face, dict) else annotation.get("face_bbox")
+    box = face.get("bbox") if isinstance(face, dict) else None
     if box:
         return tuple(box)
     flat = annotation.get("keypoints") or ()

@@ -81,7 +81,7 @@ class Variant:
             raise AnonbenchError(
                 f"is not a COCO annotation file ({type(error).__name__}: {error})", file=path
             ) from error
-        if not manifests.summary_path(Path(directory), split).is_file():
+        if not manifests.exist(Path(directory), split):
             return variant
         return replace(variant, images_digest=manifests.verify(directory, split, contents=False))
 
