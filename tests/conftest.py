@@ -49,7 +49,7 @@ class CocoFolder:
             name = f"{image_id:06d}.jpg"
             if image_id < images:  # the last image has a car and nobody in it
                 x, y, w, h = 8 + 4 * image_id, 6, 16, 36
-                pixels[y : y + h, x : x + w] = (40, 60 * image_id, 220)
+                pixels[y : y + h, x : x + w] = (40, 60 * image_id % 256, 220)
                 keypoints = [0.0] * 51
                 for index, (dx, dy) in enumerate([(8, 5), (6, 4), (10, 4), (4, 5), (12, 5), (3, 11), (13, 11)]):
                     keypoints[3 * index : 3 * index + 3] = [float(x + dx), float(y + dy), 2.0]

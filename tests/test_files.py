@@ -112,3 +112,25 @@ def test_nan_is_refused(tmp_path: Path) -> None:
 def test_nearest_names_the_closest_or_all() -> None:
     assert nearest("blurr", ["blur", "gan"]) == " (did you mean 'blur'?)"
     assert nearest("zzz", ["blur", "gan"]) == " (known: blur, gan)"
+
+
+@pytest.mark.parametrize("how", ["write", "copy", "hardlink"])
+@pytest.mark.parametrize("name", ["x" * 251 + ".jpg", "ü" * 125 + "x.jpg", "y" * 201])
+def test_the_longest_names_can_be_written(tmp_path: Path, name: str, how: str) -> None:
+    source, folder = tmp_path / "source", tmp_path / "folder"
+    source.write_bytes(b"whole")
+    folder.mkdir()
+    if how == "write":
+        with files.atomic(folder / name) as part:
+            stem = part.name.split(".")[1]
+            part.write_bytes(b"whole")
+    else:
+        files.place(source, folder / name, how)
+        stem = ""
+    assert (folder / name).read_bytes() == b"whole"
+    assert [path.name for path in folder.iterdir()] == [name]
+    if stem:
+        (other := folder.with_name("again")).mkdir()
+        (left := other / f".{stem}.4711.3.part").write_text("half")
+        files.write_bytes(other / name, b"whole")
+        assert not left.exists()

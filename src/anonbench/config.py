@@ -10,9 +10,11 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anonbench import registry
+from anonbench.annotate.image_files import LabelsOn, OnBadImage
 from anonbench.annotate.options import RegionsConfig
 from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError, nearest
+from anonbench.images import MAX_PIXELS
 from anonbench.recipe import Recipe
 from anonbench.variants import ORIGINAL, Variant
 
@@ -48,6 +50,19 @@ class DatasetConfig(Strict):
         [],
         description="Categories that are not people whatever they are called; they stay as they are. A category whose "
         "name looks like people must stand in one of the two lists.",
+    )
+    labels_on: LabelsOn = Field(
+        LabelsOn.AUTO,
+        description="Frame that the labels of images with an EXIF orientation were drawn in: `upright` (orientation "
+        "applied), `stored`, or `auto`: what the annotated sizes tell, and upright where they cannot.",
+    )
+    on_bad_image: OnBadImage = Field(
+        OnBadImage.FAIL,
+        description="What becomes of images that cannot be used (missing, damaged, of another size): `fail` names all "
+        "and stops, `skip` leaves them out of every variant, the original included, and records them.",
+    )
+    max_pixels: int = Field(
+        MAX_PIXELS, ge=1, description="Width times height of the largest image; larger ones are not decoded."
     )
 
 

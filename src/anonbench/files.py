@@ -29,7 +29,9 @@ _CANNOT_CLONE = (
     errno.EPERM,
     errno.EBADF,
 )
-_PART = re.compile(r"\.(.+)\.\d+\.\d+\.part")
+_PART = re.compile(r"\.(.+)\.\d+\.(?:\d+\.part|link)")
+_LONG = 200
+"""Bytes of a name above which the temporary file beside it, whose name is longer, is named by a hash."""
 _leftovers: dict[str, dict[str, list[str]]] = {}
 _listing = threading.Lock()
 
@@ -44,10 +46,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = os.fspath(path)
     folder, name = os.path.split(path)
-    part = os.path.join(folder, f".{name}.{os.getpid()}.{next(_NUMBERS)}.part")
+    stem = _stem(name)
+    part = os.path.join(folder, f".{stem}.{os.getpid()}.{next(_NUMBERS)}.part")
     if not os.path.isdir(folder or "."):
         os.makedirs(folder, exist_ok=True)
-    for left in _left_in(folder or ".").pop(name, ()):
+    for left in _left_in(folder or ".").pop(stem, ()):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(folder, left))
     try:
@@ -58,6 +61,16 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.unlink(part)
         _explain_full(error, path)
         raise
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file's name is one that `atomic` and `place` give to files that are being written."""
+    return _PART.fullmatch(name) is not None
+
+
+def _stem(name: str) -> str:
+    """Return what the names of temporary files beside ``name`` begin with; a name may be as long as there are."""
+    return name if len(os.fsencode(name)) <= _LONG else hashlib.sha256(os.fsencode(name)).hexdigest()
 
 
 def _left_in(folder: str) -> dict[str, list[str]]:
@@ -94,13 +107,19 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Return a file's bytes, with few system calls: each one gives Python's lock away."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Return a file's bytes, with few system calls: each one gives Python's lock away.
+
+    Nothing is read from pipes, which could keep one waiting.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         parts, left = [], os.fstat(descriptor).st_size
         while left > 0 and (part := os.read(descriptor, left)):
             parts.append(part)
             left -= len(part)
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(descriptor)
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -151,7 +170,7 @@ def place(source: Path, target: Path, how: str = "copy") -> None:
     """
     if how == "hardlink":
         target.parent.mkdir(parents=True, exist_ok=True)
-        link = target.with_name(f".{target.name}.{os.getpid()}.link")
+        link = target.with_name(f".{_stem(target.name)}.{os.getpid()}.link")
         link.unlink(missing_ok=True)
         try:
             os.link(source.resolve(), link)

@@ -4,8 +4,8 @@ Written by `anonymize`; whoever reads a variant checks it with `verify`.
 
 Layout of a variant: ``<split>/<file_name>`` (images) and ``annotations/<split>.json`` (COCO). The manifests name the
 original of every image and the seed of every person, so they lie outside: for a variant's folder ``X/V`` they are
-``X/private/V/manifests/<split>/<shard>.jsonl`` and ``X/private/V/manifests/<split>.json``, and a copy of ``X/V`` takes
-none along. No row holds a time, a host or a path outside the variant: equal work gives equal bytes.
+``<split>/<shard>.jsonl``, ``<split>.json`` and ``<split>.sha256`` in ``X/private/V/manifests``, and a copy of ``X/V``
+takes none along. No row holds a time, a host or a path outside the variant: equal work gives equal bytes.
 """
 
 from __future__ import annotations
@@ -69,6 +69,11 @@ def summary_path(out: Path, split: str) -> Path:
     return private_folder(out) / "manifests" / f"{split}.json"
 
 
+def listing_path(out: Path, split: str) -> Path:
+    """Return where the hashes of a split's images lie, as ``sha256sum`` prints them; their sha256 is the digest."""
+    return private_folder(out) / "manifests" / f"{split}.sha256"
+
+
 def annotations_path(out: Path, split: str) -> Path:
     """Return where the annotations of a split lie."""
     return out / "annotations" / f"{split}.json"
@@ -89,6 +94,8 @@ def read_rows(path: Path) -> list[Row]:
         raise AnonbenchError(f"is damaged ({error})", file=path, remedy=REMEDY) from None
     if not rows or not isinstance(rows[0], dict) or rows[0].get("type") != "shard":
         raise AnonbenchError("is not the manifest of a shard", file=path, remedy=REMEDY)
+    if not all(isinstance(row, dict) and isinstance(row.get("type"), str) for row in rows):
+        raise AnonbenchError("holds lines that are no rows", file=path, remedy=REMEDY)
     return rows
 
 
@@ -115,8 +122,19 @@ def rows_of(out: Path, split: str) -> Iterator[Row]:
 
 def digest_of(hashes: dict[str, str]) -> str:
     """Return the sha256 of what ``sha256sum`` prints for the images (hashes by file name), sorted by file name."""
-    text = "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(listing_of(hashes).encode()).hexdigest()
+
+
+def listing_of(hashes: dict[str, str]) -> str:
+    """Return what ``sha256sum`` prints for images (hashes by file name), sorted by file name."""
+    return "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+
+
+def listed(out: Path, split: str) -> dict[str, str]:
+    """Return the hashes by file name of the images that the last merge of a split left; {} when there was none."""
+    path = listing_path(out, split)
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def files_under(folder: Path) -> Iterator[str]:

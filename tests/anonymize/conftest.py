@@ -89,7 +89,8 @@ class Dataset:
         for image in images:
             size = (self.data / "raw" / image["file_name"]).stat().st_size
             count = len({p["person_id"] for p in people if p["image_id"] == image["image_id"]})
-            rows.append({**image, "path": f"raw/{image['file_name']}", "bytes": size, "people": count, "start": start})
+            place = {"path": f"raw/{image['file_name']}", "bytes": size, "start": start}
+            rows.append({**image, **place, "labels_on": "upright", "people": count})
             start += size
         regions.write(self.annotations / f"{self.split}.images.parquet", rows, regions.IMAGES)
         regions.write(self.annotations / f"{self.split}.regions.parquet", people, regions.REGIONS)

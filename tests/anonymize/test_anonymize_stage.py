@@ -23,7 +23,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from typer.testing import CliRunner
 
-from anonbench import images, manifests, regions
+from anonbench import images, manifests, names, regions
 from anonbench.anonymize import cli
 from anonbench.anonymize.contract import Crop
 from anonbench.anonymize.engine import CONTROL
@@ -183,7 +183,7 @@ def count(path, data):
     written += 1
     if written == 4:
         path = Path(path)
-        path.with_name(f".{path.name}.x.part").write_bytes(data[:100])
+        path.with_name(f".{path.name}.4711.0.part").write_bytes(data[:100])
         os.kill(os.getpid(), signal.SIGKILL)
     real(path, data)
 shard.write_bytes = count
@@ -215,16 +215,88 @@ def test_an_old_manifest_does_not_outlive_a_failed_rerun(dataset: Dataset) -> No
         merge(dataset.annotations, "train", Variant.parse("body-mask_out"), 1, out)
 
 
-def test_merge_removes_what_does_not_belong(dataset: Dataset) -> None:
+def without_image(dataset: Dataset, image_id: int) -> None:
+    """Take an image out of the annotations."""
+    for kind in ("images", "regions", "people"):
+        rows = [row for row in table(dataset, kind) if row["image_id"] != image_id]
+        regions.write(dataset.annotations / f"train.{kind}.parquet", rows, getattr(regions, kind.upper()))
+
+
+def test_merge_removes_what_an_earlier_run_left(dataset: Dataset) -> None:
     out = dataset.run("face-mask_out", shards=3)
-    (out / "train" / "old").mkdir()
-    (out / "train" / "old" / "stale.jpg").write_bytes(b"x")
-    (out / "train" / ".1.jpg.abc.part").write_bytes(b"x")
+    (out / "train" / ".1.jpg.4711.3.part").write_bytes(b"half")
+    for image_id in (3, 5):
+        without_image(dataset, image_id)
     dataset.run("face-mask_out", shards=2)
-    assert set(hashes(out)) == {row["file_name"] for row in table(dataset, "images")}
-    assert not (out / "train" / "old").exists()
+    assert set(hashes(out)) == {f"{image_id}.jpg" for image_id in (1, 2, 4, 6, 7, 8)}
+    assert not (out / "train" / "deep").exists()
     assert {path.name for path in manifests.shard_path(out, "train", 0).parent.iterdir()} == {"0.jsonl", "1.jsonl"}
     manifests.verify(out, "train")
+
+
+def test_merge_removes_nothing_that_no_run_wrote(dataset: Dataset) -> None:
+    out = dataset.run("face-mask_out")
+    (out / "train" / "old").mkdir()
+    mine = [out / "train" / "old" / "notes.txt", out / "train" / "z.jpg"]
+    for path in mine:
+        path.write_bytes(b"mine")
+    notes = manifests.shard_path(out, "train", 0).with_name("notes.txt")
+    notes.write_text("mine too")
+    without_image(dataset, 5)
+    said = r"old/notes\.txt: does not belong to the variant \(and 1 other files\).*; move it away, or remove"
+    with pytest.raises(AnonbenchError, match=said):
+        dataset.run("face-mask_out")
+    assert [path.read_bytes() for path in mine] == [b"mine"] * 2
+    assert (out / "train" / "5.jpg").exists(), "nothing goes before all is known"
+    for path in mine:
+        path.unlink()
+    dataset.run("face-mask_out")
+    assert not (out / "train" / "5.jpg").exists()
+    assert (out / "train" / "old").is_dir()
+    assert notes.read_text() == "mine too"
+
+
+def test_an_image_that_was_edited_since_is_not_removed(dataset: Dataset) -> None:
+    out = dataset.run("face-mask_out")
+    (out / "train" / "5.jpg").write_bytes(b"edited by hand")
+    without_image(dataset, 5)
+    with pytest.raises(AnonbenchError, match=r"train/5\.jpg: does not belong to the variant, and no earlier merge"):
+        dataset.run("face-mask_out")
+    assert (out / "train" / "5.jpg").read_bytes() == b"edited by hand"
+
+
+def test_a_folder_of_somebody_s_images_is_not_written_to(dataset: Dataset) -> None:
+    out = dataset.folder / "photographs"
+    (out / "train").mkdir(parents=True)
+    (out / "train" / "1.jpg").write_bytes(b"holiday")
+    with pytest.raises(AnonbenchError, match="photographs/train: holds files that this stage did not write"):
+        dataset.run("body-mask_out", out)
+    assert (out / "train" / "1.jpg").read_bytes() == b"holiday"
+
+
+def test_a_file_system_that_takes_two_names_for_one(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table(dataset, "images")
+    source = dataset.data / "raw"
+    (source / "1.jpg").rename(source / "a.jpg")
+    (source / "2.jpg").rename(source / "A.jpg")
+    rows[0].update(file_name="a.jpg", path="raw/a.jpg")
+    rows[1].update(file_name="A.jpg", path="raw/A.jpg")
+    regions.write(dataset.annotations / "train.images.parquet", rows, regions.IMAGES)
+    monkeypatch.setattr(names, "are_one", lambda folder: True)
+    with pytest.raises(AnonbenchError, match=r"takes 'a\.jpg' and 'A\.jpg' for one file"):
+        dataset.run("original")
+    monkeypatch.undo()
+    if not names.are_one(dataset.folder):
+        assert {"a.jpg", "A.jpg"} <= set(hashes(dataset.run("original")))
+
+
+def test_the_listing_is_what_sha256sum_checks(dataset: Dataset) -> None:
+    out = dataset.run("body-mask_out")
+    listing = manifests.listing_path(out, "train")
+    assert sha256_file(listing) == manifests.summary_of(out, "train")["digest"]
+    done = subprocess.run(["sha256sum", "-c", str(listing)], cwd=out / "train", check=False, capture_output=True)
+    assert done.returncode == 0
+    assert done.stdout.count(b": OK") == 8
 
 
 def test_verify_names_what_is_wrong(dataset: Dataset) -> None:
@@ -368,6 +440,9 @@ def test_names_that_stand_twice_or_lead_outside_are_refused(dataset: Dataset) ->
     for name, message in (
         ("1.jpg", r"image 2: has the file name of image 1 \(1\.jpg\)"),
         ("../2.jpg", "image 2: has the"),
+        ("./2.jpg", r"image 2: has the file name './2\.jpg' instead of '2\.jpg'; run annotate again"),
+        ("a//2.jpg", "image 2: has the file name 'a//2.jpg' instead of 'a/2.jpg'"),
+        ("a\0.jpg", "image 2: has the file name .* control character"),
     ):
         rows[1]["file_name"] = name
         regions.write(dataset.annotations / "train.images.parquet", rows, regions.IMAGES)

@@ -6,7 +6,7 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import chain, groupby
+from itertools import chain, groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from anonbench import regions, windows
 from anonbench.annotate import detections, geometry, matching
+from anonbench.annotate.image_files import BAD_IMAGE
 from anonbench.annotate.options import RegionsConfig
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic, write_text
@@ -84,6 +85,9 @@ def choose(
                 size = next(name for bound, name in SIZES if row["area"] < bound)
                 coverage[row["kind"], row["category"], size, status, source] += 1
                 statuses[row["kind"], status] += 1
+        for values in _skipped(annotations / f"{split}.images.parquet"):
+            ledger.writerow(values)
+            statuses[values[3], values[4]] += 1
     if waiting is not None:
         raise AnonbenchError(
             f"holds people of image {waiting[0]}, which the table of images lacks",
@@ -397,6 +401,13 @@ def _iou(found: np.ndarray, box: Box) -> float:
 def _is_a_face(person: _Row) -> bool:
     """Tell whether a face is all that is annotated of a person."""
     return str(person["category"]).casefold() == RegionKind.FACE
+
+
+def _skipped(table: Path) -> Iterator[list[Any]]:
+    """Yield the ledger's lines of people in images that `annotate` skipped: they are in no table and no variant."""
+    for image in regions.facts_of(table).get("skipped", ()):
+        for (person_id, category), kind in product(image["people"], RegionKind):
+            yield [image["image_id"], person_id, category, kind.value, BAD_IMAGE, "", "", "", "", "", image["reason"]]
 
 
 def _ledger(row: _Row, person: _Row | None) -> list[Any]:

@@ -27,9 +27,9 @@ def box_of(value: Any) -> Box:
     """Return a COCO box as four finite floats with positive sides; raise InvalidGeometry otherwise."""
     try:
         x, y, w, h = (float(v) for v in value)
-    except (TypeError, ValueError):
-        raise InvalidGeometry(f"bbox {value!r} is not four numbers") from None
-    if not all(math.isfinite(v) for v in (x, y, w, h)):
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidGeometry(f"bbox {value!r:.80} is not four numbers") from None
+    if not all(math.isfinite(v) for v in (x, y, w, h, x + w, y + h, w * h)):
         raise InvalidGeometry("bbox is not finite")
     if w <= 0 or h <= 0:
         raise InvalidGeometry(f"bbox has no size ({w:g}x{h:g})")
@@ -136,7 +136,11 @@ def keypoints_of(value: Any) -> np.ndarray | None:
         return None
     if not all(isinstance(v, (int, float)) for v in value):
         return None
-    points = np.asarray(value, dtype=np.float32).reshape(-1, 3)
+    try:
+        with np.errstate(over="ignore"):
+            points = np.asarray(value, dtype=np.float32).reshape(-1, 3)
+    except OverflowError:
+        return None
     if not np.isfinite(points).all() or not (points[:, 2] > 0).any():
         return None
     return points

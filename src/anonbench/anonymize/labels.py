@@ -42,7 +42,15 @@ class Face(msgspec.Struct):
 
 
 KEPT: dict[str, dict[str, Any]] = {
-    "image": {"id": int, "file_name": str, "width": int, "height": int, "license": int, "subsets": list[str]},
+    "image": {
+        "id": int,
+        "file_name": str,
+        "width": int,
+        "height": int,
+        "license": int,
+        "subsets": list[str],
+        "labels_on": Literal["upright", "stored"],
+    },
     "annotation": {
         "id": int,
         "image_id": int,

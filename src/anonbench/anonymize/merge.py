@@ -1,7 +1,8 @@
-"""Joins the shards of a split: checks that everything is there, removes what is not, sums up who was changed."""
+"""Joins the shards of a split: checks that everything is there and nothing else, sums up who was changed."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from anonbench import manifests, regions, registry
 from anonbench.anonymize.labels import Labels
 from anonbench.errors import AnonbenchError
-from anonbench.files import sha256_file, write_json
+from anonbench.files import is_temporary, sha256_file, write_json, write_text
 from anonbench.manifests import REMEDY, Row
 from anonbench.records import ANONYMIZED, UNANNOTATED, Reason
 from anonbench.variants import Variant
@@ -17,6 +18,11 @@ from anonbench.variants import Variant
 _COMMON = ("dataset", "variant", "region", "method", "level", "parameters", "encoder", "seed", "anonbench")
 _OF_SOME = ("weights_sha256", "fitted_on", "fallback")
 """What the manifests of methods with weights say of them."""
+_KEYS = {
+    "image": {"image_id", "file_name", "action", "sha256", "bytes"},
+    "person": {"image_id", "person_id", "category", "status", "area", "method"},
+}
+"""What a row must have to be summed up."""
 
 
 def merge(
@@ -31,13 +37,13 @@ def merge(
 ) -> dict[str, Any]:
     """Write the manifest and ``annotations/<split>.json`` (of the keys in `labels.KEPT`) of a split; return the former.
 
-    ``contents`` checks each image's sha256 (otherwise that it is there with its size); files in the image
-    folder and shard manifests that belong to no shard are removed. Raises AnonbenchError when shards do not
-    fit together, an image is missing, stands twice or was edited, or with ``strict`` a person was left
-    visible (controls aside).
+    ``contents`` checks each image's sha256 (otherwise that it is there with its size). What an earlier run of the
+    variant left and this one does not have is removed, and nothing else. Raises AnonbenchError when shards do not
+    fit together, an image is missing, stands twice or was edited, a file in the image folder was not written by the
+    variant's runs, or with ``strict`` a person was left visible (controls aside).
     """
     paths = [manifests.shard_path(out, split, shard) for shard in range(shards)]
-    tables = [manifests.read_rows(path) for path in paths]
+    tables = [_rows(path) for path in paths]
     header = _common_header(tables, paths, split, variant, shards)
     rows = [row for table in tables for row in table[1:]]
     images = {row["image_id"]: row for row in rows if row["type"] == "image"}
@@ -45,8 +51,10 @@ def merge(
     _check_images(rows, images, annotations / f"{split}.images.parquet", out / split, contents)
     if strict and variant.method is not None and registry.load("methods", variant.method).anonymizes:
         check_nobody_visible(people, out, split)
-    _remove_others(out / split, {row["file_name"] for row in images.values()})
-    _remove_others(manifests.shard_path(out, split, 0).parent, {path.name for path in paths})
+    hashes = {row["file_name"]: row["sha256"] for row in images.values()}
+    _remove_stale_images(out, split, set(hashes))
+    _remove_stale_shards(out, header, shards)
+    write_text(manifests.listing_path(out, split), manifests.listing_of(hashes))
     target = manifests.annotations_path(out, split)
     labels = Labels(annotations / f"{split}.json")
     labels.write(target)
@@ -58,14 +66,24 @@ def merge(
         "split": split,
         **{key: header[key] for key in (*_COMMON[1:], *_OF_SOME) if key in header},
         "images": {action: actions[action] for action in ("encoded", "copied", "stripped")},
+        **_at_the_gate(annotations / f"{split}.images.parquet"),
         **_coverage(people),
         "shards": [sha256_file(path) for path in paths],
         "annotations_sha256": sha256_file(target),
         "left_out": dict(sorted(labels.left_out.items())),
-        "digest": manifests.digest_of({row["file_name"]: row["sha256"] for row in images.values()}),
+        "digest": manifests.digest_of(hashes),
     }
     write_json(manifests.summary_path(out, split), summary)
     return summary
+
+
+def _rows(path: Path) -> list[Row]:
+    """Read a shard's rows; raise AnonbenchError for one that is neither of an image nor of a person."""
+    rows = manifests.read_rows(path)
+    for number, row in enumerate(rows[1:], start=2):
+        if not _KEYS.get(row["type"], {""}) <= row.keys():
+            raise AnonbenchError("is no row of an image or a person", file=path, entry=f"line {number}", remedy=REMEDY)
+    return rows
 
 
 def _common_header(tables: list[list[Row]], paths: list[Path], split: str, variant: Variant, shards: int) -> Row:
@@ -118,20 +136,59 @@ def check_nobody_visible(people: list[Row], out: Path, split: str) -> None:
         )
 
 
-def _remove_others(folder: Path, names: set[str]) -> None:
-    """Remove files that belong to no manifest, left behind by an earlier or a killed run, and empty folders."""
-    for name in list(manifests.files_under(folder)):
-        if name not in names:
-            (folder / name).unlink()
-    for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
-        if not any(path.iterdir()):
-            path.rmdir()
+def _remove_stale_images(out: Path, split: str, names: set[str]) -> None:
+    """Remove images of earlier runs that are no longer in the split: temporary files, and what the last merge listed.
+
+    Raises AnonbenchError for any other file, and removes nothing then.
+    """
+    folder, earlier = out / split, manifests.listed(out, split)
+    stale: list[Path] = []
+    strange: list[Path] = []
+    for name in sorted(set(manifests.files_under(folder)) - names):
+        path = folder / name
+        ours = is_temporary(path.name) or (name in earlier and sha256_file(path) == earlier[name])
+        (stale if ours else strange).append(path)
+    if strange:
+        more = f" (and {len(strange) - 1} other files)" if len(strange) > 1 else ""
+        raise AnonbenchError(
+            f"does not belong to the variant{more}, and no earlier merge left it there as it is",
+            file=strange[0],
+            remedy=f"move it away, or remove {folder} and run the anonymize stage again",
+        )
+    for path in stale:
+        path.unlink()
+        for parent in path.relative_to(folder).parents[:-1]:
+            if any((folder / parent).iterdir()):
+                break
+            (folder / parent).rmdir()
+
+
+def _remove_stale_shards(out: Path, header: Row, shards: int) -> None:
+    """Remove the manifests of shards that an earlier run of this variant had beyond those of this one."""
+    folder = manifests.shard_path(out, header["split"], 0).parent
+    for path in folder.iterdir():
+        if path.suffix != ".jsonl" or not path.stem.isdecimal() or int(path.stem) < shards:
+            continue
+        with contextlib.suppress(AnonbenchError):
+            first = manifests.read_rows(path)[0]
+            if all(first.get(key) == header[key] for key in ("split", "variant")):
+                path.unlink()
 
 
 def _unchanged(table: Path) -> list[Row]:
     """Return the people of the original: nobody is changed, and there is no reason to give."""
     rows = regions.read(table, regions.PEOPLE).select(["category", "area"]).to_pylist()
     return [{**row, "status": None} for row in rows]
+
+
+def _at_the_gate(table: Path) -> Row:
+    """Return how many images, annotations and people were skipped, and images whose frame was guessed, if any."""
+    facts = regions.facts_of(table)
+    if "skipped" in facts:
+        gone = facts["skipped"]
+        annotations, people = sum(one["annotations"] for one in gone), sum(len(one["people"]) for one in gone)
+        facts["skipped"] = {"images": len(gone), "annotations": annotations, "people": people}
+    return {key: facts[key] for key in ("skipped", "frame_guessed") if key in facts}
 
 
 def _coverage(people: list[Row]) -> Row:

@@ -131,7 +131,7 @@ class CocoFile:
             raise AnonbenchError("no such file", file=path) from None
         try:
             return msgspec.json.decode(text, type=_LazyTop)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass
         try:
             top = json.loads(text)
@@ -187,7 +187,7 @@ class Annotations:
             if isinstance(entry, msgspec.Raw):
                 try:
                     yield _keys(entry)
-                except (msgspec.MsgspecError, UnicodeDecodeError):
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                     yield _Keys()
             elif isinstance(entry, dict):
                 yield _Keys(*(entry.get(key) for key in _Keys.__struct_fields__))
@@ -212,7 +212,7 @@ class Annotations:
             return dict(entry) if isinstance(entry, dict) else entry
         try:
             return _value(entry)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise AnonbenchError(
                 f"is not valid JSON ({error})",
                 file=self.file,

@@ -67,10 +67,12 @@ def read_rgb(path: str | Path, size: Size | None = None, labels_on: Frame | None
     """Return an image file's pixels, uint8 HxWx3 RGB, in the frame that its labels are on.
 
     Grey, palette, CMYK and 16-bit images are converted, transparent pixels come as they show on black. ``size`` (the
-    annotated width and height) and ``labels_on`` are those of `decode`. Raises AnonbenchError when the file is
-    missing, empty, cut short or not an image, or its size is not the annotated one.
+    annotated width and height) and ``labels_on`` are those of `decode`; an image of the annotated size is never too
+    large, as `annotate` has let it pass. Raises AnonbenchError when the file is missing, empty, cut short or not an
+    image, or its size is not the annotated one.
     """
-    return decode(read_bytes(path), file=path, size=size, labels_on=labels_on).pixels
+    most = max(MAX_PIXELS, size[0] * size[1]) if size else MAX_PIXELS
+    return decode(read_bytes(path), file=path, size=size, labels_on=labels_on, max_pixels=most).pixels
 
 
 def header(data: bytes, *, file: str | Path | None = None) -> Header:

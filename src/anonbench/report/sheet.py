@@ -172,7 +172,7 @@ def crop_box(box: Crop, aspect: float, width: int, height: int, least: float = 0
 def _open(path: Path, image: dict[str, Any]) -> Image.Image:
     """Open an image in the frame of its labels."""
     try:
-        return Image.fromarray(read_rgb(path, (image["width"], image["height"])))
+        return Image.fromarray(read_rgb(path, (image["width"], image["height"]), image.get("labels_on")))
     except AnonbenchError as error:
         raise AnonbenchError(error.message, file=path, remedy="run the anonymize stage again") from None
 

@@ -8,13 +8,13 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from anonbench import manifests, registry
 from anonbench.config import NOT_THE_RECIPE, Study, parse
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import sha256_bytes, sha256_file
 from anonbench.provenance import code_hash
 from anonbench.variants import ORIGINAL, Variant
@@ -147,6 +147,28 @@ class Plan:
         pages = [f"{root}/{name}" for name in ("report.html", "cost.csv")]
         return {"tables": tables, "figures": figures, "report": [*tables, *figures, *pages]}[kind]
 
+    def check_target(self, target: str) -> None:
+        """Raise AnonbenchError when a file that is asked for by its name is of an unknown data set, variant or model.
+
+        Snakemake would say so with a traceback of ours. What is no file of a stage is left to it.
+        """
+        for stage in ("data", "annotations", "anonymized", "models", "evaluations"):
+            folder = f"{self.folder(stage)}/"
+            if target.startswith(folder) and (parts := target.removeprefix(folder).split("/"))[1:]:
+                self._check_known("data set", parts[0], self.study.datasets, target)
+                if stage in ("anonymized", "models", "evaluations") and parts[1] != "fits" and parts[2:]:
+                    try:
+                        self.study.parameters(parts[1])
+                    except ValueError as error:
+                        raise AnonbenchError(str(error), file=target) from None
+                if stage in ("models", "evaluations") and parts[3:]:
+                    self._check_known("model", parts[2], self.study.models, target)
+
+    @staticmethod
+    def _check_known(what: str, name: str, known: Iterable[str], target: str) -> None:
+        if name not in known:
+            raise AnonbenchError(f"unknown {what} '{name}'{nearest(name, known)}", file=target)
+
     def shards(self) -> list[int]:
         """Return the numbers of a variant's shards."""
         return list(range(self.study.anonymize.shards))
@@ -181,6 +203,11 @@ class Plan:
         """Return the --root argument of `anonbench download`, empty when the plugin fetches the data."""
         root = self.study.root_of(dataset)
         return f"--root {shlex.quote(str(root))}" if root else ""
+
+    def gate(self, dataset: str) -> str:
+        """Return the arguments of `anonbench annotate` that say how a data set's image files are looked at."""
+        block = self.study.datasets[dataset]
+        return f"--labels-on {block.labels_on} --on-bad-image {block.on_bad_image} --max-pixels {block.max_pixels}"
 
     def splits(self, dataset: str) -> str:
         """Return the names of the splits that the study reads, separated by commas."""
