@@ -1,11 +1,12 @@
-"""How long and with how much memory the annotate stage reads a file of COCO train2017's size.
+"""How long and with how much memory annotations of COCO train2017's size are read, and given to a variant.
 
     python benchmarks/annotate.py
 
 Writes a synthetic instances file (118,287 images, 860,001 annotations of which 262,465 people, about 450 MB; ellipses
-whose corners are as many as COCO's on the average) and its images (links to one small file) into a temporary folder,
-then runs `anonbench annotate` and `anonbench regions` on it, each in a process of its own on one core, and prints
-seconds and peak memory of each.
+whose corners are as many as COCO's on the average) and its images (links to one grey JPEG, or to the photograph
+of 640x480 that --image names, whose decoding takes its usual time) into a temporary folder, then runs
+`anonbench annotate`, `regions`, `anonymize` (the original, which copies) and `merge` on it, each in a process of its
+own on one core, and prints seconds and peak memory of each.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 IMAGES, ANNOTATIONS, PEOPLE = 118_287, 860_001, 262_465
@@ -27,7 +29,7 @@ LINKS = 50_000
 """Links to one file; ext4 allows 65,000."""
 
 
-def write(root: Path, scale: float) -> Path:
+def write(root: Path, scale: float, image: bytes) -> Path:
     """Write a data set in COCO's layout, ``scale`` times the size; return the annotation file."""
     rng = np.random.default_rng(0)
     images, annotations, people = (round(scale * n) for n in (IMAGES, ANNOTATIONS, PEOPLE))
@@ -37,7 +39,7 @@ def write(root: Path, scale: float) -> Path:
     for index, name in enumerate(names):
         if index % LINKS == 0:
             first = folder / name
-            first.write_bytes(b"\xff\xd8\xff\xd9")
+            first.write_bytes(image)
         else:
             os.link(first, folder / name)
     file = root / "annotations" / "instances_train2017.json"
@@ -56,6 +58,11 @@ def write(root: Path, scale: float) -> Path:
             stream.write((", " if index else "") + json.dumps(entry))
         stream.write("]}")
     return file
+
+
+def grey() -> bytes:
+    """Return a grey image as JPEG."""
+    return cv2.imencode(".jpg", np.full((HEIGHT, WIDTH, 3), 128, np.uint8))[1].tobytes()
 
 
 def annotation(rng: np.random.Generator, number: int, image: int, category: int) -> dict:
@@ -95,10 +102,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", type=float, default=1.0, help="size, as a share of COCO train2017's")
+    parser.add_argument("--image", type=Path, help="photograph of 640x480 that all images are links to")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        file = write(work / "root", args.scale)
+        image = args.image.read_bytes() if args.image else grey()
+        file = write(work / "root", args.scale, image)
         print(f"{file.name}: {file.stat().st_size / 1e6:.0f} MB", flush=True)
         record = {"dataset": "b", "adapter": "coco", "root": str(work / "root"), "options": {}, "splits": {}}
         (work / "download.json").write_text(json.dumps(record))
@@ -106,6 +115,9 @@ def main() -> None:
         out = str(work / "annotations")
         measured(*start, "annotate", "--data", str(work), "--split", "train2017", "--out", out)
         measured(*start, "regions", "--annotations", out, "--split", "train2017")
+        variant = ["--split", "train2017", "--variant", "original", "--out", str(work / "anonymized" / "original")]
+        measured(*start, "anonymize", "--data", str(work), "--annotations", out, *variant)
+        measured(*start, "merge", "--annotations", out, *variant)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,10 @@ CPU time is printed beside wall time: on a shared machine only the former says w
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from statistics import median
@@ -16,6 +20,7 @@ import typer
 from tabulate import tabulate
 from torch import nn
 
+from anonbench import portable
 from anonbench import recipe as recipes
 from anonbench.datasets.streetlife import Options, render_split
 from anonbench.learning import choose_device, deterministic
@@ -37,27 +42,42 @@ def timed(module: nn.Module, name: str, spent: dict[str, float]) -> None:
     module.forward = measured  # type: ignore[method-assign]
 
 
-def determinism(whole: recipes.Recipe, variant: Variant, device: torch.device, repeats: int) -> None:
-    """Print what `strict` costs beside `seeded`: short trainings, interleaved."""
-    seconds: dict[bool, list[float]] = {True: [], False: []}
-    own: dict[bool, list[float]] = {True: [], False: []}
-    for repeat in range(repeats + 1):
-        for strict in (True, False) if repeat % 2 else (False, True):
-            with deterministic(strict):
-                torch.manual_seed(0)
-                model = models.build(whole, variant.categories).to(device, memory_format=torch.channels_last)
-                started = time.process_time()
-                ran = fit(model, Batches(variant, whole, 0), device, None, "")
-            if repeat:  # the first of each warms up
-                seconds[strict].append(ran.seconds / ran.images)
-                own[strict].append((time.process_time() - started) / ran.images)
-    rows = [
-        [name, f"{1e3 * median(seconds[strict]):.2f}", f"{1e3 * median(own[strict]):.2f}"]
-        for name, strict in (("strict", True), ("seeded", False))
-    ]
-    ratios = [median(a / b for a, b in zip(of[True], of[False], strict=True)) for of in (seconds, own)]
-    rows.append(["strict / seeded", *(f"{ratio:.3f}" for ratio in ratios)])
+LEVELS = ("portable", "strict", "seeded")
+
+
+def determinism(recipe: str, iterations: int, threads: int, repeats: int) -> None:
+    """Print what the levels of determinism cost: short trainings, each in a process of its own, interleaved."""
+    seconds: dict[str, list[tuple[float, float]]] = {level: [] for level in LEVELS}
+    for repeat in range(repeats):
+        for level in LEVELS if repeat % 2 else reversed(LEVELS):
+            free = {name: value for name, value in os.environ.items() if name not in portable.TORCH}
+            command = [sys.executable, __file__, recipe, "--iterations", str(iterations), "--threads", str(threads)]
+            done = subprocess.run(
+                [*command, "--level", level],
+                env={**free, **(portable.TORCH if level == "portable" else {})},
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            seconds[level].append(tuple(json.loads(done.stdout.splitlines()[-1])))
+    wall, own = ({level: [pair[i] for pair in seconds[level]] for level in LEVELS} for i in (0, 1))
+    rows = [[level, *(f"{1e3 * median(of[level]):.2f}" for of in (wall, own))] for level in LEVELS]
+    for above, below in (("portable", "strict"), ("strict", "seeded")):
+        ratios = [median(a / b for a, b in zip(of[above], of[below], strict=True)) for of in (wall, own)]
+        rows.append([f"{above} / {below}", *(f"{ratio:.3f}" for ratio in ratios)])
     print(tabulate(rows, headers=["determinism", "ms per image", "CPU ms"], tablefmt="github", disable_numparse=True))
+
+
+def at_level(level: str, whole: recipes.Recipe, variant: Variant, device: torch.device) -> None:
+    """Print wall and CPU seconds per image of a short training at a level, as JSON; the first one warms up."""
+    if level == "portable":
+        portable.require()
+    with deterministic(level != "seeded"):
+        for _ in range(2):
+            torch.manual_seed(0)
+            model = models.build(whole, variant.categories).to(device, memory_format=torch.channels_last)
+            started = time.process_time()
+            ran = fit(model, Batches(variant, whole, 0), device, None, "")
+            spent = time.process_time() - started
+    print(json.dumps([ran.seconds / ran.images, spent / ran.images]))
 
 
 def main(
@@ -65,9 +85,13 @@ def main(
     iterations: Annotated[int, typer.Option(help="Iterations to measure.")] = 20,
     threads: Annotated[int, typer.Option(help="Threads.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
-    levels: Annotated[int, typer.Option(help="Compare the levels of determinism in so many pairs instead.")] = 0,
+    levels: Annotated[int, typer.Option(help="Compare the levels of determinism in so many rounds instead.")] = 0,
+    level: Annotated[str, typer.Option(help="One round of one level, as JSON.")] = "",
 ) -> None:
     """Print the table."""
+    if levels:
+        determinism(recipe, iterations, threads, levels)
+        return
     torch.set_num_threads(threads)
     where = choose_device(device)
     whole = recipes.read(recipe)
@@ -75,8 +99,8 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         render_split(Options(train=8 * whole.batch_size), "train", folder, progress=False)
         variant = Variant.read(folder, "train")
-        if levels:
-            determinism(short, variant, where, levels)
+        if level:
+            at_level(level, short, variant, where)
         else:
             parts(whole, short, variant, where)
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 
-# Before numpy and torch are there: the networks of the tests are tiny, and their files run side by side.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from anonbench import portable
 
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+portable.settle()  # before a test imports torch
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # likewise: the networks are tiny, and files of tests run side by side
 
-import cv2
-import numpy as np
-import pytest
-from hypothesis import settings
+import json  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
-from anonbench.records import KEYPOINTS, SKELETON
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+from anonbench.records import KEYPOINTS, SKELETON  # noqa: E402
 
 PROJECT = Path(__file__).parents[1]
 WRITTEN_BY_RUNS = (
@@ -113,7 +115,7 @@ class CocoFolder:
             name = f"{image_id:06d}.jpg"
             if image_id < images:  # the last image has a car and nobody in it
                 x, y, w, h = 8 + 4 * image_id, 6, 16, 36
-                pixels[y : y + h, x : x + w] = (40, 60 * image_id, 220)
+                pixels[y : y + h, x : x + w] = (40, 60 * image_id % 256, 220)
                 keypoints = [0.0] * 51
                 for index, (dx, dy) in enumerate([(8, 5), (6, 4), (10, 4), (4, 5), (12, 5), (3, 11), (13, 11)]):
                     keypoints[3 * index : 3 * index + 3] = [float(x + dx), float(y + dy), 2.0]

@@ -53,7 +53,7 @@ def test_cut_json_names_the_file(tmp_path: Path, text: str) -> None:
         files.read_json(path)
 
 
-@pytest.mark.parametrize("how", ["copy", "hardlink"])
+@pytest.mark.parametrize("how", ["copy", "reflink", "hardlink"])
 def test_place_gives_the_same_bytes_and_survives_repeats(tmp_path: Path, how: str) -> None:
     source, target = tmp_path / "s", tmp_path / "folder" / "t"
     source.write_bytes(b"abc")
@@ -64,6 +64,46 @@ def test_place_gives_the_same_bytes_and_survives_repeats(tmp_path: Path, how: st
     assert [p.name for p in target.parent.iterdir()] == ["t"]
 
 
+@pytest.mark.parametrize("how", ["copy", "reflink"])
+def test_writing_to_what_was_placed_leaves_the_source_alone(tmp_path: Path, how: str) -> None:
+    source, target = tmp_path / "s", tmp_path / "t"
+    source.write_bytes(b"abc")
+    files.place(source, target, how)
+    with open(target, "ab") as stream:
+        stream.write(b"more")
+    assert (source.read_bytes(), target.read_bytes()) == (b"abc", b"abcmore")
+
+
+def test_a_clone_is_made_where_the_file_system_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ioctl is given both files, and a file system that refuses it gets a copy."""
+    source, target = tmp_path / "s", tmp_path / "t"
+    source.write_bytes(b"abc")
+
+    def clone(target: int, request: int, source: int) -> int:
+        assert request == 0x40049409  # FICLONE of linux/fs.h
+        assert os.fstat(source).st_size == 3
+        return os.write(target, b"cloned")
+
+    monkeypatch.setattr("fcntl.ioctl", clone)
+    files.place(source, target, "reflink")
+    assert target.read_bytes() == b"cloned"
+
+    def refuse(*_: int) -> int:
+        raise OSError(errno.EOPNOTSUPP, "no")
+
+    monkeypatch.setattr("fcntl.ioctl", refuse)
+    files.place(source, target, "reflink")
+    assert target.read_bytes() == b"abc"
+
+    def fail(*_: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("fcntl.ioctl", fail)
+    with pytest.raises(AnonbenchError, match="free some space"):
+        files.place(source, target, "reflink")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s", "t"]
+
+
 def test_nan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range"):
         files.write_json(tmp_path / "n.json", {"a": float("nan")})
@@ -72,3 +112,25 @@ def test_nan_is_refused(tmp_path: Path) -> None:
 def test_nearest_names_the_closest_or_all() -> None:
     assert nearest("blurr", ["blur", "gan"]) == " (did you mean 'blur'?)"
     assert nearest("zzz", ["blur", "gan"]) == " (known: blur, gan)"
+
+
+@pytest.mark.parametrize("how", ["write", "copy", "hardlink"])
+@pytest.mark.parametrize("name", ["x" * 251 + ".jpg", "ü" * 125 + "x.jpg", "y" * 201])
+def test_the_longest_names_can_be_written(tmp_path: Path, name: str, how: str) -> None:
+    source, folder = tmp_path / "source", tmp_path / "folder"
+    source.write_bytes(b"whole")
+    folder.mkdir()
+    if how == "write":
+        with files.atomic(folder / name) as part:
+            stem = part.name.split(".")[1]
+            part.write_bytes(b"whole")
+    else:
+        files.place(source, folder / name, how)
+        stem = ""
+    assert (folder / name).read_bytes() == b"whole"
+    assert [path.name for path in folder.iterdir()] == [name]
+    if stem:
+        (other := folder.with_name("again")).mkdir()
+        (left := other / f".{stem}.4711.3.part").write_text("half")
+        files.write_bytes(other / name, b"whole")
+        assert not left.exists()

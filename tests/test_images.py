@@ -16,9 +16,10 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from anonbench import images
 from anonbench.errors import AnonbenchError
+from anonbench.images import icc
 
 HEIGHT, WIDTH = 62, 90
-PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+PROFILE = icc.plain(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
 TABLES = [[min(255, 3 + i // 2) for i in range(64)], [min(255, 5 + i) for i in range(64)]]
 LUMINANCE = Image.open(io.BytesIO(simplejpeg.encode_jpeg(np.zeros((8, 8, 3), np.uint8), 75))).quantization[0]
 
@@ -150,6 +151,8 @@ def test_sixteen_bits(shape: tuple[int, ...]) -> None:
     data = cv2.imencode(".png", wide)[1].tobytes()
     decoded = images.decode(data)
     eight = np.rint(wide / 257).astype(np.uint8)
+    if shape[-1] == 4:
+        eight = np.rint(np.rint(wide / 65535 * wide[..., 3:]) / 257).astype(np.uint8)
     expected = np.dstack([eight] * 3) if eight.ndim == 2 else eight[..., 2::-1]
     assert (decoded.pixels == expected).all()
     assert "16-bit" in decoded.notes[0]
@@ -281,6 +284,15 @@ def test_damaged_files_are_named(pixels: np.ndarray, tmp_path: Path) -> None:
             images.strip(damaged[name])
     with pytest.raises(AnonbenchError, match="no such image"):
         images.read_rgb(tmp_path / "none.jpg")
+
+
+def test_a_path_that_is_no_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    for name in (".", "x\0y.jpg", "\ud800.jpg", "\udcff.jpg", "x" * 300, "a.png/"):
+        expected = "no such image" if name == "\udcff.jpg" else r"cannot be read \(.*\); mend the image's name"
+        with pytest.raises(AnonbenchError, match=rf": {expected}") as error:
+            images.read_rgb(f"{tmp_path}/{name}")
+        assert str(error.value).isprintable()
 
 
 def test_bytes_that_belong_to_nothing_are_tolerated(pixels: np.ndarray) -> None:

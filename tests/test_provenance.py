@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from anonbench import provenance
+from anonbench.studies import DEFAULT
+from anonbench.workflow.plan import Plan
 
 
 @pytest.fixture
@@ -33,6 +35,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def _hash() -> str:
     provenance._imports.cache_clear()
     provenance._root.cache_clear()
+    provenance._meaning.cache_clear()
     return provenance.code_hash("toy.stage.run")
 
 
@@ -42,7 +45,42 @@ def _hash() -> str:
 )
 def test_only_imported_modules_count(package: Path, edited: str, changes: bool) -> None:
     before = _hash()
-    (package / edited).write_text((package / edited).read_text() + "\n# edited\n")
+    (package / edited).write_text((package / edited).read_text() + "\nedited = 1\n")
+    assert (_hash() != before) == changes
+
+
+CODE = """
+\"\"\"Says what it is.\"\"\"
+from toy import shared
+LIMIT = 3
+\"\"\"Most of them.\"\"\"
+
+
+def run(x, factor=2.0):
+    \"\"\"Return more.\"\"\"
+    return x * factor + LIMIT
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        ("    return x", "    # a comment\n    return x", False),
+        ("Return more.", "Return a product.", False),
+        ("Says what it is.", "Says nothing.", False),
+        ("Most of them.", "All of them.", False),
+        ("x * factor + LIMIT", "(\n        x * factor\n    ) + LIMIT", False),
+        ("LIMIT = 3", "LIMIT = 4", True),
+        ("factor=2.0", "factor=2.5", True),
+        ("x * factor", "x / factor", True),
+        ("    return x", "    print('text')\n    return x", True),
+    ],
+)
+def test_only_what_code_does_counts(package: Path, old: str, new: str, changes: bool) -> None:
+    assert old in CODE
+    (package / "stage" / "run.py").write_text(CODE)
+    before = _hash()
+    (package / "stage" / "run.py").write_text(CODE.replace(old, new))
     assert (_hash() != before) == changes
 
 
@@ -60,3 +98,28 @@ def test_report_code_is_not_in_the_trainer() -> None:
                 sources.add(name)
                 todo.append(name)
     assert not [name for name in sources if name.startswith(("anonbench.report", "anonbench.evaluate"))]
+
+
+def test_the_code_of_a_variant_is_that_of_its_fallback_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People on whom the generator fails are masked out: another mask_out makes another variant."""
+    plan = Plan(DEFAULT, Path(__file__).parents[1])
+    before = {variant: plan.method_code(variant) for variant in DEFAULT["variants"]}
+    meaning = provenance._meaning
+    monkeypatch.setattr(
+        provenance, "_meaning", lambda path: meaning(path) + (b"edited" if path.name == "mask_out.py" else b"")
+    )
+    after = {variant: plan.method_code(variant) for variant in DEFAULT["variants"]}
+    assert [v for v in before if before[v] != after[v]] == ["face-mask_out", "face-gan", "body-mask_out", "body-gan"]
+
+
+def test_joining_and_writing_are_code_of_their_own() -> None:
+    def modules(name: str) -> set[str]:
+        found, todo = {name}, [name]
+        while todo:
+            new = provenance._imports(todo.pop()) - found
+            found |= new
+            todo += new
+        return found
+
+    assert "anonbench.anonymize.merge" not in modules("anonbench.anonymize.shard")
+    assert "anonbench.anonymize.shard" not in modules("anonbench.anonymize.merge")

@@ -10,17 +10,19 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from anonbench import __version__
+from anonbench import __version__, portable
 from anonbench.errors import AnonbenchError
 
 COMMANDS = {
     "download": "anonbench.download.cli",
     "annotate": "anonbench.annotate.cli",
+    "check-frame": "anonbench.annotate.cli",
     "detect": "anonbench.annotate.cli",
     "regions": "anonbench.annotate.cli",
     "fit": "anonbench.anonymize.fitting",
     "anonymize": "anonbench.anonymize.cli",
     "merge": "anonbench.anonymize.cli",
+    "export": "anonbench.anonymize.export",
     "train": "anonbench.train.cli",
     "predict": "anonbench.train.cli",
     "evaluate": "anonbench.evaluate.cli",
@@ -72,9 +74,20 @@ def root(version: bool = typer.Option(False, "--version", callback=_version, is_
 
 
 def main() -> None:
-    """Run the command line; an AnonbenchError becomes one sentence on standard error and status 2."""
+    """Run the command line; what a user can mend becomes one sentence on standard error and status 2.
+
+    That is an AnonbenchError, and what the operating system refuses: a folder without permission, a full memory.
+    """
+    portable.settle()
     try:
         app()
     except AnonbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        said = str(error)
+    except MemoryError:
+        said = "there is not enough memory; run fewer threads, or on a machine with more"
+    except OSError as error:
+        if error.filename is None:
+            raise
+        said = f"{error.filename}: cannot be used ({error.strerror}); check the path and its permissions"
+    print(f"error: {said}".encode(errors="backslashreplace").decode(), file=sys.stderr)
+    sys.exit(2)

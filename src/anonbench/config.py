@@ -10,9 +10,11 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anonbench import registry
+from anonbench.annotate.image_files import LabelsOn, OnBadImage
 from anonbench.annotate.options import RegionsConfig
 from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError, nearest
+from anonbench.images import MAX_PIXELS
 from anonbench.recipe import Recipe
 from anonbench.variants import ORIGINAL, Variant
 
@@ -39,6 +41,29 @@ class DatasetConfig(Strict):
     train: str = Field("train", pattern=SPLIT, description="Split that is anonymized and trained on.")
     val: str = Field("val", pattern=SPLIT, description="Split whose original images every model is evaluated on.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the data set plugin.")
+    people: list[str] = Field(
+        [],
+        description="Categories, by their exact names, that are people, where the data set does not say so itself "
+        "(by `person` as name or supercategory).",
+    )
+    not_people: list[str] = Field(
+        [],
+        description="Categories that are not people whatever they are called; they stay as they are. A category whose "
+        "name looks like people must stand in one of the two lists.",
+    )
+    labels_on: LabelsOn = Field(
+        LabelsOn.AUTO,
+        description="Frame that the labels of images with an EXIF orientation were drawn in: `upright` (orientation "
+        "applied), `stored`, or `auto`: what the annotated sizes tell, and upright where they cannot.",
+    )
+    on_bad_image: OnBadImage = Field(
+        OnBadImage.FAIL,
+        description="What becomes of images that cannot be used (missing, damaged, of another size): `fail` names all "
+        "and stops, `skip` leaves them out of every variant, the original included, and records them.",
+    )
+    max_pixels: int = Field(
+        MAX_PIXELS, ge=1, description="Width times height of the largest image; larger ones are not decoded."
+    )
 
 
 class DownloadConfig(Strict):
@@ -80,7 +105,12 @@ class AnonymizeConfig(Strict):
     )
     shards: int = Field(1, ge=1, le=64, description="Jobs per variant; contiguous and of about equal bytes.")
     threads: int = Field(1, ge=1, description="Threads in one job.")
-    link: Literal["copy", "hardlink"] = Field("copy", description="How images without people get into a variant.")
+    link: Literal["copy", "reflink", "hardlink"] = Field(
+        "copy",
+        description="How images that nothing is changed in get into a variant. `reflink`: copies that share the "
+        "originals' space on the disk where the file system can (btrfs, XFS), else plain ones. `hardlink`: the "
+        "originals themselves under a second name, so that an edit of the variant edits them.",
+    )
     strict: bool = Field(False, description="Fail when a person is left visible in a variant.")
 
 
@@ -174,6 +204,8 @@ class Study(Strict):
                 options.model_validate(dataset.options)
             except ValidationError as error:
                 raise ValueError(f"datasets.{name}.options.{explain(error, options)}") from None
+            for both in set(dataset.people) & set(dataset.not_people):
+                raise ValueError(f"datasets.{name}: '{both}' cannot be both people and not_people")
             if dataset.train == dataset.val:
                 raise ValueError(f"datasets.{name}: train and val are the same split ('{dataset.train}')")
         for name, model in self.models.items():

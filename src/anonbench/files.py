@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import itertools
 import json
@@ -18,7 +19,19 @@ from typing import Any
 from anonbench.errors import AnonbenchError
 
 _NUMBERS = itertools.count()
-_PART = re.compile(r"\.(.+)\.\d+\.\d+\.part")
+_FICLONE = 0x40049409
+_CANNOT_CLONE = (
+    errno.EOPNOTSUPP,
+    errno.ENOTTY,
+    errno.EXDEV,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.EPERM,
+    errno.EBADF,
+)
+_PART = re.compile(r"\.(.+)\.\d+\.(?:\d+\.part|link)")
+_LONG = 200
+"""Bytes of a name above which the temporary file beside it, whose name is longer, is named by a hash."""
 _leftovers: dict[str, dict[str, list[str]]] = {}
 _listing = threading.Lock()
 
@@ -33,10 +46,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = os.fspath(path)
     folder, name = os.path.split(path)
-    part = os.path.join(folder, f".{name}.{os.getpid()}.{next(_NUMBERS)}.part")
+    stem = _stem(name)
+    part = os.path.join(folder, f".{stem}.{os.getpid()}.{next(_NUMBERS)}.part")
     if not os.path.isdir(folder or "."):
         os.makedirs(folder, exist_ok=True)
-    for left in _left_in(folder or ".").pop(name, ()):
+    for left in _left_in(folder or ".").pop(stem, ()):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(folder, left))
     try:
@@ -47,6 +61,16 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.unlink(part)
         _explain_full(error, path)
         raise
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file's name is one that `atomic` and `place` give to files that are being written."""
+    return _PART.fullmatch(name) is not None
+
+
+def _stem(name: str) -> str:
+    """Return what the names of temporary files beside ``name`` begin with; a name may be as long as there are."""
+    return name if len(os.fsencode(name)) <= _LONG else hashlib.sha256(os.fsencode(name)).hexdigest()
 
 
 def _left_in(folder: str) -> dict[str, list[str]]:
@@ -83,13 +107,19 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Return a file's bytes, with few system calls: each one gives Python's lock away."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Return a file's bytes, with few system calls: each one gives Python's lock away.
+
+    Nothing is read from pipes, which could keep one waiting.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         parts, left = [], os.fstat(descriptor).st_size
         while left > 0 and (part := os.read(descriptor, left)):
             parts.append(part)
             left -= len(part)
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(descriptor)
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -134,11 +164,13 @@ def sha256_file(path: str | Path) -> str:
 def place(source: Path, target: Path, how: str = "copy") -> None:
     """Put the bytes of ``source`` at ``target``, atomically, replacing what is there.
 
-    ``how`` is ``copy`` or ``hardlink``; a hard link across file systems falls back to a copy.
+    ``how`` is ``copy``, ``reflink`` (a copy that shares its blocks on the disk with the source until one of the two
+    is written to) or ``hardlink`` (the source itself under a second name: whatever is written to one is written to the
+    other). Where the file system cannot clone or link, as across two of them, the file is copied.
     """
     if how == "hardlink":
         target.parent.mkdir(parents=True, exist_ok=True)
-        link = target.with_name(f".{target.name}.{os.getpid()}.link")
+        link = target.with_name(f".{_stem(target.name)}.{os.getpid()}.link")
         link.unlink(missing_ok=True)
         try:
             os.link(source.resolve(), link)
@@ -150,4 +182,17 @@ def place(source: Path, target: Path, how: str = "copy") -> None:
             link.unlink(missing_ok=True)  # rename is a no-op between two links of one file
             return
     with atomic(target) as part:
-        shutil.copyfile(source, part)
+        if how != "reflink" or not _clone(source, part):
+            shutil.copyfile(source, part)
+
+
+def _clone(source: Path, target: Path) -> bool:
+    """Make ``target`` share the blocks of ``source``; return False where the file system cannot (ioctl_ficlone(2))."""
+    with open(source, "rb") as read, open(target, "wb") as written:
+        try:
+            fcntl.ioctl(written.fileno(), _FICLONE, read.fileno())
+        except OSError as error:
+            if error.errno not in _CANNOT_CLONE:
+                raise
+            return False
+    return True

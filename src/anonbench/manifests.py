@@ -2,9 +2,10 @@
 
 Written by `anonymize`; whoever reads a variant checks it with `verify`.
 
-Layout of a variant: ``<split>/<file_name>`` (images), ``annotations/<split>.json`` (COCO),
-``manifests/<split>/<shard>.jsonl`` and ``manifests/<split>.json``. No row holds a time, a host or a path
-outside the variant: equal work gives equal bytes.
+Layout of a variant: ``<split>/<file_name>`` (images) and ``annotations/<split>.json`` (COCO). The manifests name the
+original of every image and the seed of every person, so they lie outside: for a variant's folder ``X/V`` they are
+``<split>/<shard>.jsonl``, ``<split>.json`` and ``<split>.sha256`` in ``X/private/V/manifests``, and a copy of ``X/V``
+takes none along. No row holds a time, a host or a path outside the variant: equal work gives equal bytes.
 """
 
 from __future__ import annotations
@@ -23,16 +24,54 @@ from anonbench.files import read_json, sha256_file, write_bytes
 
 Row = dict[str, Any]
 REMEDY = "run the anonymize stage again"
+PRIVATE = "private"
+"""Name of the folder beside a data set's variants that holds what may not be handed out with them."""
+
+
+def private_folder(out: Path) -> Path:
+    """Return the folder of what may not be handed out with a variant: beside the variant's folder, never inside it."""
+    if out.name in ("", ".."):  # the working folder, or one above it
+        out = out.resolve()
+    return out.parent / PRIVATE / out.name
+
+
+def check_layout(out: Path, split: str) -> None:
+    """Raise AnonbenchError for a variant's folder that holds a split's manifests itself, or is called like theirs."""
+    if out.resolve().name == PRIVATE:
+        raise AnonbenchError(f"a variant's folder cannot be called '{PRIVATE}'", file=out, remedy="choose another name")
+    old = out / "manifests"
+    if (old / split).exists() or (old / f"{split}.json").exists():
+        raise AnonbenchError(
+            "is of an earlier version: it names the originals and would be handed out with the images",
+            file=old,
+            remedy=f"delete this folder and {REMEDY}",
+        )
+
+
+def exist(out: Path, split: str) -> bool:
+    """Tell whether a split has a manifest. Raises AnonbenchError where it lies in the variant's folder itself."""
+    check_layout(out, split)
+    return summary_path(out, split).is_file()
+
+
+def splits_of(out: Path) -> list[str]:
+    """Return the names of the splits of a variant that have a manifest."""
+    return sorted(path.stem for path in (private_folder(out) / "manifests").glob("*.json"))
 
 
 def shard_path(out: Path, split: str, shard: int) -> Path:
     """Return where the manifest of a shard lies."""
-    return out / "manifests" / split / f"{shard}.jsonl"
+    return private_folder(out) / "manifests" / split / f"{shard}.jsonl"
 
 
 def summary_path(out: Path, split: str) -> Path:
     """Return where the manifest of a split lies."""
-    return out / "manifests" / f"{split}.json"
+    return private_folder(out) / "manifests" / f"{split}.json"
+
+
+def listing_path(out: Path, split: str) -> Path:
+    """Return where the hashes of a split's images lie, as ``sha256sum`` prints them; their sha256 is the digest."""
+    return private_folder(out) / "manifests" / f"{split}.sha256"
 
 
 def annotations_path(out: Path, split: str) -> Path:
@@ -55,6 +94,8 @@ def read_rows(path: Path) -> list[Row]:
         raise AnonbenchError(f"is damaged ({error})", file=path, remedy=REMEDY) from None
     if not rows or not isinstance(rows[0], dict) or rows[0].get("type") != "shard":
         raise AnonbenchError("is not the manifest of a shard", file=path, remedy=REMEDY)
+    if not all(isinstance(row, dict) and isinstance(row.get("type"), str) for row in rows):
+        raise AnonbenchError("holds lines that are no rows", file=path, remedy=REMEDY)
     return rows
 
 
@@ -81,8 +122,19 @@ def rows_of(out: Path, split: str) -> Iterator[Row]:
 
 def digest_of(hashes: dict[str, str]) -> str:
     """Return the sha256 of what ``sha256sum`` prints for the images (hashes by file name), sorted by file name."""
-    text = "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(listing_of(hashes).encode()).hexdigest()
+
+
+def listing_of(hashes: dict[str, str]) -> str:
+    """Return what ``sha256sum`` prints for images (hashes by file name), sorted by file name."""
+    return "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+
+
+def listed(out: Path, split: str) -> dict[str, str]:
+    """Return the hashes by file name of the images that the last merge of a split left; {} when there was none."""
+    path = listing_path(out, split)
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def files_under(folder: Path) -> Iterator[str]:
@@ -99,6 +151,7 @@ def verify(out: str | Path, split: str, *, contents: bool = True) -> str:
     annotations when they are not those of the merge.
     """
     out = Path(out)
+    check_layout(out, split)
     summary = summary_of(out, split)
     expected = {row["file_name"]: row for row in rows_of(out, split) if row["type"] == "image"}
     if digest_of({name: row["sha256"] for name, row in expected.items()}) != summary["digest"]:

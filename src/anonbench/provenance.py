@@ -97,11 +97,30 @@ def _imports(module: str) -> frozenset[str]:
     return frozenset(name for name in found if name.partition(".")[0] == top and _source(name) is not None)
 
 
-def code_hash(*modules: str) -> str:
-    """Return 16 hexadecimal digits over the sources of the modules and all that they import of their own package.
+@functools.cache
+def _meaning(path: Path) -> bytes:
+    """Return a module's syntax tree as text, without what changes nothing that it does: layout, comments, docstrings.
 
-    A rule names it in ``params``, so that an edit reruns the rules that use the edited module and no others.
-    Plugins are reached through entry points, not imports: name the plugin's module beside the stage's.
+    A string that stands as a statement of its own is never used, wherever it stands.
+    """
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        for name, value in ast.iter_fields(node):
+            if isinstance(value, list):
+                setattr(node, name, [part for part in value if not _is_text(part)])
+    return ast.dump(tree).encode()
+
+
+def _is_text(node: Any) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def code_hash(*modules: str) -> str:
+    """Return 16 hexadecimal digits over what the modules do, and all that they import of their own package.
+
+    A rule names it in ``params``, so that an edit reruns the rules that use the edited module and no others; another
+    comment, docstring or layout reruns nothing. Plugins are reached through entry points, not imports: name the
+    plugin's module beside the stage's.
     """
     todo, seen = list(modules), set()
     while todo:
@@ -114,5 +133,5 @@ def code_hash(*modules: str) -> str:
         path = _source(module)
         if path is None:
             raise ModuleNotFoundError(f"no source of module {module}")
-        digest.update(module.encode() + b"\0" + path.read_bytes() + b"\0")
+        digest.update(module.encode() + b"\0" + _meaning(path) + b"\0")
     return digest.hexdigest()[:16]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from anonbench import portable
 from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json
@@ -242,11 +243,12 @@ class Recipe(_Section):
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="bf16, fp16: convolutions and layers under autocast; fp16 scales the loss and needs CUDA"
     )
-    determinism: Literal["auto", "strict", "seeded"] = Field(
+    determinism: Literal["auto", "portable", "strict", "seeded"] = Field(
         "auto",
-        description="`strict`: refuse operations whose result may differ between two runs on one machine; `seeded`: "
-        "only what is drawn at random repeats, and faster kernels are chosen; `auto`: strict on processors, seeded on "
-        "GPUs",
+        description="`portable`: the same bytes on every x86-64 processor with AVX2, whose later instructions are left "
+        "alone; `strict`: the same bytes whenever it is repeated on one machine; `seeded`: only what is drawn at "
+        "random repeats, and faster kernels are chosen; `auto`: portable on x86-64 processors, strict on others, "
+        "seeded on GPUs",
     )
     seeds: Seeds = Field(Seeds(), description="seeds of their own for some of what is drawn at random")
     checkpoint_every: Size = Field(500, description="iterations between checkpoints")
@@ -286,9 +288,24 @@ class Recipe(_Section):
         """Return the peak learning rate by the linear rule (Goyal et al. 2017, section 2.1)."""
         return self.base_learning_rate * self.batch_size / self.reference_batch_size
 
+    def level(self, device: str) -> str:
+        """Return the level of determinism on ``device`` (``cpu`` or ``cuda``): portable, strict or seeded.
+
+        Raises AnonbenchError for `portable` on a GPU.
+        """
+        if self.determinism == "portable" and device != "cpu":
+            raise AnonbenchError(
+                "no two kinds of GPU give the same bytes",
+                entry="recipe determinism: portable",
+                remedy="use strict, or train with --device cpu",
+            )
+        if self.determinism != "auto":
+            return self.determinism
+        return portable.level() if device == "cpu" else "seeded"
+
     def strict(self, device: str) -> bool:
-        """Tell whether a training on ``device`` (``cpu`` or ``cuda``) is `strict`."""
-        return self.determinism == "strict" or (self.determinism == "auto" and device == "cpu")
+        """Tell whether a training on ``device`` refuses operations that cannot be repeated: all but `seeded` do."""
+        return self.level(device) != "seeded"
 
     def total_iterations(self, images: int) -> int:
         """Return the number of optimiser steps on ``images`` training images; an epoch's last batch may be short."""

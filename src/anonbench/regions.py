@@ -7,7 +7,8 @@ construction and costs as much as the box's columns.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from anonbench.records import Region, RegionKind
 
 GROUP = 8192
 """Rows in a row group."""
+FACTS = b"anonbench.facts"
+"""Key of a table's facts in its file's metadata."""
 REGION = "region"
 """Status of a row that has a region; any other status is a `records.Reason`."""
 
@@ -32,6 +35,7 @@ IMAGES = pa.schema(
         ("path", pa.string()),  # relative to the data set's root
         ("width", pa.int32()),  # of the frame that the labels refer to
         ("height", pa.int32()),
+        ("labels_on", pa.string()),  # that frame: upright (EXIF orientation applied) or stored
         ("bytes", pa.int64()),
         ("people", pa.int32()),
         ("start", pa.int64()),  # bytes of all images before this one: places the image in a shard
@@ -78,11 +82,35 @@ REGIONS = pa.schema(
 )
 
 
-def write(path: str | Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
-    """Write rows as a Parquet file, atomically."""
-    with writer(path, schema) as add:
+_OF_EVERY_ROW = frozenset(
+    (
+        "image_id", "file_name", "path", "width", "height", "bytes", "people", "start", "person_id", "category", "kind",
+        "status", "area",
+    )
+)  # fmt: skip
+"""Columns without which a row says nothing."""
+
+
+def write(
+    path: str | Path, rows: list[dict[str, Any]], schema: pa.Schema, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Write rows as a Parquet file, atomically; ``facts`` (JSON) is what there is to say of the table as a whole."""
+    said = {FACTS: json.dumps(facts, sort_keys=True, allow_nan=False)} if facts else None
+    with writer(path, schema.with_metadata(said)) as add:
         for row in rows:
             add(row)
+
+
+def facts_of(path: str | Path) -> dict[str, Any]:
+    """Return the facts that a table was written with.
+
+    Those of a table of images are ``skipped``: what `annotate.image_files.skipped` says of images that could not be
+    used, and ``frame_guessed``: how many images have labels that fit two frames, of which the upright one was taken.
+    """
+    with _readable(path):
+        metadata = pq.read_schema(path).metadata or {}
+    facts: dict[str, Any] = json.loads(metadata.get(FACTS, b"{}"))
+    return facts
 
 
 @contextlib.contextmanager
@@ -110,18 +138,28 @@ def read(path: str | Path, schema: pa.Schema, image_ids: tuple[int, int] | None 
 
     Raises AnonbenchError when the file is missing, damaged or of another version.
     """
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read_row_groups(_groups(file.metadata, image_ids))
-    except FileNotFoundError:
-        raise AnonbenchError("no such table", file=path, remedy="run the annotate stage first") from None
-    except pa.ArrowException as error:
-        raise AnonbenchError(
-            f"is not a table that can be read ({error})", file=path, remedy="delete it and run again"
-        ) from None
+    with _readable(path), pq.ParquetFile(path) as file:
+        table = file.read_row_groups(_groups(file.metadata, image_ids))
     if table.schema.names != schema.names:
         raise AnonbenchError("has other columns than this version writes", file=path, remedy="delete it and run again")
+    for name in table.schema.names:
+        if name in _OF_EVERY_ROW and table[name].null_count:
+            raise AnonbenchError(f"has rows without {name}", file=path, remedy="delete it and run again")
     return table
+
+
+@contextlib.contextmanager
+def _readable(path: str | Path) -> Iterator[None]:
+    """Raise AnonbenchError in the place of what reading a table raises."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise AnonbenchError("no such table", file=path, remedy="run the annotate stage first") from None
+    except (pa.ArrowException, OSError) as error:
+        said = " ".join(str(error).split())
+        raise AnonbenchError(
+            f"is not a table that can be read ({said})", file=path, remedy="delete it and run again"
+        ) from None
 
 
 def _groups(metadata: pq.FileMetaData, image_ids: tuple[int, int] | None) -> list[int]:
@@ -131,6 +169,15 @@ def _groups(metadata: pq.FileMetaData, image_ids: tuple[int, int] | None) -> lis
         return groups
     bounds = [metadata.row_group(group).column(0).statistics for group in groups]
     return [g for g, of in zip(groups, bounds, strict=True) if of.min <= image_ids[1] and of.max >= image_ids[0]]
+
+
+def frame_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `images.decode` and `images.strip` want to know of a row of a table of images.
+
+    It is as large as annotated: whatever larger file takes its place is refused before it is decoded.
+    """
+    size = (row["width"], row["height"])
+    return {"size": size, "labels_on": row["labels_on"], "max_pixels": size[0] * size[1]}
 
 
 def shard_of(table: pa.Table, shard: int, shards: int) -> pa.Table:

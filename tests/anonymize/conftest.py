@@ -89,14 +89,16 @@ class Dataset:
         for image in images:
             size = (self.data / "raw" / image["file_name"]).stat().st_size
             count = len({p["person_id"] for p in people if p["image_id"] == image["image_id"]})
-            rows.append({**image, "path": f"raw/{image['file_name']}", "bytes": size, "people": count, "start": start})
+            place = {"path": f"raw/{image['file_name']}", "bytes": size, "start": start}
+            rows.append({**image, **place, "labels_on": "upright", "people": count})
             start += size
         regions.write(self.annotations / f"{self.split}.images.parquet", rows, regions.IMAGES)
         regions.write(self.annotations / f"{self.split}.regions.parquet", people, regions.REGIONS)
         bodies = [row for row in people if row["kind"] == "body"]
         present = [{key: row[key] for key in ("image_id", "person_id", "category", "area")} for row in bodies]
         regions.write(self.annotations / f"{self.split}.people.parquet", present, regions.PEOPLE)
-        write_json(self.annotations / f"{self.split}.json", {"images": images, "annotations": [], "categories": []})
+        entries = [{"id": image["image_id"], **image} for image in images]
+        write_json(self.annotations / f"{self.split}.json", {"images": entries, "annotations": [], "categories": []})
         write_json(self.data / "download.json", {"dataset": "small", "root": "."})
 
 

@@ -21,17 +21,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+from typer.testing import CliRunner
 
-from anonbench import images, manifests, regions
+from anonbench import images, manifests, names, regions
 from anonbench.anonymize import cli
 from anonbench.anonymize.contract import Crop
 from anonbench.anonymize.engine import CONTROL
 from anonbench.anonymize.merge import merge
 from anonbench.anonymize.methods.mask_out import MaskOut
 from anonbench.anonymize.shard import Shard
+from anonbench.cli import app
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file, write_json
-from anonbench.records import ANONYMIZED
+from anonbench.records import ANONYMIZED, UNANNOTATED, Reason
 from anonbench.variants import Variant
 
 from .conftest import Dataset, photograph, runs
@@ -84,16 +86,52 @@ def test_manifest_accounts_for_everyone(dataset: Dataset, variant: str) -> None:
         person = {"people": 19, "anonymized": 12, "reasons": {"crowd": 1, "invalid_geometry": 6}}
         assert summary["people"]["by_category"] == {"person": person}
         assert {row["encoder"] for row in found} == {"jpeg source q88 4:2:0", "png", None}
-    assert (out / "annotations" / "train.json").read_bytes() == (dataset.annotations / "train.json").read_bytes()
+    labels = read_json(out / "annotations" / "train.json")
+    expected = {"id", "file_name", "width", "height"}
+    assert [(set(image), image["id"]) for image in labels["images"]] == [(expected, i) for i in range(1, 9)]
     manifests.verify(out, "train")
 
 
-def test_original_is_byte_for_byte(dataset: Dataset) -> None:
-    out = dataset.run("original", link="hardlink")
+@pytest.mark.parametrize("link", ["copy", "reflink", "hardlink"])
+def test_original_is_byte_for_byte(dataset: Dataset, link: str) -> None:
+    out = dataset.run("original", link=link)
     for row in table(dataset, "images"):
         source, target = dataset.data / row["path"], out / "train" / row["file_name"]
+        before = source.read_bytes()
+        assert target.read_bytes() == before
+        assert target.samefile(source) == (link == "hardlink")
+        if link != "hardlink":
+            with open(target, "ab") as stream:
+                stream.write(b"more")
+            assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("how", ["root", "symlink"])
+def test_images_that_somebody_else_owns_are_never_hard_links(dataset: Dataset, tmp_path: Path, how: str) -> None:
+    """A data set's root may be a folder of the user's own: nothing that is done to a variant may reach it."""
+    theirs = tmp_path / "theirs"
+    (dataset.data / "raw").rename(theirs)
+    if how == "root":
+        write_json(dataset.data / "download.json", {"dataset": "small", "root": str(theirs)})
+        rows = [{**row, "path": row["path"].removeprefix("raw/")} for row in table(dataset, "images")]
+        regions.write(dataset.annotations / "train.images.parquet", rows, regions.IMAGES)
+    else:
+        (dataset.data / "raw").symlink_to(theirs)
+    out = dataset.run("original", link="hardlink")
+    for row in table(dataset, "images"):
+        source, target = theirs / row["file_name"], out / "train" / row["file_name"]
         assert target.read_bytes() == source.read_bytes()
-        assert target.samefile(source)
+        assert not target.samefile(source)
+
+
+@pytest.mark.parametrize("link", ["copy", "reflink", "hardlink"])
+def test_hard_links_are_warned_of(dataset: Dataset, tmp_path: Path, link: str) -> None:
+    words = ["anonymize", "--data", dataset.data, "--annotations", dataset.annotations, "--split", "train"]
+    words += ["--variant", "original", "--out", tmp_path / "out", "--link", link]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    warned = "whatever is written to one is written to the other" in done.stderr
+    assert warned == (link == "hardlink")
 
 
 def test_pixels_outside_the_masks_of_a_png_are_the_source(dataset: Dataset) -> None:
@@ -126,8 +164,8 @@ def test_threads_and_shards_change_no_byte(dataset: Dataset, tmp_path: Path, var
     two = dataset.run(variant, tmp_path / "two", threads=2)
     three = dataset.run(variant, tmp_path / "three", shards=3)
     assert hashes(one) == hashes(two) == hashes(three)
-    for path in ("manifests/train.json", "manifests/train/0.jsonl"):
-        assert (one / path).read_bytes() == (two / path).read_bytes()
+    for path in (manifests.summary_path, lambda out, split: manifests.shard_path(out, split, 0)):
+        assert path(one, "train").read_bytes() == path(two, "train").read_bytes()
     summaries = [read_json(manifests.summary_path(out, "train")) for out in (one, three)]
     assert len(summaries[1].pop("shards")) == 3
     assert summaries[0].pop("shards")
@@ -145,7 +183,7 @@ def count(path, data):
     written += 1
     if written == 4:
         path = Path(path)
-        path.with_name(f".{path.name}.x.part").write_bytes(data[:100])
+        path.with_name(f".{path.name}.4711.0.part").write_bytes(data[:100])
         os.kill(os.getpid(), signal.SIGKILL)
     real(path, data)
 shard.write_bytes = count
@@ -164,7 +202,8 @@ def test_killed_and_run_again(dataset: Dataset, tmp_path: Path) -> None:
         merge(dataset.annotations, "train", Variant.parse("body-blur-medium"), 1, out)
     dataset.run("body-blur-medium", out)
     assert hashes(out) == hashes(whole)
-    assert (out / "manifests" / "train.json").read_bytes() == (whole / "manifests" / "train.json").read_bytes()
+    again, first = (manifests.summary_path(folder, "train").read_bytes() for folder in (out, whole))
+    assert again == first
 
 
 def test_an_old_manifest_does_not_outlive_a_failed_rerun(dataset: Dataset) -> None:
@@ -176,16 +215,88 @@ def test_an_old_manifest_does_not_outlive_a_failed_rerun(dataset: Dataset) -> No
         merge(dataset.annotations, "train", Variant.parse("body-mask_out"), 1, out)
 
 
-def test_merge_removes_what_does_not_belong(dataset: Dataset) -> None:
+def without_image(dataset: Dataset, image_id: int) -> None:
+    """Take an image out of the annotations."""
+    for kind in ("images", "regions", "people"):
+        rows = [row for row in table(dataset, kind) if row["image_id"] != image_id]
+        regions.write(dataset.annotations / f"train.{kind}.parquet", rows, getattr(regions, kind.upper()))
+
+
+def test_merge_removes_what_an_earlier_run_left(dataset: Dataset) -> None:
     out = dataset.run("face-mask_out", shards=3)
-    (out / "train" / "old").mkdir()
-    (out / "train" / "old" / "stale.jpg").write_bytes(b"x")
-    (out / "train" / ".1.jpg.abc.part").write_bytes(b"x")
+    (out / "train" / ".1.jpg.4711.3.part").write_bytes(b"half")
+    for image_id in (3, 5):
+        without_image(dataset, image_id)
     dataset.run("face-mask_out", shards=2)
-    assert set(hashes(out)) == {row["file_name"] for row in table(dataset, "images")}
-    assert not (out / "train" / "old").exists()
-    assert {path.name for path in (out / "manifests" / "train").iterdir()} == {"0.jsonl", "1.jsonl"}
+    assert set(hashes(out)) == {f"{image_id}.jpg" for image_id in (1, 2, 4, 6, 7, 8)}
+    assert not (out / "train" / "deep").exists()
+    assert {path.name for path in manifests.shard_path(out, "train", 0).parent.iterdir()} == {"0.jsonl", "1.jsonl"}
     manifests.verify(out, "train")
+
+
+def test_merge_removes_nothing_that_no_run_wrote(dataset: Dataset) -> None:
+    out = dataset.run("face-mask_out")
+    (out / "train" / "old").mkdir()
+    mine = [out / "train" / "old" / "notes.txt", out / "train" / "z.jpg"]
+    for path in mine:
+        path.write_bytes(b"mine")
+    notes = manifests.shard_path(out, "train", 0).with_name("notes.txt")
+    notes.write_text("mine too")
+    without_image(dataset, 5)
+    said = r"old/notes\.txt: does not belong to the variant \(and 1 other files\).*; move it away, or remove"
+    with pytest.raises(AnonbenchError, match=said):
+        dataset.run("face-mask_out")
+    assert [path.read_bytes() for path in mine] == [b"mine"] * 2
+    assert (out / "train" / "5.jpg").exists(), "nothing goes before all is known"
+    for path in mine:
+        path.unlink()
+    dataset.run("face-mask_out")
+    assert not (out / "train" / "5.jpg").exists()
+    assert (out / "train" / "old").is_dir()
+    assert notes.read_text() == "mine too"
+
+
+def test_an_image_that_was_edited_since_is_not_removed(dataset: Dataset) -> None:
+    out = dataset.run("face-mask_out")
+    (out / "train" / "5.jpg").write_bytes(b"edited by hand")
+    without_image(dataset, 5)
+    with pytest.raises(AnonbenchError, match=r"train/5\.jpg: does not belong to the variant, and no earlier merge"):
+        dataset.run("face-mask_out")
+    assert (out / "train" / "5.jpg").read_bytes() == b"edited by hand"
+
+
+def test_a_folder_of_somebody_s_images_is_not_written_to(dataset: Dataset) -> None:
+    out = dataset.folder / "photographs"
+    (out / "train").mkdir(parents=True)
+    (out / "train" / "1.jpg").write_bytes(b"holiday")
+    with pytest.raises(AnonbenchError, match="photographs/train: holds files that this stage did not write"):
+        dataset.run("body-mask_out", out)
+    assert (out / "train" / "1.jpg").read_bytes() == b"holiday"
+
+
+def test_a_file_system_that_takes_two_names_for_one(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table(dataset, "images")
+    source = dataset.data / "raw"
+    (source / "1.jpg").rename(source / "a.jpg")
+    (source / "2.jpg").rename(source / "A.jpg")
+    rows[0].update(file_name="a.jpg", path="raw/a.jpg")
+    rows[1].update(file_name="A.jpg", path="raw/A.jpg")
+    regions.write(dataset.annotations / "train.images.parquet", rows, regions.IMAGES)
+    monkeypatch.setattr(names, "are_one", lambda folder: True)
+    with pytest.raises(AnonbenchError, match=r"takes 'a\.jpg' and 'A\.jpg' for one file"):
+        dataset.run("original")
+    monkeypatch.undo()
+    if not names.are_one(dataset.folder):
+        assert {"a.jpg", "A.jpg"} <= set(hashes(dataset.run("original")))
+
+
+def test_the_listing_is_what_sha256sum_checks(dataset: Dataset) -> None:
+    out = dataset.run("body-mask_out")
+    listing = manifests.listing_path(out, "train")
+    assert sha256_file(listing) == manifests.summary_of(out, "train")["digest"]
+    done = subprocess.run(["sha256sum", "-c", str(listing)], cwd=out / "train", check=False, capture_output=True)
+    assert done.returncode == 0
+    assert done.stdout.count(b": OK") == 8
 
 
 def test_verify_names_what_is_wrong(dataset: Dataset) -> None:
@@ -295,6 +406,24 @@ def test_strict(dataset: Dataset) -> None:
         dataset.run("body-mask_out", strict=True)
 
 
+def test_detections_of_nobody_are_counted_apart_and_strict_tells_of_them(dataset: Dataset) -> None:
+    rows = table(dataset, "images")
+    people = [row for row in table(dataset, "regions") if row["status"] == regions.REGION]
+    share = manifests.summary_of(dataset.run("face-mask_out"), "train")["share_changed"]
+    nobody = {"image_id": 1, "category": UNANNOTATED, "kind": "face", "area": 80.0}
+    people.append({**nobody, "person_id": -1, "status": Reason.LEFT_UNANNOTATED.value})
+    seen = {"status": regions.REGION, "source": UNANNOTATED, "x0": 120, "y0": 2, "x1": 130, "y1": 12}
+    people.append({**nobody, **seen, "person_id": -2, "subject": [120.0, 2.0, 10.0, 10.0]})
+    dataset.write(rows, people)
+    summary = manifests.summary_of(dataset.run("face-mask_out"), "train")
+    assert summary["people"]["unannotated"] == {"people": 2, "anonymized": 1, "reasons": {"left_unannotated": 1}}
+    assert UNANNOTATED not in summary["people"]["by_category"]
+    assert summary["share_changed"] == share
+    said = r"-1 in image 1 \(left_unannotated\); 1 of them were detected .* set regions\.unannotated to true"
+    with pytest.raises(AnonbenchError, match=said):
+        dataset.run("face-mask_out", strict=True)
+
+
 def test_full_disk_is_one_sentence(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(source: str, target: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -311,6 +440,9 @@ def test_names_that_stand_twice_or_lead_outside_are_refused(dataset: Dataset) ->
     for name, message in (
         ("1.jpg", r"image 2: has the file name of image 1 \(1\.jpg\)"),
         ("../2.jpg", "image 2: has the"),
+        ("./2.jpg", r"image 2: has the file name './2\.jpg' instead of '2\.jpg'; run annotate again"),
+        ("a//2.jpg", "image 2: has the file name 'a//2.jpg' instead of 'a/2.jpg'"),
+        ("a\0.jpg", "image 2: has the file name .* control character"),
     ):
         rows[1]["file_name"] = name
         regions.write(dataset.annotations / "train.images.parquet", rows, regions.IMAGES)

@@ -21,6 +21,7 @@ from anonbench.anonymize.gan.networks import Generator
 from anonbench.anonymize.gan.options import Fit
 from anonbench.anonymize.methods.gan import Gan
 from anonbench.errors import AnonbenchError
+from anonbench.manifests import shard_path
 from anonbench.records import ANONYMIZED, Reason, Region, RegionKind
 from anonbench.variants import Variant
 
@@ -462,7 +463,7 @@ def test_threads_and_company_change_no_pixel(tmp_path: Path, dataset: Any) -> No
     assert len(names) == 8
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes()
-    header = (first / "manifests" / "train" / "0.jsonl").read_text().splitlines()[0]
+    header = shard_path(first, "train", 0).read_text().splitlines()[0]
     assert '"fitted_on":{"dataset":"none","split":"train","region":"body"}' in header
     assert '"fallback":"mask_out"' in header
     assert '"weights_sha256":"' in header

@@ -38,8 +38,8 @@ def test_the_weights_that_a_variant_needs() -> None:
     assert plan.is_fitted("body-gan")
     assert not plan.is_fitted("body-mask_out")
     assert not plan.is_fitted("original")
-    assert plan.fit_folder("streetlife", "face-gan") == "anonymized/other/fits/face-gan"
-    assert Plan(study(), PROJECT).fit_folder("streetlife", "face-gan") == "anonymized/streetlife/fits/face-gan"
+    assert plan.fit_folder("streetlife", "face-gan") == "anonymized/other/private/fits/face-gan"
+    assert Plan(study(), PROJECT).fit_folder("streetlife", "face-gan") == "anonymized/streetlife/private/fits/face-gan"
     assert plan.anonymize_environment("body-gan") == "train"
     assert plan.anonymize_environment("body-mask_out") == "data"
     assert plan.fitted_arguments([]) == ""

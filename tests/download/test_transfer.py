@@ -325,9 +325,36 @@ def _tar_with(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> bytes
     return stream.getvalue()
 
 
+def _zip_of(*names: str) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as packing:
+        for name in names:
+            packing.writestr(name, b"" if name.endswith("/") else b"content")
+    return stream.getvalue()
+
+
+def _tar_of(*names: str) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name in names:
+            tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+    return stream.getvalue()
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
+        (_zip_of("a", "a/b"), "'a/b': needs a folder where the entry 'a' is a file"),
+        (_zip_of("a/b", "a"), "'a/b': needs a folder where the entry 'a' is a file"),
+        (_zip_of("a/b/c", "x", "a"), "'a/b/c': needs a folder where the entry 'a' is a file"),
+        (_zip_of("a", "a/"), "'a/': needs a folder where the entry 'a' is a file"),
+        (_zip_of("./a", "a/b"), "'a/b': needs a folder where the entry './a' is a file"),
+        (_zip_of("."), "'.': is a file without a name"),
+        (_zip_of("a/" + "x" * 256), "has a name of more than 255 bytes"),
+        (_tar_of("a", "a/b"), "'a/b': needs a folder where the entry 'a' is a file"),
+        (_tar_of("a/b", "a"), "'a/b': needs a folder where the entry 'a' is a file"),
+        (_tar_of("x" * 256), "has a name of more than 255 bytes"),
+        (_zip_of("\u00e9").replace("\u00e9".encode(), b"\xff\xff"), "is damaged or of an unknown kind"),
         (_zip_with("../evil.txt"), "would be written outside"),
         (_zip_with("a/../../evil.txt"), "would be written outside"),
         (_zip_with("/evil.txt"), "would be written outside"),

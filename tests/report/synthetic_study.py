@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from anonbench.evaluate import synthetic
 from anonbench.evaluate.metrics import evaluate_files
+from anonbench.manifests import summary_path
 
 QUALITY = {
     "original": 0.85,
@@ -61,7 +62,7 @@ def write_study(
     dump(anonymized / "original" / "annotations" / "train.json", train)
     for variant, good in quality.items():
         _pictures(anonymized / variant / "train", train, variant)
-        dump(anonymized / variant / "manifests" / "train.json", manifest(variant))
+        dump(summary_path(anonymized / variant, "train"), manifest(variant))
         for seed in seeds:
             place = Path("streetlife") / variant / "compact" / f"seed{seed}"
             dump(root / "predictions.json", predictions(truth, variant, good, seed, tasks, noise))

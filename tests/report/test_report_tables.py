@@ -18,8 +18,9 @@ from synthetic_study import QUALITY, manifest, predictions, write_study
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate.matches import ap_from_matches
 from anonbench.evaluate.matches import read as read_matches
-from anonbench.report.collect import Sources, curves, impact
-from anonbench.report.figures import write_figures
+from anonbench.report.answer import warnings
+from anonbench.report.collect import Sources, coverage, curves, impact
+from anonbench.report.figures import coverage_figure, write_figures
 from anonbench.report.html import write_html
 from anonbench.report.resample import MISSING, image_weights, student
 from anonbench.report.study import Study, parts, phrase
@@ -324,8 +325,12 @@ COUNTLESS = '{"people": {"by_category": {"person": {"people": 3}}}}'
         ("evaluations/streetlife/original/compact/seed0/metrics.json", BADLY_TYPED, "holds no metrics"),
         ("evaluations/streetlife/original/compact/seed0/metrics.json", '{"tasks"', "not valid JSON"),
         ("evaluations/streetlife/original/compact/seed0/matches.npz", "x", "cannot be read"),
-        ("anonymized/streetlife/body-mask_out/manifests/train.json", "{}", "does not count people by category"),
-        ("anonymized/streetlife/body-mask_out/manifests/train.json", COUNTLESS, "does not count people by category"),
+        ("anonymized/streetlife/private/body-mask_out/manifests/train.json", "{}", "does not count people by category"),
+        (
+            "anonymized/streetlife/private/body-mask_out/manifests/train.json",
+            COUNTLESS,
+            "does not count people by category",
+        ),
         ("models/streetlife/original/compact/seed0/train.json", "{}", "has no loss curve"),
     ],
 )
@@ -349,7 +354,7 @@ def test_inputs_are_checked_by_an_interpreter_that_optimises(copy) -> None:
         " lambda: read_run(sources.evaluation('streetlife', 'original', 'compact', 0))):\n"
         "    try:\n        check()\n    except Exception as error:\n        print(error)"
     )
-    (root / "anonymized/streetlife/body-mask_out/manifests/train.json").write_text(COUNTLESS)
+    (root / "anonymized/streetlife/private/body-mask_out/manifests/train.json").write_text(COUNTLESS)
     (root / "evaluations/streetlife/original/compact/seed0/metrics.json").write_text(BADLY_TYPED)
     done = subprocess.run([sys.executable, "-O", "-c", code, str(root)], capture_output=True, text=True, check=True)
     said = done.stdout.splitlines()
@@ -364,7 +369,7 @@ def test_missing_inputs(copy) -> None:
     with pytest.raises(AnonbenchError, match="run the train stage first"):
         curves(study, sources)
     assert len(curves(study, sources, allow_missing=True))
-    (root / "anonymized/streetlife/body-mask_out/manifests/train.json").unlink()
+    (root / "anonymized/streetlife/private/body-mask_out/manifests/train.json").unlink()
     with pytest.raises(AnonbenchError, match="no such file"):
         impact(study, sources)
 
@@ -389,9 +394,30 @@ def test_a_fallback_counts_as_anonymized_and_identity_changes_nobody(copy) -> No
     root, study, sources = copy
     value = manifest("body-mask_out")
     value["people"]["by_category"]["person"] = {"people": 200, "anonymized": 200, "reasons": {"method_failed": 3}}
-    (root / "anonymized/streetlife/body-mask_out/manifests/train.json").write_text(json.dumps(value))
+    (root / "anonymized/streetlife/private/body-mask_out/manifests/train.json").write_text(json.dumps(value))
     table, _ = impact(study, sources)
     assert _row(table, task="bbox", category="person", variant="body-mask_out").share_changed == 1
+
+
+def test_detections_of_nobody_are_counted_apart(copy) -> None:
+    root, study, sources = copy
+    before, _ = impact(study, sources)
+    value = manifest("face-mask_out")
+    value["people"]["unannotated"] = {"people": 55, "anonymized": 0, "reasons": {"left_unannotated": 55}}
+    (root / "anonymized/streetlife/face-mask_out/manifests/train.json").write_text(json.dumps(value))
+    cover = coverage(study, sources)
+    row = _row(cover, variant="face-mask_out", category="unannotated")
+    assert (row.people, row.anonymized, row.left_unannotated) == (55, 0, 55)
+    assert _row(cover, variant="face-mask_out", category="person").people == 200
+    after, _ = impact(study, sources)
+    pd.testing.assert_series_equal(before.share_changed, after.share_changed)
+    said = " ".join(warnings(study, after, cover, []))
+    assert "streetlife: 55 detections are of nobody who is annotated and stay visible in the face variants" in said
+    assert "76 % of the people had their face changed" in said  # as without them
+    labels = [text.get_text() for axis in coverage_figure(cover).axes for text in axis.texts]
+    assert labels == [
+        text.get_text() for axis in coverage_figure(cover[cover.people == 200]).axes for text in axis.texts
+    ]
 
 
 def test_many_untouched_categories_are_shown_as_one() -> None:

@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from train_tiny import HEIGHT, WIDTH, write_manifest, write_variant
 
 from anonbench.errors import AnonbenchError
+from anonbench.manifests import shard_path, summary_path
 from anonbench.records import KEYPOINTS
 from anonbench.train.data import Variant, input_size, load_image, load_target, mask_window
 
@@ -66,14 +67,14 @@ def test_a_rotated_photo_is_read_in_the_frame_of_its_labels(tmp_path: Path, upri
 
 
 def test_the_manifest_gives_the_digest_of_the_images(tmp_path: Path) -> None:
-    root = write_variant(tmp_path)
+    root = write_variant(tmp_path / "v")
     assert Variant.read(root, "train").images_digest is None
     digest = write_manifest(root)
     assert Variant.read(root, "train").images_digest == digest
 
 
 def test_images_that_are_not_those_of_the_manifest_are_refused(tmp_path: Path) -> None:
-    root = write_variant(tmp_path)
+    root = write_variant(tmp_path / "v")
     write_manifest(root)
     path = root / "train" / "002.png"
     data = path.read_bytes()
@@ -91,10 +92,10 @@ def test_images_that_are_not_those_of_the_manifest_are_refused(tmp_path: Path) -
     edit(root, lambda coco: coco["images"][1].update(file_name="x.png"))
     with pytest.raises(AnonbenchError, match=r"train\.json: is missing or was edited; run merge again"):
         Variant.read(root, "train")
-    (root / "manifests" / "train" / "1.jsonl").write_text("{}")
+    shard_path(root, "train", 1).write_text("{}")
     with pytest.raises(AnonbenchError, match=r"1\.jsonl: is missing or not the manifest"):
         Variant.read(root, "train")
-    (root / "manifests" / "train.json").write_text("{}")
+    summary_path(root, "train").write_text("{}")
     with pytest.raises(AnonbenchError, match=r"train\.json: is not the manifest of a split"):
         Variant.read(root, "train")
 

@@ -80,10 +80,18 @@ def test_the_learning_rate_follows_the_batch_size() -> None:
     assert recipe.learning_rate() == pytest.approx(0.0025)
 
 
-def test_trainings_are_strict_on_processors_and_seeded_on_gpus() -> None:
+def test_trainings_are_portable_on_processors_and_seeded_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [tiny_recipe().level(device) for device in ("cpu", "cuda")] == ["portable", "seeded"]
     assert [tiny_recipe().strict(device) for device in ("cpu", "cuda")] == [True, False]
     assert tiny_recipe(determinism="strict").strict("cuda")
     assert not tiny_recipe(determinism="seeded").strict("cpu")
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    assert tiny_recipe().level("cpu") == "strict"
+
+
+def test_no_training_is_portable_on_a_gpu() -> None:
+    with pytest.raises(AnonbenchError, match=r"recipe determinism: portable: no two kinds of GPU .* use strict"):
+        tiny_recipe(determinism="portable").level("cuda")
 
 
 def test_an_epoch_ends_with_a_short_batch() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from anonbench import recipe as recipes
 from anonbench.files import sha256_bytes, write_json
-from anonbench.manifests import digest_of
+from anonbench.manifests import digest_of, shard_path, summary_path
 from anonbench.recipe import Recipe
 
 WIDTH, HEIGHT = 96, 64
@@ -111,13 +111,11 @@ def write_manifest(root: Path, split: str = "train") -> str:
             size = (root / split / name).stat().st_size
             rows += [{"type": "image", "file_name": name, "bytes": size, "sha256": hashes[name], "image_id": 0}]
             rows += [{"type": "person"}]
-        path = root / "manifests" / split / f"{number}.jsonl"
+        path = shard_path(root, split, number)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         shards.append(sha256_bytes(path.read_bytes()))
     annotations = sha256_bytes((root / "annotations" / f"{split}.json").read_bytes())
     digest = digest_of(hashes)
-    write_json(
-        root / "manifests" / f"{split}.json", {"shards": shards, "digest": digest, "annotations_sha256": annotations}
-    )
+    write_json(summary_path(root, split), {"shards": shards, "digest": digest, "annotations_sha256": annotations})
     return digest

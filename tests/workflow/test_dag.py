@@ -126,3 +126,43 @@ def test_conda_that_is_not_there_stops_with_one_sentence(project: Project) -> No
     assert "no conda is on the PATH" in done.stdout
     assert "Traceback" not in done.stdout
     assert len(done.stdout.strip().splitlines()) <= 3
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (
+            "anonymized/streetlife/face-blur-nosuch/manifests/train.json",
+            "'face-blur-nosuch': unknown level 'nosuch' (known: high, low, medium)",
+        ),
+        ("anonymized/streetlife/face-blur-hihg/manifests/train.json", "unknown level 'hihg' (did you mean 'high'?)"),
+        (
+            "anonymized/streetlife/face-blur/manifests/train.json",
+            "'face-blur' needs a level (known: low, medium, high)",
+        ),
+        ("anonymized/streetlife/face-mask_out-low/annotations/train.json", "unknown level 'low'"),
+        (
+            "anonymized/streetlife/face-bluhr-low/manifests/train/0.jsonl",
+            "unknown method 'bluhr' (did you mean 'blur'?)",
+        ),
+        ("anonymized/streetlife/hand-blur-low/manifests/train.json", "unknown region 'hand'"),
+        ("anonymized/streetlief/original/manifests/train.json", "unknown data set 'streetlief' (did you mean"),
+        ("annotations/streetlief/train.json", "unknown data set 'streetlief' (did you mean 'streetlife'?)"),
+        ("models/streetlife/face-blur-nosuch/tiny/seed0/train.json", "unknown level 'nosuch'"),
+        ("models/streetlife/original/tinny/seed0/train.json", "unknown model 'tinny' (did you mean 'tiny'?)"),
+        ("evaluations/streetlife/original/tinny/seed0/metrics.json", "unknown model 'tinny'"),
+    ],
+)
+def test_an_unknown_target_is_one_sentence(project: Project, target: str, said: str) -> None:
+    done = project.snakemake("--dry-run", target)
+    assert done.returncode != 0
+    errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith(f"error: {target}: ")
+    assert said in errors[0]
+    assert "Traceback" not in done.stdout
+    assert "Exception" not in done.stdout
+
+
+def test_a_known_target_outside_the_study_s_list_still_runs(project: Project) -> None:
+    assert project.jobs("anonymized/streetlife/face-blur-high/manifests/train.json")["anonymize"] == 2

@@ -84,7 +84,7 @@ def test_a_shipped_study_anonymizes_its_layout(project: Project, name: str) -> N
     assert counts["people"].sum() == len(ledger)
     for variant in study["variants"][1:]:
         kind, _, _ = variant.partition("-")
-        shards = sorted((out / "anonymized" / name / variant / "manifests" / train).glob("*.jsonl"))
+        shards = sorted((out / "anonymized" / name / "private" / variant / "manifests" / train).glob("*.jsonl"))
         rows = [json.loads(line) for path in shards for line in path.read_text().splitlines()]
         people = [row["person_id"] for row in rows if row["type"] == "person"]
         assert sorted(people) == sorted(ledger["person_id"][ledger["kind"] == kind])  # nobody is lost on the way

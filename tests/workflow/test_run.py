@@ -57,7 +57,7 @@ def test_everyone_is_accounted_for(finished: Project) -> None:
     people = {c["id"] for c in truth["categories"] if c["supercategory"] == "person"}
     expected = sorted(a["id"] for a in truth["annotations"] if a["category_id"] in people)
     for variant in TINY["variants"][1:]:
-        folder = finished.folder / "anonymized" / "streetlife" / variant / "manifests" / "train"
+        folder = finished.folder / "anonymized" / "streetlife" / "private" / variant / "manifests" / "train"
         rows = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
         assert sorted(row["person_id"] for row in rows if row["type"] == "person") == expected
 

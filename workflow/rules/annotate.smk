@@ -12,9 +12,12 @@ rule annotate:
         "<logs>/annotate/{dataset}/{split}.bench.tsv"
     conda:
         environment("data")
+    threads: plan.study.anonymize.threads
     params:
         data_folder=lambda w, input: str(Path(input.record).parent),
         folder=lambda w, output: str(Path(output.coco).parent),
+        categories=lambda w: plan.categories(w.dataset),
+        gate=lambda w: plan.gate(w.dataset),
         adapter=lambda w: plan.adapter_code(w.dataset),
         code=code_hash("anonbench.annotate.people"),
         environment=plan.environment("data"),
@@ -22,6 +25,7 @@ rule annotate:
         "annotate {wildcards.dataset} {wildcards.split}"
     shell:
         "anonbench annotate --data {params.data_folder:q} --split {wildcards.split}"
+        " {params.categories} {params.gate} --threads {threads}"
         " --out {params.folder:q} > {log:q} 2>&1"
 
 

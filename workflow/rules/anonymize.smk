@@ -5,8 +5,8 @@ rule fit:
         images=plan.training_table("images"),
         regions=plan.training_table("regions"),
     output:
-        weights="<anonymized>/{dataset}/fits/{region}-{method}/weights.safetensors",
-        record="<anonymized>/{dataset}/fits/{region}-{method}/fit.json",
+        weights="<anonymized>/{dataset}/private/fits/{region}-{method}/weights.safetensors",
+        record="<anonymized>/{dataset}/private/fits/{region}-{method}/fit.json",
     log:
         "<logs>/fit/{dataset}/{region}-{method}/fit.log",
     benchmark:
@@ -48,7 +48,7 @@ rule anonymize:
         regions=plan.regions_file(),
         weights=plan.fitted(),
     output:
-        manifest="<anonymized>/{dataset}/{variant}/manifests/{split}/{shard}.jsonl",
+        manifest="<anonymized>/{dataset}/private/{variant}/manifests/{split}/{shard}.jsonl",
     log:
         "<logs>/anonymize/{dataset}/{variant}/{split}-{shard}.log",
     benchmark:
@@ -61,7 +61,7 @@ rule anonymize:
     params:
         data_folder=lambda w, input: str(Path(input.record).parent),
         annotations=lambda w, input: str(Path(input.images).parent),
-        folder=lambda w, output: str(Path(output.manifest).parents[2]),
+        folder=lambda w: plan.variant_folder(w.dataset, w.variant),
         method=lambda w: plan.method(w.variant),
         encoder=plan.study.anonymize.encoder,
         link=plan.study.anonymize.link,
@@ -82,17 +82,17 @@ rule anonymize:
         " --out {params.folder:q} > {log:q} 2>&1"
 
 
-# The shards' manifests joined and checked against the folder, with the annotations beside the images.
+# The shards' manifests joined and checked against the folder; the labels that may be handed out, beside the images.
 rule merge:
     input:
         shards=collect(
-            "<anonymized>/{{dataset}}/{{variant}}/manifests/{{split}}/{shard}.jsonl",
+            "<anonymized>/{{dataset}}/private/{{variant}}/manifests/{{split}}/{shard}.jsonl",
             shard=plan.shards(),
         ),
         coco="<annotations>/{dataset}/{split}.json",
         people="<annotations>/{dataset}/{split}.people.parquet",
     output:
-        manifest="<anonymized>/{dataset}/{variant}/manifests/{split}.json",
+        manifest="<anonymized>/{dataset}/private/{variant}/manifests/{split}.json",
         coco="<anonymized>/{dataset}/{variant}/annotations/{split}.json",
     log:
         "<logs>/merge/{dataset}/{variant}/{split}.log",
@@ -102,10 +102,10 @@ rule merge:
         environment("data")
     params:
         annotations=lambda w, input: str(Path(input.coco).parent),
-        folder=lambda w, output: str(Path(output.manifest).parents[1]),
+        folder=lambda w: plan.variant_folder(w.dataset, w.variant),
         shards=plan.study.anonymize.shards,
         strict="--strict" if plan.study.anonymize.strict else "",
-        code=code_hash("anonbench.anonymize.cli"),
+        code=code_hash("anonbench.anonymize.merge"),
         environment=plan.environment("data"),
     message:
         "merge {wildcards.dataset} {wildcards.split}: {wildcards.variant}"

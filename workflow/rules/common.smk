@@ -22,6 +22,8 @@ if uses_conda and shutil.which("conda") is None:
 
 try:
     plan = Plan(config, Path(workflow.basedir))
+    for word in sys.argv[1:]:  # Snakemake learns of targets only after this file
+        plan.check_target(word)
 except AnonbenchError as error:
     sys.exit(f"error: {error}")
 

@@ -3,7 +3,7 @@ rule predict:
     input:
         weights="<models>/{dataset}/{variant}/{model}/seed{seed}/weights.safetensors",
         record="<models>/{dataset}/{variant}/{model}/seed{seed}/train.json",
-        manifest=plan.evaluation_file("manifests"),
+        manifest=plan.evaluation_file("manifest"),
     output:
         predictions="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/predictions.json",
     log:
@@ -17,7 +17,7 @@ rule predict:
         gpu=plan.gpus(),
     params:
         model_folder=lambda w, input: str(Path(input.weights).parent),
-        original=lambda w, input: str(Path(input.manifest).parents[1]),
+        original=lambda w: plan.variant_folder(w.dataset, "original"),
         split=lambda w: plan.evaluation_split(w.dataset),
         device=plan.study.train.device,
         threads=plan.study.train.threads,

@@ -1,7 +1,7 @@
 # One training per variant, model and seed.
 rule train:
     input:
-        manifest=plan.training_file("manifests"),
+        manifest=plan.training_file("manifest"),
         coco=plan.training_file("annotations"),
         start=lambda w: plan.start_files(w.model),
     output:
@@ -17,7 +17,7 @@ rule train:
     resources:
         gpu=plan.gpus(),
     params:
-        variant_folder=lambda w, input: str(Path(input.manifest).parents[1]),
+        variant_folder=lambda w: plan.variant_folder(w.dataset, w.variant),
         folder=lambda w, output: str(Path(output.weights).parent),
         logs=plan.training_logs,
         split=lambda w: plan.training_split(w.dataset),

@@ -9,9 +9,11 @@ import typer
 from pydantic import ValidationError
 
 from anonbench import regions as tables
+from anonbench.annotate.image_files import Gate, LabelsOn, OnBadImage
 from anonbench.arguments import mapping
 from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError
+from anonbench.images import MAX_PIXELS
 
 Data = Annotated[Path, typer.Option(help="Folder with the data set's download.json.")]
 Annotations = Annotated[Path, typer.Option(help="Folder with the annotations of the data set.")]
@@ -22,17 +24,32 @@ def annotate(
     data: Data,
     split: Split,
     out: Annotated[Path, typer.Option(help="Folder for the split's annotations and tables.")],
+    people: Annotated[list[str] | None, typer.Option(help="Name of a category that is people.")] = None,
+    not_people: Annotated[list[str] | None, typer.Option(help="Name of a category that is not.")] = None,
+    labels_on: Annotated[
+        LabelsOn, typer.Option(help="Frame that labels were drawn in, where an image has an EXIF orientation.")
+    ] = LabelsOn.AUTO,
+    on_bad_image: Annotated[
+        OnBadImage, typer.Option(help="What becomes of images that cannot be used.")
+    ] = OnBadImage.FAIL,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Width times height of the largest image.")] = MAX_PIXELS,
+    threads: Annotated[int, typer.Option(min=1, help="Image files looked at at a time.")] = 1,
 ) -> None:
-    """Convert a split to COCO JSON with a table of its images and one of its people."""
+    """Look at every image of a split, and convert it to COCO JSON with a table of its images and one of its people."""
     from anonbench.annotate.people import convert
-    from anonbench.datasets.record import adapter_of, root_of
+    from anonbench.datasets.record import reader_of
 
-    root, record = root_of(data)
-    counts = convert(adapter_of(record["adapter"], record["options"]).read(root, split), root, out, split)
+    root, adapter, expected = reader_of(data, split)
+    declared = dict.fromkeys(people or (), True) | dict.fromkeys(not_people or (), False)
+    if both := set(people or ()) & set(not_people or ()):
+        raise AnonbenchError(f"'{min(both)}' cannot be both", entry="--people, --not-people", remedy="name it once")
+    gate = Gate(labels_on, on_bad_image, max_pixels, threads)
+    counts = convert(adapter.read(root, split), root, out, split, gate, declared=declared)
     typer.echo(f"{split}: {counts['images']} images, {counts['annotations']} annotations, {counts['people']} people")
+    for warning in counts["warnings"]:
+        typer.echo(f"  warning: {warning}")
     if counts["unusable"]:
         typer.echo(f"  {counts['unusable']} annotations without a usable box (see the ledger)")
-    expected = (record["splits"].get(split, {}).get("expected") or {}).get("people")
     if expected is not None and expected != counts["people"]:
         typer.echo(f"  warning: {expected} people are expected (config/datasets.csv): another version, or a part of it")
 
@@ -60,6 +77,27 @@ def detect(
         typer.echo(f"  {counts['missing']} images without people are not in the stored detections")
 
 
+def check_frame(
+    data: Data,
+    annotations: Annotations,
+    split: Split,
+    detector: Annotated[str, typer.Option(help="Detector with its options, as JSON.")] = '{"plugin": "centerface"}',
+    sample: Annotated[int, typer.Option(min=1, help="Images to look at.")] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of images.")] = 0,
+) -> None:
+    """Find out on which frame labels were drawn where sizes cannot tell; status 1 if the annotations have the other."""
+    from anonbench.annotate import frame
+    from anonbench.annotate.detect_options import DetectorConfig
+    from anonbench.datasets.record import root_of
+
+    root, _ = root_of(data)
+    config = _checked(DetectorConfig, detector, "--detector")
+    answer = frame.check(annotations, split, root, config, sample, seed)
+    typer.echo("\n".join(frame.told(answer, split)))
+    if not answer.agrees:
+        raise typer.Exit(1)
+
+
 def regions(
     annotations: Annotations,
     split: Split,
@@ -76,7 +114,7 @@ def regions(
     for status, number in counts["status"].items():
         typer.echo(f"  {status}: {number}")
     if counts["unannotated"]:
-        typer.echo(f"  {counts['unannotated']} regions of people whom nobody annotated")
+        typer.echo(f"  of these {counts['unannotated']} are detections of nobody who is annotated")
 
 
 def _checked(model: type[Strict], text: str, option: str) -> Any:

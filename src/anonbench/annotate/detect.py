@@ -45,7 +45,7 @@ def detect_shard(images: pa.Table, root: Path, config: DetectorConfig, out: Path
     AnonbenchError for an image that cannot be decoded, and for one with people that stored detections do not know.
     """
     detector = make(config.plugin, config.options)
-    rows = images.select(["image_id", "file_name", "path", "width", "height", "people"]).to_pylist()
+    rows = images.drop_columns(["bytes", "start"]).to_pylist()
     find = _stored(detector, config) if isinstance(detector, StoredDetections) else _seen(detector, root, config)
     found, missing = [], 0
     for row in tqdm(rows, f"detect {detector.finds}s", unit="image", disable=None):
@@ -83,7 +83,7 @@ def _stored(detector: StoredDetections, config: DetectorConfig) -> Callable[[dic
 
 def _seen(detector: Detector, root: Path, config: DetectorConfig) -> Callable[[dict[str, Any]], np.ndarray]:
     def find(row: dict[str, Any]) -> np.ndarray:
-        pixels = read_rgb(root / row["path"], (row["width"], row["height"]))
+        pixels = read_rgb(root / row["path"], (row["width"], row["height"]), row["labels_on"])
         return detect(detector, pixels, config)
 
     return find

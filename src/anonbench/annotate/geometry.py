@@ -27,9 +27,9 @@ def box_of(value: Any) -> Box:
     """Return a COCO box as four finite floats with positive sides; raise InvalidGeometry otherwise."""
     try:
         x, y, w, h = (float(v) for v in value)
-    except (TypeError, ValueError):
-        raise InvalidGeometry(f"bbox {value!r} is not four numbers") from None
-    if not all(math.isfinite(v) for v in (x, y, w, h)):
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidGeometry(f"bbox {value!r:.80} is not four numbers") from None
+    if not all(math.isfinite(v) for v in (x, y, w, h, x + w, y + h, w * h)):
         raise InvalidGeometry("bbox is not finite")
     if w <= 0 or h <= 0:
         raise InvalidGeometry(f"bbox has no size ({w:g}x{h:g})")
@@ -136,7 +136,11 @@ def keypoints_of(value: Any) -> np.ndarray | None:
         return None
     if not all(isinstance(v, (int, float)) for v in value):
         return None
-    points = np.asarray(value, dtype=np.float32).reshape(-1, 3)
+    try:
+        with np.errstate(over="ignore"):
+            points = np.asarray(value, dtype=np.float32).reshape(-1, 3)
+    except OverflowError:
+        return None
     if not np.isfinite(points).all() or not (points[:, 2] > 0).any():
         return None
     return points
@@ -180,6 +184,15 @@ def head_box(keypoints: np.ndarray, person: Box) -> Box | None:
     y0 = min(centre[1] - 0.5 * height, head[:, 1].min() - 0.05 * height)
     y1 = max(centre[1] + 0.5 * height, head[:, 1].max() + 0.05 * height)
     return float(x0), float(y0), float(x1 - x0), float(y1 - y0)
+
+
+def labelled_box(keypoints: np.ndarray) -> Box | None:
+    """Return the smallest box that holds the labelled points of the head (COCO keypoints 17x3), None without any."""
+    points = keypoints[HEAD][keypoints[HEAD, 2] > 0, :2].astype(np.float64)
+    if not len(points):
+        return None
+    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+    return float(x0), float(y0), float(x1 - x0) + 1, float(y1 - y0) + 1
 
 
 def neck_box(head: Sequence[float]) -> Box | None:

@@ -6,7 +6,7 @@ Annotations come one by one and are written at once, so that a file of any size 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +14,65 @@ import msgspec
 from tqdm import tqdm
 
 from anonbench import regions
-from anonbench.annotate import geometry
+from anonbench.annotate import categories as naming
+from anonbench.annotate import geometry, image_files
 from anonbench.annotate.geometry import InvalidGeometry
+from anonbench.annotate.image_files import Gate, OnBadImage, Seen
 from anonbench.datasets.base import Split
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic
-from anonbench.records import KEYPOINTS, Box, is_people
+from anonbench.records import KEYPOINTS, Box, RegionKind, is_people
 
+_ENCODER = msgspec.json.Encoder()
 _CHECKED = frozenset(("bbox", "segmentation", "area", "iscrowd", "keypoints"))
 
 
-def convert(split: Split, root: Path, out: Path, name: str) -> dict[str, int]:
+def convert(
+    split: Split,
+    root: Path,
+    out: Path,
+    name: str,
+    gate: Gate = Gate(),  # noqa: B008 (frozen)
+    *,
+    declared: Mapping[str, bool] | None = None,
+) -> dict[str, Any]:
     """Check a split and write ``<name>.json``, ``<name>.images.parquet`` and ``<name>.people.parquet``.
 
-    Returns how many images, annotations, people, and annotations without a usable box (left out of the JSON) there
-    are. Raises AnonbenchError (file, entry, remedy) for duplicate ids or file names, annotations of unknown images or
-    categories, images that are not on disk or have no size, and a split without people.
+    Every image file is looked at first, as ``gate`` says; those that cannot be used are listed in
+    ``<name>.bad_images.csv``, and skipped if the gate says so. ``declared`` holds the names of categories that the
+    study says are people, or are not (see `categories.decide`). Returns how many images, annotations, people, and
+    annotations without a usable box (left out of the JSON) there are, and ``warnings``. Raises AnonbenchError (file,
+    entry, remedy) for images that cannot be used (all of them in one sentence), duplicate ids or file names,
+    annotations of unknown images or categories, categories that may be people and are not declared, and a split
+    without people.
     """
     file = split.sources[0]
-    images, sizes = _images(split.images, root / split.folder, file)
-    categories = _by_id(split.categories, "category", file)
-    people_categories = {number for number, category in categories.items() if is_people(category)}
-    people: list[dict[str, Any]] = []
-    counts = {"images": len(images), "annotations": 0, "people": 0, "unusable": 0}
-    encode = msgspec.json.Encoder().encode
+    categories = naming.decide(_categories(split.categories, file), declared or {}, file)
+    people_categories = {number: category for number, category in categories.items() if is_people(category)}
+    found = image_files.look(_by_id(split.images, "image", file), root / split.folder, file, gate, name)
     out.mkdir(parents=True, exist_ok=True)
+    listed = out / f"{name}.bad_images.csv"
+    gone = image_files.lost(found, split.annotations, people_categories)
+    image_files.write_list(listed, gone)
+    if gone and gate.on_bad_image is not OnBadImage.SKIP:
+        image_files.refuse(found, listed, file)
+    skipped = set(found.bad)
+    images = {number: entry for number, entry in found.entries.items() if number not in skipped}
+    people: list[dict[str, Any]] = []
+    counts: dict[str, Any] = {"images": len(images), "annotations": 0, "people": 0, "unusable": 0}
     with atomic(out / f"{name}.json") as part, open(part, "wb") as stream:
-        head = {"info": split.info, "licenses": split.licenses, "images": split.images, "categories": split.categories}
-        stream.write(encode(head)[:-1] + b',"annotations":[')
+        head = {
+            "info": split.info,
+            "licenses": split.licenses,
+            "images": list(images.values()),
+            "categories": list(categories.values()),
+        }
+        stream.write(_json(lambda: head, file, "all but the annotations")[:-1] + b',"annotations":[')
         separator = b"\n"
         bar = tqdm(split.annotations, desc=f"annotate {name}", unit="annotation", disable=None)
-        for annotation in _checked(bar, images, categories, file):
+        for annotation in _checked(bar, found.entries, categories, file):
+            if annotation["image_id"] in skipped:
+                continue
             person = annotation["category_id"] in people_categories and not annotation.get("void")
             entry = Entry(annotation, images[annotation["image_id"]], mask=person)
             if person:
@@ -53,24 +81,37 @@ def convert(split: Split, root: Path, out: Path, name: str) -> dict[str, int]:
                 counts["unusable"] += 1
                 continue
             counts["annotations"] += 1
-            stream.write(separator + encode(entry.cleaned()))
+            stream.write(separator + _json(entry.cleaned, file, f"annotation {annotation['id']}"))
             separator = b",\n"
         stream.write(b"\n]}\n")
         if not people:
             raise AnonbenchError(
                 f"split '{name}' has no person in {len(images)} images",
                 file=file,
-                remedy="choose another split, or give the categories of people the supercategory 'person'",
+                remedy="choose another split, or name the categories of people in the study (datasets.<name>.people)",
             )
     counts["people"] = len(people)
+    counts["warnings"] = image_files.warnings(found, gone, listed)
     people.sort(key=lambda row: (row["image_id"], row["person_id"]))
     regions.write(out / f"{name}.people.parquet", people, regions.PEOPLE)
-    regions.write(out / f"{name}.images.parquet", _image_rows(images, sizes, split.folder, people), regions.IMAGES)
+    rows = _image_rows(images, found.seen, split.folder, people)
+    guessed = sum(seen.guessed for seen in found.seen.values())
+    facts = {key: value for key, value in (("skipped", gone), ("frame_guessed", guessed)) if value}
+    regions.write(out / f"{name}.images.parquet", rows, regions.IMAGES, facts)
     return counts
 
 
+def _json(value: Callable[[], dict[str, Any]], file: Path, entry: str) -> bytes:
+    try:
+        return _ENCODER.encode(value())
+    except (UnicodeEncodeError, OverflowError, TypeError, RecursionError, ValueError) as error:
+        raise AnonbenchError(
+            f"holds what JSON in UTF-8 cannot ({error})", file=file, entry=entry, remedy="mend or remove the value"
+        ) from None
+
+
 def _image_rows(
-    images: dict[int, dict[str, Any]], sizes: dict[int, int], folder: Path, people: list[dict[str, Any]]
+    images: dict[int, dict[str, Any]], seen: dict[int, Seen], folder: Path, people: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     present = dict.fromkeys(images, 0)
     for person in people:
@@ -78,7 +119,7 @@ def _image_rows(
     rows = []
     start = 0
     for image_id in sorted(images):
-        image = images[image_id]
+        image, size = images[image_id], seen[image_id].bytes
         rows.append(
             {
                 "image_id": image_id,
@@ -86,12 +127,13 @@ def _image_rows(
                 "path": (folder / image["file_name"]).as_posix(),
                 "width": image["width"],
                 "height": image["height"],
-                "bytes": sizes[image_id],
+                "labels_on": seen[image_id].labels_on,
+                "bytes": size,
                 "people": present[image_id],
                 "start": start,
             }
         )
-        start += sizes[image_id]
+        start += size
     return rows
 
 
@@ -126,15 +168,15 @@ class Entry:
             x0, y0, x1, y1 = bounds
             self.box = (float(x0), float(y0), float(x1 - x0), float(y1 - y0))
         self.keypoints = geometry.keypoints_of(annotation.get("keypoints"))
-        area = annotation.get("area")
-        if isinstance(area, (int, float)) and math.isfinite(area) and area > 0:
+        area: Any = annotation.get("area")
+        if _is_number(area) and area > 0:
             self.area = float(area)
         else:
             self.area = self.box[2] * self.box[3] if self.box else 0.0
 
     def person(self, category: str) -> dict[str, Any]:
         """Return the row of the table of people."""
-        face = self._face()
+        face = self._face(category)
         head = self.annotation.get("head")
         if not (isinstance(head, list) and len(head) == 6 and all(_is_number(v) for v in head)):
             head = None
@@ -151,14 +193,15 @@ class Entry:
             "face": face,
             "head": head,
             "area": self.area,
-            "identity": None if identity is None else str(identity),
+            "identity": None if identity is None else str(identity).encode(errors="replace").decode(),
             "note": "; ".join(self.notes),
         }
 
-    def _face(self) -> Box | None:
+    def _face(self, category: str) -> Box | None:
+        """Return the data set's own face box; that of a person who is annotated as a face is the annotation's box."""
         face = self.annotation.get("face")
         if not isinstance(face, dict):
-            return None
+            return self.box if category.casefold() == RegionKind.FACE else None
         try:
             return geometry.box_of(face.get("bbox"))
         except InvalidGeometry as error:
@@ -184,7 +227,10 @@ class Entry:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    try:
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
 
 
 def _finite(value: Any) -> bool:
@@ -207,16 +253,23 @@ def _checked(
             _twice(number, "annotation", file)
         seen.add(number)
         image, category = annotation.get("image_id"), annotation.get("category_id")
-        if not isinstance(image, int) or image not in images:
+        if number < 0:
             raise AnonbenchError(
-                f"belongs to image {image}, which is not in the file",
+                "has a negative id, as only people do whom nobody annotated",
+                file=file,
+                entry=f"annotation {number}",
+                remedy="number the annotations from 0 or 1",
+            )
+        if type(image) is not int or image not in images:
+            raise AnonbenchError(
+                f"belongs to image {image!a:.80}, which is not in the file",
                 file=file,
                 entry=f"annotation {number}",
                 remedy="remove the annotation or add the image's entry",
             )
-        if not isinstance(category, int) or category not in categories:
+        if type(category) is not int or category not in categories:
             raise AnonbenchError(
-                f"has the unknown category {category}",
+                f"has the unknown category {category!a:.80}",
                 file=file,
                 entry=f"annotation {number}",
                 remedy="add the category or remove the annotation",
@@ -225,9 +278,12 @@ def _checked(
 
 
 def _id_of(entry: Any, index: int, what: str, file: Path) -> int:
-    if not isinstance(entry, dict) or not isinstance(entry.get("id"), int):
-        raise AnonbenchError("has no integer id", file=file, entry=f"{what} number {index}")
-    return int(entry["id"])
+    number = entry.get("id") if isinstance(entry, dict) else None
+    if type(number) is not int or not -(2**63) <= number < 2**63:
+        raise AnonbenchError(
+            "has no integer id", file=file, entry=f"{what} number {index}", remedy="number the entries of the file"
+        )
+    return number
 
 
 def _twice(number: int, what: str, file: Path) -> None:
@@ -239,6 +295,20 @@ def _twice(number: int, what: str, file: Path) -> None:
     )
 
 
+def _categories(entries: list[dict[str, Any]], file: Path) -> dict[int, dict[str, Any]]:
+    categories = _by_id(entries, "category", file)
+    for number, category in categories.items():
+        name = category.get("name")
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise AnonbenchError(
+                f"has the name {name!a:.80}",
+                file=file,
+                entry=f"category {number}",
+                remedy="give each category a name of printable characters",
+            )
+    return categories
+
+
 def _by_id(entries: list[dict[str, Any]], what: str, file: Path) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     for index, entry in enumerate(entries):
@@ -247,34 +317,3 @@ def _by_id(entries: list[dict[str, Any]], what: str, file: Path) -> dict[int, di
             _twice(number, what, file)
         found[number] = entry
     return found
-
-
-def _images(
-    entries: list[dict[str, Any]], folder: Path, file: Path
-) -> tuple[dict[int, dict[str, Any]], dict[int, int]]:
-    """Return the images, checked, and the sizes of their files in bytes, by id."""
-    sizes: dict[int, int] = {}
-    images = _by_id(entries, "image", file)
-    names: dict[str, int] = {}
-    for image_id, image in images.items():
-        name, entry = image.get("file_name"), f"image {image_id}"
-        if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
-            raise AnonbenchError(f"has the file name {name!r}", file=file, entry=entry)
-        for side in ("width", "height"):
-            if not isinstance(image.get(side), int) or image[side] < 1:
-                raise AnonbenchError(f"has the {side} {image.get(side)!r}", file=file, entry=entry)
-        if name in names:
-            raise AnonbenchError(f"has the file name of image {names[name]} ({name})", file=file, entry=entry)
-        names[name] = image_id
-        try:
-            sizes[image_id] = (folder / name).stat().st_size
-        except FileNotFoundError:
-            raise AnonbenchError(
-                f"{folder / name} is not on disk",
-                file=file,
-                entry=entry,
-                remedy="fetch the image again or remove its entry",
-            ) from None
-        if sizes[image_id] == 0:
-            raise AnonbenchError("is empty", file=folder / name, entry=entry, remedy="fetch the image again")
-    return images, sizes

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from anonbench import manifests
 from anonbench.anonymize.merge import merge as run_merge
 from anonbench.anonymize.shard import Shard
 from anonbench.arguments import mapping
@@ -21,9 +23,10 @@ Shards = Annotated[int, typer.Option(min=1, help="Number of shards.")]
 
 
 class Link(StrEnum):
-    """How an image without people gets into a variant."""
+    """How an image that nothing is changed in gets into a variant."""
 
     COPY = "copy"
+    REFLINK = "reflink"
     HARDLINK = "hardlink"
 
 
@@ -41,12 +44,18 @@ def anonymize(
     shard: Annotated[int, typer.Option(min=0, help="Which shard to write.")] = 0,
     shards: Shards = 1,
     threads: Annotated[int, typer.Option(min=1, help="Images worked on at a time.")] = 1,
-    link: Annotated[Link, typer.Option(help="How images without people get there.")] = Link.COPY,
+    link: Annotated[Link, typer.Option(help="How images that nothing is changed in get there.")] = Link.COPY,
     weights: Annotated[Path | None, typer.Option(help="What anonbench fit wrote, for a method that is fitted.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda, for a method that is fitted.")] = "auto",
     timing: Annotated[Path | None, typer.Option(help="File for seconds and memory, JSON.")] = None,
 ) -> None:
     """Write one shard of a variant and its manifest."""
+    if link is Link.HARDLINK:
+        typer.echo(
+            f"Warning: --link hardlink makes images in {out / split} and the originals below {data} one file under two "
+            "names: whatever is written to one is written to the other. --link reflink saves the same space safely.",
+            err=True,
+        )
     path = Shard(
         data=data,
         annotations=annotations,
@@ -80,7 +89,12 @@ def merge(
     summary = run_merge(annotations, split, Variant.parse(variant), shards, out, strict=strict, contents=verify)
     people, images = summary["people"], summary["images"]
     typer.echo(f"{variant} {split}: " + ", ".join(f"{number} images {what}" for what, number in images.items()))
-    for category, entry in people["by_category"].items():
+    strangers = {"nobody who is annotated": people["unannotated"]} if people["unannotated"]["people"] else {}
+    for category, entry in [*people["by_category"].items(), *strangers.items()]:
         reasons = ", ".join(f"{reason} {number}" for reason, number in entry["reasons"].items())
         left = f" ({reasons})" if reasons else ""
         typer.echo(f"  {category}: {entry['anonymized']} of {entry['people']} anonymized{left}")
+    if people.get("weak"):
+        weak = itertools.islice((row for row in manifests.rows_of(out, split) if "weak" in row), 5)
+        first = ", ".join(f"{row['person_id']} in image {row['image_id']} ({row['weak']})" for row in weak)
+        typer.echo(f"  warning: {people['weak']} people were changed and may still be recognised: {first}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 import anonbench
-from anonbench import regions, registry
+from anonbench import portable, regions, registry
 from anonbench.anonymize.contract import FitJob
 from anonbench.arguments import mapping
 from anonbench.blocks import explain
@@ -49,6 +48,8 @@ def fit(
         checked = plugin.Fit.model_validate(mapping(settings, "--settings"))
     except ValidationError as error:
         raise AnonbenchError(explain(error, plugin.Fit), entry="--settings") from None
+    if getattr(checked, "determinism", None) == "strict":
+        portable.release()
     root, record = root_of(data)
     images = annotations / f"{split}.images.parquet"
     table = annotations / f"{split}.regions.parquet"
@@ -86,7 +87,7 @@ def fit(
             "weights_sha256": sha256_file(out / WEIGHTS),
             "threads": threads,
             "versions": {
-                "python": platform.python_version(),
+                "python": portable.python(),
                 "torch": version("torch"),
                 "anonbench": anonbench.__version__,
             },

@@ -1,14 +1,16 @@
-"""Joins the shards of a split: checks that everything is there, removes what is not, sums up who was changed."""
+"""Joins the shards of a split: checks that everything is there and nothing else, sums up who was changed."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from anonbench import manifests, regions, registry
+from anonbench.anonymize.labels import Labels
 from anonbench.errors import AnonbenchError
-from anonbench.files import place, sha256_file, write_json
+from anonbench.files import is_temporary, sha256_file, write_json, write_text
 from anonbench.manifests import REMEDY, Row
 from anonbench.records import ANONYMIZED, UNANNOTATED, Reason
 from anonbench.variants import Variant
@@ -16,6 +18,11 @@ from anonbench.variants import Variant
 _COMMON = ("dataset", "variant", "region", "method", "level", "parameters", "encoder", "seed", "anonbench")
 _OF_SOME = ("weights_sha256", "fitted_on", "fallback")
 """What the manifests of methods with weights say of them."""
+_KEYS = {
+    "image": {"image_id", "file_name", "action", "sha256", "bytes"},
+    "person": {"image_id", "person_id", "category", "status", "area", "method"},
+}
+"""What a row must have to be summed up."""
 
 
 def merge(
@@ -28,26 +35,29 @@ def merge(
     strict: bool = False,
     contents: bool = False,
 ) -> dict[str, Any]:
-    """Write ``manifests/<split>.json`` and ``annotations/<split>.json`` of a variant and return the former.
+    """Write the manifest and ``annotations/<split>.json`` (of the keys in `labels.KEPT`) of a split; return the former.
 
-    ``contents`` checks each image's sha256 (otherwise that it is there with its size); files in the image
-    folder and shard manifests that belong to no shard are removed. Raises AnonbenchError when shards do not
-    fit together, an image is missing, stands twice or was edited, or with ``strict`` a person was left
-    visible (controls aside).
+    ``contents`` checks each image's sha256 (otherwise that it is there with its size). What an earlier run of the
+    variant left and this one does not have is removed, and nothing else. Raises AnonbenchError when shards do not
+    fit together, an image is missing, stands twice or was edited, a file in the image folder was not written by the
+    variant's runs, or with ``strict`` a person was left visible (controls aside).
     """
     paths = [manifests.shard_path(out, split, shard) for shard in range(shards)]
-    tables = [manifests.read_rows(path) for path in paths]
+    tables = [_rows(path) for path in paths]
     header = _common_header(tables, paths, split, variant, shards)
     rows = [row for table in tables for row in table[1:]]
     images = {row["image_id"]: row for row in rows if row["type"] == "image"}
     people = [row for row in rows if row["type"] == "person"]
     _check_images(rows, images, annotations / f"{split}.images.parquet", out / split, contents)
     if strict and variant.method is not None and registry.load("methods", variant.method).anonymizes:
-        _check_nobody_visible(people, out, split)
-    _remove_others(out / split, {row["file_name"] for row in images.values()})
-    _remove_others(out / "manifests" / split, {path.name for path in paths})
+        check_nobody_visible(people, out, split)
+    hashes = {row["file_name"]: row["sha256"] for row in images.values()}
+    _remove_stale_images(out, split, set(hashes))
+    _remove_stale_shards(out, header, shards)
+    write_text(manifests.listing_path(out, split), manifests.listing_of(hashes))
     target = manifests.annotations_path(out, split)
-    place(annotations / f"{split}.json", target)
+    labels = Labels(annotations / f"{split}.json")
+    labels.write(target)
     if variant.region is None:
         people = _unchanged(annotations / f"{split}.people.parquet")
     actions = Counter(row["action"] for row in images.values())
@@ -56,13 +66,24 @@ def merge(
         "split": split,
         **{key: header[key] for key in (*_COMMON[1:], *_OF_SOME) if key in header},
         "images": {action: actions[action] for action in ("encoded", "copied", "stripped")},
+        **_at_the_gate(annotations / f"{split}.images.parquet"),
         **_coverage(people),
         "shards": [sha256_file(path) for path in paths],
         "annotations_sha256": sha256_file(target),
-        "digest": manifests.digest_of({row["file_name"]: row["sha256"] for row in images.values()}),
+        "left_out": dict(sorted(labels.left_out.items())),
+        "digest": manifests.digest_of(hashes),
     }
     write_json(manifests.summary_path(out, split), summary)
     return summary
+
+
+def _rows(path: Path) -> list[Row]:
+    """Read a shard's rows; raise AnonbenchError for one that is neither of an image nor of a person."""
+    rows = manifests.read_rows(path)
+    for number, row in enumerate(rows[1:], start=2):
+        if not _KEYS.get(row["type"], {""}) <= row.keys():
+            raise AnonbenchError("is no row of an image or a person", file=path, entry=f"line {number}", remedy=REMEDY)
+    return rows
 
 
 def _common_header(tables: list[list[Row]], paths: list[Path], split: str, variant: Variant, shards: int) -> Row:
@@ -97,26 +118,61 @@ def _check_images(rows: list[Row], images: dict[int, Row], table: Path, folder: 
         manifests.check_image(path, images[image_id], contents)
 
 
-def _check_nobody_visible(people: list[Row], out: Path, split: str) -> None:
+def check_nobody_visible(people: list[Row], out: Path, split: str) -> None:
+    """Raise AnonbenchError when a row of a person names no method: the person was left as they were."""
     visible = [row for row in people if row["method"] is None]
     if visible:
         first = ", ".join(f"{row['person_id']} in image {row['image_id']} ({row['status']})" for row in visible[:5])
+        strangers = sum(row["category"] == UNANNOTATED for row in visible)
+        remedy = "give them a region (regions in the study), take their images out, or set strict to false"
+        if strangers:
+            first += f"; {strangers} of them were detected and are nobody's who is annotated"
+            remedy = f"set regions.unannotated to true; {remedy}"
         raise AnonbenchError(
             f"strict: {len(visible)} of {len(people)} people are left visible: {first}",
             file=out,
             entry=split,
-            remedy="give them a region (regions in the study), take their images out, or set strict to false",
+            remedy=remedy,
         )
 
 
-def _remove_others(folder: Path, names: set[str]) -> None:
-    """Remove files that belong to no manifest, left behind by an earlier or a killed run, and empty folders."""
-    for name in list(manifests.files_under(folder)):
-        if name not in names:
-            (folder / name).unlink()
-    for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
-        if not any(path.iterdir()):
-            path.rmdir()
+def _remove_stale_images(out: Path, split: str, names: set[str]) -> None:
+    """Remove images of earlier runs that are no longer in the split: temporary files, and what the last merge listed.
+
+    Raises AnonbenchError for any other file, and removes nothing then.
+    """
+    folder, earlier = out / split, manifests.listed(out, split)
+    stale: list[Path] = []
+    strange: list[Path] = []
+    for name in sorted(set(manifests.files_under(folder)) - names):
+        path = folder / name
+        ours = is_temporary(path.name) or (name in earlier and sha256_file(path) == earlier[name])
+        (stale if ours else strange).append(path)
+    if strange:
+        more = f" (and {len(strange) - 1} other files)" if len(strange) > 1 else ""
+        raise AnonbenchError(
+            f"does not belong to the variant{more}, and no earlier merge left it there as it is",
+            file=strange[0],
+            remedy=f"move it away, or remove {folder} and run the anonymize stage again",
+        )
+    for path in stale:
+        path.unlink()
+        for parent in path.relative_to(folder).parents[:-1]:
+            if any((folder / parent).iterdir()):
+                break
+            (folder / parent).rmdir()
+
+
+def _remove_stale_shards(out: Path, header: Row, shards: int) -> None:
+    """Remove the manifests of shards that an earlier run of this variant had beyond those of this one."""
+    folder = manifests.shard_path(out, header["split"], 0).parent
+    for path in folder.iterdir():
+        if path.suffix != ".jsonl" or not path.stem.isdecimal() or int(path.stem) < shards:
+            continue
+        with contextlib.suppress(AnonbenchError):
+            first = manifests.read_rows(path)[0]
+            if all(first.get(key) == header[key] for key in ("split", "variant")):
+                path.unlink()
 
 
 def _unchanged(table: Path) -> list[Row]:
@@ -125,30 +181,54 @@ def _unchanged(table: Path) -> list[Row]:
     return [{**row, "status": None} for row in rows]
 
 
+def _at_the_gate(table: Path) -> Row:
+    """Return how many images, annotations and people were skipped, and images whose frame was guessed, if any."""
+    facts = regions.facts_of(table)
+    if "skipped" in facts:
+        gone = facts["skipped"]
+        annotations, people = sum(one["annotations"] for one in gone), sum(len(one["people"]) for one in gone)
+        facts["skipped"] = {"images": len(gone), "annotations": annotations, "people": people}
+    return {key: facts[key] for key in ("skipped", "frame_guessed") if key in facts}
+
+
 def _coverage(people: list[Row]) -> Row:
     """Return how many people were changed, by category with the reasons for the others, and their shares.
 
-    A person covered by a fallback method counts as changed; the reason ``method_failed`` stays on record. People whom
-    nobody annotated are counted apart: nobody knows how many were missed.
+    A person covered by a fallback method counts as changed; the reason ``method_failed`` stays on record. Detections
+    of people whom nobody annotated are counted apart: nobody knows how many were missed. ``weak``, where there are any,
+    counts those who were changed, annotated or not, and may still be recognised.
     """
-    categories: dict[str, Any] = {}
-    changed, area = 0, 0.0
-    strangers = sum(row["category"] == UNANNOTATED for row in people)
+    weak = sum("weak" in row for row in people)
+    strangers = [row for row in people if row["category"] == UNANNOTATED]
     people = [row for row in people if row["category"] != UNANNOTATED]
-    for row in sorted(people, key=lambda row: row["category"]):
-        entry = categories.setdefault(row["category"], {"people": 0, "anonymized": 0, "reasons": {}})
-        entry["people"] += 1
-        if row["status"] in (ANONYMIZED, Reason.METHOD_FAILED):
-            entry["anonymized"] += 1
-            changed += 1
-            area += row["area"]
-        if row["status"] not in (ANONYMIZED, None):
-            entry["reasons"][row["status"]] = entry["reasons"].get(row["status"], 0) + 1
-    for entry in categories.values():
-        entry["reasons"] = dict(sorted(entry["reasons"].items()))
-    total = sum(row["area"] for row in people)
+    categories = {name: _counts([r for r in people if r["category"] == name]) for name in _categories(people)}
+    changed = [row for row in people if _is_changed(row)]
+    total, area = (sum(row["area"] for row in rows) for rows in (people, changed))
     return {
-        "people": {"total": len(people), "by_category": categories, "unannotated": strangers},
-        "share_changed": changed / len(people) if people else None,
+        "people": {
+            "total": len(people),
+            "by_category": categories,
+            "unannotated": _counts(strangers),
+            **({"weak": weak} if weak else {}),
+        },
+        "share_changed": len(changed) / len(people) if people else None,
         "share_area_changed": area / total if total else None,
+    }
+
+
+def _categories(people: list[Row]) -> list[str]:
+    return sorted({row["category"] for row in people})
+
+
+def _is_changed(row: Row) -> bool:
+    return row["status"] in (ANONYMIZED, Reason.METHOD_FAILED)
+
+
+def _counts(people: list[Row]) -> Row:
+    """Return how many people there are, how many of them were changed, and the reasons for the others."""
+    reasons = Counter(row["status"] for row in people if row["status"] not in (ANONYMIZED, None))
+    return {
+        "people": len(people),
+        "anonymized": sum(map(_is_changed, people)),
+        "reasons": dict(sorted(reasons.items())),
     }

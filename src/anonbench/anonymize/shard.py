@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import sys
+import os
 import threading
 import time
 from collections import defaultdict
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from anonbench import __version__, images, manifests, regions
+from anonbench import __version__, images, manifests, names, regions, workers
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import Method, make
 from anonbench.datasets.record import root_of
@@ -33,12 +31,6 @@ from anonbench.variants import Variant
 
 _Image = dict[str, Any]
 _RESERVED = ("annotations", "manifests")
-SWITCH = 0.0005
-"""Seconds that a thread may keep the interpreter while another, back from a codec, waits for it; Python's 5 ms are as
-long as a whole image."""
-
-PROGRESS = 0.25
-"""Seconds between two looks at how far the threads are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +38,8 @@ class Shard:
     """What to do: ``parameters`` are the method's (None: those of the variant's level).
 
     ``data`` holds the data set's download.json, ``annotations`` its tables, ``out`` is the variant's folder;
-    ``link`` (``copy`` or ``hardlink``) is how images without a region get there. ``weights`` is what the method's
+    ``link`` (``copy``, ``reflink`` or ``hardlink``, as `files.place` has them) is how images that nothing is changed in
+    get there; only images below ``data`` are ever hard-linked, others are cloned. ``weights`` is what the method's
     training wrote, for a method that is fitted. ``timing`` is a file for seconds and memory, which do not repeat.
     """
 
@@ -82,11 +75,13 @@ class Shard:
         fitted = {} if method is None else self._load(method)
         root, record = root_of(self.data)
         self._check_folders(root)
+        manifests.check_layout(self.out, self.split)
         everything = regions.read(self.annotations / f"{self.split}.images.parquet", regions.IMAGES)
-        _check_names(everything, self.annotations / f"{self.split}.images.parquet")
+        _check_names(everything, self.annotations / f"{self.split}.images.parquet", self.out)
         rows = regions.shard_of(everything, self.shard, self.shards).to_pylist()
         people = People.read(self.annotations / f"{self.split}.regions.parquet", self.variant.region, rows)
         path = manifests.shard_path(self.out, self.split, self.shard)
+        self._check_folder_is_ours(path.parent)
         path.unlink(missing_ok=True)
         header = {
             "type": "shard",
@@ -136,12 +131,23 @@ class Shard:
         return {"weights_sha256": sha256_file(self.weights), "fallback": method.fallback, **said, **method.describe()}
 
     def _check_folders(self, root: Path) -> None:
-        """Refuse an output folder that overlaps the originals: merge removes what does not belong there."""
-        target, source = (self.out / self.split).resolve(), root.resolve()
+        """Refuse an output folder that overlaps the originals."""
+        target, source = (Path(os.path.realpath(path)) for path in (self.out / self.split, root))
         if target == source or target in source.parents or source in target.parents:
             raise AnonbenchError(
                 f"overlaps the original data in {source}", file=target, remedy="choose another output folder"
             )
+
+    def _check_folder_is_ours(self, ours: Path) -> None:
+        """Refuse to write into a folder of images in which no run of this stage has begun; make ``ours``, its sign."""
+        folder = self.out / self.split
+        if not ours.is_dir() and folder.is_dir() and any(folder.iterdir()):
+            raise AnonbenchError(
+                "holds files that this stage did not write",
+                file=folder,
+                remedy="move them away, or choose another output folder",
+            )
+        ours.mkdir(parents=True, exist_ok=True)
 
     def _work(
         self, rows: list[_Image], root: Path, people: People, method: Method | None
@@ -153,37 +159,14 @@ class Shard:
         written: dict[int, list[manifests.Row]] = {}
         brief = method is not None and method.brief
         turns = threading.BoundedSemaphore(max(1, self.threads // 2)) if brief else contextlib.nullcontext()
-        waiting = iter(groups)
-        stopped = threading.Event()
-
-        def work() -> None:
-            try:
-                for group in waiting:  # next() of a list's iterator is atomic
-                    if stopped.is_set():
-                        return
-                    written.update(self.write(group, root, people, method, turns))
-            except BaseException:
-                stopped.set()
-                raise
-
-        threads_before, interval = cv2.getNumThreads(), sys.getswitchinterval()
-        cv2.setNumThreads(1)
-        sys.setswitchinterval(SWITCH)
-        pool = ThreadPoolExecutor(self.threads)
-        try:
-            workers = [pool.submit(work) for _ in range(self.threads)]
-            with tqdm(total=len(rows), desc=f"{self.variant} {self.split}", unit="image", disable=None) as bar:
-                pending = set(workers)
-                while pending:  # woken rarely: this thread would compete with the workers for the interpreter
-                    pending = wait(pending, PROGRESS, FIRST_EXCEPTION).not_done
-                    bar.update(len(written) - bar.n)
-            for worker in workers:
-                worker.result()
-        finally:
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
-            cv2.setNumThreads(threads_before)
-            sys.setswitchinterval(interval)
+        bar = tqdm(total=len(rows), desc=f"{self.variant} {self.split}", unit="image", disable=None)
+        workers.run(
+            lambda group: written.update(self.write(group, root, people, method, turns)),
+            groups,
+            self.threads,
+            bar,
+            lambda: len(written),
+        )
         return written
 
     def write(
@@ -206,7 +189,7 @@ class Shard:
             image_id, source = row["image_id"], f"{root}/{row['path']}"
             data = images.read_bytes(source)
             if method is not None and people.have_regions(image_id):
-                decoded = images.decode(data, file=source, size=(row["width"], row["height"]))
+                decoded = images.decode(data, file=source, **regions.frame_of(row))
                 todo.append((row, source, data, decoded))
             else:
                 found[image_id] = self._untouched(row, source, data, strip=method is not None)
@@ -230,13 +213,17 @@ class Shard:
     def _untouched(self, row: _Image, source: str, data: bytes, strip: bool) -> manifests.Row:
         """Place an image byte for byte, without its metadata where ``strip`` says so and it has any."""
         target = Path(self.out, self.split, row["file_name"])
-        kept = images.strip(data, file=source, size=(row["width"], row["height"])) if strip else data
+        kept, notes = images.Stripped(data, ())
+        if strip:
+            kept, notes = images.without_metadata(data, file=source, **regions.frame_of(row))
         same = kept == data
-        if same and self.link == "hardlink":
-            place(Path(source), target, self.link)
-        else:
+        if not same or self.link == "copy":
             write_bytes(target, kept)  # what was read and hashed, not the file once more
-        return _image_row(row, "copied" if same else "stripped", data, data if same else kept, None, ())
+        elif self.link == "hardlink" and Path(source).resolve().is_relative_to(self.data.resolve()):
+            place(Path(source), target, "hardlink")
+        else:
+            place(Path(source), target, "reflink")
+        return _image_row(row, "copied" if same else "stripped", data, data if same else kept, None, notes)
 
 
 def _timing(written: dict[int, list[manifests.Row]], seconds: float) -> dict[str, float]:
@@ -269,20 +256,30 @@ def _image_row(
     }
 
 
-def _check_names(table: pa.Table, file: Path) -> None:
-    """Raise AnonbenchError for a file name that stands twice or leads out of the image folder."""
+def _check_names(table: pa.Table, file: Path, out: Path) -> None:
+    """Raise AnonbenchError for file names that `annotate` does not write, stand twice, or would be one file in ``out``.
+
+    The last where the file system takes names for one that differ in case or in how Unicode writes a letter.
+    """
     seen: dict[str, int] = {}
     for image_id, name in zip(table["image_id"].to_pylist(), table["file_name"].to_pylist(), strict=True):
-        if name in seen:
-            raise AnonbenchError(
-                f"has the file name of image {seen[name]} ({name})",
-                file=file,
-                entry=f"image {image_id}",
-                remedy="give each image of the split its own name and run annotate again",
-            )
+        remedy = "run annotate again"
+        try:
+            if names.normal(name) != name:
+                raise ValueError(f"has the file name {name!r} instead of {names.normal(name)!r}")
+            if name in seen:
+                remedy = "give each image of the split its own name and run annotate again"
+                raise ValueError(f"has the file name of image {seen[name]} ({name})")
+        except ValueError as error:
+            raise AnonbenchError(str(error), file=file, entry=f"image {image_id}", remedy=remedy) from None
         seen[name] = image_id
-        if not name or name.startswith("/") or (".." in name and ".." in PurePosixPath(name).parts):
-            raise AnonbenchError(f"has the file name {name!r}", file=file, entry=f"image {image_id}")
+    pair = names.alike(seen)
+    if pair and names.are_one(out):
+        raise AnonbenchError(
+            f"the file system takes {pair[0]!a} and {pair[1]!a} for one file",
+            file=out,
+            remedy="write to one that tells case and Unicode forms apart, or rename one of the images",
+        )
 
 
 class People:
@@ -337,6 +334,7 @@ class People:
         for index in self._of.get(image_id, ()):
             row = self._columns[index]
             outcome = by_id.get(row["person_id"])
+            weak = {"weak": outcome.weak} if outcome and outcome.weak else {}
             written.append(
                 {
                     "type": "person",
@@ -351,6 +349,7 @@ class People:
                     "area": row["area"],
                     "method": (outcome.fallback or method) if outcome else None,
                     "seed": outcome.seed if outcome else seed_of(seed, image_id, row["person_id"]),
+                    **weak,
                 }
             )
         return written

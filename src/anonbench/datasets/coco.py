@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -131,7 +131,7 @@ class CocoFile:
             raise AnonbenchError("no such file", file=path) from None
         try:
             return msgspec.json.decode(text, type=_LazyTop)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass
         try:
             top = json.loads(text)
@@ -187,12 +187,16 @@ class Annotations:
             if isinstance(entry, msgspec.Raw):
                 try:
                     yield _keys(entry)
-                except (msgspec.MsgspecError, UnicodeDecodeError):
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                     yield _Keys()
             elif isinstance(entry, dict):
                 yield _Keys(*(entry.get(key) for key in _Keys.__struct_fields__))
             else:
                 yield _Keys()
+
+    def at(self, positions: Iterable[int]) -> Annotations:
+        """Return those at some positions, in that order."""
+        return Annotations([self.entries[position] for position in positions], self.file, self.points)
 
     def of(self, categories: set[int]) -> Annotations:
         """Return those of some categories, and those without any, which `annotate` refuses by name."""
@@ -208,7 +212,7 @@ class Annotations:
             return dict(entry) if isinstance(entry, dict) else entry
         try:
             return _value(entry)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise AnonbenchError(
                 f"is not valid JSON ({error})",
                 file=self.file,

@@ -61,6 +61,8 @@ class Torchvision(Detector):
         if o.device == "cuda" and not torch.cuda.is_available():
             raise AnonbenchError("there is no GPU here", entry="options.device", remedy="use 'auto' or 'cpu'")
         self._device = "cuda" if o.device != "cpu" and torch.cuda.is_available() else "cpu"
+        if self._device == "cpu":
+            torch.set_num_threads(1)  # sums depend on how many there are; shards are jobs of their own
         model = getattr(detection, o.model)(weights=None, weights_backbone=None, num_classes=o.classes)
         try:
             model.load_state_dict(_state(o.weights))

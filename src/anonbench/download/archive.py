@@ -17,6 +17,7 @@ from typing import IO
 
 from anonbench.download.transfer import CHUNK, bar, room
 from anonbench.errors import AnonbenchError
+from anonbench.names import LONGEST
 
 RATIO = 200
 """How many times larger than the archive its content may be (deflate on zeros reaches 1032; photographs 1)."""
@@ -24,6 +25,12 @@ FREE = 1 << 28
 """Content below this many bytes is never suspected of being a bomb."""
 BLOCK = 4096
 """What a file takes on disk at least, in bytes."""
+
+
+_BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeError,
+)  # fmt: skip
+"""What the readers of archives raise for one that is broken."""
 
 
 class Damaged(AnonbenchError):
@@ -48,6 +55,7 @@ def unpack(archive: Path, folder: Path) -> int:
     try:
         with _entries(archive) as entries:
             checked = [(_target(archive, entry), entry) for entry in entries]
+            _check_places(archive, checked)
             _check_size(archive, folder, entries)
             files = sum(not entry.folder for entry in entries)
             folder.mkdir(parents=True)
@@ -55,7 +63,7 @@ def unpack(archive: Path, folder: Path) -> int:
                 for name, entry in checked:
                     _write(archive, entry, folder / name)
                     progress.update(not entry.folder)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+    except _BROKEN as error:
         raise _bad(archive, f"is damaged or of an unknown kind ({error})") from error
     return files
 
@@ -114,7 +122,20 @@ def _target(archive: Path, entry: _Entry) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name or name[1:2] == ":":
         raise _bad(archive, "would be written outside the data set's folder", repr(entry.name))
+    if not path.parts and not entry.folder:
+        raise _bad(archive, "is a file without a name", repr(entry.name))
+    if any(len(os.fsencode(part)) > LONGEST for part in path.parts):
+        raise _bad(archive, f"has a name of more than {LONGEST} bytes", repr(entry.name[:40]) + "...")
     return path
+
+
+def _check_places(archive: Path, checked: list[tuple[PurePosixPath, _Entry]]) -> None:
+    """Raise Damaged when an entry needs a folder where another one is a file."""
+    files = {path: entry.name for path, entry in checked if not entry.folder}
+    for path, entry in checked:
+        for place in (path, *path.parents) if entry.folder else path.parents:
+            if place in files:
+                raise _bad(archive, f"needs a folder where the entry {files[place]!r} is a file", repr(entry.name))
 
 
 def _check_size(archive: Path, folder: Path, entries: list[_Entry]) -> None:

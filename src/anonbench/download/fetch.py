@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from anonbench.datasets.record import adapter_of
 from anonbench.download.sources import Fetcher
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_bytes, sha256_file, write_json
+from anonbench.names import normal
 
 
 def download(
@@ -58,7 +61,7 @@ def download(
     if rendered:
         _remove_leftovers(base, list(read.values()))
     for name, split in read.items():
-        names = sorted({str(image["file_name"]) for image in split.images})
+        names = sorted(set(_names(split)))
         files = [(name, path) for name in names if (path := base / split.folder / name).is_file()]
         # A user's copy and unpacked archives may be large; the archives' own hashes say what is in them.
         listing = "".join(f"{n} {sha256_file(p) if rendered else p.stat().st_size}\n" for n, p in files)
@@ -76,6 +79,13 @@ def download(
     return record
 
 
+def _names(split: Split) -> Iterator[str]:
+    """Yield the file names of a split's images but for impossible ones, which annotate names."""
+    for image in split.images:
+        with contextlib.suppress(ValueError):
+            yield normal(image.get("file_name"))
+
+
 def told(dataset: str, name: str, split: dict[str, Any]) -> str:
     """Return the line that says what was found of a split, and how it differs from the catalogue."""
     line = f"{dataset} {name}: {split['images']} images, {split['bytes'] / 1e6:.1f} MB"
@@ -87,7 +97,7 @@ def told(dataset: str, name: str, split: dict[str, Any]) -> str:
 
 def _remove_leftovers(base: Path, read: list[Split]) -> None:
     """Remove from the splits' folders the images of an earlier rendering that no annotations name."""
-    named = {base / split.folder / str(image["file_name"]) for split in read for image in split.images}
+    named = {base / split.folder / name for split in read for name in _names(split)}
     for folder in {base / split.folder for split in read}:
         for path in folder.iterdir():
             if path.is_file() and not path.name.startswith(".") and path not in named:

@@ -103,7 +103,7 @@ def _training(record: dict[str, Any]) -> dict[str, Any]:
         **{key: timing.get(key) for key in COLUMNS if key in timing},
         "stage": "train",
         "seconds": spent,
-        "device": record.get("device") or "",
+        "device": timing.get("device") or record.get("device") or "",
         "gpu_hours": spent * processes / 3600 if gpu else None,
         "cpu_hours": None if gpu else spent * processes * threads / 3600,
     }

@@ -258,7 +258,7 @@ def _trainings(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "batch size": resolved.get("batch_size"),
             "iterations": resolved.get("iterations"),
             "training images": (r.get("data") or {}).get("images"),
-            "device": r.get("device"),
+            "device": r["timing"].get("device") or r.get("device"),
             "versions": ", ".join(f"{k} {v}" for k, v in (r.get("versions") or {}).items()),
         }
         key = (r["dataset"], r["model"])

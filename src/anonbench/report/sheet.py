@@ -121,7 +121,7 @@ def _spread(people: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
 def face_box(annotation: dict[str, Any]) -> Crop | None:
     """Return x, y, w, h of a visible face: annotated, or around nose, eyes and ears; None when it is not visible."""
     face = annotation.get("face")
-    box = face.get("bbox") if isinstance(face, dict) else annotation.get("face_bbox")
+    box = face.get("bbox") if isinstance(face, dict) else None
     if box:
         return tuple(box)
     flat = annotation.get("keypoints") or ()
@@ -172,7 +172,7 @@ def crop_box(box: Crop, aspect: float, width: int, height: int, least: float = 0
 def _open(path: Path, image: dict[str, Any]) -> Image.Image:
     """Open an image in the frame of its labels."""
     try:
-        return Image.fromarray(read_rgb(path, (image["width"], image["height"])))
+        return Image.fromarray(read_rgb(path, (image["width"], image["height"]), image.get("labels_on")))
     except AnonbenchError as error:
         raise AnonbenchError(error.message, file=path, remedy="run the anonymize stage again") from None
 

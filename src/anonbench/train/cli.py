@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from anonbench import portable
 from anonbench import recipe as recipes
+from anonbench.train.record import determinism_of
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Threads = Annotated[int, typer.Option(min=1, help="threads of the arithmetic; part of what makes a run repeatable")]
@@ -33,6 +35,7 @@ def train(
 ) -> None:
     """Train a model; train.json is written last, so its presence means that the training is complete."""
     description = recipes.read(recipe)
+    _settle(description.determinism)
     from anonbench.train.contract import run_training  # torch takes seconds to import
 
     run_training(
@@ -50,6 +53,13 @@ def predict(
     threads: Threads = 1,
 ) -> None:
     """Run a trained model on the images of a split."""
+    _settle(determinism_of(model))
     from anonbench.train.contract import run_prediction  # torch takes seconds to import
 
     run_prediction(model, variant, split, out, device=device, threads=threads)
+
+
+def _settle(determinism: str) -> None:
+    """Let torch use the whole processor where neither `portable` nor `auto`, which may be that, is asked for."""
+    if determinism in ("strict", "seeded"):
+        portable.release()

@@ -20,18 +20,18 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 import anonbench
+from anonbench import portable, registry
 from anonbench import recipe as recipes
-from anonbench import registry
 from anonbench.errors import AnonbenchError
-from anonbench.files import read_json, sha256_file, write_json
+from anonbench.files import sha256_file, write_json
 from anonbench.learning import choose_device, saving
 from anonbench.recipe import Recipe
 from anonbench.records import KEYPOINTS
 from anonbench.resources import peak_memory
 from anonbench.train import distributed, initialisation
 from anonbench.train.data import Category, Variant
+from anonbench.train.record import RECORD, TIMING, WEIGHTS, read_record
 
-WEIGHTS, RECORD, TIMING = "weights.safetensors", "train.json", "timing.json"
 CHECKPOINT = "checkpoint.pt"
 Weights = dict[str, torch.Tensor]
 
@@ -116,11 +116,11 @@ def run_training(
 ) -> None:
     """Train and write ``weights.safetensors`` and, last, ``train.json`` into ``out``.
 
-    Both have the same bytes whenever the same training is repeated on the same machine (``determinism: strict``); what
-    differs (seconds, memory) goes to the file ``timing``, or to ``timing.json`` in ``out``. With ``processes`` the
-    batch is shared by so many (one per GPU); under torchrun this process is one of them already. ``datasets`` are the
-    names of the data set, as `Initialisation.seen` may have them; unless given, the name of the folder that
-    ``variant_dir`` lies in.
+    Both have the same bytes whenever the same training is repeated: on the same machine (``determinism: strict``), or
+    on any x86-64 processor with AVX2 (``portable``). What differs (seconds, memory, the processor's name) goes to the
+    file ``timing``, or to ``timing.json`` in ``out``. With ``processes`` the batch is shared by so many (one per GPU);
+    under torchrun this process is one of them already. ``datasets`` are the names of the data set, as
+    `Initialisation.seen` may have them; unless given, the name of the folder that ``variant_dir`` lies in.
     """
     trainer: Trainer = registry.load("trainers", recipe.trainer)()
     trainer.check(recipe)
@@ -156,6 +156,9 @@ def _train(
     where, place = torch.device(device), distributed.place()
     if place.size > 1:
         where = distributed.own_device(where)
+    level = recipe.level(where.type)
+    if level == "portable":
+        portable.require()
     torch.set_num_threads(threads)
     variant = Variant.read(variant_dir, split)
     if not variant.samples:
@@ -164,7 +167,8 @@ def _train(
         "batch_size": recipe.batch_size,
         "learning_rate": recipe.learning_rate(),
         "iterations": recipe.total_iterations(len(variant.samples)),
-        "determinism": "strict" if recipe.strict(where.type) else "seeded",
+        "determinism": level,
+        **({"portable": portable.TORCH} if level == "portable" else {}),
     }
     seen = initialisation.seen(recipe)
     leaks = initialisation.leaks(seen, datasets)
@@ -183,7 +187,8 @@ def _train(
         return
     with saving(out / WEIGHTS) as part:
         save_file({name: fit.weights[name].contiguous() for name in sorted(fit.weights)}, part)
-    write_json(timing or out / TIMING, _timing(fit))
+    machine = {"device": device_name(where), "python": platform.python_version()}
+    write_json(timing or out / TIMING, {**_timing(fit), **machine})
     record = {
         "recipe": recipe.model_dump(mode="json"),
         "resolved": resolved,
@@ -199,11 +204,11 @@ def _train(
         },
         "loss_curve": fit.curve,
         "weights_sha256": sha256_file(out / WEIGHTS),
-        "device": device_name(where),
+        "device": portable.processor() if level == "portable" else device_name(where),
         "processes": place.size,
         "threads": threads,
         "versions": {
-            "python": platform.python_version(),
+            "python": portable.python(),
             "torch": torch.__version__,
             "torchvision": version("torchvision"),
             **trainer.versions(),
@@ -279,6 +284,8 @@ def run_prediction(
             file=variant.annotations,
         )
     where = choose_device(device)
+    if recipe.level(where.type) == "portable":
+        portable.require()
     torch.set_num_threads(threads)
     try:
         weights = load_file(model / WEIGHTS)
@@ -300,13 +307,6 @@ def run_prediction(
     write_json(out, result, indent=None)
     seconds = time.perf_counter() - started
     print(f"{len(detections)} detections in {len(variant.samples)} images, {seconds:.1f} s", file=sys.stderr)
-
-
-def read_record(model: Path) -> dict[str, Any]:
-    """Return a finished training's ``train.json``; raise AnonbenchError when there is none."""
-    if not (model / RECORD).is_file():
-        raise AnonbenchError("holds no finished training (no train.json)", file=model, remedy="run the train stage")
-    return read_json(model / RECORD)
 
 
 def _names(categories: tuple[Category, ...]) -> str:

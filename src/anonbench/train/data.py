@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from anonbench import manifests
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file
-from anonbench.images import read_rgb
+from anonbench.images import Frame, read_rgb
 from anonbench.records import FLIP, KEYPOINTS, is_people
 
 Target = dict[str, torch.Tensor]
@@ -35,7 +35,8 @@ class Sample:
 
     ``boxes`` float32 (n, 4): x0, y0, x1, y1 in pixels inside the image; ``labels`` int64 (n,): position of the
     category in `Variant.categories` plus one (0 is background); ``segmentations``: n COCO segmentations or None;
-    ``keypoints`` float32 (n, 17, 3): x, y in pixels and visibility 0/1/2.
+    ``keypoints`` float32 (n, 17, 3): x, y in pixels and visibility 0/1/2. ``labels_on`` is the frame of the labels
+    where sizes alone would mislead (see `images.decode`).
     """
 
     id: int
@@ -46,6 +47,7 @@ class Sample:
     labels: np.ndarray
     segmentations: list[Any] = field(repr=False)
     keypoints: np.ndarray = field(repr=False)
+    labels_on: Frame | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Variant:
             raise AnonbenchError(
                 f"is not a COCO annotation file ({type(error).__name__}: {error})", file=path
             ) from error
-        if not manifests.summary_path(Path(directory), split).is_file():
+        if not manifests.exist(Path(directory), split):
             return variant
         return replace(variant, images_digest=manifests.verify(directory, split, contents=False))
 
@@ -116,6 +118,8 @@ def _sample(
     counts: dict[str, int],
 ) -> Sample:
     width, height = int(image["width"]), int(image["height"])
+    if image.get("labels_on") not in (None, "upright", "stored"):
+        raise AnonbenchError(f"labels_on is {image['labels_on']!r}", file=folder, entry=f"image {image['id']}")
     boxes, labels, segmentations, keypoints = [], [], [], []
     for annotation in sorted(annotations, key=lambda annotation: annotation["id"]):
         x, y, w, h = annotation["bbox"]
@@ -141,6 +145,7 @@ def _sample(
         labels=np.asarray(labels, np.int64),
         segmentations=segmentations,
         keypoints=np.asarray(keypoints, np.float32).reshape(-1, len(KEYPOINTS), 3),
+        labels_on=image.get("labels_on"),
     )
 
 
@@ -155,7 +160,7 @@ def load_image(sample: Sample, size: tuple[int, int], flip: bool = False) -> tor
 
     Raises AnonbenchError when the file is missing, damaged, or not of the size that the annotations refer to.
     """
-    image = read_rgb(sample.path, (sample.width, sample.height))
+    image = read_rgb(sample.path, (sample.width, sample.height), sample.labels_on)
     if size != (sample.width, sample.height):
         shrinks = size[0] * size[1] < sample.width * sample.height
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

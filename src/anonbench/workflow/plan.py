@@ -8,13 +8,13 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from anonbench import registry
+from anonbench import manifests, registry
 from anonbench.config import NOT_THE_RECIPE, Study, parse
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import sha256_bytes, sha256_file
 from anonbench.provenance import code_hash
 from anonbench.variants import ORIGINAL, Variant
@@ -59,15 +59,21 @@ class Plan:
         """Return the split whose original images are evaluated on."""
         return self.study.datasets[dataset].val
 
-    def training_file(self, folder: str) -> Callable[[Any], str]:
-        """Return an input function: the training split's JSON in a variant's ``manifests`` or ``annotations``."""
-        root = self.folder("anonymized")
-        return lambda w: f"{root}/{w.dataset}/{w.variant}/{folder}/{self.training_split(w.dataset)}.json"
+    def variant_folder(self, dataset: str, variant: str) -> str:
+        """Return the folder of a variant."""
+        return f"{self.folder('anonymized')}/{dataset}/{variant}"
 
-    def evaluation_file(self, folder: str) -> Callable[[Any], str]:
-        """Return an input function: the evaluation split's JSON in the original's ``manifests`` or ``annotations``."""
-        root = self.folder("anonymized")
-        return lambda w: f"{root}/{w.dataset}/original/{folder}/{self.evaluation_split(w.dataset)}.json"
+    def training_file(self, what: str) -> Callable[[Any], str]:
+        """Return an input function: the training split's ``manifest`` or ``annotations`` of a variant."""
+        return lambda w: self._file(what, w.dataset, w.variant, self.training_split(w.dataset))
+
+    def evaluation_file(self, what: str) -> Callable[[Any], str]:
+        """Return an input function: the evaluation split's ``manifest`` or ``annotations`` of the original."""
+        return lambda w: self._file(what, w.dataset, ORIGINAL, self.evaluation_split(w.dataset))
+
+    def _file(self, what: str, dataset: str, variant: str, split: str) -> str:
+        of = {"manifest": manifests.summary_path, "annotations": manifests.annotations_path}[what]
+        return of(Path(self.variant_folder(dataset, variant)), split).as_posix()
 
     def downloads(self) -> list[str]:
         """Return the record of every data set."""
@@ -75,12 +81,10 @@ class Plan:
 
     def manifests(self) -> list[str]:
         """Return the manifest of every variant and split."""
-        root = self.folder("anonymized")
         found = []
         for name, dataset in self.study.datasets.items():
-            found.append(f"{root}/{name}/original/manifests/{dataset.val}.json")
-            variants = self.study.variants_of(name)
-            found += [f"{root}/{name}/{variant}/manifests/{dataset.train}.json" for variant in variants]
+            found.append(self._file("manifest", name, ORIGINAL, dataset.val))
+            found += [self._file("manifest", name, v, dataset.train) for v in self.study.variants_of(name)]
         return found
 
     def coverages(self) -> list[str]:
@@ -119,9 +123,8 @@ class Plan:
 
     def manifests_of(self, wildcards: Any) -> list[str]:
         """Return the manifests of one data set's training split."""
-        start = f"{self.folder('anonymized')}/{wildcards.dataset}/"
-        end = f"/{self.training_split(wildcards.dataset)}.json"
-        return [path for path in self.manifests() if path.startswith(start) and path.endswith(end)]
+        name = wildcards.dataset
+        return [self._file("manifest", name, v, self.training_split(name)) for v in self.study.variants_of(name)]
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of the tables."""
@@ -143,6 +146,28 @@ class Plan:
         figures = [f"{root}/figures/{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf")]
         pages = [f"{root}/{name}" for name in ("report.html", "cost.csv")]
         return {"tables": tables, "figures": figures, "report": [*tables, *figures, *pages]}[kind]
+
+    def check_target(self, target: str) -> None:
+        """Raise AnonbenchError when a file that is asked for by its name is of an unknown data set, variant or model.
+
+        Snakemake would say so with a traceback of ours. What is no file of a stage is left to it.
+        """
+        for stage in ("data", "annotations", "anonymized", "models", "evaluations"):
+            folder = f"{self.folder(stage)}/"
+            if target.startswith(folder) and (parts := target.removeprefix(folder).split("/"))[1:]:
+                self._check_known("data set", parts[0], self.study.datasets, target)
+                if stage in ("anonymized", "models", "evaluations") and parts[1] != "fits" and parts[2:]:
+                    try:
+                        self.study.parameters(parts[1])
+                    except ValueError as error:
+                        raise AnonbenchError(str(error), file=target) from None
+                if stage in ("models", "evaluations") and parts[3:]:
+                    self._check_known("model", parts[2], self.study.models, target)
+
+    @staticmethod
+    def _check_known(what: str, name: str, known: Iterable[str], target: str) -> None:
+        if name not in known:
+            raise AnonbenchError(f"unknown {what} '{name}'{nearest(name, known)}", file=target)
 
     def shards(self) -> list[int]:
         """Return the numbers of a variant's shards."""
@@ -168,10 +193,21 @@ class Plan:
         """Return the complete options of a data set's plugin, as JSON."""
         return compact(self.study.options(dataset))
 
+    def categories(self, dataset: str) -> str:
+        """Return the arguments of `anonbench annotate` that say which of a data set's categories are people."""
+        config = self.study.datasets[dataset]
+        said = (self.each("--people", config.people), self.each("--not-people", config.not_people))
+        return " ".join(arguments for arguments in said if arguments)
+
     def root(self, dataset: str) -> str:
         """Return the --root argument of `anonbench download`, empty when the plugin fetches the data."""
         root = self.study.root_of(dataset)
         return f"--root {shlex.quote(str(root))}" if root else ""
+
+    def gate(self, dataset: str) -> str:
+        """Return the arguments of `anonbench annotate` that say how a data set's image files are looked at."""
+        block = self.study.datasets[dataset]
+        return f"--labels-on {block.labels_on} --on-bad-image {block.on_bad_image} --max-pixels {block.max_pixels}"
 
     def splits(self, dataset: str) -> str:
         """Return the names of the splits that the study reads, separated by commas."""
@@ -204,12 +240,12 @@ class Plan:
     def detector_code(self, finds: str) -> str:
         """Return what detections come from besides the images: the code, and the files that the study names."""
         config = getattr(self.study.regions.detectors, finds)
-        code = code_hash("anonbench.annotate.detect", registry.module("detectors", config.plugin))
+        code = code_hash("anonbench.annotate.detect", "anonbench.portable", registry.module("detectors", config.plugin))
         return compact([code, [_file_state(path) for path in config.files]])
 
-    def each(self, option: str, paths: list[str]) -> str:
-        """Return an option of a command once for each path."""
-        return " ".join(f"{option} {shlex.quote(str(path))}" for path in paths)
+    def each(self, option: str, values: list[str]) -> str:
+        """Return an option of a command once for each value."""
+        return " ".join(f"{option} {shlex.quote(str(value))}" for value in values)
 
     def adapter_code(self, dataset: str) -> str:
         """Return the hash of a data set plugin's code."""
@@ -242,10 +278,15 @@ class Plan:
         return compact(self.study.parameters(variant))
 
     def method_code(self, variant: str) -> str:
-        """Return the hash of the code that writes a variant: the stage's and its method's."""
+        """Return the hash of the code that writes a variant: the stage's, its method's and the method's fallback's."""
         name = Variant.parse(variant).method
-        modules = [registry.module("methods", name)] if name else []
-        return code_hash("anonbench.anonymize.cli", *modules)
+        methods = [] if name is None else [name]
+        if name is not None:
+            fallback = getattr(registry.load("methods", name), "fallback", None)
+            fallback = self.study.parameters(variant).get("fallback", fallback)
+            methods += [] if fallback is None else [fallback]
+        modules = [registry.module("methods", method) for method in methods]
+        return code_hash("anonbench.anonymize.shard", "anonbench.portable", *modules)
 
     def is_fitted(self, variant: str) -> bool:
         """Tell whether a variant's method is fitted to data first."""
@@ -257,7 +298,7 @@ class Plan:
         parsed = Variant.parse(variant)
         assert parsed.method is not None
         source = self.study.fitted_on(parsed.method, dataset)
-        return f"{self.folder('anonymized')}/{source}/fits/{parsed.region}-{parsed.method}"
+        return f"{self.folder('anonymized')}/{source}/{manifests.PRIVATE}/fits/{parsed.region}-{parsed.method}"
 
     def fitted(self) -> Callable[[Any], list[str]]:
         """Return an input function: the weights of a variant's method, if it is fitted to data."""

@@ -18,6 +18,7 @@ from anonbench.anonymize import engine
 from anonbench.anonymize.shard import People
 from anonbench.errors import AnonbenchError
 from anonbench.records import FLIP, Region, RegionKind
+from anonbench.regions import frame_of
 from anonbench.seeding import generator
 from anonbench.windows import Window, published_window
 
@@ -123,7 +124,7 @@ class Crops:
             source = f"{root}/{row['path']}"
             data = images.read_bytes(source)
             digests[index] = f"{hashlib.sha256(data).hexdigest()}  {row['file_name']}\n"
-            decoded = images.decode(data, file=source, size=(row["width"], row["height"]))
+            decoded = images.decode(data, file=source, **frame_of(row))
             work = engine.Work(row["image_id"], decoded.pixels, regions, people.keypoints(row["image_id"]), source)
             for at, one in enumerate(regions, starts[index]):
                 crop = engine.cut(work, one, published_crop(one, row["width"], row["height"]), "replicate", seed)

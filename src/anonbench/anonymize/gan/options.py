@@ -88,6 +88,11 @@ class Fit(Strict):
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="Of the arithmetic; bf16 is automatic mixed precision."
     )
+    determinism: Literal["auto", "portable", "strict"] = Field(
+        "auto",
+        description="`portable`: the same bytes on every x86-64 processor with AVX2; `strict`: on one machine; `auto`: "
+        "portable on x86-64 processors.",
+    )
     checkpoint_every: int = Field(100, ge=1, description="Steps between two checkpoints.")
     samples_every: int = Field(310, ge=1, description="Steps between two sample sheets.")
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 
+from anonbench import portable
 from anonbench.anonymize.contract import FitJob, Fitted
 from anonbench.anonymize.gan import loop, weights
 from anonbench.anonymize.gan.conditions import maps_for, surroundings
@@ -21,6 +22,7 @@ from anonbench.anonymize.gan.networks import Architecture, Generator
 from anonbench.anonymize.gan.options import Fit
 from anonbench.anonymize.gan.style import Styles, describe
 from anonbench.anonymize.shard import People
+from anonbench.errors import AnonbenchError
 from anonbench.files import write_bytes
 from anonbench.learning import choose_device, deterministic
 from anonbench.provenance import code_hash
@@ -56,6 +58,7 @@ def fit(job: FitJob) -> Fitted:
     started = time.perf_counter()
     settings: Fit = job.settings
     device = choose_device(job.device)
+    level = _level(settings, device)
     torch.set_num_threads(job.threads)
     people = People.read(job.table, job.kind, job.images)
     size = settings.size(job.kind)
@@ -82,6 +85,7 @@ def fit(job: FitJob) -> Fitted:
         "clusters": len(styles.centres),
         "loss_curve": ran.curve,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "determinism": level,
     }
     timing = {
         "seconds": round(time.perf_counter() - started, 2),
@@ -91,6 +95,22 @@ def fit(job: FitJob) -> Fitted:
         **peak_memory(),
     }
     return Fitted(record, timing)
+
+
+def _level(settings: Fit, device: torch.device) -> str:
+    """Return how far the result repeats; raise AnonbenchError when it cannot repeat as far as is asked for."""
+    level: str = settings.determinism
+    if level == "auto":
+        level = portable.level() if device.type == "cpu" else "strict"
+    if level == "portable":
+        if device.type != "cpu":
+            raise AnonbenchError(
+                "no two kinds of GPU give the same bytes",
+                entry="methods.gan.fit.determinism: portable",
+                remedy="use strict, or fit with --device cpu",
+            )
+        portable.require("methods.gan.fit.determinism: portable")
+    return level
 
 
 @contextlib.contextmanager

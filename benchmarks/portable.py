@@ -1,0 +1,201 @@
+"""Do other processors make the same bytes? Every kind of job, here and under emulated processors, by sha256.
+
+python benchmarks/portable.py [--cpu Haswell --cpu EPYC ...] [--figures]     table of what each processor makes
+python benchmarks/portable.py --write                                       renews tests/portable.json
+
+QEMU in user mode (Debian: qemu-user) runs the same interpreter and libraries with the instructions, the vendor's name
+and the caches of the processor that is named, at a twentieth to a hundredth of the speed. Everything happens in one
+process: what an emulated process starts would run on the processor that is really there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from anonbench import portable
+
+portable.settle()
+
+import typer  # noqa: E402
+from tabulate import tabulate  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+COMMITTED = ROOT / "tests" / "portable.json"
+CPUS = ("Haswell", "Skylake-Client", "EPYC", "EPYC-Milan")
+"""Intel's first with AVX2 and a later one without AVX-512, AMD's first and third Zen."""
+VARIANTS = (
+    "original", "body-identity", "face-blur-medium", "body-blur-high", "body-pixelate-low", "face-mask_out",
+    "body-adaptive_blur-high", "body-adaptive_pixelate-high",
+)  # fmt: skip
+FIT = {"batch_size": 2, "warmup": 0.5, "r1_every": 1, "clusters": 4, "face_iterations": 2, "body_iterations": 2}
+"""Each of the fit's kinds of step once."""
+SIZE = {"min_size": [96], "max_size": 128, "batch_size": 2, "iterations": 2}
+"""Of a training: small, since an emulated processor takes a minute for what a real one does in half a second."""
+
+
+class Jobs:
+    """The commands of a study on eight rendered images, run in this process under ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.data, self.annotations = folder, folder / "data", folder / "annotations"
+
+    def run(self, command: str, **options: object) -> None:
+        """Run a command of anonbench; what it prints goes to standard error."""
+        from anonbench.cli import app
+
+        arguments = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        with contextlib.redirect_stdout(sys.stderr):
+            app([command, *arguments], standalone_mode=False)
+
+    def digests(self, figures: bool = False) -> Iterator[tuple[str, str]]:
+        """Yield each kind of job with the sha256 of what it made."""
+        self.run(
+            "download", dataset="streetlife", adapter="streetlife", splits="train,val", options='{"train":8,"val":2}',
+            catalogue=ROOT / "config" / "datasets.csv", out=self.data,
+        )  # fmt: skip
+        yield "render", _tree(self.data)
+        for split in ("train", "val"):
+            self.run("annotate", data=self.data, split=split, out=self.annotations)
+            self.run("regions", annotations=self.annotations, split=split, regions="{}")
+        yield "annotate, regions", _tree(self.annotations)
+        for variant in VARIANTS:
+            yield variant, self.variant(variant)
+        model = self.folder / "model"
+        original = self.folder / "original"
+        self.run("train", variant=original, recipe=json.dumps(_recipe()), dataset="streetlife", device="cpu", out=model)
+        yield "train", _tree(model, "weights.safetensors", "train.json")
+        predictions = self.folder / "predictions.json"
+        self.run("predict", model=model, variant=original, split="val", device="cpu", out=predictions)
+        yield "predict", _tree(self.folder, "predictions.json")
+        truth, evaluation = original / "annotations" / "val.json", self.folder / "evaluation"
+        self.run("evaluate", predictions=predictions, annotations=truth, out=evaluation)
+        yield "evaluate", _tree(evaluation)
+        for kind in ("body", "face"):
+            place = self.folder / f"fit-{kind}"
+            self.run(
+                "fit", data=self.data, annotations=self.annotations, region=kind, method="gan", device="cpu",
+                settings=json.dumps(FIT), out=place,
+            )  # fmt: skip
+            yield f"fit, {kind}", _tree(place, "weights.safetensors", "fit.json")
+            weights = {"weights": place / "weights.safetensors", "device": "cpu"}
+            yield f"{kind}-gan", self.variant(f"{kind}-gan", **weights)
+        if figures:
+            yield "figures", self.figures()
+        yield from self.detectors()
+
+    def variant(self, name: str, **options: object) -> str:
+        """Write a variant (the original with both splits) and return the digest of its images."""
+        from anonbench import manifests
+
+        out = self.folder / name
+        for split in ("train", "val") if name == "original" else ("train",):
+            common = {"annotations": self.annotations, "split": split, "variant": name, "out": out}
+            self.run("anonymize", data=self.data, **common, **options)
+            self.run("merge", **common)
+        return str(manifests.summary_of(out, "train")["digest"])
+
+    def detectors(self) -> Iterator[tuple[str, str]]:
+        """Yield what the detectors that need no weights of the user's find in an image, at a low threshold."""
+        import cv2
+
+        from anonbench.detectors.base import make
+        from anonbench.images import read_rgb
+
+        cv2.setNumThreads(1)  # QEMU's threads wait for each other by spinning
+        image = read_rgb(min((self.data / "val").iterdir()))
+        for name, options, scale in (("hog", {"threshold": 0.5}, 2), ("centerface", {"threshold": 1e-4}, 1)):
+            found = make(name, options).detect([cv2.resize(image, None, fx=scale, fy=scale)])[0]
+            if not len(found):
+                sys.exit(f"{name} finds nothing that could be compared")
+            yield name, hashlib.sha256(found.tobytes()).hexdigest()
+
+    def figures(self) -> str:
+        """Draw the committed tables' figures."""
+        from anonbench.config import read_yaml
+        from anonbench.workflow.plan import Plan
+
+        study = self.folder / "study.json"
+        study.write_text(Plan(read_yaml(ROOT / "config" / "default.yaml"), ROOT).summary())
+        self.run("report-figures", study=study, tables=ROOT / "results" / "tables", out=self.folder / "figures")
+        return _tree(self.folder / "figures")
+
+
+def _recipe() -> dict[str, Any]:
+    """Return the default study's recipe, two steps long, whose detections are all reported."""
+    from anonbench import recipe as recipes
+
+    recipe = recipes.read("cpu-small").model_dump(mode="json")
+    recipe["architecture"]["score_threshold"] = 0.0
+    return {**recipe, "preset": None, "epochs": None, "warmup_iterations": 1, **SIZE}
+
+
+def _tree(folder: Path, *names: str) -> str:
+    """Return the sha256 of files by name; of all below the folder unless named."""
+    digest = hashlib.sha256()
+    for path in [folder / name for name in names] or sorted(folder.rglob("*")):
+        if path.is_file():
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def measure(cpu: str | None, figures: bool) -> tuple[dict[str, str], float]:
+    """Return what a processor makes (None: this one), by kind of job, and the seconds that it took."""
+    emulated = [] if cpu is None else ["qemu-x86_64", "-cpu", cpu]
+    flags = ["--figures"] if figures else []
+    started = time.perf_counter()
+    found = {}
+    with tempfile.TemporaryFile("w+") as errors:
+        command = [*emulated, sys.executable, __file__, "--one", *flags]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                job, digest = json.loads(line)
+                found[job] = digest
+                print(f"{cpu or 'here'}, {time.perf_counter() - started:.0f} s: {job}", file=sys.stderr, flush=True)
+        if process.returncode:
+            errors.seek(0)
+            sys.exit(f"{cpu or 'here'}: failed\n{errors.read()[-3000:]}")
+    return found, time.perf_counter() - started
+
+
+def main(
+    cpu: Annotated[list[str] | None, typer.Option(help="QEMU's name of a processor; may be repeated.")] = None,
+    one: Annotated[bool, typer.Option("--one", help="This processor only, a JSON list a line.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Renew tests/portable.json on this processor.")] = False,
+    figures: Annotated[bool, typer.Option("--figures", help="Draw the committed tables' figures, too.")] = False,
+) -> None:
+    """Print the table; status 1 when a processor differs."""
+    if one or write:
+        found = {}
+        with tempfile.TemporaryDirectory() as folder:
+            for job, digest in Jobs(Path(folder)).digests(figures):
+                found[job] = digest
+                print(json.dumps([job, digest]), flush=True)
+        if write:
+            COMMITTED.write_text(json.dumps(found, indent=1) + "\n")
+        return
+    names = [None, *(cpu or CPUS)]
+    results = {name or "here": measure(name, figures) for name in names}
+    expected = results["here"][0]
+    rows = [[part, *(found[part][:12] for found, _ in results.values())] for part in expected]
+    rows.append(["seconds", *(f"{seconds:.0f}" for _, seconds in results.values())])
+    print(tabulate(rows, headers=["job", *results], tablefmt="github", disable_numparse=True))
+    differing = [
+        f"{part} ({name})" for name, (found, _) in results.items() for part in found if found[part] != expected[part]
+    ]
+    if differing:
+        sys.exit("differ: " + ", ".join(differing))
+    print(f"all {len(expected)} are the same on {len(results)} processors")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,120 @@
+"""The same numbers on every x86-64 processor with AVX2: how much of a processor the libraries may use.
+
+How a sum of floating-point numbers is rounded depends on how many of them a kernel adds at a time, and PyTorch, oneDNN,
+MKL, NumPy, OpenBLAS and OpenCV each choose their kernels by the processor that they find. Environment variables hold
+them to those that every processor with AVX2 and FMA has. Each library reads its own when it is loaded or first used, so
+`settle` comes before all of them; the command line calls it before anything else.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from anonbench.errors import AnonbenchError
+
+TORCH = {
+    "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's own kernels
+    "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions
+    "MKL_CBWR": "COMPATIBLE",  # matrix products; MKL ignores AVX2 here on a processor that is not Intel's
+}
+"""What PyTorch and its libraries read."""
+
+_NUMPY = ("X86_V4", "AVX512_ICL", "AVX512_SPR")
+_NUMPY_BEFORE_2_4 = ("AVX512F", "AVX512CD", "AVX512_SKX", "AVX512_CLX", "AVX512_CNL", "AVX512_ICL", "AVX512_SPR")
+_AVX2_AND_FMA = (11, 12)
+"""OpenCV's numbers of the two (CV_CPU_AVX2, CV_CPU_FMA3), which its Python module has no names for."""
+_before: dict[str, str | None] = {}
+_late = False
+
+
+def _others() -> dict[str, str]:
+    """Return what NumPy, SciPy and OpenCV read."""
+    new = tuple(int(part) for part in version("numpy").split(".")[:2]) >= (2, 4)
+    return {
+        "NPY_DISABLE_CPU_FEATURES": " ".join(_NUMPY if new else _NUMPY_BEFORE_2_4),
+        "OPENCV_CPU_DISABLE": "AVX512-SKX",
+        "OPENCV_IPP": "avx2",
+    }
+
+
+def settle() -> None:
+    """Hold all libraries that are not loaded yet to what every x86-64 processor with AVX2 has.
+
+    Elsewhere than on x86-64 there is nothing to hold, and nothing happens.
+    """
+    global _late
+    if not _x86():
+        return
+    if "torch" in sys.modules and not in_force():
+        _late = True
+    # PyTorch takes the word of its variable for it and would stop at the first instruction that is not there
+    for name, value in {**(TORCH if _may_have_avx2() else {}), **_others()}.items():
+        _before.setdefault(name, os.environ.get(name))
+        os.environ[name] = value
+    # a machine whose owner chose a core for OpenBLAS has a reason; only k-means (SciPy) uses it, for distances
+    os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
+
+
+def release() -> None:
+    """Let PyTorch use all that the processor has, as it was before `settle`; for other levels of determinism."""
+    for name in TORCH:
+        old = _before.get(name)
+        if old is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = old
+
+
+def in_force() -> bool:
+    """Tell whether PyTorch was, or will be, loaded under the settings of `settle`."""
+    return not _late and all(os.environ.get(name) == value for name, value in TORCH.items())
+
+
+def level() -> str:
+    """Return the level of determinism that processors of this kind have unless another is asked for."""
+    return "portable" if _x86() else "strict"
+
+
+def python() -> str:
+    """Return Python's version as far as it moves a number: the third part is the machine's, not the lock's."""
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def processor() -> str:
+    """Return what of the processor a portable result depends on."""
+    return "x86-64 with AVX2"
+
+
+def require(entry: str = "determinism: portable") -> None:
+    """Raise AnonbenchError unless PyTorch is held as `settle` holds it, on a processor with AVX2."""
+    remedy = "use determinism: strict, whose numbers repeat on this machine"
+    if not _x86():
+        raise AnonbenchError(f"this processor is {platform.machine()}, not x86-64", entry=entry, remedy=remedy)
+    import cv2
+
+    if not all(cv2.checkHardwareSupport(feature) for feature in _AVX2_AND_FMA):
+        raise AnonbenchError("this processor has no AVX2", entry=entry, remedy=remedy)
+    if not in_force():
+        raise AnonbenchError(
+            "PyTorch was loaded before it was held to AVX2",
+            entry=entry,
+            remedy="run the command line, call anonbench.portable.settle() before importing torch, or use "
+            "determinism: strict",
+        )
+
+
+def _may_have_avx2() -> bool:
+    """Tell whether the system does not say that the processor lacks AVX2, without loading any library."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
+    except OSError:
+        return True
+    return not flags or "avx2" in flags
+
+
+def _x86() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64")
