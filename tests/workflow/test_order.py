@@ -48,8 +48,8 @@ def leave(folder: Path) -> None:
             path.write_text(re.sub(r"\d(?=\d*\.?\d)", lambda digit: str(9 - int(digit[0])), path.read_text()))
     for name in (
         "results/study.json", "data/streetlife/download.json", "annotations/streetlife/train.json",
-        "anonymized/streetlife/private/original/manifests/train.json", "models/streetlife/original/compact/seed0/train.json",
-        "evaluations/streetlife/original/compact/seed0/metrics.json", "logs/report/html.log", "scratch/a", "runs/a/b",
+        "anonymized/streetlife/private/original/manifests/train.json", "models/streetlife/original/m/seed0/train.json",
+        "evaluations/streetlife/original/m/seed0/metrics.json", "logs/report/html.log", "scratch/a", "runs/a/b",
     ):  # fmt: skip
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}")
