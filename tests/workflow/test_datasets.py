@@ -89,7 +89,7 @@ def test_a_shipped_study_anonymizes_its_layout(project: Project, name: str) -> N
         rows = [json.loads(line) for path in shards for line in path.read_text().splitlines()]
         people = [row["person_id"] for row in rows if row["type"] == "person"]
         assert sorted(people) == sorted(ledger["person_id"][ledger["kind"] == kind])  # nobody is lost on the way
-    subsets = read_annotations(out / "annotations" / name / f"{val}.json").subsets
+    subsets = read_annotations(out / "annotations" / name / f"{val}.json").subsets()
     assert (len(subsets) > 0) == (name in ("crowdpose", "pennfudan", "widerface"))
     assert project.jobs("variants", config=name) == {}
 
