@@ -41,6 +41,16 @@ class DatasetConfig(Strict):
     train: str = Field("train", pattern=SPLIT, description="Split that is anonymized and trained on.")
     val: str = Field("val", pattern=SPLIT, description="Split whose original images every model is evaluated on.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the data set plugin.")
+    people: list[str] = Field(
+        [],
+        description="Categories, by their exact names, that are people, where the data set does not say so itself "
+        "(by `person` as name or supercategory).",
+    )
+    not_people: list[str] = Field(
+        [],
+        description="Categories that are not people whatever they are called; they stay as they are. A category whose "
+        "name looks like people must stand in one of the two lists.",
+    )
     labels_on: LabelsOn = Field(
         LabelsOn.AUTO,
         description="Frame that the labels of images with an EXIF orientation were drawn in: `upright` (orientation "
@@ -194,6 +204,8 @@ class Study(Strict):
                 options.model_validate(dataset.options)
             except ValidationError as error:
                 raise ValueError(f"datasets.{name}.options.{explain(error, options)}") from None
+            for both in set(dataset.people) & set(dataset.not_people):
+                raise ValueError(f"datasets.{name}: '{both}' cannot be both people and not_people")
             if dataset.train == dataset.val:
                 raise ValueError(f"datasets.{name}: train and val are the same split ('{dataset.train}')")
         for name, model in self.models.items():

@@ -47,6 +47,7 @@ class Reason(enum.StrEnum):
     OUTSIDE_IMAGE = "outside_image"
     INVALID_GEOMETRY = "invalid_geometry"
     METHOD_FAILED = "method_failed"
+    LEFT_UNANNOTATED = "left_unannotated"
 
 
 ANONYMIZED = "anonymized"
@@ -77,5 +78,9 @@ class Region:
 
 
 def is_people(category: dict[str, Any]) -> bool:
-    """Tell whether a COCO category is one of people: its supercategory is ``person``, or its name."""
-    return "person" in (category.get("supercategory"), category.get("name"))
+    """Tell whether a COCO category is one of people.
+
+    Its key ``people`` (true or false) says so; without it those are whose supercategory or name is ``person``.
+    """
+    said = category.get("people")
+    return said if isinstance(said, bool) else "person" in (category.get("supercategory"), category.get("name"))

@@ -74,8 +74,9 @@ def test_face_box_given_by_the_data_set_wins(make_coco: Callable[..., Any], tmp_
     ("change", "kind", "status", "source"),
     [
         ({"iscrowd": 1}, "body", "region", "mask"),
-        ({"iscrowd": 1, "ignore": 1}, "face", "ignore", None),
-        ({"iscrowd": 1}, "face", "crowd", None),
+        ({"iscrowd": 1, "ignore": 1, "keypoints": None}, "face", "ignore", None),
+        ({"iscrowd": 1, "keypoints": None}, "face", "crowd", None),
+        ({"iscrowd": 1}, "face", "region", "keypoints"),
         ({"keypoints": [0.0] * 51}, "face", "no_face_found", None),
         ({"segmentation": [[1, 2, 3, 4]]}, "body", "region", "box"),
         ({"segmentation": [[1, 2, float("nan"), 4, 5, 6]]}, "body", "region", "box"),

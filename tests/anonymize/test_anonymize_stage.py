@@ -33,7 +33,7 @@ from anonbench.anonymize.shard import Shard
 from anonbench.cli import app
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file, write_json
-from anonbench.records import ANONYMIZED
+from anonbench.records import ANONYMIZED, UNANNOTATED, Reason
 from anonbench.variants import Variant
 
 from .conftest import Dataset, photograph, runs
@@ -404,6 +404,24 @@ def test_strict(dataset: Dataset) -> None:
         AnonbenchError, match=r"strict: 7 of 19 people are left visible: 12 in image 1 \(invalid_geometry\)"
     ):
         dataset.run("body-mask_out", strict=True)
+
+
+def test_detections_of_nobody_are_counted_apart_and_strict_tells_of_them(dataset: Dataset) -> None:
+    rows = table(dataset, "images")
+    people = [row for row in table(dataset, "regions") if row["status"] == regions.REGION]
+    share = manifests.summary_of(dataset.run("face-mask_out"), "train")["share_changed"]
+    nobody = {"image_id": 1, "category": UNANNOTATED, "kind": "face", "area": 80.0}
+    people.append({**nobody, "person_id": -1, "status": Reason.LEFT_UNANNOTATED.value})
+    seen = {"status": regions.REGION, "source": UNANNOTATED, "x0": 120, "y0": 2, "x1": 130, "y1": 12}
+    people.append({**nobody, **seen, "person_id": -2, "subject": [120.0, 2.0, 10.0, 10.0]})
+    dataset.write(rows, people)
+    summary = manifests.summary_of(dataset.run("face-mask_out"), "train")
+    assert summary["people"]["unannotated"] == {"people": 2, "anonymized": 1, "reasons": {"left_unannotated": 1}}
+    assert UNANNOTATED not in summary["people"]["by_category"]
+    assert summary["share_changed"] == share
+    said = r"-1 in image 1 \(left_unannotated\); 1 of them were detected .* set regions\.unannotated to true"
+    with pytest.raises(AnonbenchError, match=said):
+        dataset.run("face-mask_out", strict=True)
 
 
 def test_full_disk_is_one_sentence(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

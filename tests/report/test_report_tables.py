@@ -11,8 +11,9 @@ from synthetic_study import QUALITY, manifest, write_study
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate.matches import ap_from_matches
 from anonbench.evaluate.matches import read as read_matches
-from anonbench.report.collect import Sources, curves, impact
-from anonbench.report.figures import write_figures
+from anonbench.report.answer import warnings
+from anonbench.report.collect import Sources, coverage, curves, impact
+from anonbench.report.figures import coverage_figure, write_figures
 from anonbench.report.html import write_html
 from anonbench.report.resample import MISSING, image_weights, student
 from anonbench.report.study import Study, parts, phrase
@@ -307,6 +308,27 @@ def test_a_fallback_counts_as_anonymized_and_identity_changes_nobody(copy) -> No
     (root / "anonymized/streetlife/private/body-mask_out/manifests/train.json").write_text(json.dumps(value))
     table, _ = impact(study, sources)
     assert _row(table, task="bbox", category="person", variant="body-mask_out").share_changed == 1
+
+
+def test_detections_of_nobody_are_counted_apart(copy) -> None:
+    root, study, sources = copy
+    before, _ = impact(study, sources)
+    value = manifest("face-mask_out")
+    value["people"]["unannotated"] = {"people": 55, "anonymized": 0, "reasons": {"left_unannotated": 55}}
+    (root / "anonymized/streetlife/face-mask_out/manifests/train.json").write_text(json.dumps(value))
+    cover = coverage(study, sources)
+    row = _row(cover, variant="face-mask_out", category="unannotated")
+    assert (row.people, row.anonymized, row.left_unannotated) == (55, 0, 55)
+    assert _row(cover, variant="face-mask_out", category="person").people == 200
+    after, _ = impact(study, sources)
+    pd.testing.assert_series_equal(before.share_changed, after.share_changed)
+    said = " ".join(warnings(study, after, cover, []))
+    assert "streetlife: 55 detections are of nobody who is annotated and stay visible in the face variants" in said
+    assert "76 % of the people had their face changed" in said  # as without them
+    labels = [text.get_text() for axis in coverage_figure(cover).axes for text in axis.texts]
+    assert labels == [
+        text.get_text() for axis in coverage_figure(cover[cover.people == 200]).axes for text in axis.texts
+    ]
 
 
 def test_many_untouched_categories_are_shown_as_one() -> None:

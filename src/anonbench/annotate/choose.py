@@ -47,8 +47,8 @@ def choose(
     """Write ``<split>.regions.parquet``, ``<split>.ledger.csv`` and ``<split>.coverage.csv``.
 
     ``annotations`` is the folder of `people.convert`'s files, where they go too; ``faces`` and ``persons`` are tables
-    of detections. Returns counts by kind and status. Raises AnonbenchError for tables that are missing or do not
-    belong together.
+    of detections. Returns counts by kind and status, and how many detections are of nobody who is annotated. Raises
+    AnonbenchError for tables that are missing or do not belong together.
     """
     config = config.effective()
     images = regions.read(annotations / f"{split}.images.parquet", regions.IMAGES).to_pylist()
@@ -108,29 +108,26 @@ class Scene:
 
     def rows(self, faces: np.ndarray | None, persons: np.ndarray | None) -> Iterator[tuple[_Row, _Row | None]]:
         """Yield rows of the table of regions with the person that each is of (None: nobody who is annotated)."""
-        if faces is None:
-            faces = NOTHING
+        faces = NOTHING if faces is None else faces
         matched = self._match(faces)
         free = faces[matching.unmatched(faces, matched)]
-        taken = []
+        found: list[_Row] = []
         for index, person in enumerate(self.people):
             yield self._body(person), person
-            if person["crowd"] and person["face"] is None:
-                row, free = self._crowd_faces(person, free)
+            if person["crowd"]:
+                row = self._crowd_face(person, free)
             else:
-                row = self._face(person, faces[matched[index]] if index in matched else None)
-            if row["status"] == regions.REGION:
-                taken.append((row["x0"], row["y0"], row["x1"], row["y1"]))
+                row = self._face(person, self._seen(faces[matched[index]], free) if index in matched else None)
+            found.append(row)
             yield row, person
-        if not self.config.unannotated:
-            return
-        for found in free:
-            x, y = found[0] + found[2] / 2, found[1] + found[3] / 2
-            if not any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in taken):
-                yield from self._stranger(RegionKind.FACE, found)
-        for found in persons if persons is not None else ():
-            if not any(_covered(found, person["box"]) > 0.5 for person in self.people if person["box"]):
-                yield from self._stranger(RegionKind.BODY, found)
+        owner = {face: person for person, face in matched.items()}
+        for number, face in enumerate(faces):
+            of = found[owner[number]] if number in owner else None
+            if not self._has_a_row(face, of, found):
+                yield self._stranger(RegionKind.FACE, face), None
+        for detected in persons if persons is not None else ():
+            if not any(self._is_of(detected, person) for person in self.people if person["box"]):
+                yield self._stranger(RegionKind.BODY, detected), None
 
     def _match(self, faces: np.ndarray) -> dict[int, int]:
         """Return which detected face is whose; crowds have none."""
@@ -166,7 +163,7 @@ class Scene:
         kind, config, box = RegionKind.BODY, self.config.body, person["box"]
         if (reason := self._left_out(person)) is not None:
             return self._none(person, kind, reason)
-        if person["category"] == RegionKind.FACE:
+        if _is_a_face(person):
             return self._none(person, kind, Reason.NO_MASK)
         if box is None:
             return self._none(person, kind, Reason.INVALID_GEOMETRY)
@@ -189,59 +186,95 @@ class Scene:
         w, h = windows.published_body_size(bounds, geometry.area(rle), self.width, self.height)
         return w * h < PAPER_MIN_AREA
 
-    def _face(self, person: _Row, detected: np.ndarray | None) -> _Row:
-        """Return the row of the face, from the first source that knows it."""
+    def _face(self, person: _Row, detected: Box | None) -> _Row:
+        """Return the row of the face, from the first source that knows it and whose box can be used."""
         kind, config = RegionKind.FACE, self.config.face
         if (reason := self._left_out(person)) is not None:
             return self._none(person, kind, reason)
+        missed = set()
         for wanted in config.sources:
-            source, box = self._face_box(wanted, person, detected)
-            if box is None:
+            source, known, region = self._face_box(wanted, person, detected)
+            if known is None or region is None:
                 continue
-            if min(box[2], box[3]) < config.min_size:
-                return self._none(person, kind, Reason.BELOW_MIN_SIZE)
-            box = geometry.scaled(box, config.scale)
-            pixels = geometry.pixel_box(box, self.width, self.height)
-            if pixels is None:
-                return self._none(person, kind, Reason.OUTSIDE_IMAGE)
-            return self._region(person, kind, source, pixels, box)
-        given_but_unusable = "face" in (person["note"] or "") and person["category"] == RegionKind.FACE
-        return self._none(person, kind, Reason.INVALID_GEOMETRY if given_but_unusable else Reason.NO_FACE_FOUND)
+            region = geometry.scaled(region, config.scale)
+            pixels = geometry.pixel_box(region, self.width, self.height)
+            if min(known[2], known[3]) < config.min_size:
+                missed.add(Reason.BELOW_MIN_SIZE)
+            elif pixels is None:
+                missed.add(Reason.OUTSIDE_IMAGE)
+            else:
+                return self._region(person, kind, source, pixels, region)
+        return self._none(person, kind, self._why_no_face(person, missed))
 
-    def _crowd_faces(self, crowd: _Row, faces: np.ndarray) -> tuple[_Row, np.ndarray]:
-        """Return the row of a crowd's faces (those that lie in its mask by half are one region), and the other faces.
+    @staticmethod
+    def _why_no_face(person: _Row, missed: set[Reason]) -> Reason:
+        """Return the reason of a face without a region, of the sources that know it the one that knows most."""
+        for reason in (Reason.BELOW_MIN_SIZE, Reason.OUTSIDE_IMAGE):
+            if reason in missed:
+                return reason
+        if person["crowd"]:
+            return Reason.IGNORE if person["ignore"] else Reason.CROWD
+        given_but_unusable = "face" in (person["note"] or "") and _is_a_face(person)
+        return Reason.INVALID_GEOMETRY if given_but_unusable else Reason.NO_FACE_FOUND
 
-        What a method's strength follows is the largest of them.
+    def _crowd_face(self, crowd: _Row, faces: np.ndarray) -> _Row:
+        """Return the row of a crowd's faces: the data set's box, or as one region all that are known.
+
+        These are the detected ones of which more than half lies in its mask (without a mask: in its box) and the one
+        that its keypoints tell. What a method's strength follows is the largest of them.
         """
-        kind = RegionKind.FACE
-        reason = self._left_out(crowd) or (Reason.IGNORE if crowd["ignore"] else Reason.CROWD)
-        if self._left_out(crowd) is not None or crowd["rle"] is None:
-            return self._none(crowd, kind, reason), faces
-        runs = regions.runs_of(crowd["rle"])
-        pixels = [geometry.pixel_box(_box(face[:4]), self.width, self.height) for face in faces]
-        inside = np.array([p is not None and regions.decode(runs, self.height, p).mean() > 0.5 for p in pixels], bool)
-        if not inside.any():
-            return self._none(crowd, kind, reason), faces
-        boxes = [geometry.scaled(_box(face[:4]), self.config.face.scale) for face in faces[inside]]
+        kind, config = RegionKind.FACE, self.config.face
+        row = self._face(crowd, None)
+        if row["source"] == "ground_truth" or self._left_out(crowd) is not None:
+            return row
+        inside = [face for face in faces if min(face[2:4]) >= config.min_size and self._share_in(face, crowd) > 0.5]
+        boxes = [geometry.scaled(self._grown(face), config.scale) for face in inside]
+        if not boxes:
+            return row
+        source = "detector"
+        if row["status"] == regions.REGION:
+            source, boxes = "union", [*boxes, _box(row["subject"])]
         rle = geometry.union_of_boxes(boxes, self.width, self.height)
         bounds = geometry.mask_bounds(rle)
         if bounds is None:
-            return self._none(crowd, kind, reason), faces
+            return row
         largest = max(boxes, key=lambda box: box[2] * box[3])
-        row = self._region(crowd, kind, "detector", bounds, largest, regions.runs_of(rle["counts"]))
-        return row, faces[~inside]
+        return self._region(crowd, kind, source, bounds, largest, regions.runs_of(rle["counts"]))
 
-    def _face_box(self, source: str, person: _Row, detected: np.ndarray | None) -> tuple[str, Box | None]:
-        """Return what a source knows of a face, and the name of the source that it comes from in the end."""
+    def _face_box(self, source: str, person: _Row, detected: Box | None) -> tuple[str, Box | None, Box | None]:
+        """Return the name of the source in the end, the face that it knows, and the box that covers it."""
         if source == "ground_truth":
-            return source, None if person["face"] is None else _box(person["face"])
-        found = None if detected is None else _box(detected[:4])
-        if source == "detector":
-            return source, found
-        head = self._head(person)
-        if source == "keypoints" or found is None:
-            return "keypoints", head
-        return ("detector", found) if head is None else ("union", matching.union_box(found, head))
+            given = None if person["face"] is None else _box(person["face"])
+            return source, given, given
+        head = None if source == "detector" else self._head(person)
+        found = None if source == "keypoints" else detected
+        if found is None:
+            return "keypoints", head, head
+        if head is None and source == "union" and (points := _points(person)) is not None:
+            head = geometry.labelled_box(points)  # from behind: ears alone tell no face, but belong to the one found
+        if head is None:
+            return "detector", found, self._grown(found)
+        return "union", matching.union_box(found, head), matching.union_box(self._grown(found), head)
+
+    def _seen(self, detected: np.ndarray, free: np.ndarray) -> Box:
+        """Return the box of a detected face, with those that are nobody's and whose centre lies in it.
+
+        A detector may see one face twice. The published matching knows the best box alone.
+        """
+        box = _box(detected[:4])
+        if self.config.face.match == "iou":
+            return box
+        x, y, w, h = box
+        for other in free:
+            if x <= other[0] + other[2] / 2 < x + w and y <= other[1] + other[3] / 2 < y + h:
+                box = matching.union_box(box, _box(other[:4]))
+        return box
+
+    def _grown(self, face: Iterable[float]) -> Box:
+        """Return a detected face's box with the margin."""
+        x, y, w, h = _box([*face][:4])
+        margin = self.config.face.margin * max(w, h)
+        return x - margin, y - margin, w + 2 * margin, h + 2 * margin
 
     def _head(self, person: _Row) -> Box | None:
         points = _points(person)
@@ -249,12 +282,58 @@ class Scene:
         box = None if points is None else geometry.head_box(points, _box(person["box"]) if person["box"] else whole)
         return geometry.neck_box(person["head"]) if box is None and person["head"] is not None else box
 
-    def _stranger(self, kind: RegionKind, found: np.ndarray) -> Iterator[tuple[_Row, None]]:
+    def _has_a_row(self, face: np.ndarray, of: _Row | None, rows: list[_Row]) -> bool:
+        """Tell whether a row of the people says what becomes of a detected face.
+
+        It does where their regions cover more than half of it, where it is of somebody (``of``, their face's row) who
+        has no region, and where it stays visible in somebody who is left out.
+        """
+        pixels = geometry.pixel_box(_box(face[:4]), self.width, self.height)
+        if pixels is None:
+            return False
+        covered = np.zeros((pixels[3] - pixels[1], pixels[2] - pixels[0]), bool)
+        for row in rows:
+            if row["status"] == regions.REGION:
+                x0, y0 = max(pixels[0], row["x0"]), max(pixels[1], row["y0"])
+                x1, y1 = min(pixels[2], row["x1"]), min(pixels[3], row["y1"])
+                if x0 < x1 and y0 < y1:
+                    mask = regions.decode(row["runs"], self.height, (x0, y0, x1, y1))
+                    covered[y0 - pixels[1] : y1 - pixels[1], x0 - pixels[0] : x1 - pixels[0]] |= mask
+        if covered.mean() > 0.5 or (of is not None and of["status"] != regions.REGION):
+            return True
+        left_out = [p for p in self.people if self._left_out(p) is not None]
+        return not self.config.unannotated and any(self._share_in(face, person) > 0.5 for person in left_out)
+
+    def _share_in(self, found: np.ndarray, person: _Row) -> float:
+        """Return the share of a detected box's pixels that a person's mask holds, or their box where there is none."""
+        pixels = geometry.pixel_box(_box(found[:4]), self.width, self.height)
+        if pixels is None or person["box"] is None:
+            return 0.0
+        if person["rle"] is None:
+            return _covered(found, person["box"])
+        return float(regions.decode(regions.runs_of(person["rle"]), self.height, pixels).mean())
+
+    def _is_of(self, found: np.ndarray, person: _Row) -> bool:
+        """Tell whether a detected person is one who is annotated: by the boxes' IoU, or as a part of them."""
+        return _iou(found, person["box"]) > 0.5 or self._share_in(found, person) > 0.5
+
+    def _stranger(self, kind: RegionKind, found: np.ndarray) -> _Row:
+        """Return the row of a detection of nobody who is annotated."""
         box = _box(found[:4])
-        pixels = geometry.pixel_box(box, self.width, self.height)
-        if pixels is not None:
-            nobody = {"person_id": 0, "category": UNANNOTATED, "keypoints": None, "identity": None}
-            yield self._region({**nobody, "area": box[2] * box[3]}, kind, UNANNOTATED, pixels, box), None
+        nobody = {"person_id": 0, "category": UNANNOTATED, "keypoints": None, "identity": None, "area": box[2] * box[3]}
+        config, region = (self.config.body, box) if kind is RegionKind.BODY else (self.config.face, self._grown(box))
+        if kind is RegionKind.FACE:
+            region = geometry.scaled(region, self.config.face.scale)
+        pixels = geometry.pixel_box(region, self.width, self.height)
+        if not self.config.unannotated:
+            reason = Reason.LEFT_UNANNOTATED
+        elif min(box[2], box[3]) < config.min_size:
+            reason = Reason.BELOW_MIN_SIZE
+        elif pixels is None:
+            reason = Reason.OUTSIDE_IMAGE
+        else:
+            return self._region(nobody, kind, UNANNOTATED, pixels, region)
+        return {**self._none(nobody, kind, reason), "subject": list(box)}
 
     def _region(
         self,
@@ -281,6 +360,7 @@ class Scene:
             "kind": kind.value,
             "status": status,
             "source": source,
+            "runs": None,
             "keypoints": person["keypoints"],
             "area": person["area"],
             "identity": person["identity"],
@@ -316,6 +396,18 @@ def _skipped(table: Path) -> Iterator[list[Any]]:
     for image in regions.facts_of(table).get("skipped", ()):
         for (person_id, category), kind in product(image["people"], RegionKind):
             yield [image["image_id"], person_id, category, kind.value, BAD_IMAGE, "", "", "", "", "", image["reason"]]
+
+
+def _iou(found: np.ndarray, box: Box) -> float:
+    """Return the IoU of a detected box and another."""
+    area = float(found[2] * found[3])
+    common = _covered(found, box) * area
+    return common / (area + box[2] * box[3] - common) if common else 0.0
+
+
+def _is_a_face(person: _Row) -> bool:
+    """Tell whether a face is all that is annotated of a person."""
+    return str(person["category"]).casefold() == RegionKind.FACE
 
 
 def _ledger(row: _Row, person: _Row | None) -> list[Any]:

@@ -24,6 +24,8 @@ def annotate(
     data: Data,
     split: Split,
     out: Annotated[Path, typer.Option(help="Folder for the split's annotations and tables.")],
+    people: Annotated[list[str] | None, typer.Option(help="Name of a category that is people.")] = None,
+    not_people: Annotated[list[str] | None, typer.Option(help="Name of a category that is not.")] = None,
     labels_on: Annotated[
         LabelsOn, typer.Option(help="Frame that labels were drawn in, where an image has an EXIF orientation.")
     ] = LabelsOn.AUTO,
@@ -38,7 +40,11 @@ def annotate(
     from anonbench.datasets.record import reader_of
 
     root, adapter, expected = reader_of(data, split)
-    counts = convert(adapter.read(root, split), root, out, split, Gate(labels_on, on_bad_image, max_pixels, threads))
+    declared = dict.fromkeys(people or (), True) | dict.fromkeys(not_people or (), False)
+    if both := set(people or ()) & set(not_people or ()):
+        raise AnonbenchError(f"'{min(both)}' cannot be both", entry="--people, --not-people", remedy="name it once")
+    gate = Gate(labels_on, on_bad_image, max_pixels, threads)
+    counts = convert(adapter.read(root, split), root, out, split, declared, gate)
     typer.echo(f"{split}: {counts['images']} images, {counts['annotations']} annotations, {counts['people']} people")
     for warning in counts["warnings"]:
         typer.echo(f"  warning: {warning}")
@@ -108,7 +114,7 @@ def regions(
     for status, number in counts["status"].items():
         typer.echo(f"  {status}: {number}")
     if counts["unannotated"]:
-        typer.echo(f"  {counts['unannotated']} regions of people whom nobody annotated")
+        typer.echo(f"  of these {counts['unannotated']} are detections of nobody who is annotated")
 
 
 def _checked(model: type[Strict], text: str, option: str) -> Any:

@@ -186,6 +186,15 @@ def head_box(keypoints: np.ndarray, person: Box) -> Box | None:
     return float(x0), float(y0), float(x1 - x0), float(y1 - y0)
 
 
+def labelled_box(keypoints: np.ndarray) -> Box | None:
+    """Return the smallest box that holds the labelled points of the head (COCO keypoints 17x3), None without any."""
+    points = keypoints[HEAD][keypoints[HEAD, 2] > 0, :2].astype(np.float64)
+    if not len(points):
+        return None
+    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+    return float(x0), float(y0), float(x1 - x0) + 1, float(y1 - y0) + 1
+
+
 def neck_box(head: Sequence[float]) -> Box | None:
     """Return a box (x, y, w, h in pixels) about the head between its top and the neck, None where one is not labelled.
 

@@ -16,11 +16,19 @@ class FaceRegions(Strict):
     """Where the region of a face comes from and how large it is."""
 
     sources: list[Source] = Field(
-        ["ground_truth", "detector", "keypoints"],
+        ["ground_truth", "union"],
         min_length=1,
-        description="Tried in this order: `ground_truth`, the data set's own face box; `detector`, the detected face "
-        "that is matched to the person (none without detectors.face); `keypoints`, a box from the head's keypoints; "
-        "`union`, the smallest box that holds the two last, or the one that there is: it covers more than the face.",
+        description="Tried in this order, until one has a box that can be used: `ground_truth`, the data set's own "
+        "face box; `detector`, the detected face that is matched to the person (none without detectors.face), with "
+        "the margin; `keypoints`, a box from the head's keypoints; `union`, the smallest box that holds the two last, "
+        "or the one that there is.",
+    )
+    margin: float = Field(
+        0.25,
+        ge=0,
+        le=2,
+        description="What is added to a detected face on every side, as a share of its longer side: a detector's box "
+        "ends where the face does, before the ears (docs/annotate.md has the measurement).",
     )
     match: Literal["head", "iou"] = Field(
         "head",
@@ -31,7 +39,7 @@ class FaceRegions(Strict):
     min_iou: float = Field(
         0.01, ge=0, lt=1, description="`match: iou` only: a face below this IoU with a person's mask is not theirs."
     )
-    scale: float = Field(1.0, gt=0, le=4, description="Factor on both sides of the face box, about its centre.")
+    scale: float = Field(1.0, gt=0, le=4, description="Factor on both sides of every face box, about its centre.")
     min_size: int = Field(1, ge=1, description="Faces with a shorter side below this many pixels are left alone.")
 
 
@@ -78,13 +86,14 @@ class RegionsConfig(Strict):
     unannotated: bool = Field(
         False,
         description="Detected faces and people that are nobody's who is annotated become regions too, for "
-        "anonymization only.",
+        "anonymization only; otherwise they are left with the reason `left_unannotated`.",
     )
     paper: bool = Field(
         False,
         description="The published study's choice of people, gaps included: only persons and pedestrians (no riders), "
-        "no crowds, where the data set has keypoints only people with one; faces from the detector only, matched by "
-        "IoU above 0.01; body masks grown by 0.02. Whom this leaves out has the reason `left_by_paper`.",
+        "no crowds, where the data set has keypoints only people with one; faces from the detector only, without a "
+        "margin, matched by IoU above 0.01; body masks grown by 0.02. Whom this leaves out has the reason "
+        "`left_by_paper`.",
     )
 
     @model_validator(mode="after")
@@ -94,8 +103,6 @@ class RegionsConfig(Strict):
             raise ValueError(f"{asked} detectors.face")
         if self.unannotated and self.detectors.face is None and self.detectors.person is None:
             raise ValueError("unannotated: true needs detectors.face or detectors.person")
-        if self.detectors.person is not None and not self.unannotated:
-            raise ValueError("detectors.person is used only with unannotated: true")
         if self.paper:
             for name, given, default in (
                 ("face", self.face, FaceRegions()),
@@ -111,5 +118,5 @@ class RegionsConfig(Strict):
         """Return the settings that hold: under ``paper`` the published study's."""
         if not self.paper:
             return self
-        face = FaceRegions(sources=["detector"], match="iou", min_iou=0.01)
+        face = FaceRegions(sources=["detector"], margin=0, match="iou", min_iou=0.01)
         return self.model_copy(update={"face": face, "body": BodyRegions(dilate=0.02), "crowd": "skip"})

@@ -6,7 +6,7 @@ Annotations come one by one and are written at once, so that a file of any size 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,39 @@ import msgspec
 from tqdm import tqdm
 
 from anonbench import regions
+from anonbench.annotate import categories as naming
 from anonbench.annotate import geometry, image_files
 from anonbench.annotate.geometry import InvalidGeometry
 from anonbench.annotate.image_files import Gate, OnBadImage, Seen
 from anonbench.datasets.base import Split
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic
-from anonbench.records import KEYPOINTS, Box, is_people
+from anonbench.records import KEYPOINTS, Box, RegionKind, is_people
 
 _ENCODER = msgspec.json.Encoder()
 _CHECKED = frozenset(("bbox", "segmentation", "area", "iscrowd", "keypoints"))
 
 
-def convert(split: Split, root: Path, out: Path, name: str, gate: Gate = Gate()) -> dict[str, Any]:  # noqa: B008
+def convert(
+    split: Split,
+    root: Path,
+    out: Path,
+    name: str,
+    declared: Mapping[str, bool] | None = None,
+    gate: Gate = Gate(),  # noqa: B008 (it has no state)
+) -> dict[str, Any]:
     """Check a split and write ``<name>.json``, ``<name>.images.parquet`` and ``<name>.people.parquet``.
 
     Every image file is looked at first, as ``gate`` says; those that cannot be used are listed in
-    ``<name>.bad_images.csv``, and skipped if the gate says so. Returns how many images, annotations, people, and
+    ``<name>.bad_images.csv``, and skipped if the gate says so. ``declared`` holds the names of categories that the
+    study says are people, or are not (see `categories.decide`). Returns how many images, annotations, people, and
     annotations without a usable box (left out of the JSON) there are, and ``warnings``. Raises AnonbenchError (file,
     entry, remedy) for images that cannot be used (all of them in one sentence), duplicate ids or file names,
-    annotations of unknown images or categories, and a split without people.
+    annotations of unknown images or categories, categories that may be people and are not declared, and a split
+    without people.
     """
     file = split.sources[0]
-    categories = _categories(split.categories, file)
+    categories = naming.decide(_categories(split.categories, file), declared or {}, file)
     people_categories = {number: category for number, category in categories.items() if is_people(category)}
     found = image_files.look(_by_id(split.images, "image", file), root / split.folder, file, gate, name)
     out.mkdir(parents=True, exist_ok=True)
@@ -54,7 +64,7 @@ def convert(split: Split, root: Path, out: Path, name: str, gate: Gate = Gate())
             "info": split.info,
             "licenses": split.licenses,
             "images": list(images.values()),
-            "categories": split.categories,
+            "categories": list(categories.values()),
         }
         stream.write(_json(lambda: head, file, "all but the annotations")[:-1] + b',"annotations":[')
         separator = b"\n"
@@ -77,7 +87,7 @@ def convert(split: Split, root: Path, out: Path, name: str, gate: Gate = Gate())
             raise AnonbenchError(
                 f"split '{name}' has no person in {len(images)} images",
                 file=file,
-                remedy="choose another split, or give the categories of people the supercategory 'person'",
+                remedy="choose another split, or name the categories of people in the study (datasets.<name>.people)",
             )
     counts["people"] = len(people)
     counts["warnings"] = image_files.warnings(found, gone, listed)
@@ -165,7 +175,7 @@ class Entry:
 
     def person(self, category: str) -> dict[str, Any]:
         """Return the row of the table of people."""
-        face = self._face()
+        face = self._face(category)
         head = self.annotation.get("head")
         if not (isinstance(head, list) and len(head) == 6 and all(_is_number(v) for v in head)):
             head = None
@@ -186,10 +196,11 @@ class Entry:
             "note": "; ".join(self.notes),
         }
 
-    def _face(self) -> Box | None:
+    def _face(self, category: str) -> Box | None:
+        """Return the data set's own face box; that of a person who is annotated as a face is the annotation's box."""
         face = self.annotation.get("face")
         if not isinstance(face, dict):
-            return None
+            return self.box if category.casefold() == RegionKind.FACE else None
         try:
             return geometry.box_of(face.get("bbox"))
         except InvalidGeometry as error:

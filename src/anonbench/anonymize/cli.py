@@ -87,7 +87,8 @@ def merge(
     summary = run_merge(annotations, split, Variant.parse(variant), shards, out, strict=strict, contents=verify)
     people, images = summary["people"], summary["images"]
     typer.echo(f"{variant} {split}: " + ", ".join(f"{number} images {what}" for what, number in images.items()))
-    for category, entry in people["by_category"].items():
+    strangers = {"nobody who is annotated": people["unannotated"]} if people["unannotated"]["people"] else {}
+    for category, entry in [*people["by_category"].items(), *strangers.items()]:
         reasons = ", ".join(f"{reason} {number}" for reason, number in entry["reasons"].items())
         left = f" ({reasons})" if reasons else ""
         typer.echo(f"  {category}: {entry['anonymized']} of {entry['people']} anonymized{left}")

@@ -123,11 +123,16 @@ def check_nobody_visible(people: list[Row], out: Path, split: str) -> None:
     visible = [row for row in people if row["method"] is None]
     if visible:
         first = ", ".join(f"{row['person_id']} in image {row['image_id']} ({row['status']})" for row in visible[:5])
+        strangers = sum(row["category"] == UNANNOTATED for row in visible)
+        remedy = "give them a region (regions in the study), take their images out, or set strict to false"
+        if strangers:
+            first += f"; {strangers} of them were detected and are nobody's who is annotated"
+            remedy = f"set regions.unannotated to true; {remedy}"
         raise AnonbenchError(
             f"strict: {len(visible)} of {len(people)} people are left visible: {first}",
             file=out,
             entry=split,
-            remedy="give them a region (regions in the study), take their images out, or set strict to false",
+            remedy=remedy,
         )
 
 
@@ -189,27 +194,34 @@ def _at_the_gate(table: Path) -> Row:
 def _coverage(people: list[Row]) -> Row:
     """Return how many people were changed, by category with the reasons for the others, and their shares.
 
-    A person covered by a fallback method counts as changed; the reason ``method_failed`` stays on record. People whom
-    nobody annotated are counted apart: nobody knows how many were missed.
+    A person covered by a fallback method counts as changed; the reason ``method_failed`` stays on record. Detections
+    of people whom nobody annotated are counted apart: nobody knows how many were missed.
     """
-    categories: dict[str, Any] = {}
-    changed, area = 0, 0.0
-    strangers = sum(row["category"] == UNANNOTATED for row in people)
+    strangers = [row for row in people if row["category"] == UNANNOTATED]
     people = [row for row in people if row["category"] != UNANNOTATED]
-    for row in sorted(people, key=lambda row: row["category"]):
-        entry = categories.setdefault(row["category"], {"people": 0, "anonymized": 0, "reasons": {}})
-        entry["people"] += 1
-        if row["status"] in (ANONYMIZED, Reason.METHOD_FAILED):
-            entry["anonymized"] += 1
-            changed += 1
-            area += row["area"]
-        if row["status"] not in (ANONYMIZED, None):
-            entry["reasons"][row["status"]] = entry["reasons"].get(row["status"], 0) + 1
-    for entry in categories.values():
-        entry["reasons"] = dict(sorted(entry["reasons"].items()))
-    total = sum(row["area"] for row in people)
+    categories = {name: _counts([r for r in people if r["category"] == name]) for name in _categories(people)}
+    changed = [row for row in people if _is_changed(row)]
+    total, area = (sum(row["area"] for row in rows) for rows in (people, changed))
     return {
-        "people": {"total": len(people), "by_category": categories, "unannotated": strangers},
-        "share_changed": changed / len(people) if people else None,
+        "people": {"total": len(people), "by_category": categories, "unannotated": _counts(strangers)},
+        "share_changed": len(changed) / len(people) if people else None,
         "share_area_changed": area / total if total else None,
+    }
+
+
+def _categories(people: list[Row]) -> list[str]:
+    return sorted({row["category"] for row in people})
+
+
+def _is_changed(row: Row) -> bool:
+    return row["status"] in (ANONYMIZED, Reason.METHOD_FAILED)
+
+
+def _counts(people: list[Row]) -> Row:
+    """Return how many people there are, how many of them were changed, and the reasons for the others."""
+    reasons = Counter(row["status"] for row in people if row["status"] not in (ANONYMIZED, None))
+    return {
+        "people": len(people),
+        "anonymized": sum(map(_is_changed, people)),
+        "reasons": dict(sorted(reasons.items())),
     }

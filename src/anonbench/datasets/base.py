@@ -27,7 +27,8 @@ class Split:
     (``{"bbox": [x, y, w, h]}``, the face box of the data set), ``head`` (``[x, y, v, x, y, v]``: top of the head and
     neck, with COCO's visibility), ``ignore`` (1: a region that the data set tells everyone to ignore; ``iscrowd`` is 1
     too, as COCO's evaluation knows only that), ``void`` (1: such a region that is nobody) and ``subsets`` (names of the
-    evaluation subsets it counts in). An image may have ``subsets`` too.
+    evaluation subsets it counts in). An image may have ``subsets`` too, and a category ``people`` (true: of people,
+    false: not), where neither its name nor its supercategory is ``person`` or in spite of that.
     """
 
     folder: Path

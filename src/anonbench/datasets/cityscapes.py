@@ -65,7 +65,7 @@ class CityscapesOptions(Strict):
     void: bool = Field(
         False,
         description="Add the void pixels of each image as a region to ignore to every category, as the official "
-        "evaluation does. They are no people: the ledger then counts two regions more per image.",
+        "evaluation does. They are no people: they have no row in the ledger and are never changed.",
     )
 
 

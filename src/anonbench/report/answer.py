@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from anonbench.records import UNANNOTATED
 from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, HANDLED, PEOPLE, UNTOUCHED
 from anonbench.report.resample import DROP, GAIN, LEARNT_NOTHING, MISSING
 from anonbench.report.study import ORIGINAL, TASKS, Study, is_identity, phrase, region_order
@@ -231,6 +232,15 @@ def _visible(cover: pd.DataFrame) -> list[str]:
     found = []
     reasons = [c for c in cover.columns if c not in (*COVERAGE_COLUMNS, HANDLED)]
     rows = cover[~reencoded(cover)]
+    strangers = rows[rows.category == UNANNOTATED]
+    for (dataset, region), part in strangers.groupby(["dataset", "region"], sort=False):
+        seen = int((part.people - part.anonymized).max())
+        if seen:
+            found.append(
+                f"{dataset}: {seen} detections are of nobody who is annotated and stay visible in the {region} "
+                "variants (regions.unannotated: true changes them); the shares of people changed do not count them."
+            )
+    rows = rows[rows.category != UNANNOTATED]
     for (dataset, region), part in rows.groupby(["dataset", "region"], sort=False):
         left = part[part.people > part.anonymized]
         if left.empty:

@@ -15,7 +15,7 @@ from anonbench.evaluate.matches import MatchFile, ap_from_matches
 from anonbench.evaluate.matches import read as read_matches
 from anonbench.files import read_json
 from anonbench.manifests import summary_path
-from anonbench.records import Reason
+from anonbench.records import UNANNOTATED, Reason
 from anonbench.report import resample
 from anonbench.report.study import IDENTITY, ORIGINAL, TASKS, Study, parts
 
@@ -86,6 +86,12 @@ def people_of(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return a manifest's counts (``people``, ``anonymized``, ``reasons``) by category of people."""
     found: dict[str, dict[str, Any]] = manifest["people"]["by_category"]
     return found
+
+
+def strangers_of(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return a manifest's counts of detections of nobody who is annotated, by their category; {} without any."""
+    found = manifest["people"].get("unannotated") or {}
+    return {UNANNOTATED: found} if found.get("people") else {}
 
 
 @dataclass(frozen=True)
@@ -343,7 +349,8 @@ def _share(manifest: dict[str, Any] | None, method: str, category: str) -> float
 def coverage(study: Study, sources: Sources) -> pd.DataFrame:
     """Return who was anonymized in the training splits: a row per data set, variant and category of people.
 
-    ``fitted_on`` names the data set and split that a generator has learnt from, '' for a method without one.
+    Detections of nobody who is annotated, if any, have a row of their own, of category ``unannotated``. ``fitted_on``
+    names the data set and split that a generator has learnt from, '' for a method without one.
     A column per reason counts the people who were left as they are (0 where the reason does not occur).
     """
     rows, reasons = [], [reason.value for reason in Reason]
@@ -354,7 +361,7 @@ def coverage(study: Study, sources: Sources) -> pd.DataFrame:
                 continue
             region, method, _ = _name(variant, manifest)
             origin = manifest.get("fitted_on") or {}
-            for category, counts in people_of(manifest).items():
+            for category, counts in (people_of(manifest) | strangers_of(manifest)).items():
                 found = counts.get("reasons") or {}
                 reasons += [reason for reason in sorted(found) if reason not in reasons]
                 rows.append(

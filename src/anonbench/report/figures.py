@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
 from anonbench.files import write_bytes
-from anonbench.records import Reason
+from anonbench.records import UNANNOTATED, Reason
 from anonbench.report.collect import COVERAGE_COLUMNS, HANDLED, PEOPLE, UNTOUCHED
 from anonbench.report.starts import starts_figure
 from anonbench.report.study import ORIGINAL, TASKS, Study, is_identity, region_order
@@ -296,8 +296,8 @@ REASON_COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#CC79A7", "#8a6d00", "#00000
 
 
 def coverage_figure(cover: pd.DataFrame) -> Figure:
-    """Who was anonymized, and why the others were not: a bar per variant over all categories of people."""
-    cover = cover[~reencoded(cover)]
+    """Who was anonymized, and why the others were not: a bar per variant over all categories of annotated people."""
+    cover = cover[~reencoded(cover) & (cover.category != UNANNOTATED)]
     if cover.empty:
         return _nothing("nobody was to be anonymized")
     known = [reason.value for reason in Reason]

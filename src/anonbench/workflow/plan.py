@@ -193,6 +193,12 @@ class Plan:
         """Return the complete options of a data set's plugin, as JSON."""
         return compact(self.study.options(dataset))
 
+    def categories(self, dataset: str) -> str:
+        """Return the arguments of `anonbench annotate` that say which of a data set's categories are people."""
+        config = self.study.datasets[dataset]
+        said = (self.each("--people", config.people), self.each("--not-people", config.not_people))
+        return " ".join(arguments for arguments in said if arguments)
+
     def root(self, dataset: str) -> str:
         """Return the --root argument of `anonbench download`, empty when the plugin fetches the data."""
         root = self.study.root_of(dataset)
@@ -237,9 +243,9 @@ class Plan:
         code = code_hash("anonbench.annotate.detect", "anonbench.portable", registry.module("detectors", config.plugin))
         return compact([code, [_file_state(path) for path in config.files]])
 
-    def each(self, option: str, paths: list[str]) -> str:
-        """Return an option of a command once for each path."""
-        return " ".join(f"{option} {shlex.quote(str(path))}" for path in paths)
+    def each(self, option: str, values: list[str]) -> str:
+        """Return an option of a command once for each value."""
+        return " ".join(f"{option} {shlex.quote(str(value))}" for value in values)
 
     def adapter_code(self, dataset: str) -> str:
         """Return the hash of a data set plugin's code."""
