@@ -44,7 +44,7 @@ COCO_NAMES = (
 def annotate(folder: Any, out: Path, people: Any = (), not_people: Any = ()) -> pd.DataFrame:
     """Annotate a split and return its ledger."""
     declared = dict.fromkeys(people, True) | dict.fromkeys(not_people, False)
-    convert(Coco().read(folder.root, "train"), folder.root, out, "train", declared)
+    convert(Coco().read(folder.root, "train"), folder.root, out, "train", declared=declared)
     choose(out, "train", RegionsConfig())
     return pd.read_csv(out / "train.ledger.csv")
 

@@ -16,8 +16,8 @@ rule annotate:
     params:
         data_folder=lambda w, input: str(Path(input.record).parent),
         folder=lambda w, output: str(Path(output.coco).parent),
-        gate=lambda w: plan.gate(w.dataset),
         categories=lambda w: plan.categories(w.dataset),
+        gate=lambda w: plan.gate(w.dataset),
         adapter=lambda w: plan.adapter_code(w.dataset),
         code=code_hash("anonbench.annotate.people"),
         environment=plan.environment("data"),
@@ -25,7 +25,8 @@ rule annotate:
         "annotate {wildcards.dataset} {wildcards.split}"
     shell:
         "anonbench annotate --data {params.data_folder:q} --split {wildcards.split}"
-        " {params.categories} {params.gate} --threads {threads} --out {params.folder:q} > {log:q} 2>&1"
+        " {params.categories} {params.gate} --threads {threads}"
+        " --out {params.folder:q} > {log:q} 2>&1"
 
 
 # Faces, or people whom nobody annotated, that a detector finds; only where the study asks for it.

@@ -391,13 +391,6 @@ def _covered(found: np.ndarray, box: Box) -> float:
     return max(wide, 0.0) * max(high, 0.0) / (w * h) if w * h > 0 else 1.0
 
 
-def _skipped(table: Path) -> Iterator[list[Any]]:
-    """Yield the ledger's lines of people in images that `annotate` skipped: they are in no table and no variant."""
-    for image in regions.facts_of(table).get("skipped", ()):
-        for (person_id, category), kind in product(image["people"], RegionKind):
-            yield [image["image_id"], person_id, category, kind.value, BAD_IMAGE, "", "", "", "", "", image["reason"]]
-
-
 def _iou(found: np.ndarray, box: Box) -> float:
     """Return the IoU of a detected box and another."""
     area = float(found[2] * found[3])
@@ -408,6 +401,13 @@ def _iou(found: np.ndarray, box: Box) -> float:
 def _is_a_face(person: _Row) -> bool:
     """Tell whether a face is all that is annotated of a person."""
     return str(person["category"]).casefold() == RegionKind.FACE
+
+
+def _skipped(table: Path) -> Iterator[list[Any]]:
+    """Yield the ledger's lines of people in images that `annotate` skipped: they are in no table and no variant."""
+    for image in regions.facts_of(table).get("skipped", ()):
+        for (person_id, category), kind in product(image["people"], RegionKind):
+            yield [image["image_id"], person_id, category, kind.value, BAD_IMAGE, "", "", "", "", "", image["reason"]]
 
 
 def _ledger(row: _Row, person: _Row | None) -> list[Any]:

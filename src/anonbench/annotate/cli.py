@@ -44,7 +44,7 @@ def annotate(
     if both := set(people or ()) & set(not_people or ()):
         raise AnonbenchError(f"'{min(both)}' cannot be both", entry="--people, --not-people", remedy="name it once")
     gate = Gate(labels_on, on_bad_image, max_pixels, threads)
-    counts = convert(adapter.read(root, split), root, out, split, declared, gate)
+    counts = convert(adapter.read(root, split), root, out, split, gate, declared=declared)
     typer.echo(f"{split}: {counts['images']} images, {counts['annotations']} annotations, {counts['people']} people")
     for warning in counts["warnings"]:
         typer.echo(f"  warning: {warning}")

@@ -32,8 +32,9 @@ def convert(
     root: Path,
     out: Path,
     name: str,
+    gate: Gate = Gate(),  # noqa: B008 (frozen)
+    *,
     declared: Mapping[str, bool] | None = None,
-    gate: Gate = Gate(),  # noqa: B008 (it has no state)
 ) -> dict[str, Any]:
     """Check a split and write ``<name>.json``, ``<name>.images.parquet`` and ``<name>.people.parquet``.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from anonbench import manifests
 from anonbench.anonymize.merge import merge as run_merge
 from anonbench.anonymize.shard import Shard
 from anonbench.arguments import mapping
@@ -92,3 +94,7 @@ def merge(
         reasons = ", ".join(f"{reason} {number}" for reason, number in entry["reasons"].items())
         left = f" ({reasons})" if reasons else ""
         typer.echo(f"  {category}: {entry['anonymized']} of {entry['people']} anonymized{left}")
+    if people.get("weak"):
+        weak = itertools.islice((row for row in manifests.rows_of(out, split) if "weak" in row), 5)
+        first = ", ".join(f"{row['person_id']} in image {row['image_id']} ({row['weak']})" for row in weak)
+        typer.echo(f"  warning: {people['weak']} people were changed and may still be recognised: {first}")

@@ -181,6 +181,13 @@ class Method(abc.ABC):
         """Change up to ``batch`` crops at once."""
         return [self.change(crop) for crop in crops]
 
+    def weakness(self, crop: Crop) -> str | None:
+        """Return why a person may still be recognised after `change`, such as a blur that is small against the face.
+
+        None where nothing speaks for it, which proves nothing. It becomes ``weak`` in the person's manifest row.
+        """
+        return None
+
     def in_full_batches(
         self, crops: Sequence[Crop], change: Callable[[Sequence[Crop]], Sequence[np.ndarray]]
     ) -> list[np.ndarray]:

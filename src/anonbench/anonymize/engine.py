@@ -34,13 +34,17 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a region: ``fallback`` names the method that was used when the first one failed."""
+    """What became of a region: ``fallback`` names the method that was used when the first one failed.
+
+    ``weak`` says why the person may still be recognised (`Method.weakness`).
+    """
 
     person_id: int
     status: str
     pixels: int
     seed: int
     fallback: str | None = None
+    weak: str | None = None
 
 
 def anonymize_image(
@@ -84,13 +88,14 @@ def anonymize(works: Sequence[Work], method: Method, seed: int) -> list[list[Out
                 taken.append(region.box)
                 wave.append(_Step(index, area, cut(work, region, window, method.padding, seed)))
         for (index, area, crop), result in zip(wave, _change(method, [step.crop for step in wave]), strict=True):
-            fallback = None
+            used, fallback = method, None
             status = ANONYMIZED if method.anonymizes else CONTROL
             if isinstance(result, Exception):
                 status, fallback = Reason.METHOD_FAILED.value, method.fallback
-                crop, result = _fall_back(method, works[index], crop, result, seed)
+                used, crop, result = _fall_back(method, works[index], crop, result, seed)
             _paste(works[index].pixels, crop, result)
-            outcomes[index].append(Outcome(crop.region.person_id, status, area, crop.seed, fallback))
+            weak = used.weakness(crop)
+            outcomes[index].append(Outcome(crop.region.person_id, status, area, crop.seed, fallback, weak))
     return [sorted(rows, key=lambda row: row.person_id) for rows in outcomes]
 
 
@@ -194,8 +199,8 @@ def _checked(result: np.ndarray, crop: Crop) -> np.ndarray:
     return np.clip(np.rint(result), 0, 255).astype(np.uint8)
 
 
-def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: int) -> tuple[Crop, np.ndarray]:
-    """Return the fallback's crop of a region and its result; raise AnonbenchError when there is no fallback."""
+def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: int) -> tuple[Method, Crop, np.ndarray]:
+    """Return the fallback with its crop of a region and its result; raise AnonbenchError when there is no fallback."""
     region = crop.region
     if method.fallback is None:
         raise AnonbenchError(
@@ -207,7 +212,7 @@ def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: i
     other: Method = registry.load("methods", method.fallback)()
     window = other.window(region, work.pixels.shape[1], work.pixels.shape[0])
     crop = cut(work, region, window, other.padding, seed)
-    return crop, _checked(other.change(crop), crop)
+    return other, crop, _checked(other.change(crop), crop)
 
 
 def _paste(pixels: np.ndarray, crop: Crop, result: np.ndarray) -> None:

@@ -195,15 +195,22 @@ def _coverage(people: list[Row]) -> Row:
     """Return how many people were changed, by category with the reasons for the others, and their shares.
 
     A person covered by a fallback method counts as changed; the reason ``method_failed`` stays on record. Detections
-    of people whom nobody annotated are counted apart: nobody knows how many were missed.
+    of people whom nobody annotated are counted apart: nobody knows how many were missed. ``weak``, where there are any,
+    counts those who were changed, annotated or not, and may still be recognised.
     """
+    weak = sum("weak" in row for row in people)
     strangers = [row for row in people if row["category"] == UNANNOTATED]
     people = [row for row in people if row["category"] != UNANNOTATED]
     categories = {name: _counts([r for r in people if r["category"] == name]) for name in _categories(people)}
     changed = [row for row in people if _is_changed(row)]
     total, area = (sum(row["area"] for row in rows) for rows in (people, changed))
     return {
-        "people": {"total": len(people), "by_category": categories, "unannotated": _counts(strangers)},
+        "people": {
+            "total": len(people),
+            "by_category": categories,
+            "unannotated": _counts(strangers),
+            **({"weak": weak} if weak else {}),
+        },
         "share_changed": len(changed) / len(people) if people else None,
         "share_area_changed": area / total if total else None,
     }

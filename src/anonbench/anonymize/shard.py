@@ -334,6 +334,7 @@ class People:
         for index in self._of.get(image_id, ()):
             row = self._columns[index]
             outcome = by_id.get(row["person_id"])
+            weak = {"weak": outcome.weak} if outcome and outcome.weak else {}
             written.append(
                 {
                     "type": "person",
@@ -348,6 +349,7 @@ class People:
                     "area": row["area"],
                     "method": (outcome.fallback or method) if outcome else None,
                     "seed": outcome.seed if outcome else seed_of(seed, image_id, row["person_id"]),
+                    **weak,
                 }
             )
         return written

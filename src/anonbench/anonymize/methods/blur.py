@@ -16,9 +16,10 @@ import numpy as np
 from pydantic import Field
 
 from anonbench.anonymize.contract import Crop, Method
+from anonbench.anonymize.strength import weak_blur
 from anonbench.blocks import Strict
 from anonbench.records import Region
-from anonbench.windows import Window, interval, published_window
+from anonbench.windows import PixelBox, Window, interval, published_window
 
 
 class Blur(Method):
@@ -49,21 +50,29 @@ class Blur(Method):
         scale = self._scale(region, width, height)
         ratio = shrinkage(scale * self._deviation)
         margin = math.ceil(scale * self._taps[-1]) + ratio
-        x0, y0, x1, y1 = region.box
-        columns = math.ceil(min(x1 - x0 + 2 * margin, width) / ratio)
-        rows = math.ceil(min(y1 - y0 + 2 * margin, height) / ratio)
-        x0, x1 = interval(x0, x1, columns * ratio, width)
-        y0, y1 = interval(y0, y1, rows * ratio, height)
-        return Window((x0, y0, x1, y1), note=scale)
+        return Window(surroundings(region.box, margin, ratio, width, height), note=scale)
 
     def change(self, crop: Crop) -> np.ndarray:
         scale = crop.window.note
         return convolve(crop.pixels, scale * self._taps, self._weights, shrinkage(scale * self._deviation))
 
+    def weakness(self, crop: Crop) -> str | None:
+        return weak_blur(crop.window.note * self._deviation, crop.region)
+
     def _scale(self, region: Region, width: int, height: int) -> float:
         """Return the image's pixels per pixel of the published crop."""
         window = published_window(region, width, height)
         return (window.box[3] - window.box[1]) / (window.size or (1, 1))[1]
+
+
+def surroundings(box: PixelBox, margin: int, ratio: int, width: int, height: int) -> PixelBox:
+    """Return a box with ``margin`` pixels about it as far as the image has them, of sides that ``ratio`` divides."""
+    x0, y0, x1, y1 = box
+    columns = math.ceil(min(x1 - x0 + 2 * margin, width) / ratio)
+    rows = math.ceil(min(y1 - y0 + 2 * margin, height) / ratio)
+    x0, x1 = interval(x0, x1, columns * ratio, width)
+    y0, y1 = interval(y0, y1, rows * ratio, height)
+    return x0, y0, x1, y1
 
 
 def shrinkage(deviation: float) -> int:

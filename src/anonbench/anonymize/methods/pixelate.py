@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from anonbench.anonymize.contract import Crop, Method
+from anonbench.anonymize.strength import weak_mosaic
 from anonbench.blocks import Strict
 from anonbench.records import Region, RegionKind
 from anonbench.windows import Window
@@ -37,20 +38,36 @@ class Pixelate(Method):
     brief: ClassVar[bool] = True
 
     def window(self, region: Region, width: int, height: int) -> Window:
-        x0, y0, x1, y1 = region.box
-        columns, rows, side = self._cells(region)
-        return Window((x0, y0, max(x1, x0 + round(columns * side)), max(y1, y0 + round(rows * side))))
+        return mosaic_window(region, self._cell(region), width, height)
 
     def change(self, crop: Crop) -> np.ndarray:
-        columns, rows, _ = self._cells(crop.region)
-        height, width = crop.pixels.shape[:2]
-        means = cv2.resize(crop.pixels, (columns, rows), interpolation=cv2.INTER_AREA)
-        return cv2.resize(means, (width, height), interpolation=cv2.INTER_NEAREST)
+        return mosaic(crop.pixels, *crop.window.note)
 
-    def _cells(self, region: Region) -> tuple[int, int, float]:
-        """Return how many columns and rows of cells cover the region's box, and a cell's side in pixels."""
+    def weakness(self, crop: Crop) -> str | None:
+        return weak_mosaic(self._cell(crop.region), crop.region)
+
+    def _cell(self, region: Region) -> float:
+        """Return a cell's side in pixels."""
         face = region.kind is RegionKind.FACE
         count = self.parameters.face_cells if face else self.parameters.body_cells
-        side = max(2.0, max(region.subject[2:]) / count)
-        x0, y0, x1, y1 = region.box
-        return math.ceil((x1 - x0) / side), math.ceil((y1 - y0) / side), side
+        return max(2.0, max(region.subject[2:]) / count)
+
+
+def mosaic_window(region: Region, cell: float, width: int, height: int) -> Window:
+    """Return the window that cells of a side of ``cell`` pixels fill from the upper left corner of a region's box on.
+
+    Its note is the number of columns and rows. Somebody in the last column or row alone gets the one before as well:
+    a cell of repeated pixels would show them.
+    """
+    x0, y0, x1, y1 = region.box
+    x0, y0 = max(0, min(x0, width - 2)), max(0, min(y0, height - 2))
+    columns, rows = math.ceil((x1 - x0) / cell), math.ceil((y1 - y0) / cell)
+    box = (x0, y0, max(x1, x0 + round(columns * cell)), max(y1, y0 + round(rows * cell)))
+    return Window(box, note=(columns, rows))
+
+
+def mosaic(pixels: np.ndarray, columns: int, rows: int) -> np.ndarray:
+    """Return uint8 HxWx3 pixels as ``columns`` x ``rows`` cells, each of the mean colour of its pixels."""
+    height, width = pixels.shape[:2]
+    means = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+    return cv2.resize(means, (width, height), interpolation=cv2.INTER_NEAREST)

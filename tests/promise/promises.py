@@ -1,0 +1,309 @@
+"""What a variant promises, checked from outside: its files against what the generator of the crowds knows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from anonbench import images, manifests, regions
+from anonbench.anonymize.contract import Method
+from anonbench.anonymize.engine import CONTROL
+from anonbench.records import ANONYMIZED, Reason, Region, RegionKind
+from anonbench.variants import Variant
+from anonbench.windows import published_window
+
+from .crowds import BRIGHT, DARK, SPLIT, Crowds, Photo
+
+CLOSE = 16
+"""A pixel survives when no channel differs from the original by more than this."""
+MIDDLE, AMPLITUDE = (DARK + BRIGHT) / 2, (BRIGHT - DARK) / 2
+"""Mean and standard deviation of the noise."""
+ENERGY = 1.35
+"""How much more variance may be left than the method's strength leaves, over all images with few people."""
+SPARSE = 3
+"""Few people: where more are changed one sees the others, smooth already."""
+RARE = 1e-3
+"""Chances below it are summed up apart, so that those of small people hide nothing."""
+BLOCKS = 16
+"""A JPEG's blocks of chroma: what may change beside a mask."""
+
+
+class BrokenPromise(AssertionError):
+    """What does not hold, with the seed that makes the crowds again."""
+
+
+class Ledger:
+    """The regions table and the manifest of a variant, joined by person."""
+
+    def __init__(self, crowds: Crowds, annotations: Path, out: Path, variant: Variant) -> None:
+        self.crowds, self.variant = crowds, variant
+        self.rows = [row for row in manifests.rows_of(out, SPLIT) if row["type"] == "person"]
+        table = regions.read(annotations / f"{SPLIT}.regions.parquet", regions.REGIONS).to_pylist()
+        self.regions = {row["person_id"]: row for row in table if row["kind"] == variant.region}
+
+    def broken(self, what: str, photo: Photo | None = None, person: int | None = None) -> BrokenPromise:
+        """Return the error that says what to look at."""
+        where = (
+            f", image {photo.image_id} ({photo.mode}, {photo.pixels.shape[1]}x{photo.pixels.shape[0]})" if photo else ""
+        )
+        who = f", person {person} ({self.regions.get(person, {}).get('status')})" if person is not None else ""
+        return BrokenPromise(f"{self.variant}, seed {self.crowds.seed}{where}{who}: {what}")
+
+
+def everybody_has_a_row(ledger: Ledger, method: Method) -> None:
+    """Each annotated person stands once in the manifest, with the right status; nobody who has pixels is left."""
+    counts = Counter(row["person_id"] for row in ledger.rows)
+    by_id = {row["person_id"]: row for row in ledger.rows}
+    for one in ledger.crowds.everybody():
+        photo = ledger.crowds.photos[one.image_id]
+        if counts[one.person_id] != 1:
+            raise ledger.broken(f"has {counts[one.person_id]} rows", photo, one.person_id)
+        row = by_id[one.person_id]
+        done = ANONYMIZED if method.anonymizes else CONTROL
+        if row["image_id"] != one.image_id:
+            raise ledger.broken(f"stands in image {row['image_id']}", photo, one.person_id)
+        if row["status"] != done and row["status"] not in set(Reason):
+            raise ledger.broken(f"has the status {row['status']}", photo, one.person_id)
+        if (row["status"] == done) != (row["box"] is not None):
+            raise ledger.broken(f"has the status {row['status']} and the box {row['box']}", photo, one.person_id)
+        if ledger.variant.region is RegionKind.BODY and (row["status"] == done) != (one.mask is not None):
+            raise ledger.broken(f"has the status {row['status']}", photo, one.person_id)
+    strangers = counts.keys() - {one.person_id for one in ledger.crowds.everybody()}
+    if strangers:
+        raise ledger.broken(f"{len(strangers)} rows of nobody who is annotated")
+
+
+def masks_of(ledger: Ledger, image_id: int) -> dict[int, np.ndarray]:
+    """Return what must change by person: of bodies what the generator drew, of faces the region of the table."""
+    photo, found = ledger.crowds.photos[image_id], {}
+    for one in ledger.crowds.people[image_id]:
+        if ledger.variant.region is RegionKind.BODY:
+            if one.mask is not None:
+                found[one.person_id] = one.mask
+            continue
+        row = ledger.regions[one.person_id]
+        if row["status"] != regions.REGION:
+            continue
+        mask = np.zeros(photo.pixels.shape[:2], bool)
+        x0, y0, x1, y1 = (row[key] for key in ("x0", "y0", "x1", "y1"))
+        if row["runs"] is None:
+            mask[y0:y1, x0:x1] = True
+        else:
+            counts = coco_mask.frPyObjects({"size": [*mask.shape], "counts": [*row["runs"]]}, *mask.shape)
+            mask = coco_mask.decode(counts).astype(bool)
+        found[one.person_id] = mask
+    return found
+
+
+def faces_are_covered(ledger: Ledger) -> None:
+    """The region of a face holds what of the data set's own face box is in the image."""
+    for one in ledger.crowds.everybody():
+        row, photo = ledger.regions[one.person_id], ledger.crowds.photos[one.image_id]
+        if one.face is None or min(one.face[2:]) < 1:  # below the least size of a face
+            continue
+        height, width = photo.pixels.shape[:2]
+        x, y, w, h = one.face
+        x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
+        if x1 - x0 < 1e-3 or y1 - y0 < 1e-3:
+            continue
+        if row["status"] != regions.REGION or not (
+            row["x0"] <= x0 + 1e-3 and row["y0"] <= y0 + 1e-3 and row["x1"] >= x1 - 1e-3 and row["y1"] >= y1 - 1e-3
+        ):
+            raise ledger.broken(f"their face {one.face} is not in the region {row}", photo, one.person_id)
+
+
+def pixels_are_kept_and_lost(ledger: Ledger, out: Path, method: Method) -> None:
+    """Outside all masks a PNG's pixels are the source's; under a mask no pixel survives but by the chance that it may.
+
+    How often a pixel of noise may look like its original after a method, and how much of its variance may be left, is
+    derived from the method's own strength (`Response`): no more of anybody, and less over all people together.
+    """
+    sums = {True: np.zeros(4), False: np.zeros(4)}
+    energy = np.zeros(3)
+    correlated = np.zeros(4)
+    for photo in ledger.crowds.photos.values():
+        before = images.read_rgb(ledger.crowds.root / SPLIT / photo.name, photo.pixels.shape[1::-1])
+        after = images.read_rgb(out / SPLIT / photo.name, photo.pixels.shape[1::-1])
+        if after.shape != photo.pixels.shape:
+            raise ledger.broken(f"is {after.shape} pixels large", photo)
+        if photo.exact and (before[photo.opaque] != photo.pixels[photo.opaque]).any():
+            raise ledger.broken("the source was not read as it is stored", photo)
+        masks = masks_of(ledger, photo.image_id)
+        covered = np.zeros(before.shape[:2], bool)
+        for mask in masks.values():
+            covered |= mask
+        _outside(ledger, photo, before, after, covered, bool(masks))
+        if not covered.any() or not method.anonymizes:
+            if not method.anonymizes and photo.exact and (after != before).any():
+                raise ledger.broken("the control has changed a pixel", photo)
+            continue
+        owner, order = _owners(masks)
+        noise = (np.abs(before - MIDDLE) > 80).all(axis=2) & covered & photo.opaque
+        if method.name == "mask_out":
+            colour = np.asarray(method.parameters.colour or [method.parameters.value] * 3)
+            wrong = (np.abs(after.astype(int) - colour) > (0 if photo.exact else 60)).any(axis=2) & covered
+            if wrong.any():
+                raise ledger.broken(f"{wrong.sum()} pixels have another colour", photo, order[owner[wrong][0]])
+            continue
+        if method.Fit is not None:  # it never sees the pixels: what it paints is independent of them
+            a, b = (values[noise].astype(np.float64).ravel() - 127.5 for values in (before, after))
+            correlated += [a @ b, a @ a, b @ b, len(a) / (3 if not photo.grey else 1) if photo.exact else len(a)]
+            continue
+        same = (np.abs(after.astype(np.int16) - before) <= CLOSE).all(axis=2) & noise
+        survivors = np.bincount(owner[same], minlength=len(order))
+        pixels = np.bincount(owner[noise], minlength=len(order))
+        squares = ((after.astype(np.float64) - MIDDLE) ** 2).mean(axis=2)
+        energies = np.bincount(owner[noise], squares[noise], minlength=len(order))
+        for index, person in enumerate(order):
+            if pixels[index] == 0 or min(photo.pixels.shape[:2]) < 3:  # there are no surroundings to mix with
+                continue
+            row = ledger.regions[person]
+            one = regions.to_region(row, before.shape[0])
+            made = response(method, one, photo)
+            if made is None:  # less than a pixel's width: the row must say so
+                continue
+            most = pixels[index] * made.chance(photo.grey)
+            sums[made.chance(photo.grey) < RARE] += (survivors[index], pixels[index], most, most * made.together)
+            if photo.exact and photo.opaque.all() and len(masks) <= SPARSE and not made.at_border:
+                energy += (energies[index], pixels[index] * made.variance, pixels[index] * made.power)
+            if survivors[index] > 3 + 2 * made.together + 2 * most + 6 * math.sqrt(most * made.together):
+                what = f"{survivors[index]} of {pixels[index]} pixels survive, by chance {most:.2f} may"
+                raise ledger.broken(what, photo, person)
+    if energy[0] > (ENERGY + 5 * math.sqrt(2 / max(energy[2], 1))) * energy[1]:
+        raise ledger.broken(f"{energy[0] / energy[1]:.2f} times the variance is left that the method's strength leaves")
+    for survived, pixels, most, variance in sums.values():
+        if survived > 3 + 1.5 * most + 6 * math.sqrt(variance):
+            raise ledger.broken(f"{survived:.0f} of {pixels:.0f} pixels survive, by chance {most:.1f} may")
+    if correlated[3] > 0:
+        r = correlated[0] / math.sqrt(correlated[1] * correlated[2] or 1.0)
+        if abs(r) > 5 / math.sqrt(correlated[3]):
+            raise ledger.broken(f"what was painted follows the original (r = {r:.4f}, {correlated[3]:.0f} pixels)")
+
+
+def _outside(
+    ledger: Ledger, photo: Photo, before: np.ndarray, after: np.ndarray, covered: np.ndarray, changed: bool
+) -> None:
+    if photo.exact or not changed:
+        wrong = (after != before).any(axis=2) & ~covered
+        if wrong.any():
+            y, x = np.argwhere(wrong)[0]
+            raise ledger.broken(f"{wrong.sum()} pixels outside the masks changed, such as ({x}, {y})", photo)
+        return
+    rows, columns = -(-covered.shape[0] // BLOCKS), -(-covered.shape[1] // BLOCKS)
+    padded = np.zeros((rows * BLOCKS, columns * BLOCKS), bool)
+    padded[: covered.shape[0], : covered.shape[1]] = covered
+    blocks = padded.reshape(rows, BLOCKS, columns, BLOCKS).any(axis=(1, 3))
+    near = np.pad(blocks, 1)  # where the source's orientation shifts the blocks they are those beside
+    near = np.logical_or.reduce([near[i : i + rows, j : j + columns] for i in range(3) for j in range(3)])
+    far = ~near.repeat(BLOCKS, 0).repeat(BLOCKS, 1)[: covered.shape[0], : covered.shape[1]]
+    if far.any() and np.abs(after[far].astype(int) - before[far]).mean() > 12:
+        raise ledger.broken("the background has changed", photo)
+
+
+def _owners(masks: dict[int, np.ndarray]) -> tuple[np.ndarray, list[int]]:
+    """Return whose each pixel is in the end (index into the list of person ids, -1: nobody); large people come last."""
+    order = sorted(masks, key=lambda person: (int(masks[person].sum()), person))
+    owner = np.full(next(iter(masks.values())).shape, -1, np.int64)
+    for index, person in enumerate(order):
+        owner[masks[person]] = index
+    return owner, order
+
+
+# How strong a method is, and what may survive it by chance
+
+
+class Response(NamedTuple):
+    """What a method makes of noise: a weighted mean of the pixels about each.
+
+    ``peak`` is the pixel's own weight, ``power`` the sum of the squares of all; ``together`` pixels get one value.
+    ``at_border``: ``power`` is that of pixels at the image's border, where others count twice.
+    """
+
+    peak: float
+    power: float
+    at_border: bool
+    together: int = 1
+
+    @property
+    def variance(self) -> float:
+        """Of a result: that of the noise, and what rounding and enlarging add."""
+        return AMPLITUDE**2 * self.power + 4
+
+    def chance(self, grey: bool) -> float:
+        """Return the probability that a result looks like its original.
+
+        It is normal about ``peak`` times the original; a few pixels may as well be equal. Each channel has its own
+        noise unless the image is grey.
+        """
+        deviation = AMPLITUDE * math.sqrt(max(self.power - self.peak**2, 1e-9)) + 2
+        away = (AMPLITUDE * (1 - self.peak) - CLOSE) / deviation
+        one = max(0.5 * math.erfc(away / math.sqrt(2)), 0.5 ** (1 / self.power - 1))
+        return one if grey else one**3
+
+
+def response(method: Method, region: Region, photo: Photo) -> Response | None:
+    """Return what a method makes of the noise in a region; None for a blur within a pixel."""
+    height, width = photo.pixels.shape[:2]
+    x0, y0, x1, y1 = region.box
+    spread = strength(method, region, width, height)
+    if method.name in ("pixelate", "adaptive_pixelate"):
+        repeats = width - x1 < spread or height - y1 < spread  # the image's last pixels fill the cell
+        return Response(1 / spread**2, 1 / spread if repeats else 1 / spread**2, repeats, math.floor(spread) ** 2)
+    if spread < 0.5:
+        return None
+    taps = np.arange(-math.ceil(4 * spread), math.ceil(4 * spread) + 1)
+    weights = np.exp(-0.5 * (taps / spread) ** 2)
+    weights /= weights.sum()
+    peak, power = float(weights.max() ** 2), float((weights**2).sum())
+    at_border = min(x0, y0, width - x1, height - y1) < 4 * spread
+    if at_border:
+        power = 2 * power - peak  # mirrored there
+    return Response(peak, power**2, at_border)
+
+
+def strength(method: Method, region: Region, width: int, height: int) -> float:
+    """Return the least standard deviation of a method's blur, or side of its cells, in pixels; by its documentation."""
+    p = method.parameters
+    w, h = region.subject[2:]
+    side = math.sqrt(w * h) if region.kind is RegionKind.FACE else 0.6 * min(w, h)
+    if method.name == "pixelate":
+        cells = p.face_cells if region.kind is RegionKind.FACE else p.body_cells
+        return max(2.0, max(region.subject[2:]) / cells)
+    if method.name == "adaptive_pixelate":
+        return max(2.0, p.share * side)
+    if method.name == "adaptive_blur":
+        return max(0.8, p.share * side)
+    assert method.name == "blur", "say here how strong it is"
+    taps = np.arange(p.kernel) - (p.kernel - 1) / 2
+    weights = np.exp(-0.5 * (taps / p.sigma) ** 2)
+    window = published_window(region, width, height)
+    assert window.size is not None
+    scale = (window.box[3] - window.box[1]) / window.size[1]
+    return scale * math.sqrt(float((weights * taps**2).sum() / weights.sum()))
+
+
+def weak_rows_say_so(ledger: Ledger, method: Method) -> None:
+    """Whoever a blur of less than half a pixel was meant to hide is marked."""
+    for row in ledger.rows:
+        if method.name != "blur" or row["box"] is None:
+            continue
+        photo = ledger.crowds.photos[row["image_id"]]
+        one = regions.to_region(ledger.regions[row["person_id"]], photo.pixels.shape[0])
+        if response(method, one, photo) is None and "weak" not in row:
+            raise ledger.broken("is blurred within a pixel, and the row does not say so", photo, row["person_id"])
+
+
+def check(crowds: Crowds, annotations: Path, out: Path, variant: Variant, method: Method) -> dict[str, Any]:
+    """Check a variant; raise BrokenPromise for the first thing that does not hold, return how many people changed."""
+    ledger = Ledger(crowds, annotations, out, variant)
+    everybody_has_a_row(ledger, method)
+    if variant.region is RegionKind.FACE:
+        faces_are_covered(ledger)
+    weak_rows_say_so(ledger, method)
+    pixels_are_kept_and_lost(ledger, out, method)
+    return {"people": len(ledger.rows), "changed": sum(row["box"] is not None for row in ledger.rows)}
