@@ -316,17 +316,25 @@ def strength(method: Method, region: Region, width: int, height: int) -> float:
     if method.name == "pixelate":
         cells = p.face_cells if region.kind is RegionKind.FACE else p.body_cells
         return max(2.0, max(region.subject[2:]) / cells)
-    if method.name == "adaptive_pixelate":
-        return max(2.0, p.share * side)
-    if method.name == "adaptive_blur":
-        return max(0.8, p.share * side)
+    if method.name.startswith("adaptive"):
+        r = p.alpha * max(math.log(max(1, 100 * int(region.mask.sum()) // (width * height))), 1)
+        sides = (region.box[2] - region.box[0], region.box[3] - region.box[1])
+        if method.name == "adaptive_pixelate":
+            return max(2.0, p.share * side, *(n / max(1, n // max(2, min(int(4 * r), n // 2))) for n in sides))
+        taps = [max(3, min(int(13 * r), n // 2)) for n in sides]
+        return max(p.share * side, *(deviation((n - 1) // 2, min(p.sigma * r, n - 1 + n % 2)) for n in taps))
     assert method.name == "blur", "say here how strong it is"
-    taps = np.arange(p.kernel) - (p.kernel - 1) / 2
-    weights = np.exp(-0.5 * (taps / p.sigma) ** 2)
     window = published_window(region, width, height)
     assert window.size is not None
     scale = (window.box[3] - window.box[1]) / window.size[1]
-    return scale * math.sqrt(float((weights * taps**2).sum() / weights.sum()))
+    return scale * deviation((p.kernel - 1) / 2, p.sigma)
+
+
+def deviation(reach: float, sigma: float) -> float:
+    """Return the standard deviation of a Gaussian that is cut off ``reach`` pixels from its centre."""
+    taps = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * (taps / sigma) ** 2)
+    return math.sqrt(float((weights * taps**2).sum() / weights.sum()))
 
 
 def check(crowds: Crowds, annotations: Path, out: Path, variant: Variant, method: Method) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Nobody visible lacks a row, and no pixel under a mask survives: every registered method, thousands of random people.
 
-`pytest tests/promise --people 100000` takes more of them. A failure names the seed of its crowds; `--first-seed` with
+`pytest tests/promise --people 100000 --timeout 0` takes more of them. A failure names the seed of its crowds; `--first-seed` with
 that seed and `--people 1000` runs them alone.
 """
 
@@ -257,11 +257,13 @@ def unlisted(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def weakened(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blur and pixelate by a third of what was asked for, and paint another grey."""
-    blur, cell, least, face = Blur._scale, Pixelate._cell, MaskOut.change, strength.face_of
+    blur, cell, least = Blur._scale, Pixelate._cell, MaskOut.change
     monkeypatch.setattr(Blur, "_scale", lambda *args: blur(*args) / 3)
     monkeypatch.setattr(Pixelate, "_cell", lambda *args: max(1.0, cell(*args) / 3))
-    monkeypatch.setattr(adaptive_blur, "face_of", lambda one: face(one) / 3)
-    monkeypatch.setattr(adaptive_pixelate, "face_of", lambda one: face(one) / 3)
+    face, scale = strength.face_of, adaptive_blur.scale_of
+    for module in (adaptive_blur, adaptive_pixelate):
+        monkeypatch.setattr(module, "face_of", lambda one: face(one) / 3)
+        monkeypatch.setattr(module, "scale_of", lambda *args: scale(*args) / 3)
     monkeypatch.setattr(MaskOut, "change", lambda *args: least(*args) + np.uint8(1))
 
 
