@@ -1,7 +1,7 @@
 """Nobody visible lacks a row, and no pixel under a mask survives: every registered method, thousands of random people.
 
-`pytest tests/promise --people 100000 --timeout 0` takes more of them. A failure names the seed of its crowds; `--first-seed` with
-that seed and `--people 1000` runs them alone.
+`pytest tests/promise --people 100000 --timeout 0` takes more of them. A failure names the seed of its crowds;
+`--first-seed` with that seed and `--people 1000` runs them alone.
 """
 
 from __future__ import annotations
