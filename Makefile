@@ -35,8 +35,8 @@ lint:
 types:
 	mypy
 
-check:
-	pytest
+check:  ## every test, the files side by side, those that take longest first (tests/conftest.py)
+	pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lock:  ## requirements.lock anew from pyproject.toml: names, versions and hashes, no addresses
 	uv pip compile pyproject.toml --extra dev --generate-hashes --python-version 3.11 --no-emit-index-url --quiet -o requirements.lock

@@ -1,12 +1,17 @@
-"""A tiny data set in COCO's official layout, that a test can spoil before it is read."""
+"""What tests share: the committed files, a guard of what runs leave, and a tiny data set in COCO's official layout."""
 
 from __future__ import annotations
+
+import os
 
 from anonbench import portable
 
 portable.settle()  # before a test imports torch
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # likewise: the networks are tiny, and files of tests run side by side
 
 import json  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
@@ -14,8 +19,69 @@ from typing import Any  # noqa: E402
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from anonbench.records import KEYPOINTS, SKELETON  # noqa: E402
+
+PROJECT = Path(__file__).parents[1]
+WRITTEN_BY_RUNS = (
+    "annotations", "anonymized", "data", "data.dvc", "dvc.lock", "evaluations", "logs", "models", "results", "runs",
+    "scratch",
+)  # fmt: skip
+"""Files and folders of the project that `make demo`, `dvc repro` and other studies write."""
+
+
+def _guard(event: str, arguments: tuple[Any, ...]) -> None:
+    """Let no test open what a run leaves in the working tree: it is this machine's, and may be half-written."""
+    if event != "open" or not isinstance(arguments[0], str | os.PathLike):
+        return
+    if arguments[1] or os.path.isabs(arguments[0]):  # without a mode, a name may be relative to some open folder
+        path = os.path.relpath(os.path.abspath(arguments[0]), PROJECT)
+        if path.partition(os.sep)[0] in WRITTEN_BY_RUNS:
+            raise AssertionError(f"a test opens {path}, which a run writes: read the copy that `committed` returns")
+
+
+def pytest_configure() -> None:
+    """Watch every file that this process opens; set no limit of time, which another machine would break."""
+    sys.addaudithook(_guard)
+    settings.register_profile("any machine", deadline=None)
+    settings.load_profile("any machine")
+
+
+LONGEST = (
+    "workflow/test_run.py", "workflow/test_datasets.py", "workflow/test_dvc.py", "train/test_train_training.py",
+    "workflow/test_coco_study.py", "workflow/test_confound.py", "expected/test_expected.py", "workflow/test_dag.py",
+    "workflow/test_order.py",
+)  # fmt: skip
+"""The files that take longest, as measured, by their names under tests/."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where files are shared out to several processes, let none begin with a long one when the others are done."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        places = {PROJECT / "tests" / name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
+
+
+def git(*words: str) -> str:
+    """Run git in the project; return what it printed."""
+    return subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="session")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the project's files as git's index has them: committed, or staged to be.
+
+    What a run writes (`WRITTEN_BY_RUNS`) tests read here alone, so that a run's leftovers, which are this machine's,
+    make no difference. What people write (README, docs, config, sources) they read in the working tree, so that an
+    edit is tested before it is committed. Whoever renews results stages them to have them tested (`git add results
+    dvc.lock data.dvc`). Skips in a source archive, where nothing says what was committed.
+    """
+    if not (PROJECT / ".git").exists():
+        pytest.skip("no git repository: what is committed is not known")
+    folder = tmp_path_factory.mktemp("committed")
+    git("checkout-index", "--all", f"--prefix={folder}/")
+    return folder
 
 
 class CocoFolder:

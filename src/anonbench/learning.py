@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors.torch import save
 
 from anonbench.errors import AnonbenchError
-from anonbench.files import atomic
+from anonbench.files import atomic, write_bytes
 
 
 def choose_device(name: str) -> torch.device:
@@ -54,13 +54,23 @@ def deterministic(wanted: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def saving(path: Path) -> Iterator[Path]:
-    """Do what `files.atomic` does, and raise AnonbenchError where torch and safetensors hide that writing failed."""
+    """Do what `files.atomic` does, and raise AnonbenchError where torch hides that writing failed."""
     try:
         with atomic(path) as part:
             yield part
-    except (SafetensorError, RuntimeError) as error:
+    except RuntimeError as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise AnonbenchError(f"cannot be written ({reason})", file=path, remedy="free some space") from error
+
+
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file atomically; equal tensors (contiguous, on the CPU) give equal bytes.
+
+    safetensors' own `save_file` writes under a random name beside it, which a killed process leaves there for good.
+
+    Raises AnonbenchError when the disk is full or read-only.
+    """
+    write_bytes(path, save(tensors, metadata))
 
 
 def read_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any] | None:

@@ -65,9 +65,7 @@ def write_study(
         dump(summary_path(anonymized / variant, "train"), manifest(variant))
         for seed in seeds:
             place = Path("streetlife") / variant / "compact" / f"seed{seed}"
-            of = {1: good + 0.004 * np.sin(7 * seed + len(variant)), 2: 0.8, 3: 0.75}
-            found = synthetic.predictions(truth, of, seed=1000 * seed + (len(variant) if noise else 0), tasks=tasks)
-            dump(root / "predictions.json", found)
+            dump(root / "predictions.json", predictions(truth, variant, good, seed, tasks, noise))
             evaluate_files(root / "predictions.json", val, root / "evaluations" / place)
             iterations = np.arange(10, 401, 10)
             points = [
@@ -92,6 +90,14 @@ def write_study(
     counts.parent.mkdir(parents=True)
     counts.write_text(COVERAGE)
     return root / "study.json"
+
+
+def predictions(
+    truth: dict[str, Any], variant: str, good: float, seed: int, tasks: tuple[str, ...], noise: bool = False
+) -> dict[str, Any]:
+    """Return what the study's model of a variant and seed finds."""
+    of = {1: good + 0.004 * np.sin(7 * seed + len(variant)), 2: 0.8, 3: 0.75}
+    return synthetic.predictions(truth, of, seed=1000 * seed + (len(variant) if noise else 0), tasks=tasks)
 
 
 COVERAGE = """kind,category,size,status,source,people

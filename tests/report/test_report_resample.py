@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,6 +84,15 @@ def test_intervals_cover(seeds: int, image_sd: float) -> None:
     print(f"{seeds} seeds, image sd {image_sd}: {inside / studies:.3f} (plain bootstrap {plain / studies:.3f})")
     assert inside / studies > 0.94
     assert plain < inside
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_seeds_alone_are_the_t_interval(seeds: int) -> None:
+    per_seed = np.random.default_rng(seeds).normal(-0.7, 0.8, seeds)
+    found = difference(per_seed, np.repeat(per_seed[None], 2000, axis=0), student(seeds, 2000, 0), 1.0, 100)
+    error = scipy.stats.sem(per_seed)
+    expected = scipy.stats.t.interval(0.95, seeds - 1, per_seed.mean(), error)
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.04 * (expected[1] - expected[0]))
 
 
 def test_image_noise_alone_is_the_bootstrap_percentile() -> None:

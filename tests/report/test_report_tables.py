@@ -1,12 +1,19 @@
 """Tables of a made-up study: numbers by hand, stable bytes, nothing dropped silently."""
 
+import contextlib
+import io
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_study import QUALITY, manifest, write_study
+import scipy.stats
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from synthetic_study import QUALITY, manifest, predictions, write_study
 
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate.matches import ap_from_matches
@@ -73,8 +80,8 @@ def test_numbers_are_the_evaluations_numbers(made) -> None:
     assert row.ap == pytest.approx(np.mean(overall), abs=1e-4)
 
 
-def test_the_interval_by_hand(made) -> None:
-    """The definition in report/resample.py, written again with loops."""
+def test_the_interval_is_put_together_as_defined(made) -> None:
+    """The definition in report/resample.py, again, with loops, from its own pieces (the next test: from others)."""
     root, study, _ = made
     weights = image_weights(30, 200, 7, "streetlife")
     replicates = np.zeros(200)
@@ -93,6 +100,58 @@ def test_the_interval_by_hand(made) -> None:
     row = _row(table, task="segm", category="person", variant="body-mask_out")
     expected = np.percentile(replicates, (2.5, 97.5))
     assert (row.difference_low, row.difference_high) == pytest.approx(expected, abs=1e-3)
+    assert row.verdict == "drop"
+
+
+def _coco_ap(truth, found):
+    """Return a function from a list of image indices, repeats allowed, to COCOeval's segm AP of people on them."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = truth
+        coco.createIndex()
+        evaluation = COCOeval(coco, coco.loadRes(found["detections"]), "segm")
+        evaluation.params.catIds, evaluation.params.areaRng, evaluation.params.maxDets = [1], [[0, 1e10]], [100]
+        evaluation.params.areaRngLbl = ["all"]
+        evaluation.evaluate()
+    per_image = evaluation.evalImgs
+
+    def ap(drawn):
+        evaluation.evalImgs = [per_image[i] for i in drawn]
+        evaluation.params.imgIds = evaluation._paramsEval.imgIds = list(range(len(drawn)))
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation.accumulate(evaluation.params)
+        return 100 * evaluation.eval["precision"].mean()
+
+    return ap
+
+
+def test_the_interval_by_other_means(made) -> None:
+    """COCOeval on images drawn by another generator, and scipy's t: nothing of the report's or evaluation's code."""
+    root, study, _ = made
+    truth = json.loads((root / "anonymized/streetlife/original/annotations/val.json").read_text())
+    ap = {
+        variant: [_coco_ap(truth, predictions(truth, variant, good, s, ("segmentation",))) for s in study.seeds]
+        for variant, good in QUALITY.items()
+    }
+    whole = {variant: np.array([of(range(30)) for of in runs]) for variant, runs in ap.items()}
+    random = np.random.default_rng(1)
+    images = []
+    for drawn in random.integers(0, 30, (300, 30)):
+        pairs = zip(ap["body-mask_out"], ap["original"], strict=True)
+        images.append(np.mean([variant(drawn) - original(drawn) for variant, original in pairs]))
+    varying = [values for values in whole.values() if values.mean() >= 5]
+    of_seeds = np.sqrt(2 * np.mean([np.var(values, ddof=1) for values in varying])) / np.sqrt(3)
+
+    def ends(images, shares):
+        return np.percentile(images + of_seeds * scipy.stats.t.ppf(shares, 2 * len(varying)), (2.5, 97.5))
+
+    expected = ends(np.array(images)[:, None], (np.arange(1000) + 0.5) / 1000)
+    # the study draws images 200 times, each with one of 200 values of t: how far the ends lie apart by that alone
+    shares = (np.arange(200) + 0.5) / 200
+    luck = np.std([ends(random.choice(images, 200), random.permutation(shares)) for _ in range(300)], axis=0)
+    row = _row(read_csv(root / "tables/impact.csv"), task="segm", category="person", variant="body-mask_out")
+    assert row.difference == pytest.approx((whole["body-mask_out"] - whole["original"]).mean(), abs=1e-3)
+    assert (np.abs(np.array([row.difference_low, row.difference_high]) - expected) < 4 * luck).all(), (luck, expected)
     assert row.verdict == "drop"
 
 
@@ -255,13 +314,23 @@ def test_evaluations_of_other_images_are_refused(copy) -> None:
         impact(study, sources)
 
 
+BADLY_TYPED = '{"tasks": [], "counts": {"categories": {}}}'
+COUNTLESS = '{"people": {"by_category": {"person": {"people": 3}}}}'
+
+
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
         ("evaluations/streetlife/original/compact/seed0/metrics.json", "{}", "holds no metrics"),
+        ("evaluations/streetlife/original/compact/seed0/metrics.json", BADLY_TYPED, "holds no metrics"),
         ("evaluations/streetlife/original/compact/seed0/metrics.json", '{"tasks"', "not valid JSON"),
         ("evaluations/streetlife/original/compact/seed0/matches.npz", "x", "cannot be read"),
         ("anonymized/streetlife/private/body-mask_out/manifests/train.json", "{}", "does not count people by category"),
+        (
+            "anonymized/streetlife/private/body-mask_out/manifests/train.json",
+            COUNTLESS,
+            "does not count people by category",
+        ),
         ("models/streetlife/original/compact/seed0/train.json", "{}", "has no loss curve"),
     ],
 )
@@ -272,6 +341,26 @@ def test_broken_inputs(copy, name: str, text: str, says: str) -> None:
         write_tables(study, sources, root / "out")
     assert str(root / name) in str(caught.value)
     assert not (root / "out").exists()
+
+
+def test_inputs_are_checked_by_an_interpreter_that_optimises(copy) -> None:
+    """``python -O`` drops every `assert`."""
+    root, *_ = copy
+    code = (
+        "import sys; from pathlib import Path; from anonbench.report.collect import Sources, read_run;"
+        "from anonbench.report.study import Study; root = Path(sys.argv[1]); stages = [root / n for n in"
+        " ('evaluations', 'models', 'anonymized')]; sources = Sources(*stages)\n"
+        "for check in (lambda: sources.manifest(Study.read(root / 'study.json'), 'streetlife', 'body-mask_out'),"
+        " lambda: read_run(sources.evaluation('streetlife', 'original', 'compact', 0))):\n"
+        "    try:\n        check()\n    except Exception as error:\n        print(error)"
+    )
+    (root / "anonymized/streetlife/private/body-mask_out/manifests/train.json").write_text(COUNTLESS)
+    (root / "evaluations/streetlife/original/compact/seed0/metrics.json").write_text(BADLY_TYPED)
+    done = subprocess.run([sys.executable, "-O", "-c", code, str(root)], capture_output=True, text=True, check=True)
+    said = done.stdout.splitlines()
+    assert len(said) == 2
+    assert "does not count people by category" in said[0]
+    assert "holds no metrics" in said[1]
 
 
 def test_missing_inputs(copy) -> None:

@@ -102,11 +102,6 @@ def test_shards_multiply_anonymize_alone(project: Project) -> None:
     assert jobs["merge"] == len(TINY["variants"]) + 1
 
 
-def test_lint_finds_nothing(project: Project) -> None:
-    done = project.command("snakemake", "--lint")
-    assert done.returncode == 0, done.stdout
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [

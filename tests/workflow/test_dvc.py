@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.workflow.conftest import PROJECT, TINY, Project
-
-pytestmark = pytest.mark.slow
+from tests.conftest import PROJECT
+from tests.conftest import git as project_git
+from tests.workflow.conftest import TINY, Project
 
 FILES = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml", "data.dvc", "requirements.lock")
 
@@ -28,18 +32,19 @@ def git(project: Project, *words: str) -> str:
 
 
 @pytest.fixture
-def repository(project: Project) -> Project:
-    """Return the project as a git repository whose default study is the tiny one."""
-    project.study("default", TINY)
+def repository(project: Project, committed: Path) -> Project:
+    """Return the project as a git repository whose default study is the tiny one, of two variants."""
+    project.study("default", {**TINY, "variants": ["original", "body-mask_out"]})
     for name in FILES:
         (project.folder / name).parent.mkdir(exist_ok=True)
-        (project.folder / name).write_bytes((PROJECT / name).read_bytes())
+        (project.folder / name).write_bytes((committed / name).read_bytes())
     git(project, "init", "-q", "-b", "main")
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "start")
     return project
 
 
+@pytest.mark.slow
 def test_a_clone_reproduces_the_certificate(repository: Project, tmp_path: Path) -> None:
     done(repository, "snakemake", "--cores", "2", "data")
     done(repository, "dvc", "commit", "-f", "data.dvc")
@@ -62,9 +67,43 @@ def test_a_clone_reproduces_the_certificate(repository: Project, tmp_path: Path)
     assert not (clone.folder / "anonymized" / ".gitignore").exists()
 
 
-def test_the_committed_certificate_belongs_to_the_committed_files() -> None:
-    stage = yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"]["study"]
-    lock = yaml.safe_load((PROJECT / "dvc.lock").read_text())["stages"]["study"]
-    names = [name if isinstance(name, str) else next(iter(name)) for name in stage["outs"]]
-    assert sorted(out["path"] for out in lock["outs"]) == sorted(names)
-    assert sorted(dep["path"] for dep in lock["deps"]) == sorted(stage["deps"])
+def dvc_md5(path: Path) -> str:
+    """Return the md5 that DVC gives a file, or a folder: that of the JSON list of its files' md5 and relative paths."""
+    if path.is_file():
+        return hashlib.md5(path.read_bytes()).hexdigest()
+    files = {file.relative_to(path).as_posix(): dvc_md5(file) for file in path.rglob("*") if file.is_file()}
+    listed = [{"md5": files[name], "relpath": name} for name in sorted(files)]
+    return hashlib.md5(json.dumps(listed).encode()).hexdigest() + ".dir"
+
+
+def certificate(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the md5 by path of dvc.lock's dependencies and outputs; they are the paths that dvc.yaml names."""
+    stage = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]["study"]
+    lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]["study"]
+    deps, outs = ({entry["path"]: entry["md5"] for entry in lock[kind]} for kind in ("deps", "outs"))
+    assert sorted(outs) == sorted(name if isinstance(name, str) else next(iter(name)) for name in stage["outs"])
+    assert sorted(deps) == sorted(stage["deps"])
+    assert lock["cmd"] == stage["cmd"]
+    return deps, outs
+
+
+def test_the_committed_certificate_is_that_of_the_committed_results(committed: Path) -> None:
+    _, outs = certificate(committed)
+    in_git = {path: md5 for path, md5 in outs.items() if (committed / path).exists()}
+    assert set(in_git) == {"results/tables", "results/figures"}
+    assert {path: dvc_md5(committed / path) for path in in_git} == in_git
+
+
+def test_the_certificate_was_made_by_the_sources_that_it_was_committed_with(committed: Path, tmp_path: Path) -> None:
+    """Sources may change before the study is certified anew, so they are those of the commit that wrote dvc.lock."""
+    if project_git("rev-parse", "--is-shallow-repository").strip() == "true":
+        pytest.skip("a shallow clone does not know which commit wrote dvc.lock")
+    folder = committed
+    if not project_git("diff", "--cached", "--name-only", "--", "dvc.lock"):
+        commit = project_git("log", "-1", "--format=%H", "--", "dvc.lock").strip()
+        command = ["git", "archive", "--format=tar", commit]
+        with tarfile.open(fileobj=io.BytesIO(subprocess.check_output(command, cwd=PROJECT))) as archive:
+            archive.extractall(tmp_path, filter="data")
+        folder = tmp_path
+    deps, _ = certificate(folder)
+    assert {path: dvc_md5(folder / path) for path in deps} == deps

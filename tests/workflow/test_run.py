@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,25 +113,34 @@ def test_another_seed_trains_only_that_seed(edited: Callable[[], Project]) -> No
     assert "anonymize" not in jobs
 
 
+MOMENTS = ("data/*/train/*", "anonymized/*/*/train/*", "models/*/*/*/*/*", "evaluations/*/*/*/*/*", "results/tables/*")
+"""When a run is killed: one of these files is there, so a job of its stage is at work, or the other core's job is."""
+
+
+def kill_when(project: Project, pattern: str, *words: str) -> None:
+    """Start the study and kill it, with all its jobs, as soon as a file is there, whole or half-written."""
+    process = subprocess.Popen(
+        ["snakemake", "--cores", "2", *words, "--configfile", "config/tiny.yaml"],
+        cwd=project.folder,
+        env=project.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not any(project.folder.glob(pattern)):
+        assert process.poll() is None, f"the run ended without {pattern}"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
 def test_killed_and_run_again_ends_with_the_same_hashes(finished: Project, project: Project) -> None:
-    """Kill after the start, and then every few jobs: each kind of job has some chance of being hit in the middle."""
-    for attempt in range(12):
-        process = subprocess.Popen(
-            ["snakemake", "--cores", "2", "--configfile", "config/tiny.yaml"],
-            cwd=project.folder,
-            env=project.environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            process.wait(5 + 0.7 * attempt)
-            break
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        assert project.snakemake("--unlock").returncode == 0
-    done = project.snakemake()
+    kill_when(project, MOMENTS[0])
+    assert project.snakemake("--unlock").returncode == 0
+    for pattern in MOMENTS[1:]:
+        kill_when(project, pattern, "--nolock")
+    assert not (project.folder / "results" / "report.html").exists()
+    done = project.snakemake("--nolock")
     assert done.returncode == 0, done.stdout
     assert digests(project.folder) == digests(finished.folder)
 

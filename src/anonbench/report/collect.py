@@ -74,11 +74,11 @@ class Sources:
             return None
         value = read_json(path)
         try:
-            assert all({"people", "anonymized"} <= set(c) for c in people_of(value).values())
-        except (KeyError, TypeError, AttributeError, AssertionError):
-            raise AnonbenchError(
-                "does not count people by category", file=path, remedy="run the anonymize stage again"
-            ) from None
+            counted = all({"people", "anonymized"} <= set(c) for c in people_of(value).values())
+        except (KeyError, TypeError, AttributeError):
+            counted = False
+        if not counted:
+            raise AnonbenchError("does not count people by category", file=path, remedy="run the anonymize stage again")
         return value
 
 
@@ -107,12 +107,11 @@ def read_run(folder: Path) -> Run:
     """Read an evaluation; raise AnonbenchError when a file is missing or damaged."""
     metrics = read_json(folder / "metrics.json")
     try:
-        assert isinstance(metrics["tasks"], dict)
-        assert isinstance(metrics["counts"]["categories"], dict)
-    except (KeyError, TypeError, AssertionError):
-        raise AnonbenchError(
-            "holds no metrics", file=folder / "metrics.json", remedy="delete it and evaluate again"
-        ) from None
+        measured = isinstance(metrics["tasks"], dict) and isinstance(metrics["counts"]["categories"], dict)
+    except (KeyError, TypeError):
+        measured = False
+    if not measured:
+        raise AnonbenchError("holds no metrics", file=folder / "metrics.json", remedy="delete it and evaluate again")
     return Run(metrics, read_matches(folder / "matches.npz"), folder)
 
 

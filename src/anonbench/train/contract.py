@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tqdm import tqdm
 
 import anonbench
@@ -24,7 +24,7 @@ from anonbench import portable, registry
 from anonbench import recipe as recipes
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file, write_json
-from anonbench.learning import choose_device, saving
+from anonbench.learning import choose_device, save_tensors
 from anonbench.recipe import Recipe
 from anonbench.records import KEYPOINTS
 from anonbench.resources import peak_memory
@@ -185,8 +185,7 @@ def _train(
     fit = trainer.train(variant, recipe, seed, where, checkpoint)
     if place.rank > 0:
         return
-    with saving(out / WEIGHTS) as part:
-        save_file({name: fit.weights[name].contiguous() for name in sorted(fit.weights)}, part)
+    save_tensors({name: fit.weights[name].contiguous() for name in sorted(fit.weights)}, out / WEIGHTS)
     machine = {"device": device_name(where), "python": platform.python_version()}
     write_json(timing or out / TIMING, {**_timing(fit), **machine})
     record = {

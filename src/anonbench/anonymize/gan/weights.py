@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from anonbench.anonymize.gan.conditions import maps_for
 from anonbench.anonymize.gan.networks import Architecture, Generator
 from anonbench.anonymize.gan.style import Styles
 from anonbench.errors import AnonbenchError
-from anonbench.learning import saving
+from anonbench.learning import save_tensors
 from anonbench.records import RegionKind
 
 FORMAT = "anonbench.gan"
@@ -32,8 +31,7 @@ def save(path: Path, a: Architecture, generator: Generator, styles: Styles, orig
     tensors = {f"generator.{name}": value for name, value in generator.state_dict().items()}
     tensors |= {f"styles.{name}": value for name, value in styles.tensors().items()}
     tensors = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
-    with saving(path) as part:  # one key: safetensors keeps several in random order
-        save_file(tensors, part, {FORMAT: told_of(a, origin)})
+    save_tensors(tensors, path, {FORMAT: told_of(a, origin)})  # one key: safetensors keeps several in random order
 
 
 def load(path: Path) -> tuple[Architecture, Generator, Styles, dict[str, Any]]:
