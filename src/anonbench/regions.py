@@ -95,8 +95,9 @@ def write(
     path: str | Path, rows: list[dict[str, Any]], schema: pa.Schema, facts: Mapping[str, Any] | None = None
 ) -> None:
     """Write rows as a Parquet file, atomically; ``facts`` (JSON) is what there is to say of the table as a whole."""
-    said = {FACTS: json.dumps(facts, sort_keys=True, allow_nan=False)} if facts else None
-    with writer(path, schema.with_metadata(said)) as add:
+    if facts:
+        schema = schema.with_metadata({FACTS: json.dumps(facts, sort_keys=True, allow_nan=False)})
+    with writer(path, schema) as add:
         for row in rows:
             add(row)
 

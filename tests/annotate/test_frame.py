@@ -71,7 +71,7 @@ class Photographs:
 
     def annotate(self, labels_on: LabelsOn = LabelsOn.AUTO) -> dict[str, Any]:
         gate = Gate(labels_on=labels_on)
-        return convert(Coco().read(self.root, "train"), self.root, self.annotations, "train", gate)
+        return convert(Coco().read(self.root, "train"), self.root, self.annotations, "train", gate=gate)
 
     def check(self, **options: Any) -> None:
         cli.check_frame(self.data, self.annotations, "train", CONFIG, **{"sample": 50, "seed": 0, **options})

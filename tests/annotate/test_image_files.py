@@ -45,7 +45,7 @@ def folder(make_coco: Callable[..., CocoFolder]) -> CocoFolder:
 
 def annotated(folder: CocoFolder, out: Path, gate: Gate = Gate()) -> dict[str, Any]:  # noqa: B008
     folder.save("train")
-    return convert(Coco().read(folder.root, "train"), folder.root, out, "train", gate)
+    return convert(Coco().read(folder.root, "train"), folder.root, out, "train", gate=gate)
 
 
 def rows(out: Path) -> dict[int, dict[str, Any]]:

@@ -50,16 +50,15 @@ def test_what_is_said() -> None:
     assert weak("blur-own", LARGE, {"sigma": 1.0, "kernel": 5}) == "blurred by 1.5 % of the face's side"
     assert weak("pixelate-low", LARGE) == "13.9 cells along the face's side"
     assert weak("pixelate-own", LARGE, {"face_cells": 40}) == "34.6 cells along the face's side"
-    assert weak("blur-medium", region((4, 4, 8, 9), FACE)) == "blurred by 0.35 pixels"
-    assert weak("adaptive_blur-low", LARGE, {"paper": True}) == "blurred by 3.1 % of the face's side"
-    assert weak("adaptive_pixelate-low", LARGE, {"paper": True}) == "30.0 cells along the face's side"
+    assert weak("adaptive_blur-low", LARGE, {"paper": True}) == "blurred by 5.5 % of the face's side"
+    assert weak("adaptive_pixelate-low", LARGE, {"paper": True}) == "17.3 cells along the face's side"
     assert weak("mask_out", STANDING) is None
     assert weak("identity", LARGE) is None
 
 
 def test_a_close_up_is_weak_where_the_face_is_large_in_the_person() -> None:
-    assert weak("pixelate-medium", CLOSE_UP) is not None
-    assert weak("pixelate-high", CLOSE_UP) is None
+    assert weak("pixelate-low", CLOSE_UP) == "15.6 cells along the face's side"
+    assert weak("pixelate-medium", CLOSE_UP) is None
 
 
 def test_the_fallback_is_asked_where_it_was_used() -> None:

@@ -29,6 +29,10 @@ SPARSE = 3
 """Few people: where more are changed one sees the others, smooth already."""
 RARE = 1e-3
 """Chances below it are summed up apart, so that those of small people hide nothing."""
+RINGING = 60
+"""How far a JPEG's noise beside a mask may move a colour in it."""
+MIXING = ("blur", "pixelate", "adaptive_blur", "adaptive_pixelate")
+"""Methods whose results follow the original; those of all others may not."""
 BLOCKS = 16
 """A JPEG's blocks of chroma: what may change beside a mask."""
 
@@ -118,14 +122,11 @@ def faces_are_covered(ledger: Ledger) -> None:
 
 
 def pixels_are_kept_and_lost(ledger: Ledger, out: Path, method: Method) -> None:
-    """Outside all masks a PNG's pixels are the source's; under a mask no pixel survives but by the chance that it may.
+    """Outside all masks a PNG's pixels are the source's; under a mask no pixel survives.
 
-    How often a pixel of noise may look like its original after a method, and how much of its variance may be left, is
-    derived from the method's own strength (`Response`): no more of anybody, and less over all people together.
+    What is painted is one colour, or follows the original no further than the method's strength says, or not at all.
     """
-    sums = {True: np.zeros(4), False: np.zeros(4)}
-    energy = np.zeros(3)
-    correlated = np.zeros(4)
+    left = Mixed(ledger, method) if method.name in MIXING else Independent(ledger)
     for photo in ledger.crowds.photos.values():
         before = images.read_rgb(ledger.crowds.root / SPLIT / photo.name, photo.pixels.shape[1::-1])
         after = images.read_rgb(out / SPLIT / photo.name, photo.pixels.shape[1::-1])
@@ -138,51 +139,88 @@ def pixels_are_kept_and_lost(ledger: Ledger, out: Path, method: Method) -> None:
         for mask in masks.values():
             covered |= mask
         _outside(ledger, photo, before, after, covered, bool(masks))
-        if not covered.any() or not method.anonymizes:
-            if not method.anonymizes and photo.exact and (after != before).any():
+        if not method.anonymizes:
+            if photo.exact and (after != before).any():
                 raise ledger.broken("the control has changed a pixel", photo)
-            continue
-        owner, order = _owners(masks)
-        noise = (np.abs(before - MIDDLE) > 80).all(axis=2) & covered & photo.opaque
-        if method.name == "mask_out":
+        elif method.name == "mask_out":
             colour = np.asarray(method.parameters.colour or [method.parameters.value] * 3)
-            wrong = (np.abs(after.astype(int) - colour) > (0 if photo.exact else 60)).any(axis=2) & covered
+            wrong = (np.abs(after.astype(int) - colour) > (0 if photo.exact else RINGING)).any(axis=2) & covered
             if wrong.any():
-                raise ledger.broken(f"{wrong.sum()} pixels have another colour", photo, order[owner[wrong][0]])
-            continue
-        if method.Fit is not None:  # it never sees the pixels: what it paints is independent of them
-            a, b = (values[noise].astype(np.float64).ravel() - 127.5 for values in (before, after))
-            correlated += [a @ b, a @ a, b @ b, len(a) / (3 if not photo.grey else 1) if photo.exact else len(a)]
-            continue
+                raise ledger.broken(f"{wrong.sum()} pixels have another colour", photo)
+        elif covered.any():
+            noise = (np.abs(before - MIDDLE) > 80).all(axis=2) & covered & photo.opaque
+            left.look(photo, before, after, masks, noise)
+    left.judge()
+
+
+class Independent:
+    """For methods that never see the pixels under a mask: what they paint is independent of them."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger, self.sums = ledger, np.zeros(4)
+
+    def look(
+        self, photo: Photo, before: np.ndarray, after: np.ndarray, masks: dict[int, np.ndarray], noise: np.ndarray
+    ) -> None:
+        """Add up what is under the masks of an image."""
+        a, b = (values[noise].astype(np.float64).ravel() - MIDDLE for values in (before, after))
+        self.sums += (a @ b, a @ a, b @ b, len(a) / 3 if photo.grey else len(a))
+
+    def judge(self) -> None:
+        """Raise BrokenPromise for a correlation beyond five standard errors."""
+        both, first, second, count = self.sums
+        r = both / math.sqrt(first * second) if first * second > 0 else 0.0
+        if abs(r) > 5 / math.sqrt(max(count, 1)):
+            raise self.ledger.broken(f"what was painted follows the original (r = {r:.4f}, {count:.0f} values)")
+
+
+class Mixed:
+    """For methods that mix a pixel with others.
+
+    How often a pixel of noise may look like its original, and how much of the noise's variance may be left, is derived
+    from the method's own strength (`Response`): no more of anybody, and less over all people together.
+    """
+
+    def __init__(self, ledger: Ledger, method: Method) -> None:
+        self.ledger, self.method = ledger, method
+        self.sums = {True: np.zeros(4), False: np.zeros(4)}
+        self.energy = np.zeros(3)
+
+    def look(
+        self, photo: Photo, before: np.ndarray, after: np.ndarray, masks: dict[int, np.ndarray], noise: np.ndarray
+    ) -> None:
+        """Count what is left of everybody in an image; raise BrokenPromise for one who is not changed enough."""
+        if min(photo.pixels.shape[:2]) < 3:  # there are no surroundings to mix with
+            return
+        owner, order = _owners(masks)
         same = (np.abs(after.astype(np.int16) - before) <= CLOSE).all(axis=2) & noise
         survivors = np.bincount(owner[same], minlength=len(order))
         pixels = np.bincount(owner[noise], minlength=len(order))
         squares = ((after.astype(np.float64) - MIDDLE) ** 2).mean(axis=2)
         energies = np.bincount(owner[noise], squares[noise], minlength=len(order))
+        lone = photo.exact and photo.opaque.all() and len(masks) <= SPARSE
         for index, person in enumerate(order):
-            if pixels[index] == 0 or min(photo.pixels.shape[:2]) < 3:  # there are no surroundings to mix with
+            one = regions.to_region(self.ledger.regions[person], photo.pixels.shape[0])
+            made = response(self.method, one, photo) if pixels[index] else None
+            if made is None:
                 continue
-            row = ledger.regions[person]
-            one = regions.to_region(row, before.shape[0])
-            made = response(method, one, photo)
-            if made is None:  # less than a pixel's width: the row must say so
-                continue
-            most = pixels[index] * made.chance(photo.grey)
-            sums[made.chance(photo.grey) < RARE] += (survivors[index], pixels[index], most, most * made.together)
-            if photo.exact and photo.opaque.all() and len(masks) <= SPARSE and not made.at_border:
-                energy += (energies[index], pixels[index] * made.variance, pixels[index] * made.power)
+            chance = made.chance(photo.grey)
+            most = pixels[index] * chance
+            self.sums[chance < RARE] += (survivors[index], pixels[index], most, most * made.together)
+            if lone and not made.at_border:
+                self.energy += (energies[index], pixels[index] * made.variance, pixels[index] * made.power)
             if survivors[index] > 3 + 2 * made.together + 2 * most + 6 * math.sqrt(most * made.together):
                 what = f"{survivors[index]} of {pixels[index]} pixels survive, by chance {most:.2f} may"
-                raise ledger.broken(what, photo, person)
-    if energy[0] > (ENERGY + 5 * math.sqrt(2 / max(energy[2], 1))) * energy[1]:
-        raise ledger.broken(f"{energy[0] / energy[1]:.2f} times the variance is left that the method's strength leaves")
-    for survived, pixels, most, variance in sums.values():
-        if survived > 3 + 1.5 * most + 6 * math.sqrt(variance):
-            raise ledger.broken(f"{survived:.0f} of {pixels:.0f} pixels survive, by chance {most:.1f} may")
-    if correlated[3] > 0:
-        r = correlated[0] / math.sqrt(correlated[1] * correlated[2] or 1.0)
-        if abs(r) > 5 / math.sqrt(correlated[3]):
-            raise ledger.broken(f"what was painted follows the original (r = {r:.4f}, {correlated[3]:.0f} pixels)")
+                raise self.ledger.broken(what, photo, person)
+
+    def judge(self) -> None:
+        """Raise BrokenPromise for what is left over all people."""
+        left, allowed, kernels = self.energy
+        if left > (ENERGY + 5 * math.sqrt(2 / max(kernels, 1))) * allowed:
+            raise self.ledger.broken(f"{left / allowed:.2f} times the variance is left that the strength leaves")
+        for survived, pixels, most, variance in self.sums.values():
+            if survived > 3 + 1.5 * most + 6 * math.sqrt(variance):
+                raise self.ledger.broken(f"{survived:.0f} of {pixels:.0f} pixels survive, by chance {most:.1f} may")
 
 
 def _outside(
@@ -247,7 +285,11 @@ class Response(NamedTuple):
 
 
 def response(method: Method, region: Region, photo: Photo) -> Response | None:
-    """Return what a method makes of the noise in a region; None for a blur within a pixel."""
+    """Return what a method makes of the noise in a region.
+
+    None for a blur of less than half a pixel: `blur` follows somebody of six pixels down to that, and nobody is seen
+    in so few (docs/anonymize.md); the other methods have a least size.
+    """
     height, width = photo.pixels.shape[:2]
     x0, y0, x1, y1 = region.box
     spread = strength(method, region, width, height)
@@ -270,32 +312,29 @@ def strength(method: Method, region: Region, width: int, height: int) -> float:
     """Return the least standard deviation of a method's blur, or side of its cells, in pixels; by its documentation."""
     p = method.parameters
     w, h = region.subject[2:]
-    side = math.sqrt(w * h) if region.kind is RegionKind.FACE else 0.6 * min(w, h)
+    side = math.sqrt(w * h) if region.kind is RegionKind.FACE else 0.5 * min(w, h)
     if method.name == "pixelate":
         cells = p.face_cells if region.kind is RegionKind.FACE else p.body_cells
         return max(2.0, max(region.subject[2:]) / cells)
-    if method.name == "adaptive_pixelate":
-        return max(2.0, p.share * side)
-    if method.name == "adaptive_blur":
-        return max(0.8, p.share * side)
+    if method.name.startswith("adaptive"):
+        r = p.alpha * max(math.log(max(1, 100 * int(region.mask.sum()) // (width * height))), 1)
+        sides = (region.box[2] - region.box[0], region.box[3] - region.box[1])
+        if method.name == "adaptive_pixelate":
+            return max(2.0, p.share * side, *(n / max(1, n // max(2, min(int(4 * r), n // 2))) for n in sides))
+        taps = [max(3, min(int(13 * r), n // 2)) for n in sides]
+        return max(p.share * side, *(deviation((n - 1) // 2, min(p.sigma * r, n - 1 + n % 2)) for n in taps))
     assert method.name == "blur", "say here how strong it is"
-    taps = np.arange(p.kernel) - (p.kernel - 1) / 2
-    weights = np.exp(-0.5 * (taps / p.sigma) ** 2)
     window = published_window(region, width, height)
     assert window.size is not None
     scale = (window.box[3] - window.box[1]) / window.size[1]
-    return scale * math.sqrt(float((weights * taps**2).sum() / weights.sum()))
+    return scale * deviation((p.kernel - 1) / 2, p.sigma)
 
 
-def weak_rows_say_so(ledger: Ledger, method: Method) -> None:
-    """Whoever a blur of less than half a pixel was meant to hide is marked."""
-    for row in ledger.rows:
-        if method.name != "blur" or row["box"] is None:
-            continue
-        photo = ledger.crowds.photos[row["image_id"]]
-        one = regions.to_region(ledger.regions[row["person_id"]], photo.pixels.shape[0])
-        if response(method, one, photo) is None and "weak" not in row:
-            raise ledger.broken("is blurred within a pixel, and the row does not say so", photo, row["person_id"])
+def deviation(reach: float, sigma: float) -> float:
+    """Return the standard deviation of a Gaussian that is cut off ``reach`` pixels from its centre."""
+    taps = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * (taps / sigma) ** 2)
+    return math.sqrt(float((weights * taps**2).sum() / weights.sum()))
 
 
 def check(crowds: Crowds, annotations: Path, out: Path, variant: Variant, method: Method) -> dict[str, Any]:
@@ -304,6 +343,5 @@ def check(crowds: Crowds, annotations: Path, out: Path, variant: Variant, method
     everybody_has_a_row(ledger, method)
     if variant.region is RegionKind.FACE:
         faces_are_covered(ledger)
-    weak_rows_say_so(ledger, method)
     pixels_are_kept_and_lost(ledger, out, method)
     return {"people": len(ledger.rows), "changed": sum(row["box"] is not None for row in ledger.rows)}

@@ -404,7 +404,7 @@ def test_detections_of_nobody_are_counted_apart(copy) -> None:
     before, _ = impact(study, sources)
     value = manifest("face-mask_out")
     value["people"]["unannotated"] = {"people": 55, "anonymized": 0, "reasons": {"left_unannotated": 55}}
-    (root / "anonymized/streetlife/face-mask_out/manifests/train.json").write_text(json.dumps(value))
+    (root / "anonymized/streetlife/private/face-mask_out/manifests/train.json").write_text(json.dumps(value))
     cover = coverage(study, sources)
     row = _row(cover, variant="face-mask_out", category="unannotated")
     assert (row.people, row.anonymized, row.left_unannotated) == (55, 0, 55)

@@ -132,10 +132,10 @@ def test_conda_that_is_not_there_stops_with_one_sentence(project: Project) -> No
     ("target", "said"),
     [
         (
-            "anonymized/streetlife/face-blur-nosuch/manifests/train.json",
+            "anonymized/streetlife/private/face-blur-nosuch/manifests/train.json",
             "'face-blur-nosuch': unknown level 'nosuch' (known: high, low, medium)",
         ),
-        ("anonymized/streetlife/face-blur-hihg/manifests/train.json", "unknown level 'hihg' (did you mean 'high'?)"),
+        ("anonymized/streetlife/face-blur-hihg/annotations/train.json", "unknown level 'hihg' (did you mean 'high'?)"),
         (
             "anonymized/streetlife/face-blur/manifests/train.json",
             "'face-blur' needs a level (known: low, medium, high)",
@@ -146,7 +146,7 @@ def test_conda_that_is_not_there_stops_with_one_sentence(project: Project) -> No
             "unknown method 'bluhr' (did you mean 'blur'?)",
         ),
         ("anonymized/streetlife/hand-blur-low/manifests/train.json", "unknown region 'hand'"),
-        ("anonymized/streetlief/original/manifests/train.json", "unknown data set 'streetlief' (did you mean"),
+        ("anonymized/streetlief/private/original/manifests/train.json", "unknown data set 'streetlief' (did you mean"),
         ("annotations/streetlief/train.json", "unknown data set 'streetlief' (did you mean 'streetlife'?)"),
         ("models/streetlife/face-blur-nosuch/tiny/seed0/train.json", "unknown level 'nosuch'"),
         ("models/streetlife/original/tinny/seed0/train.json", "unknown model 'tinny' (did you mean 'tiny'?)"),
@@ -165,4 +165,4 @@ def test_an_unknown_target_is_one_sentence(project: Project, target: str, said: 
 
 
 def test_a_known_target_outside_the_study_s_list_still_runs(project: Project) -> None:
-    assert project.jobs("anonymized/streetlife/face-blur-high/manifests/train.json")["anonymize"] == 2
+    assert project.jobs("anonymized/streetlife/private/face-blur-high/manifests/train.json")["anonymize"] == 2

@@ -154,15 +154,17 @@ class Plan:
         """
         for stage in ("data", "annotations", "anonymized", "models", "evaluations"):
             folder = f"{self.folder(stage)}/"
-            if target.startswith(folder) and (parts := target.removeprefix(folder).split("/"))[1:]:
-                self._check_known("data set", parts[0], self.study.datasets, target)
-                if stage in ("anonymized", "models", "evaluations") and parts[1] != "fits" and parts[2:]:
-                    try:
-                        self.study.parameters(parts[1])
-                    except ValueError as error:
-                        raise AnonbenchError(str(error), file=target) from None
-                if stage in ("models", "evaluations") and parts[3:]:
-                    self._check_known("model", parts[2], self.study.models, target)
+            parts = [part for part in target.removeprefix(folder).split("/") if part != manifests.PRIVATE]
+            if not target.startswith(folder) or len(parts) < 2:
+                continue
+            self._check_known("data set", parts[0], self.study.datasets, target)
+            if stage in ("anonymized", "models", "evaluations") and parts[1] != "fits" and parts[2:]:
+                try:
+                    self.study.parameters(parts[1])
+                except ValueError as error:
+                    raise AnonbenchError(str(error), file=target) from None
+            if stage in ("models", "evaluations") and parts[3:]:
+                self._check_known("model", parts[2], self.study.models, target)
 
     @staticmethod
     def _check_known(what: str, name: str, known: Iterable[str], target: str) -> None:

@@ -58,7 +58,7 @@ class AdaptiveBlur(Method):
             gt=0,
             le=1,
             description="Least standard deviation of the blur, in units of the face's side: the square root of the "
-            "area of its box, in a region of a body 0.6 times the shorter side of the person's box.",
+            "area of its box, in a region of a body half the shorter side of the person's box.",
         )
         paper: bool = Field(
             False,

@@ -43,7 +43,7 @@ class AdaptivePixelate(Method):
             gt=0,
             le=1,
             description="Least side of a cell, in units of the face's side: the square root of the area of its box, "
-            "in a region of a body 0.6 times the shorter side of the person's box.",
+            "in a region of a body half the shorter side of the person's box.",
         )
         paper: bool = Field(
             False,
