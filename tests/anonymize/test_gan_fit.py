@@ -172,7 +172,8 @@ def test_it_learns_colours_and_reconstructs(tmp_path: Path) -> None:
     settings = {"body_iterations": 130, "learning_rate": 0.02, "channels": [12, 16], "warmup": 0.8, "clusters": 2}
     record = run(small, tmp_path / "fit", **settings)
     curve = [row["reconstruction"] for row in record["loss_curve"]]
-    assert curve[-1] < 0.4 * curve[0]
+    # over six seeds and with three sets of instructions: 0.06 to 0.10 of the loss is left
+    assert curve[-1] < 0.2 * curve[0]
     out = small.run(
         "body-gan", weights=tmp_path / "fit" / "weights.safetensors", device="cpu", parameters={"truncation": 0}
     )
@@ -182,7 +183,7 @@ def test_it_learns_colours_and_reconstructs(tmp_path: Path) -> None:
         assert (pixels[:, :8] == 120).all()
         above.append(pixels[12:28, 14:26].mean((0, 1)) - pixels[44:60, 14:26].mean((0, 1)))
     differences = np.array(above)[:, 0] - np.array(above)[:, 2]  # of red over blue between above and below
-    assert (np.abs(differences) > 60).mean() > 0.8
+    assert (np.abs(differences) > 230).all()  # likewise: the least of 12 times 24 is 465, and 440 in the images
     assert (differences > 0).any()
     assert (differences < 0).any()
 
