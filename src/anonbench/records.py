@@ -47,8 +47,13 @@ class Reason(enum.StrEnum):
     OUTSIDE_IMAGE = "outside_image"
     INVALID_GEOMETRY = "invalid_geometry"
     METHOD_FAILED = "method_failed"
+    BAD_IMAGE = "bad_image"
     LEFT_UNANNOTATED = "left_unannotated"
 
+
+MAX_PIXELS = 178_956_970
+"""Pixels of the largest image that is decoded unless a caller says otherwise: half a gigabyte of RGB, and the number
+at which Pillow, too, refuses. The largest camera sensors have 150 million."""
 
 ANONYMIZED = "anonymized"
 """The status of a person whose region was changed; every other status is a `Reason`."""

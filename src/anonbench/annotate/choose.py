@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from anonbench import regions, windows
 from anonbench.annotate import detections, geometry, matching
-from anonbench.annotate.image_files import BAD_IMAGE
 from anonbench.annotate.options import RegionsConfig
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic, write_text
@@ -407,7 +406,19 @@ def _skipped(table: Path) -> Iterator[list[Any]]:
     """Yield the ledger's lines of people in images that `annotate` skipped: they are in no table and no variant."""
     for image in regions.facts_of(table).get("skipped", ()):
         for (person_id, category), kind in product(image["people"], RegionKind):
-            yield [image["image_id"], person_id, category, kind.value, BAD_IMAGE, "", "", "", "", "", image["reason"]]
+            yield [
+                image["image_id"],
+                person_id,
+                category,
+                kind.value,
+                Reason.BAD_IMAGE.value,
+                "",
+                "",
+                "",
+                "",
+                "",
+                image["reason"],
+            ]
 
 
 def _ledger(row: _Row, person: _Row | None) -> list[Any]:

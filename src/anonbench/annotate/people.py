@@ -17,7 +17,8 @@ from anonbench import regions
 from anonbench.annotate import categories as naming
 from anonbench.annotate import geometry, image_files
 from anonbench.annotate.geometry import InvalidGeometry
-from anonbench.annotate.image_files import Gate, OnBadImage, Seen
+from anonbench.annotate.image_files import Gate, Seen
+from anonbench.annotate.options import OnBadImage
 from anonbench.datasets.base import Split
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic
