@@ -21,7 +21,7 @@ from anonbench.annotate.image_files import Gate, OnBadImage, Seen
 from anonbench.datasets.base import Split
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic
-from anonbench.records import KEYPOINTS, Box, RegionKind, is_people
+from anonbench.records import KEYPOINTS, Box, RegionKind, is_people, is_void
 
 _ENCODER = msgspec.json.Encoder()
 _CHECKED = frozenset(("bbox", "segmentation", "area", "iscrowd", "keypoints"))
@@ -73,7 +73,7 @@ def convert(
         for annotation in _checked(bar, found.entries, categories, file):
             if annotation["image_id"] in skipped:
                 continue
-            person = annotation["category_id"] in people_categories and not annotation.get("void")
+            person = annotation["category_id"] in people_categories and not is_void(annotation)
             entry = Entry(annotation, images[annotation["image_id"]], mask=person)
             if person:
                 people.append(entry.person(categories[annotation["category_id"]]["name"]))
