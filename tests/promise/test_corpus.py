@@ -1,7 +1,7 @@
 """A corpus of crafted files and annotations, each with its end: one sentence, or a variant that keeps its promises.
 
-The promises: the person is changed where the labels say, nothing else is, nothing of what the file hid is in what may be
-handed out, and the source is as it was. `crafted` makes the files.
+The promises: the person is changed where the labels say, nothing else is, nothing of what the file hid is in what may
+be handed out, and the source is as it was. `crafted` makes the files.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def test_the_person_is_changed_and_nothing_else(handled: Handled, name: str) -> 
     after = shown(data)
     inside = after[Y : Y + H, X : X + W]
     assert np.abs(inside[2:-2, 2:-2] - GREY).max() <= 2
-    before = shown(file.data, file.labels_on == "upright")
+    before = shown(file.like or file.data, file.labels_on == "upright")
     assert after.shape == before.shape
     if file.background:
         away = np.ones(after.shape[:2], bool)
@@ -221,10 +221,22 @@ def test_nobody_is_in_it_and_it_looks_the_same(handled: Handled, name: str) -> N
     file = HANDLED[name]
     data = handled.bench.image(handled.without[name]).read_bytes()
     assert not leaks(data)
-    after, before = shown(data), shown(file.data, file.labels_on == "upright")
+    after, before = shown(data), shown(file.like or file.data, file.labels_on == "upright")
     assert after.shape == before.shape
     if file.background:
         assert (after == before).all()
+
+
+@pytest.mark.parametrize("name", [name for name, file in HANDLED.items() if file.alone])
+def test_nobody_is_in_it_and_it_is_refused(name: str, tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.label(bench.add(PLAIN))
+    bench.add(HANDLED[name].data)
+    bench.save()
+    said = bench.refused("anonymize", "annotate", "regions")
+    assert "0002.jpg" in said
+    assert HANDLED[name].alone in said
+    assert not (tmp_path / "v" / VARIANT / "train" / "0002.jpg").exists()
 
 
 def test_the_sources_are_as_they_were(handled: Handled) -> None:
@@ -242,9 +254,8 @@ def test_nothing_else_that_is_handed_out_tells_anything(handled: Handled) -> Non
                 assert not leaks(text), path
                 assert str(handled.bench.folder).encode() not in text
                 named = set(re.findall(r"[0-9a-f]{64}", text.decode()))
-                clean = {crafted_hash for crafted_hash in named & hashes}
                 kept = {sha256_file(image) for image in (handled.bench.folder / place / "train").glob("*")}
-                assert clean <= kept  # only files that had nothing to lose
+                assert named & hashes <= kept  # only files that had nothing to lose
 
 
 # Files that are refused
@@ -272,7 +283,7 @@ def test_a_file_that_is_refused(refused: tuple[Bench, dict[str, int], str], name
 
 
 def test_all_are_named_at_once(refused: tuple[Bench, dict[str, int], str]) -> None:
-    _, _, said = refused
+    said = refused[2]
     number = len(REFUSED)
     assert f"instances_train.json: {number} of {number + 1} images cannot be used: image 2 (0002.jpg) is empty" in said
     assert f"and {number - 20} more; mend the files" in said
@@ -360,9 +371,15 @@ PLACES: dict[str, tuple[dict[str, Any], tuple[int, int, int, int]]] = {
     "a face without end": ({"face": {"bbox": [-1e9, -1e9, 2e9, 2e9]}}, BOX),
     "an id of 0": ({"id": 0}, BOX),
     "an id of 2^63-1": ({"id": 2**63 - 1}, BOX),
-    "secrets in every unknown key": ({"caption": SECRET.decode(), "gps": [SECRET.decode()], "identity": SECRET.decode()}, BOX),
-    "secrets in known keys": ({"head": SECRET.decode(), "subsets": {"a": SECRET.decode()}, "mask_source": SECRET.decode()}, BOX),
-}  # fmt: skip
+    "secrets in every unknown key": (
+        {"caption": SECRET.decode(), "gps": [SECRET.decode()], "identity": SECRET.decode()},
+        BOX,
+    ),
+    "secrets in known keys": (
+        {"head": SECRET.decode(), "subsets": {"a": SECRET.decode()}, "mask_source": SECRET.decode()},
+        BOX,
+    ),
+}
 """What an annotation says, and where the person is changed at least."""
 
 
@@ -432,28 +449,61 @@ def test_masks_grown_without_end(tmp_path: Path) -> None:
 
 Change = Callable[[dict[str, Any]], object]
 SENTENCES: dict[str, tuple[Change, str]] = {
-    "an id twice": (lambda c: c["annotations"].append(c["annotations"][0]), "annotation 1: annotation id 1 stands twice"),
+    "an id twice": (
+        lambda c: c["annotations"].append(c["annotations"][0]),
+        "annotation 1: annotation id 1 stands twice",
+    ),
     "an image twice": (lambda c: c["images"].append(c["images"][0]), "image 1: image id 1 stands twice"),
-    "a file twice": (lambda c: c["images"].append({**c["images"][0], "id": 2, "file_name": ".//0001.jpg"}), "image 2: has the file name of 0001.jpg of image 1"),
+    "a file twice": (
+        lambda c: c["images"].append({**c["images"][0], "id": 2, "file_name": ".//0001.jpg"}),
+        "image 2: has the file name of 0001.jpg of image 1",
+    ),
     "a negative id": (lambda c: c["annotations"][0].update(id=-1), "annotation -1: has a negative id"),
     "an id of text": (lambda c: c["annotations"][0].update(id="1"), "annotation number 0: has no integer id"),
     "another image": (lambda c: c["annotations"][0].update(image_id=9), "annotation 1: belongs to image 9"),
-    "another category": (lambda c: c["annotations"][0].update(category_id=9), "annotation 1: has the unknown category 9"),
+    "another category": (
+        lambda c: c["annotations"][0].update(category_id=9),
+        "annotation 1: has the unknown category 9",
+    ),
     "nobody": (lambda c: c["annotations"][0].update(category_id=2), "has no person in 1 images"),
-    **{f"category {name}": (lambda c, n=name: c["categories"][1].update(name=n), "look.? like people")
-       for name in ("Person", "PERSONS", "pedestrian", "Rider", "child", "police-officer", "peoplegroup", "ｐｅｒｓｏｎ",
-                    "Fußgänger", "행인 사람", "person?", "trafficPedestrian", "face")},
+    **{
+        f"category {name}": (lambda c, n=name: c["categories"][1].update(name=n), "look.? like people")
+        for name in (
+            "Person",
+            "PERSONS",
+            "pedestrian",
+            "Rider",
+            "child",
+            "police-officer",
+            "peoplegroup",
+            "ｐｅｒｓｏｎ",
+            "Fußgänger",
+            "행인 사람",
+            "person?",
+            "trafficPedestrian",
+            "face",
+        )
+    },
     "supercategory Human": (lambda c: c["categories"][1].update(supercategory="Human"), "looks like people"),
     "a category of no name": (lambda c: c["categories"][1].pop("name"), "category 2: has the name None"),
-    "a category with a hidden letter": (lambda c: c["categories"][1].update(name="per\u200bson"), "category 2: has the name"),
+    "a category with a hidden letter": (
+        lambda c: c["categories"][1].update(name="per\u200bson"),
+        "category 2: has the name",
+    ),
     "width 0": (lambda c: c["images"][0].update(width=0), "has the width 0"),
     "width of NaN": (lambda c: c["images"][0].update(width=NAN), "has the width nan"),
-    "sides in the other order": (lambda c: c["images"][0].update(width=HEIGHT, height=WIDTH), "is 96x64 pixels, but annotated as 64x96"),
+    "sides in the other order": (
+        lambda c: c["images"][0].update(width=HEIGHT, height=WIDTH),
+        "is 96x64 pixels, but annotated as 64x96",
+    ),
     "another frame": (lambda c: c["images"][0].update(labels_on="left"), "labels_on 'left', which is none of"),
-    "a name outside": (lambda c: c["images"][0].update(file_name="../annotations/instances_train.json"), "no path inside"),
+    "a name outside": (
+        lambda c: c["images"][0].update(file_name="../annotations/instances_train.json"),
+        "no path inside",
+    ),
     "an absolute name": (lambda c: c["images"][0].update(file_name="/etc/passwd"), "no path inside"),
     "a name with NUL": (lambda c: c["images"][0].update(file_name="0001.jpg\0.png"), "control character"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SENTENCES)

@@ -221,7 +221,7 @@ def _kind(segment: Segment) -> str:
 def _resolution(jfif: bytes) -> bytes:
     """Return a JFIF segment's first twelve bytes: version, and resolution where it can be one."""
     unit, across, down = struct.unpack(">BHH", jfif[7:12])
-    sensible = unit <= 2 and 0 < max(across, down) <= 4 * max(min(across, down), 1)
+    sensible = unit <= 2 and 0 < max(across, down) <= min(4 * max(min(across, down), 1), 12_000)
     version = jfif[5:7] if jfif[5] == 1 and jfif[6] <= 2 else b"\1\1"
     return b"JFIF\0" + version + (jfif[7:12] if sensible else b"\0\0\1\0\1")
 
