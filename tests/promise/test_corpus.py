@@ -485,6 +485,10 @@ SENTENCES: dict[str, tuple[Change, str]] = {
         )
     },
     "supercategory Human": (lambda c: c["categories"][1].update(supercategory="Human"), "looks like people"),
+    "a supercategory that is a list": (
+        lambda c: c["categories"][1].update(supercategory=["person"]),
+        "category 2: has the supercategory",
+    ),
     "a category of no name": (lambda c: c["categories"][1].pop("name"), "category 2: has the name None"),
     "a category with a hidden letter": (
         lambda c: c["categories"][1].update(name="per\u200bson"),
@@ -516,6 +520,30 @@ def test_an_annotation_that_is_refused(name: str, tmp_path: Path) -> None:
     assert "instances_train.json" in said
     assert re.search(SENTENCES[name][1], said), said
     assert ";" in said  # the remedy
+    assert bench.state() == bench.known
+
+
+@pytest.mark.parametrize("name", ["walker", "child"])
+def test_an_option_that_drops_people(name: str, tmp_path: Path) -> None:
+    """They would stay visible without a row."""
+    bench = Bench(tmp_path)
+    bench.label(bench.add(PLAIN))
+    bench.coco["categories"].append({"id": 3, "name": name, "supercategory": "person" if name == "walker" else "x"})
+    bench.save()
+    path = tmp_path / "data" / "download.json"
+    write_json(path, json.loads(path.read_text()) | {"options": {"categories": ["person", "car"]}})
+    assert f"leave out {name}, who may be people" in bench.refused("annotate")
+
+
+def test_annotations_are_not_written_among_the_sources(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.label(bench.add(PLAIN))
+    mine = tmp_path / "coco" / "annotations" / "train.json"
+    mine.write_text("mine")
+    bench.save()
+    status, said = bench.run("annotate", "--out", str(mine.parent))
+    assert status == 2
+    assert "holds the data set's own annotations; choose another folder" in said
     assert bench.state() == bench.known
 
 

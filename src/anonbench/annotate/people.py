@@ -47,6 +47,10 @@ def convert(
     without people.
     """
     file = split.sources[0]
+    if out.resolve() in {source.resolve().parent for source in split.sources}:
+        raise AnonbenchError(
+            "holds the data set's own annotations", file=out, remedy="choose another folder to write to"
+        )
     categories = naming.decide(_categories(split.categories, file), declared or {}, file)
     people_categories = {number: category for number, category in categories.items() if is_people(category)}
     found = image_files.look(_by_id(split.images, "image", file), root / split.folder, file, gate, name)
@@ -305,6 +309,14 @@ def _categories(entries: list[dict[str, Any]], file: Path) -> dict[int, dict[str
                 file=file,
                 entry=f"category {number}",
                 remedy="give each category a name of printable characters",
+            )
+        above = category.get("supercategory")
+        if above is not None and not isinstance(above, str):
+            raise AnonbenchError(
+                f"has the supercategory {above!a:.80}",
+                file=file,
+                entry=f"category {number}",
+                remedy="write a name, or leave it out",
             )
     return categories
 
