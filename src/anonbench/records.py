@@ -89,3 +89,8 @@ def is_people(category: dict[str, Any]) -> bool:
     """
     said = category.get("people")
     return said if isinstance(said, bool) else "person" in (category.get("supercategory"), category.get("name"))
+
+
+def is_void(annotation: dict[str, Any]) -> bool:
+    """Tell whether an annotation is a region to ignore that is nobody (see `anonbench.datasets.base.Split`)."""
+    return all(annotation.get(key) in (1, True) for key in ("void", "ignore", "iscrowd"))

@@ -20,6 +20,7 @@ from anonbench import images, names, workers
 from anonbench.annotate.options import LabelsOn, OnBadImage
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic
+from anonbench.records import is_void
 
 SPELLED_OUT = 20
 """Bad images that the message names; the file beside the annotations lists all."""
@@ -196,7 +197,7 @@ def lost(found: Found, annotations: Iterable[Any], people: Mapping[int, dict[str
             continue
         gone[image_id]["annotations"] += 1
         category = annotation.get("category_id")
-        if type(category) is int and category in people and not annotation.get("void"):
+        if type(category) is int and category in people and not is_void(annotation):
             gone[image_id]["people"].append([annotation.get("id"), people[category]["name"]])
     return list(gone.values())
 
