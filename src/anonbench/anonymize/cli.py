@@ -96,8 +96,8 @@ def merge(
         typer.echo(f"  {category}: {entry['anonymized']} of {entry['people']} anonymized{left}")
     if summary.get("frame_guessed"):
         typer.echo(
-            f"  warning: of {summary['frame_guessed']} images it was guessed in which frame their labels were drawn, and "
-            "people stay visible if that is wrong: run anonbench check-frame"
+            f"  warning: of {summary['frame_guessed']} images it was guessed in which frame their labels were drawn, "
+            "and people stay visible if that is wrong: run anonbench check-frame"
         )
     if people.get("weak"):
         weak = itertools.islice((row for row in manifests.rows_of(out, split) if "weak" in row), 5)
