@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 from tqdm import tqdm
 
+from anonbench import categories as naming
 from anonbench import regions
-from anonbench.annotate import categories as naming
 from anonbench.annotate import geometry, image_files
 from anonbench.annotate.geometry import InvalidGeometry
 from anonbench.annotate.image_files import Gate, Seen

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import msgspec
 from pydantic import Field
 
-from anonbench.annotate.categories import looks_like_people
 from anonbench.blocks import Strict
+from anonbench.categories import looks_like_people
 from anonbench.datasets.base import DatasetAdapter, Sources, Split
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.records import is_people
