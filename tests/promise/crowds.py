@@ -128,15 +128,15 @@ def _photo(rng: np.random.Generator, folder: Path, image_id: int, width: int, he
     if "alpha" in mode and rng.random() < 0.5:
         opaque = rng.random((height, width)) < 0.7
     orientation = int(rng.integers(1, 9)) if rng.random() < 0.5 else 1
-    stored, seen = _stored(pixels, orientation), _stored(opaque, orientation)
-    data = _png(stored, seen, mode, orientation) if "png" in mode else _jpeg(stored, mode, orientation, rng)
+    kept, seen = stored(pixels, orientation), stored(opaque, orientation)
+    data = png(kept, seen, mode, orientation) if "png" in mode else jpeg(kept, mode, orientation, rng)
     name = f"{'deep/' if image_id % 3 == 0 else ''}{image_id}.{'png' if 'png' in mode else 'jpg'}"
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_bytes(data)
     return Photo(image_id, name, pixels, "png" in mode, not coloured, opaque, f"{mode}, orientation {orientation}")
 
 
-def _stored(upright: np.ndarray, orientation: int) -> np.ndarray:
+def stored(upright: np.ndarray, orientation: int) -> np.ndarray:
     """Return the array that a viewer turns into ``upright`` by an EXIF orientation, as the EXIF standard words it.
 
     The number says where the stored row 0 and column 0 are in the picture: 2 top right, 3 bottom right, 4 bottom left,
@@ -155,7 +155,7 @@ def _stored(upright: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(turned[orientation])
 
 
-def _exif(orientation: int) -> dict[str, Any]:
+def exif(orientation: int) -> dict[str, Any]:
     if orientation == 1:
         return {}
     exif = Image.Exif()
@@ -163,7 +163,7 @@ def _exif(orientation: int) -> dict[str, Any]:
     return {"exif": exif}
 
 
-def _png(pixels: np.ndarray, opaque: np.ndarray, mode: str, orientation: int) -> bytes:
+def png(pixels: np.ndarray, opaque: np.ndarray, mode: str, orientation: int) -> bytes:
     alpha = np.where(opaque, 255, 0).astype(np.uint8)
     if "16-bit" in mode:
         deep = pixels.astype(np.uint16) * 257
@@ -183,7 +183,7 @@ def _png(pixels: np.ndarray, opaque: np.ndarray, mode: str, orientation: int) ->
     elif mode == "grey alpha png":
         image = Image.merge("LA", (Image.fromarray(pixels[..., 0]), Image.fromarray(alpha)))
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1, **_exif(orientation))
+    image.save(buffer, "PNG", compress_level=1, **exif(orientation))
     return buffer.getvalue()
 
 
@@ -205,7 +205,7 @@ def _with_orientation(data: bytes, orientation: int) -> bytes:
     return data[:33] + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) + data[33:]
 
 
-def _jpeg(pixels: np.ndarray, mode: str, orientation: int, rng: np.random.Generator) -> bytes:
+def jpeg(pixels: np.ndarray, mode: str, orientation: int, rng: np.random.Generator) -> bytes:
     image = Image.fromarray(pixels)
     if mode == "grey jpeg":
         image = image.convert("L")
@@ -215,7 +215,7 @@ def _jpeg(pixels: np.ndarray, mode: str, orientation: int, rng: np.random.Genera
     if mode in ("4:2:0 jpeg", "rgb jpeg"):
         options["subsampling"] = "4:2:0" if mode == "4:2:0 jpeg" else "4:4:4"
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", **options, **_exif(orientation))
+    image.save(buffer, "JPEG", **options, **exif(orientation))
     return buffer.getvalue()
 
 

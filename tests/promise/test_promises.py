@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anonbench import manifests, registry
+from anonbench import images, manifests, registry
 from anonbench.annotate.choose import choose
 from anonbench.annotate.options import RegionsConfig
 from anonbench.annotate.people import convert
@@ -32,7 +32,7 @@ from anonbench.anonymize.shard import Shard
 from anonbench.datasets.coco import Coco
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
-from anonbench.records import RegionKind
+from anonbench.records import Region, RegionKind
 from anonbench.variants import Variant
 
 from ..anonymize.gan_tiny import write_weights
@@ -160,6 +160,19 @@ def test_order_shards_and_threads_change_no_byte(lot: Lot, name: str, tmp_path: 
         for out in (plain, other)
     ]
     assert people[0] == people[1]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(1, 20), (20, 1), (1, 1)])
+def test_images_one_pixel_wide_are_worked_on_in_every_orientation(size: tuple[int, int], orientation: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    stored = crowds.stored(pixels, orientation)
+    data = crowds.png(stored, np.ones(stored.shape[:2], bool), "rgb png", orientation)
+    decoded = images.decode(data, size=size)
+    assert (decoded.pixels == pixels).all()
+    one = Region(1, RegionKind.BODY, "box", (0, 0, *size), np.ones(size[::-1], bool), (0.0, 0.0, *size))
+    engine.anonymize([engine.Work(1, decoded.pixels, [one])], make(Variant.parse("body-mask_out")), 0)
+    assert (decoded.pixels == 128).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -222,4 +222,7 @@ def _paste(pixels: np.ndarray, crop: Crop, result: np.ndarray) -> None:
     if crop.window.size is not None:
         result = cv2.resize(result, (right - left, bottom - top), interpolation=cv2.INTER_CUBIC)
     inside = result[y0 - top : y1 - top, x0 - left : x1 - left]
+    if 1 in pixels.shape[:2]:  # a mirrored image of one row or column may have strides that OpenCV refuses
+        np.copyto(pixels[y0:y1, x0:x1], inside, where=crop.region.mask[..., None])
+        return
     cv2.copyTo(inside, crop.region.mask.view(np.uint8), pixels[y0:y1, x0:x1])
