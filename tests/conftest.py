@@ -48,6 +48,11 @@ def pytest_configure() -> None:
     settings.load_profile("any machine")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes after their argument: compressed ones hold the time, and processes must agree on the tests' names."""
+    return argname if isinstance(val, bytes) else None
+
+
 LONGEST = (
     "workflow/test_run.py", "workflow/test_datasets.py", "workflow/test_dvc.py", "train/test_train_training.py",
     "workflow/test_coco_study.py", "workflow/test_confound.py", "expected/test_expected.py", "workflow/test_dag.py",

@@ -35,7 +35,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def _hash() -> str:
     provenance._imports.cache_clear()
     provenance._root.cache_clear()
-    provenance._meaning.cache_clear()
+    provenance._read.cache_clear()
     return provenance.code_hash("toy.stage.run")
 
 

@@ -386,25 +386,30 @@ def _ap(root: Path, predictions: Path, kind: str) -> float:
 
 @built
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_both_trainers_learn_the_same_images_equally_well(tmp_path: Path) -> None:
+    """They learn them by heart: after 120 iterations single runs had 67 to 99 AP, after 360 all that ran had 100."""
     root = write_variant(tmp_path / "v", images=8)
     architecture = tiny().architecture.model_dump(mode="json", exclude_unset=True) | {
         "pyramid_channels": 32, "box_width": 64, "anchor_sizes": [[16], [32]], "box_samples": 32,
         "rpn_before_nms": 60, "rpn_after_nms": 40, "rpn_before_nms_test": 60, "rpn_after_nms_test": 40,
         "mask_head": {"roi_size": 7, "widths": [16], "regions_per_image": 8},
     }  # fmt: skip
-    found: dict[str, list[float]] = {}
-    for name in ("detectron2", "torchvision"):
+    found: dict[str, list[list[float]]] = {"detectron2": [], "torchvision": []}
+    for name, seeds in found.items():
         recipe = tiny_recipe(
-            trainer=name, architecture=architecture, tasks=["detection", "segmentation"], iterations=120,
+            trainer=name, architecture=architecture, tasks=["detection", "segmentation"], iterations=360,
             optimizer="adamw", base_learning_rate=0.001, schedule="cosine", warmup_iterations=10, gradient_clip=5.0,
         )  # fmt: skip
-        run_training(root, "train", recipe, 0, tmp_path / name, device="cpu")
-        run_prediction(tmp_path / name, root, "train", tmp_path / f"{name}.json", device="cpu")
-        found[name] = [_ap(root, tmp_path / f"{name}.json", kind) for kind in ("bbox", "segm")]
-    assert min(found["detectron2"] + found["torchvision"]) > 65, found
-    for one, two in zip(found["detectron2"], found["torchvision"], strict=True):
-        assert abs(one - two) < 15, found
+        for seed in range(3):
+            out = tmp_path / f"{name}{seed}"
+            run_training(root, "train", recipe, seed, out, device="cpu")
+            run_prediction(out, root, "train", out / "predictions.json", device="cpu")
+            seeds.append([_ap(root, out / "predictions.json", kind) for kind in ("bbox", "segm")])
+    means = {name: np.mean(seeds, axis=0) for name, seeds in found.items()}
+    # seven runs of three seeds with two sets of instructions had 100.0 each: 5 leaves room for a detection or two
+    assert min(*means["detectron2"], *means["torchvision"]) > 95, found
+    assert (np.abs(means["detectron2"] - means["torchvision"]) < 5).all(), found
 
 
 @built
