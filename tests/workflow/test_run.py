@@ -97,7 +97,10 @@ def test_edited_code_reruns_what_uses_it(
 ) -> None:
     project = edited()
     path = project.folder / "src" / "anonbench" / module
-    path.write_text(path.read_text() + "\n# edited\n")
+    text = path.read_text()
+    path.write_text(text + "\n# another comment\n")
+    assert not {*runs, *stays} & set(project.jobs()), "a comment reruns nothing"
+    path.write_text(text + "\nedited = True\n")
     jobs = project.jobs()
     assert runs <= set(jobs)
     assert not stays & set(jobs)
