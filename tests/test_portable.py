@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -108,3 +109,36 @@ def test_the_system_that_says_that_avx2_is_missing_is_believed(monkeypatch: pyte
 def test_the_tests_themselves_run_so() -> None:
     portable.require()
     assert torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
+@x86
+def test_square_roots_are_rounded_correctly_and_not_as_the_processor_s_maker_chose() -> None:
+    """MKL's starts from the processor's approximation of 1/sqrt(x), which differs between makers."""
+    portable.require()
+    x = torch.linspace(1e-3, 30, 10_001)
+    exact = np.sqrt(x.numpy())
+    assert (torch.sqrt(x).numpy() == exact).all()
+    assert (x.clone().sqrt_().numpy() == exact).all()
+    out = torch.empty(0)
+    torch.sqrt(x, out=out)
+    assert (out.numpy() == exact).all()
+    strided = x[:10_000].view(100, 100).T
+    assert torch.sqrt(strided).stride() == strided.stride()
+    assert (torch.sqrt(strided).numpy() == np.sqrt(strided.numpy())).all()
+    assert torch.sqrt(torch.tensor(4)).item() == 2.0
+    assert torch.sqrt(torch.tensor(2.0, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    assert torch.sqrt(torch.tensor(-1.0)).isnan()
+    for name, numpy_name in (("acos", "arccos"), ("asin", "arcsin"), ("atan", "arctan")):
+        y = torch.linspace(-1, 1, 101)
+        assert (getattr(torch, name)(y).numpy() == getattr(np, numpy_name)(y.numpy())).all()
+
+
+@x86
+def test_gradients_flow_through_what_was_replaced() -> None:
+    portable.require()
+    x = torch.tensor([4.0, 9.0], requires_grad=True)
+    torch.sqrt(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == pytest.approx([0.25, 1 / 6])
+    with torch.inference_mode():
+        assert torch.sqrt(torch.tensor([4.0])).item() == 2.0
