@@ -155,7 +155,8 @@ def measure(cpu: str | None, figures: bool) -> tuple[dict[str, str], float]:
     emulated = [] if cpu is None else ["qemu-x86_64", "-cpu", cpu]
     flags = ["--figures"] if figures else []
     started = time.perf_counter()
-    found = {}
+    found: dict[str, str] = {}
+    job = "nothing"
     with tempfile.TemporaryFile("w+") as errors:
         command = [*emulated, sys.executable, __file__, "--one", *flags]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
@@ -163,10 +164,11 @@ def measure(cpu: str | None, figures: bool) -> tuple[dict[str, str], float]:
             for line in process.stdout:
                 job, digest = json.loads(line)
                 found[job] = digest
-                print(f"{cpu or 'here'}, {time.perf_counter() - started:.0f} s: {job}", file=sys.stderr, flush=True)
+                seconds = time.perf_counter() - started
+                print(f"{cpu or 'here'}, {seconds:.0f} s: {job} {digest[:12]}", file=sys.stderr, flush=True)
         if process.returncode:
             errors.seek(0)
-            sys.exit(f"{cpu or 'here'}: failed\n{errors.read()[-3000:]}")
+            print(f"{cpu or 'here'}: failed after {job}\n{errors.read()[-1000:]}", file=sys.stderr)
     return found, time.perf_counter() - started
 
 
@@ -189,11 +191,14 @@ def main(
     names = [None, *(cpu or CPUS)]
     results = {name or "here": measure(name, figures) for name in names}
     expected = results["here"][0]
-    rows = [[part, *(found[part][:12] for found, _ in results.values())] for part in expected]
+    rows = [[part, *(found.get(part, "not run")[:12] for found, _ in results.values())] for part in expected]
     rows.append(["seconds", *(f"{seconds:.0f}" for _, seconds in results.values())])
     print(tabulate(rows, headers=["job", *results], tablefmt="github", disable_numparse=True))
     differing = [
-        f"{part} ({name})" for name, (found, _) in results.items() for part in found if found[part] != expected[part]
+        f"{part} ({name})"
+        for name, (found, _) in results.items()
+        for part in expected
+        if found.get(part) != expected[part]
     ]
     if differing:
         sys.exit("differ: " + ", ".join(differing))
