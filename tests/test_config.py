@@ -45,6 +45,7 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
     ("path", "value", "said"),
     [
         ("seeds", [1], r"seeds: unknown key \(did you mean 'seed'\?\)"),
+        ("datasets/private", {}, r"datasets: 'private' is the name of the folders of what may not be handed out"),
         ("anonymize/encodr", "source", r"anonymize.encodr: unknown key \(did you mean 'encoder'\?\)"),
         ("anonymize/encoder", "best", r"anonymize.encoder: .*\"best\""),
         ("datasets/streetlife/rot", "x", r"datasets.streetlife.rot: unknown key \(did you mean 'root'\?\)"),

@@ -27,7 +27,7 @@ photographer waiter waitress chef clerk cashier customer shopper visitor guest t
 player athlete runner jogger skier skater skateboarder snowboarder surfer swimmer dancer climber goalkeeper goalie
 referee pitcher spectator audience crowd bride groom actor actress singer musician
 
-face head body bodies torso
+face head body bodies torso umpire batter catcher pitcher referee athlete hiker motorist wrestler boxer jockey surfer
 
 personen mensch menschen leute fussganger fussgangerin radfahrer radfahrerin fahrer kind kinder mann manner frau frauen
 junge madchen gesicht gesichter kopf kopfe korper

@@ -13,6 +13,7 @@ from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError, nearest
+from anonbench.manifests import PRIVATE
 from anonbench.recipe import Recipe
 from anonbench.records import MAX_PIXELS
 from anonbench.variants import ORIGINAL, Variant
@@ -175,6 +176,8 @@ class Study(Strict):
         for name in blocks:
             if not re.match(NAME, name):
                 raise ValueError(f"'{name}' is not a name (lower-case letters, digits, - and _)")
+            if name == PRIVATE:
+                raise ValueError(f"'{name}' is the name of the folders of what may not be handed out; choose another")
         return blocks
 
     @model_validator(mode="after")

@@ -377,7 +377,7 @@ def test_two_splits_go_together(make_coco: Callable[..., Any], tmp_path: Path) -
     assert set(read_json(out / DATASHEET)["splits"]) == {"train", "val"}
     for split in ("train", "val"):
         assert len(Coco({}).read(out, split).images) == 3
-    with pytest.raises(AnonbenchError, match=r"test\.json: no such file"):
+    with pytest.raises(AnonbenchError, match=r"split 'test' was not anonymized in this variant \(splits: train, val\)"):
         Export(leaky, tmp_path / "other").run(["test"])
 
 
@@ -538,3 +538,15 @@ def test_photographs_lose_their_addresses(tmp_path: Path) -> None:
     names = [image["file_name"].encode() for image in source["images"]]
     exported = [data for name, data in everything(tmp_path / "out") if name.endswith((".json", SUMS))]
     assert not any(name in text for name in names for text in exported)
+
+
+def test_licences_whose_urls_are_escaped_twice_are_kept(make_coco: Any, tmp_path: Path) -> None:
+    folder = make_coco()
+    url = "http:\\/\\/creativecommons.org\\/licenses\\/by\\/2.0\\/"
+    folder.json["train"]["licenses"] = [{"id": 4, "name": "who knows", "url": url}]
+    folder.json["train"]["images"][0]["license"] = 4
+    folder.save("train")
+    Export(anonymize(folder.root, tmp_path / "study", "train"), tmp_path / "out").run()
+    coco = read_json(tmp_path / "out" / "annotations" / "instances_train.json")
+    assert coco["licenses"] == [{"id": 4, "url": "http://creativecommons.org/licenses/by/2.0/"}]
+    assert coco["images"][0]["license"] == 4

@@ -94,6 +94,8 @@ def merge(
         reasons = ", ".join(f"{reason} {number}" for reason, number in entry["reasons"].items())
         left = f" ({reasons})" if reasons else ""
         typer.echo(f"  {category}: {entry['anonymized']} of {entry['people']} anonymized{left}")
+    if lost := summary["left_out"].get("image.license"):
+        typer.echo(f"  {lost} images lose their licence: it is none of Creative Commons or COCO's, by its URL")
     if summary.get("frame_guessed"):
         typer.echo(
             f"  warning: of {summary['frame_guessed']} images it was guessed in which frame their labels were drawn, "

@@ -98,7 +98,16 @@ class Export:
         Raises AnonbenchError, and leaves nothing, when the variant has no manifest, is a control, or is not what its
         manifests say, and with ``strict`` when a person was left visible.
         """
-        splits = splits or manifests.splits_of(self.variant)
+        written = manifests.splits_of(self.variant)
+        for split in splits or ():
+            if written and split not in written:
+                raise AnonbenchError(
+                    f"split '{split}' was not anonymized in this variant (splits: {', '.join(written)})",
+                    file=self.variant,
+                    entry="--split",
+                    remedy="export one of those; a study anonymizes its training split",
+                )
+        splits = splits or written
         if not splits:
             raise AnonbenchError(
                 "has no manifest that says what is in it",

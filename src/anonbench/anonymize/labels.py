@@ -179,6 +179,8 @@ class Labels:
         found = []
         for entry in entries:
             kept = self._entry("license", entry)
+            if isinstance(kept.get("url"), str):
+                kept["url"] = kept["url"].replace("\\/", "/")  # escaped twice, as some files have it
             if len(kept) == len(KEPT["license"]) and PUBLIC_LICENSE.fullmatch(kept["url"]):
                 found.append(kept)
             else:
