@@ -298,7 +298,7 @@ def test_what_no_variant_could_hold_is_bad_at_once(folder: CocoFolder, tmp_path:
     Image.open(restarted).save(restarted, "JPEG", restart_marker_blocks=1)
     data = restarted.read_bytes()
     marker = data.index(b"\xff\xd0", data.index(b"\xff\xda"))
-    restarted.write_bytes(data[:marker] + b"hidden" + data[marker:])
+    restarted.write_bytes(data[:marker] + 20 * b"hidden" + data[marker:])
     with pytest.raises(AnonbenchError, match=r"2 of \d+ images cannot be used: .*WEBP.*; image 2 .*belong to no pixel"):
         annotated(folder, tmp_path / "out")
 
