@@ -42,23 +42,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
-import numpy as np
-import torch
-from scipy import linalg
-from torch import nn
-from torch.nn import functional as F
+from anonbench import portable
 
-from anonbench import images, regions
-from anonbench.anonymize import engine
-from anonbench.anonymize.contract import Method, make
-from anonbench.anonymize.gan.data import published_crop, shares, shrink
-from anonbench.anonymize.shard import People
-from anonbench.datasets.record import root_of
-from anonbench.files import read_json, write_bytes
-from anonbench.records import Region, RegionKind
-from anonbench.variants import Variant
-from anonbench.windows import Window
+portable.settle()  # before torch is loaded
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from scipy import linalg  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from anonbench import images, regions  # noqa: E402
+from anonbench.anonymize import engine  # noqa: E402
+from anonbench.anonymize.contract import Method, make  # noqa: E402
+from anonbench.anonymize.gan.data import published_crop, shares, shrink  # noqa: E402
+from anonbench.anonymize.shard import People  # noqa: E402
+from anonbench.datasets.record import root_of  # noqa: E402
+from anonbench.files import read_json, write_bytes  # noqa: E402
+from anonbench.records import Region, RegionKind  # noqa: E402
+from anonbench.variants import Variant  # noqa: E402
+from anonbench.windows import Window  # noqa: E402
 
 SIZES = {RegionKind.BODY: (60, 108), RegionKind.FACE: (48, 48)}
 """Width and height that crops are looked at: about what people have in the images, faces somewhat enlarged."""

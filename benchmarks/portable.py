@@ -36,8 +36,11 @@ VARIANTS = (
     "original", "body-identity", "face-blur-medium", "body-blur-high", "body-pixelate-low", "face-mask_out",
     "body-adaptive_blur-high", "body-adaptive_pixelate-high",
 )  # fmt: skip
-FIT = {"batch_size": 2, "warmup": 0.5, "r1_every": 1, "clusters": 4, "face_iterations": 2, "body_iterations": 2}
-"""Each of the fit's kinds of step once."""
+FIT = {
+    "face_size": [16, 16], "body_size": [16, 32], "channels": [16, 32], "discriminator_channels": [16, 32],
+    "batch_size": 2, "warmup": 0.5, "r1_every": 1, "clusters": 4, "face_iterations": 2, "body_iterations": 2,
+}  # fmt: skip
+"""Each of the fit's kinds of step once, small as the training below."""
 SIZE = {"min_size": [96], "max_size": 128, "batch_size": 2, "iterations": 2}
 """Of a training: small, since an emulated processor takes a minute for what a real one does in half a second."""
 

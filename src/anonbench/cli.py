@@ -88,6 +88,6 @@ def main() -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        said = f"{error.filename}: cannot be used ({error.strerror}); check the path and its permissions"
+        said = f"{error.filename}: cannot be used ({error.strerror or error}); check the path and its permissions"
     print(f"error: {said}".encode(errors="backslashreplace").decode(), file=sys.stderr)
     sys.exit(2)

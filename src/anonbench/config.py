@@ -10,12 +10,11 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anonbench import registry
-from anonbench.annotate.image_files import LabelsOn, OnBadImage
-from anonbench.annotate.options import RegionsConfig
+from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.images import MAX_PIXELS
 from anonbench.recipe import Recipe
+from anonbench.records import MAX_PIXELS
 from anonbench.variants import ORIGINAL, Variant
 
 NAME = r"^[a-z0-9][a-z0-9_-]*$"

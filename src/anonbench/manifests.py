@@ -44,7 +44,7 @@ def check_layout(out: Path, split: str) -> None:
         raise AnonbenchError(
             "is of an earlier version: it names the originals and would be handed out with the images",
             file=old,
-            remedy=f"delete this folder and {REMEDY}",
+            remedy=f"delete the variant's folder and {REMEDY}",
         )
 
 
@@ -67,6 +67,11 @@ def shard_path(out: Path, split: str, shard: int) -> Path:
 def summary_path(out: Path, split: str) -> Path:
     """Return where the manifest of a split lies."""
     return private_folder(out) / "manifests" / f"{split}.json"
+
+
+def sign_path(out: Path, split: str) -> Path:
+    """Return where an empty file says that the images of a split are written by the anonymize stage."""
+    return private_folder(out) / "manifests" / split / "begun"
 
 
 def listing_path(out: Path, split: str) -> Path:
@@ -133,7 +138,7 @@ def listing_of(hashes: dict[str, str]) -> str:
 def listed(out: Path, split: str) -> dict[str, str]:
     """Return the hashes by file name of the images that the last merge of a split left; {} when there was none."""
     path = listing_path(out, split)
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = path.read_text().split("\n")[:-1] if path.is_file() else []
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from anonbench.errors import AnonbenchError
 
@@ -69,14 +71,40 @@ def release() -> None:
             os.environ[name] = old
 
 
+def release_for(wanted: str) -> None:
+    """Do what `release` does for a level that is asked for and is neither `portable` nor `auto`, which may be that."""
+    if wanted in ("strict", "seeded"):
+        release()
+
+
 def in_force() -> bool:
     """Tell whether PyTorch was, or will be, loaded under the settings of `settle`."""
     return not _late and all(os.environ.get(name) == value for name, value in TORCH.items())
 
 
-def level() -> str:
-    """Return the level of determinism that processors of this kind have unless another is asked for."""
+def level(
+    wanted: str = "auto", device: str = "cpu", *, entry: str = "determinism: portable", gpu: str = "strict"
+) -> str:
+    """Return the level of determinism (portable, strict, seeded) that ``wanted`` is on a device, ``cpu`` or ``cuda``.
+
+    ``auto`` is portable on x86-64 processors, strict on others and ``gpu`` on GPUs. Raises AnonbenchError (naming
+    ``entry``) for portable on a GPU.
+    """
+    if wanted == "portable" and device != "cpu":
+        raise AnonbenchError(
+            "no two kinds of GPU give the same bytes", entry=entry, remedy="use strict, or run with --device cpu"
+        )
+    if wanted != "auto":
+        return wanted
+    if device != "cpu":
+        return gpu
     return "portable" if _x86() else "strict"
+
+
+def require_here(entry: str) -> None:
+    """Do what `require` does, for a job that has no other level, where processors make the same bytes at all."""
+    if _x86():
+        require(entry, remedy="run it on a processor with AVX2, or on a GPU")
 
 
 def python() -> str:
@@ -89,9 +117,10 @@ def processor() -> str:
     return "x86-64 with AVX2"
 
 
-def require(entry: str = "determinism: portable") -> None:
+def require(
+    entry: str = "determinism: portable", remedy: str = "use determinism: strict, whose numbers repeat on this machine"
+) -> None:
     """Raise AnonbenchError unless PyTorch is held as `settle` holds it, on a processor with AVX2."""
-    remedy = "use determinism: strict, whose numbers repeat on this machine"
     if not _x86():
         raise AnonbenchError(f"this processor is {platform.machine()}, not x86-64", entry=entry, remedy=remedy)
     import cv2
@@ -102,9 +131,9 @@ def require(entry: str = "determinism: portable") -> None:
         raise AnonbenchError(
             "PyTorch was loaded before it was held to AVX2",
             entry=entry,
-            remedy="run the command line, call anonbench.portable.settle() before importing torch, or use "
-            "determinism: strict",
+            remedy=f"run the command line, call anonbench.portable.settle() before importing torch, or {remedy}",
         )
+    _replace_approximations()
 
 
 def _may_have_avx2() -> bool:
@@ -118,3 +147,51 @@ def _may_have_avx2() -> bool:
 
 def _x86() -> bool:
     return platform.machine().lower() in ("x86_64", "amd64")
+
+
+# MKL takes these from the processor's approximations of 1/x and 1/sqrt(x) (RCPPS, RSQRTPS), whose digits each maker of
+# processors chooses for itself; NumPy's square root is rounded correctly, and its arcs are polynomials.
+_APPROXIMATED = {"sqrt": "sqrt", "acos": "arccos", "asin": "arcsin", "atan": "arctan"}
+_library: Any = None
+
+
+def _replace_approximations() -> None:
+    """Give PyTorch NumPy's functions, once in a process, where MKL's differ between makers of processors."""
+    global _library
+    if _library is not None:
+        return
+    import torch
+
+    _library = torch.library.Library("aten", "IMPL")
+    for name, numpy_name in _APPROXIMATED.items():
+        new, into, in_place = _kernels(numpy_name)
+        _library.impl(name, new, "CPU", allow_override=True)
+        _library.impl(f"{name}.out", into, "CPU", allow_override=True)
+        _library.impl(f"{name}_", in_place, "CPU", allow_override=True)
+
+
+def _kernels(name: str) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """Return a function of NumPy as torch's three kernels: of a new tensor, into a given one, in place."""
+    import numpy as np
+    import torch
+
+    function = getattr(np, name)
+    narrow = (torch.float16, torch.bfloat16)
+
+    def new(x: torch.Tensor) -> torch.Tensor:
+        if not (x.is_floating_point() or x.is_complex()):
+            x = x.to(torch.get_default_dtype())
+        if x.dtype in narrow:
+            return new(x.float()).to(x.dtype)
+        result = torch.empty_like(x)
+        with np.errstate(invalid="ignore"):
+            function(x.detach().resolve_conj().resolve_neg().numpy(), out=result.numpy())
+        return result
+
+    def into(x: torch.Tensor, *, out: torch.Tensor) -> torch.Tensor:
+        return out.resize_(x.shape).copy_(new(x))
+
+    def in_place(x: torch.Tensor) -> torch.Tensor:
+        return x.copy_(new(x))
+
+    return new, into, in_place

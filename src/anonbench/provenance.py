@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+COMMON = "anonbench.portable"
+"""What every command settles before it starts."""
 PACKAGES = (
     "anonbench",
     "numpy",
@@ -146,7 +148,7 @@ def code_hash(*modules: str) -> str:
     comment, docstring or layout reruns nothing. Plugins are reached through entry points, not imports: name the
     plugin's module beside the stage's.
     """
-    todo, seen = list(modules), set()
+    todo, seen = [*modules, COMMON], set()
     while todo:
         module = todo.pop()
         if module not in seen:

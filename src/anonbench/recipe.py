@@ -293,15 +293,7 @@ class Recipe(_Section):
 
         Raises AnonbenchError for `portable` on a GPU.
         """
-        if self.determinism == "portable" and device != "cpu":
-            raise AnonbenchError(
-                "no two kinds of GPU give the same bytes",
-                entry="recipe determinism: portable",
-                remedy="use strict, or train with --device cpu",
-            )
-        if self.determinism != "auto":
-            return self.determinism
-        return portable.level() if device == "cpu" else "seeded"
+        return portable.level(self.determinism, device, entry="recipe determinism: portable", gpu="seeded")
 
     def strict(self, device: str) -> bool:
         """Tell whether a training on ``device`` refuses operations that cannot be repeated: all but `seeded` do."""

@@ -47,8 +47,13 @@ class Reason(enum.StrEnum):
     OUTSIDE_IMAGE = "outside_image"
     INVALID_GEOMETRY = "invalid_geometry"
     METHOD_FAILED = "method_failed"
+    BAD_IMAGE = "bad_image"
     LEFT_UNANNOTATED = "left_unannotated"
 
+
+MAX_PIXELS = 178_956_970
+"""Pixels of the largest image that is decoded unless a caller says otherwise: half a gigabyte of RGB, and the number
+at which Pillow, too, refuses. The largest camera sensors have 150 million."""
 
 ANONYMIZED = "anonymized"
 """The status of a person whose region was changed; every other status is a `Reason`."""
@@ -84,3 +89,8 @@ def is_people(category: dict[str, Any]) -> bool:
     """
     said = category.get("people")
     return said if isinstance(said, bool) else "person" in (category.get("supercategory"), category.get("name"))
+
+
+def is_void(annotation: dict[str, Any]) -> bool:
+    """Tell whether an annotation is a region to ignore that is nobody (see `anonbench.datasets.base.Split`)."""
+    return all(annotation.get(key) in (1, True) for key in ("void", "ignore", "iscrowd"))

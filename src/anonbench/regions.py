@@ -105,7 +105,7 @@ def write(
 def facts_of(path: str | Path) -> dict[str, Any]:
     """Return the facts that a table was written with.
 
-    Those of a table of images are ``skipped``: what `annotate.image_files.skipped` says of images that could not be
+    Those of a table of images are ``skipped``: what `annotate` says of images that could not be
     used, and ``frame_guessed``: how many images have labels that fit two frames, of which the upright one was taken.
     """
     with _readable(path):

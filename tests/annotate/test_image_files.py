@@ -288,11 +288,19 @@ def test_names_that_differ_in_case_are_told(folder: CocoFolder, tmp_path: Path) 
     assert "'a.jpg' and 'A.jpg' differ only in case" in warnings[0]
 
 
-def test_formats_that_are_not_written_are_told(folder: CocoFolder, tmp_path: Path) -> None:
+def test_what_no_variant_could_hold_is_bad_at_once(folder: CocoFolder, tmp_path: Path) -> None:
+    """Another format, and coded data that `anonymize` could not strip, are found here and not image by image there."""
     path = folder.root / "train" / "000001.jpg"
     Image.open(path).save(path, "WEBP")
-    (warning,) = annotated(folder, tmp_path / "out")["warnings"]
-    assert "1 images are in formats that variants are not written in, such as image 1 (000001.jpg), a WEBP" in warning
+    with pytest.raises(AnonbenchError, match=r"000001\.jpg\): is a WEBP image, and only JPEG and PNG are written"):
+        annotated(folder, tmp_path / "out")
+    restarted = folder.root / "train" / "000002.jpg"
+    Image.open(restarted).save(restarted, "JPEG", restart_marker_blocks=1)
+    data = restarted.read_bytes()
+    marker = data.index(b"\xff\xd0", data.index(b"\xff\xda"))
+    restarted.write_bytes(data[:marker] + b"hidden" + data[marker:])
+    with pytest.raises(AnonbenchError, match=r"2 of \d+ images cannot be used: .*WEBP.*; image 2 .*belong to no pixel"):
+        annotated(folder, tmp_path / "out")
 
 
 # --- sizes

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from anonbench import records, registry
-from anonbench.annotate.categories import looks_like_people
 from anonbench.annotate.choose import choose
 from anonbench.annotate.options import RegionsConfig
 from anonbench.annotate.people import convert
+from anonbench.categories import looks_like_people
 from anonbench.cli import app
 from anonbench.config import Study
 from anonbench.datasets.coco import Coco

@@ -197,7 +197,7 @@ def test_killed_and_run_again(dataset: Dataset, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     command = [sys.executable, "-c", KILLED, str(dataset.data), str(dataset.annotations), str(out)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    assert 4 <= len(hashes(out)) < 8
+    assert 3 <= len(hashes(out)) < 8
     with pytest.raises(AnonbenchError, match="no such manifest"):
         merge(dataset.annotations, "train", Variant.parse("body-blur-medium"), 1, out)
     dataset.run("body-blur-medium", out)
@@ -230,7 +230,11 @@ def test_merge_removes_what_an_earlier_run_left(dataset: Dataset) -> None:
     dataset.run("face-mask_out", shards=2)
     assert set(hashes(out)) == {f"{image_id}.jpg" for image_id in (1, 2, 4, 6, 7, 8)}
     assert not (out / "train" / "deep").exists()
-    assert {path.name for path in manifests.shard_path(out, "train", 0).parent.iterdir()} == {"0.jsonl", "1.jsonl"}
+    assert {path.name for path in manifests.shard_path(out, "train", 0).parent.iterdir()} == {
+        "begun",
+        "0.jsonl",
+        "1.jsonl",
+    }
     manifests.verify(out, "train")
 
 
@@ -271,7 +275,19 @@ def test_a_folder_of_somebody_s_images_is_not_written_to(dataset: Dataset) -> No
     (out / "train" / "1.jpg").write_bytes(b"holiday")
     with pytest.raises(AnonbenchError, match="photographs/train: holds files that this stage did not write"):
         dataset.run("body-mask_out", out)
+    manifests.shard_path(out, "train", 0).parent.mkdir(parents=True, exist_ok=True)  # Snakemake does so before a job
+    with pytest.raises(AnonbenchError, match="photographs/train: holds files that this stage did not write"):
+        dataset.run("body-mask_out", out)
     assert (out / "train" / "1.jpg").read_bytes() == b"holiday"
+
+
+def test_images_of_a_run_that_strict_stopped_are_ours_all_the_same(dataset: Dataset) -> None:
+    """Its remedy, to take the images out, must lead on and not into another refusal."""
+    with pytest.raises(AnonbenchError, match="strict"):
+        dataset.run("body-mask_out", strict=True)
+    without_image(dataset, 5)
+    out = dataset.run("body-mask_out")
+    assert not (out / "train" / "5.jpg").exists()
 
 
 def test_a_file_system_that_takes_two_names_for_one(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -404,6 +420,14 @@ def test_strict(dataset: Dataset) -> None:
         AnonbenchError, match=r"strict: 7 of 19 people are left visible: 12 in image 1 \(invalid_geometry\)"
     ):
         dataset.run("body-mask_out", strict=True)
+
+
+def test_strict_does_not_take_a_guess_of_the_frame(dataset: Dataset) -> None:
+    path = dataset.annotations / "train.images.parquet"
+    regions.write(path, table(dataset, "images"), regions.IMAGES, {"frame_guessed": 3})
+    dataset.run("face-mask_out")
+    with pytest.raises(AnonbenchError, match=r"strict: labels of 3 images .* run anonbench check-frame"):
+        dataset.run("face-mask_out", strict=True)
 
 
 def test_detections_of_nobody_are_counted_apart_and_strict_tells_of_them(dataset: Dataset) -> None:

@@ -274,7 +274,7 @@ def test_a_copy_of_the_variant_takes_no_manifest_along(
 def test_a_folder_of_the_earlier_layout_is_refused(leaky: Path) -> None:
     shutil.copytree(manifests.private_folder(leaky) / "manifests", leaky / "manifests")
     dataset = Dataset(leaky.parents[1])
-    said = r"manifests: is of an earlier version: it names the originals .*; delete this folder"
+    said = r"manifests: is of an earlier version: it names the originals .*; delete the variant.s folder"
     for refused in (
         lambda: dataset.shard("face-blur-medium").run(),
         lambda: manifests.verify(leaky, "train"),

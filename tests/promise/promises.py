@@ -138,6 +138,8 @@ def pixels_are_kept_and_lost(ledger: Ledger, out: Path, method: Method) -> None:
         covered = np.zeros(before.shape[:2], bool)
         for mask in masks.values():
             covered |= mask
+        if photo.exact and after[~photo.opaque & ~covered].any():
+            raise ledger.broken("what transparency hid is to be seen", photo)
         _outside(ledger, photo, before, after, covered, bool(masks))
         if not method.anonymizes:
             if photo.exact and (after != before).any():

@@ -18,7 +18,8 @@ import pytest
 
 from anonbench import images, manifests, registry
 from anonbench.annotate.choose import choose
-from anonbench.annotate.options import RegionsConfig
+from anonbench.annotate.image_files import Gate
+from anonbench.annotate.options import LabelsOn, RegionsConfig
 from anonbench.annotate.people import convert
 from anonbench.anonymize import engine, shard, strength
 from anonbench.anonymize.contract import Crop, make
@@ -32,6 +33,7 @@ from anonbench.anonymize.shard import Shard
 from anonbench.datasets.coco import Coco
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
+from anonbench.images import png
 from anonbench.records import Region, RegionKind
 from anonbench.variants import Variant
 
@@ -62,7 +64,7 @@ def methods() -> list[str]:
 
 def annotated(data: Path, annotations: Path) -> None:
     """Run the annotate stage over crowds."""
-    convert(Coco({}).read(data / "raw", crowds.SPLIT), data / "raw", annotations, crowds.SPLIT)
+    convert(Coco({}).read(data / "raw", crowds.SPLIT), data / "raw", annotations, crowds.SPLIT, Gate(LabelsOn.UPRIGHT))
     choose(annotations, crowds.SPLIT, RegionsConfig())
 
 
@@ -308,3 +310,11 @@ def test_a_generator_that_shows_the_person_is_caught(lot: Lot, tmp_path: Path, m
     monkeypatch.setattr(Gan, "change_batch", shows)
     with pytest.raises(BrokenPromise, match="follows the original"):
         lot.check(Variant.parse("body-gan"), tmp_path)
+
+
+def test_transparency_that_shows_what_it_hid_is_caught(
+    lot: Lot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(png, "on_black", lambda colours, alpha: colours)
+    with pytest.raises(BrokenPromise, match="what transparency hid is to be seen"):
+        lot.check(Variant.parse("body-mask_out"), tmp_path)

@@ -90,6 +90,7 @@ rule merge:
             shard=plan.shards(),
         ),
         coco="<annotations>/{dataset}/{split}.json",
+        images="<annotations>/{dataset}/{split}.images.parquet",
         people="<annotations>/{dataset}/{split}.people.parquet",
     output:
         manifest="<anonymized>/{dataset}/private/{variant}/manifests/{split}.json",

@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from anonbench import regions, windows
 from anonbench.annotate import detections, geometry, matching
-from anonbench.annotate.image_files import BAD_IMAGE
 from anonbench.annotate.options import RegionsConfig
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic, write_text
@@ -167,16 +166,22 @@ class Scene:
             return self._none(person, kind, Reason.NO_MASK)
         if box is None:
             return self._none(person, kind, Reason.INVALID_GEOMETRY)
-        if min(box[2], box[3]) < config.min_size:
-            return self._none(person, kind, Reason.BELOW_MIN_SIZE)
+        source, rle = "mask", None
         if person["rle"] is not None:
             rle = {"size": [self.height, self.width], "counts": person["rle"]}
-            rle = geometry.dilate(rle, round(config.dilate * math.sqrt(box[2] * box[3])))
+            if not geometry.holds(box, rle):  # they contradict each other: the person is in one of the two places
+                rle = geometry.union(rle, geometry.union_of_boxes([box], self.width, self.height))
+                source, box = "union", _as_box(geometry.mask_bounds(rle))
+        if min(box[2], box[3]) < config.min_size:
+            return self._none(person, kind, Reason.BELOW_MIN_SIZE)
+        if rle is not None:
+            w, h = geometry.bounded(box, self.width, self.height)[2:]
+            rle = geometry.dilate(rle, round(config.dilate * math.sqrt(w * h)))
             bounds = geometry.mask_bounds(rle)
             if bounds is not None:
                 if self.config.paper and self._too_small(bounds, rle):
                     return self._none(person, kind, Reason.BELOW_MIN_SIZE)
-                return self._region(person, kind, "mask", bounds, box, regions.runs_of(rle["counts"]))
+                return self._region(person, kind, source, bounds, box, regions.runs_of(rle["counts"]))
         pixels = geometry.pixel_box(box, self.width, self.height)
         if pixels is None:
             return self._none(person, kind, Reason.OUTSIDE_IMAGE)
@@ -346,7 +351,8 @@ class Scene:
     ) -> _Row:
         x0, y0, x1, y1 = pixels
         row = self._row(person, kind, regions.REGION, source)
-        row.update(x0=x0, y0=y0, x1=x1, y1=y1, subject=list(subject), runs=runs)
+        row.update(x0=x0, y0=y0, x1=x1, y1=y1, runs=runs)
+        row["subject"] = list(geometry.bounded(_box(subject), self.width, self.height))
         return row
 
     def _none(self, person: _Row, kind: RegionKind, reason: Reason) -> _Row:
@@ -383,6 +389,12 @@ def _box(values: Iterable[float]) -> Box:
     return x, y, w, h
 
 
+def _as_box(pixels: windows.PixelBox | None) -> Box:
+    """Return pixel bounds as x, y, width, height."""
+    x0, y0, x1, y1 = pixels or (0, 0, 0, 0)
+    return float(x0), float(y0), float(x1 - x0), float(y1 - y0)
+
+
 def _covered(found: np.ndarray, box: Box) -> float:
     """Return the share of a detected box that another box holds."""
     x, y, w, h = (float(v) for v in found[:4])
@@ -407,7 +419,19 @@ def _skipped(table: Path) -> Iterator[list[Any]]:
     """Yield the ledger's lines of people in images that `annotate` skipped: they are in no table and no variant."""
     for image in regions.facts_of(table).get("skipped", ()):
         for (person_id, category), kind in product(image["people"], RegionKind):
-            yield [image["image_id"], person_id, category, kind.value, BAD_IMAGE, "", "", "", "", "", image["reason"]]
+            yield [
+                image["image_id"],
+                person_id,
+                category,
+                kind.value,
+                Reason.BAD_IMAGE.value,
+                "",
+                "",
+                "",
+                "",
+                "",
+                image["reason"],
+            ]
 
 
 def _ledger(row: _Row, person: _Row | None) -> list[Any]:

@@ -9,11 +9,12 @@ import typer
 from pydantic import ValidationError
 
 from anonbench import regions as tables
-from anonbench.annotate.image_files import Gate, LabelsOn, OnBadImage
+from anonbench.annotate.image_files import Gate
+from anonbench.annotate.options import LabelsOn, OnBadImage
 from anonbench.arguments import mapping
 from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError
-from anonbench.images import MAX_PIXELS
+from anonbench.records import MAX_PIXELS
 
 Data = Annotated[Path, typer.Option(help="Folder with the data set's download.json.")]
 Annotations = Annotated[Path, typer.Option(help="Folder with the annotations of the data set.")]

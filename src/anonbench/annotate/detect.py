@@ -44,6 +44,7 @@ def detect_shard(images: pa.Table, root: Path, config: DetectorConfig, out: Path
     ``images``, of ``detections``, and of images that stored detections have no entry for (``missing``). Raises
     AnonbenchError for an image that cannot be decoded, and for one with people that stored detections do not know.
     """
+    cv2.setNumThreads(1)  # a shard is one job, and its result must not depend on the number of cores
     detector = make(config.plugin, config.options)
     rows = images.drop_columns(["bytes", "start"]).to_pylist()
     find = _stored(detector, config) if isinstance(detector, StoredDetections) else _seen(detector, root, config)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from anonbench import images, regions
 from anonbench.annotate.detect import detect
 from anonbench.annotate.detect_options import DetectorConfig
-from anonbench.annotate.image_files import LabelsOn
+from anonbench.annotate.options import LabelsOn
 from anonbench.detectors.base import Detector, make, nms
 from anonbench.errors import AnonbenchError
 from anonbench.seeding import seed_of

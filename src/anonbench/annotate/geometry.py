@@ -14,6 +14,9 @@ from anonbench.records import KEYPOINTS, Box
 from anonbench.regions import runs_of
 from anonbench.windows import PixelBox
 
+LONGEST_OUTLINE = 4_000_000
+"""Pixels along all polygons of a person beyond which they are not drawn: pycocotools takes some 50 bytes for each."""
+
 HEAD = [KEYPOINTS.index(name) for name in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")]
 FRONT = HEAD[:3]
 SHOULDERS = [KEYPOINTS.index(name) for name in ("left_shoulder", "right_shoulder")]
@@ -44,6 +47,35 @@ def pixel_box(box: Box, width: int, height: int) -> PixelBox | None:
     return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
 
+def bounded(box: Box, width: int, height: int) -> Box:
+    """Return the part of a box that is within an image's width and height of the image, some pixels of it at least.
+
+    It is what a method's strength follows: boxes without end ask for memory without end.
+    """
+    x, y, w, h = box
+    if x >= -width and y >= -height and x + w <= 2 * width and y + h <= 2 * height:
+        return box
+    x0, y0 = min(max(x, -width), 2.0 * width - 1), min(max(y, -height), 2.0 * height - 1)
+    x1, y1 = min(max(x + w, x0 + 1), 2.0 * width), min(max(y + h, y0 + 1), 2.0 * height)
+    return float(x0), float(y0), float(x1 - x0), float(y1 - y0)
+
+
+def holds(box: Box, rle: dict[str, Any]) -> bool:
+    """Tell whether a box holds half of an RLE's set pixels or more."""
+    bounds = mask_bounds(rle)
+    if bounds is None:
+        return True
+    x, y, w, h = box
+    if x - 1 <= bounds[0] and y - 1 <= bounds[1] and x + w + 1 >= bounds[2] and y + h + 1 >= bounds[3]:
+        return True
+    height, width = rle["size"]
+    pixels = pixel_box(box, width, height)
+    if pixels is None:
+        return False
+    inside = coco_mask.merge([rle, union_of_boxes([box], width, height)], intersect=True)
+    return 2 * area(inside) >= area(rle)
+
+
 def rle_of(segmentation: Any, width: int, height: int) -> dict[str, Any]:
     """Return COCO's compressed RLE (``size``, ``counts`` as bytes) of a segmentation, by pycocotools.
 
@@ -66,6 +98,8 @@ def check_segmentation(segmentation: Any, width: int, height: int) -> list[list[
     bad = sum(not _drawable(polygon) for polygon in segmentation)
     if bad:
         raise InvalidGeometry(f"{bad} of {len(segmentation)} polygons lack three finite points")
+    if sum(map(_outline, segmentation)) > LONGEST_OUTLINE:
+        raise InvalidGeometry(f"the outlines of its polygons are longer than {LONGEST_OUTLINE} pixels")
     return segmentation
 
 
@@ -77,6 +111,14 @@ def _drawable(polygon: Any) -> bool:
         return max(polygon) < 1e6 and min(polygon) > -1e6 and math.isfinite(math.fsum(polygon))
     except (TypeError, ValueError, OverflowError):
         return False
+
+
+def _outline(polygon: list[float]) -> float:
+    """Return the length of a polygon's outline, each side by its longer extent."""
+    if (max(polygon) - min(polygon)) * len(polygon) < 20_000:  # of nearly all people, cheaply: no side is longer
+        return 0.0
+    points = np.asarray(polygon, np.float64).reshape(-1, 2)
+    return float(np.abs(np.diff(points, axis=0, append=points[:1])).max(axis=1).sum())
 
 
 def _check_rle(rle: dict[str, Any], width: int, height: int) -> dict[str, Any]:
@@ -117,6 +159,11 @@ def union_of_boxes(boxes: Sequence[Box], width: int, height: int) -> dict[str, A
     return coco_mask.encode(mask)
 
 
+def union(*rles: dict[str, Any]) -> dict[str, Any]:
+    """Return the RLE of the pixels that any of several has set."""
+    return coco_mask.merge(list(rles))
+
+
 def area(rle: dict[str, Any]) -> int:
     """Return the number of set pixels of an RLE."""
     return int(coco_mask.area(rle))
@@ -126,6 +173,12 @@ def dilate(rle: dict[str, Any], radius: int) -> dict[str, Any]:
     """Return the RLE grown by a disc of ``radius`` pixels."""
     if radius < 1:
         return rle
+    if radius > 100:  # OpenCV's time and memory grow with the area of the disc
+        mask = coco_mask.decode(rle)
+        if not mask.any():
+            return rle
+        away = cv2.distanceTransform(np.ascontiguousarray(1 - mask), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        return coco_mask.encode(np.asfortranarray(away <= radius, np.uint8))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return coco_mask.encode(np.asfortranarray(cv2.dilate(coco_mask.decode(rle), disc)))
 

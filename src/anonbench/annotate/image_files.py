@@ -1,47 +1,31 @@
 """The gate: every image file of a split is opened once, before anything is written, and all bad ones are named at once.
 
-An image that passes here is decoded by whatever reads it later: its file is there, whole, an image, of the annotated
-size and not larger than the limit; and it is settled in which frame its labels were drawn.
+An image that passes here is decoded, and written, by whatever does so later: its file is there, whole, a JPEG or PNG,
+of the annotated size and not larger than the limit; and it is settled in which frame its labels were drawn.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from anonbench import images, names, workers
+from anonbench.annotate.options import LabelsOn, OnBadImage
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic
+from anonbench.records import is_void
 
 SPELLED_OUT = 20
 """Bad images that the message names; the file beside the annotations lists all."""
 COLUMNS = ("image_id", "file_name", "annotations", "people", "reason")
-BAD_IMAGE = "bad_image"
-"""Status in the ledger of people whose image was skipped."""
-_WRITTEN = ("JPEG", "PNG")
 _REMEDY = "mend the files or fetch them again, take their entries out"
-
-
-class LabelsOn(StrEnum):
-    """In which frame of an image with an EXIF orientation its labels were drawn."""
-
-    AUTO = "auto"
-    UPRIGHT = "upright"
-    STORED = "stored"
-
-
-class OnBadImage(StrEnum):
-    """What becomes of images that cannot be used."""
-
-    FAIL = "fail"
-    SKIP = "skip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +43,7 @@ class Seen:
     """What was found of one image: its file's ``bytes``, or the ``problem`` that keeps it from being used.
 
     ``labels_on`` is the frame of the labels (``upright`` or ``stored``); ``either`` says that the annotated size fits
-    both, which differ by the EXIF ``orientation``, and ``guessed`` that nobody has said which it is. ``format`` is
-    Pillow's name of the file's.
+    both, which differ by the EXIF ``orientation``, and ``guessed`` that nobody has said which it is.
     """
 
     bytes: int = 0
@@ -68,7 +51,6 @@ class Seen:
     orientation: int = 1
     either: bool = False
     guessed: bool = False
-    format: str = ""
     problem: str | None = None
 
 
@@ -166,7 +148,9 @@ def _see(path: Path, entry: dict[str, Any], gate: Gate) -> Seen:
         data = images.read_bytes(path)
         header = images.header(data)
         labels_on, guessed = _frame(header, size, gate.labels_on, entry)
-        images.decode(data, size=size, labels_on=labels_on, max_pixels=gate.max_pixels)
+        frame: dict[str, Any] = {"size": size, "labels_on": labels_on, "max_pixels": gate.max_pixels}
+        images.decode(data, **frame)
+        images.without_metadata(data, **frame)  # so every variant writes it, whether somebody stands in it or not
     except FileNotFoundError:
         return Seen(problem="is not on disk")
     except AnonbenchError as error:
@@ -176,7 +160,7 @@ def _see(path: Path, entry: dict[str, Any], gate: Gate) -> Seen:
     except MemoryError:
         return Seen(problem="needs more memory than there is")
     either = images.orientation_is_ambiguous(header, size)
-    return Seen(len(data), labels_on, header.orientation, either, guessed, header.format)
+    return Seen(len(data), labels_on, header.orientation, either, guessed)
 
 
 def _frame(
@@ -207,15 +191,21 @@ def lost(found: Found, annotations: Iterable[Any], people: Mapping[int, dict[str
         }
         for number in found.bad
     }
-    for annotation in annotations if gone else ():
+    for annotation in _readable(annotations) if gone else ():
         image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
         if type(image_id) is not int or image_id not in gone:
             continue
         gone[image_id]["annotations"] += 1
         category = annotation.get("category_id")
-        if type(category) is int and category in people and not annotation.get("void"):
+        if type(category) is int and category in people and not is_void(annotation):
             gone[image_id]["people"].append([annotation.get("id"), people[category]["name"]])
     return list(gone.values())
+
+
+def _readable(annotations: Iterable[Any]) -> Iterator[Any]:
+    """Yield annotations up to the first that cannot be read: the bad images are to be told before it is."""
+    with contextlib.suppress(AnonbenchError):
+        yield from annotations
 
 
 def write_list(path: Path, gone: Sequence[Mapping[str, Any]]) -> None:
@@ -264,12 +254,6 @@ def warnings(found: Found, gone: Sequence[Mapping[str, Any]], listed: Path) -> l
             "anonbench check-frame, and set labels_on of the data set to upright or stored"
         )
     good = [number for number, seen in found.seen.items() if seen.problem is None]
-    others = [number for number in good if found.seen[number].format not in _WRITTEN]
-    if others:
-        said.append(
-            f"{len(others)} images are in formats that variants are not written in, such as {found.named(others[0])}, "
-            f"a {found.seen[others[0]].format} file; before they are anonymized, convert the data set to PNG"
-        )
     pair = names.alike(found.entries[number]["file_name"] for number in good)
     if pair:
         said.append(

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from anonbench.annotate.detect_options import DetectorConfig
 from anonbench.blocks import Strict
+
+
+class LabelsOn(StrEnum):
+    """In which frame of an image with an EXIF orientation its labels were drawn."""
+
+    AUTO = "auto"
+    UPRIGHT = "upright"
+    STORED = "stored"
+
+
+class OnBadImage(StrEnum):
+    """What becomes of images that cannot be used."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
 
 Source = Literal["ground_truth", "detector", "keypoints", "union"]
 

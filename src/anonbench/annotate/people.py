@@ -13,15 +13,16 @@ from typing import Any
 import msgspec
 from tqdm import tqdm
 
+from anonbench import categories as naming
 from anonbench import regions
-from anonbench.annotate import categories as naming
 from anonbench.annotate import geometry, image_files
 from anonbench.annotate.geometry import InvalidGeometry
-from anonbench.annotate.image_files import Gate, OnBadImage, Seen
+from anonbench.annotate.image_files import Gate, Seen
+from anonbench.annotate.options import OnBadImage
 from anonbench.datasets.base import Split
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic
-from anonbench.records import KEYPOINTS, Box, RegionKind, is_people
+from anonbench.records import KEYPOINTS, Box, RegionKind, is_people, is_void
 
 _ENCODER = msgspec.json.Encoder()
 _CHECKED = frozenset(("bbox", "segmentation", "area", "iscrowd", "keypoints"))
@@ -47,6 +48,10 @@ def convert(
     without people.
     """
     file = split.sources[0]
+    if out.resolve() in {source.resolve().parent for source in split.sources}:
+        raise AnonbenchError(
+            "holds the data set's own annotations", file=out, remedy="choose another folder to write to"
+        )
     categories = naming.decide(_categories(split.categories, file), declared or {}, file)
     people_categories = {number: category for number, category in categories.items() if is_people(category)}
     found = image_files.look(_by_id(split.images, "image", file), root / split.folder, file, gate, name)
@@ -73,7 +78,7 @@ def convert(
         for annotation in _checked(bar, found.entries, categories, file):
             if annotation["image_id"] in skipped:
                 continue
-            person = annotation["category_id"] in people_categories and not annotation.get("void")
+            person = annotation["category_id"] in people_categories and not is_void(annotation)
             entry = Entry(annotation, images[annotation["image_id"]], mask=person)
             if person:
                 people.append(entry.person(categories[annotation["category_id"]]["name"]))
@@ -305,6 +310,14 @@ def _categories(entries: list[dict[str, Any]], file: Path) -> dict[int, dict[str
                 file=file,
                 entry=f"category {number}",
                 remedy="give each category a name of printable characters",
+            )
+        above = category.get("supercategory")
+        if above is not None and not isinstance(above, str):
+            raise AnonbenchError(
+                f"has the supercategory {above!a:.80}",
+                file=file,
+                entry=f"category {number}",
+                remedy="write a name, or leave it out",
             )
     return categories
 

@@ -94,6 +94,11 @@ def merge(
         reasons = ", ".join(f"{reason} {number}" for reason, number in entry["reasons"].items())
         left = f" ({reasons})" if reasons else ""
         typer.echo(f"  {category}: {entry['anonymized']} of {entry['people']} anonymized{left}")
+    if summary.get("frame_guessed"):
+        typer.echo(
+            f"  warning: of {summary['frame_guessed']} images it was guessed in which frame their labels were drawn, "
+            "and people stay visible if that is wrong: run anonbench check-frame"
+        )
     if people.get("weak"):
         weak = itertools.islice((row for row in manifests.rows_of(out, split) if "weak" in row), 5)
         first = ", ".join(f"{row['person_id']} in image {row['image_id']} ({row['weak']})" for row in weak)

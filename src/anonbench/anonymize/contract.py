@@ -137,7 +137,8 @@ class Method(abc.ABC):
     """Method for a person whom this one failed on. None: a failure ends the run."""
 
     Fit: ClassVar[type[Strict] | None] = None
-    """Settings of the training of a method that is fitted to data (`fit`, `load`); None: there is nothing to train."""
+    """Settings of the training of a method that is fitted to data (`fit`, `load`); None: there is nothing to train. A
+    field ``determinism`` is the level that is asked for (`portable.level`)."""
 
     def __init__(self, parameters: dict[str, Any] | None = None) -> None:
         """Check the parameters; raise AnonbenchError naming the nearest known one."""

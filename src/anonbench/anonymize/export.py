@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from anonbench import __version__, manifests, registry
 from anonbench.anonymize.labels import Labels
-from anonbench.anonymize.merge import check_nobody_visible
+from anonbench.anonymize.merge import check_frames, check_nobody_visible
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic, read_bytes, sha256_bytes, sha256_file, write_bytes, write_json, write_text
 from anonbench.manifests import Row
@@ -58,6 +58,21 @@ def export(
                 reasons.update(entry["reasons"])
             why = ", ".join(f"{reason} {number}" for reason, number in sorted(reasons.items()))
             typer.echo(f"  {total - changed} people are left visible ({why}); --strict refuses such a variant")
+        strangers = of["people"]["unannotated"]
+        if strangers["anonymized"] < strangers["people"]:
+            typer.echo(
+                f"  {strangers['people'] - strangers['anonymized']} detections of nobody who is annotated are left "
+                "visible; --strict refuses such a variant"
+            )
+        if of.get("frame_guessed"):
+            typer.echo(
+                f"  of {of['frame_guessed']} images it was guessed in which frame their labels were drawn, and people "
+                "stay visible if that is wrong (anonbench check-frame); --strict refuses such a variant"
+            )
+        if of["people"].get("weak"):
+            typer.echo(
+                f"  {of['people']['weak']} people were changed and may still be recognised (anonbench merge names them)"
+            )
     if rename is None:
         typer.echo(
             "Names and ids are those of the source and lead whoever has it to the original; --rename gives new ones."
@@ -97,7 +112,12 @@ class Export:
             _neutral_times(self.part)
             if self.rename is not None:
                 self._write_mapping(self.rename)
-            os.rename(self.part, self.out.resolve())
+            try:
+                os.rename(self.part, self.out.resolve())
+            except BaseException:
+                if self.rename is not None:
+                    self.rename.unlink(missing_ok=True)
+                raise
         except BaseException:
             shutil.rmtree(self.part, ignore_errors=True)
             raise
@@ -135,6 +155,7 @@ class Export:
         rows = list(manifests.rows_of(self.variant, split))
         if self.strict:
             check_nobody_visible([row for row in rows if row["type"] == "person"], self.variant, split)
+            check_frames(summary, self.variant, split)
         labels = Labels(manifests.annotations_path(self.variant, split))
         images = {row["image_id"]: row for row in rows if row["type"] == "image"}
         order = [image["id"] for image in labels.images]
@@ -178,6 +199,7 @@ class Export:
             "images": len(order),
             "annotations": count,
             **{key: summary[key] for key in ("people", "share_changed", "share_area_changed")},
+            **{key: summary[key] for key in ("frame_guessed",) if key in summary},
         }
 
     def _renumbered(self, labels: Labels, number: dict[int, int], split: str) -> Iterator[Row]:

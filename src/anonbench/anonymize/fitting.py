@@ -48,8 +48,7 @@ def fit(
         checked = plugin.Fit.model_validate(mapping(settings, "--settings"))
     except ValidationError as error:
         raise AnonbenchError(explain(error, plugin.Fit), entry="--settings") from None
-    if getattr(checked, "determinism", None) == "strict":
-        portable.release()
+    portable.release_for(getattr(checked, "determinism", "auto"))
     root, record = root_of(data)
     images = annotations / f"{split}.images.parquet"
     table = annotations / f"{split}.regions.parquet"

@@ -49,12 +49,16 @@ def merge(
     images = {row["image_id"]: row for row in rows if row["type"] == "image"}
     people = [row for row in rows if row["type"] == "person"]
     _check_images(rows, images, annotations / f"{split}.images.parquet", out / split, contents)
+    hashes = {row["file_name"]: row["sha256"] for row in images.values()}
+    listing, earlier = manifests.listing_path(out, split), manifests.listed(out, split)
+    write_text(listing, manifests.listing_of({**earlier, **hashes}))  # ours, whatever ends this run
+    gate = _at_the_gate(annotations / f"{split}.images.parquet")
     if strict and variant.method is not None and registry.load("methods", variant.method).anonymizes:
         check_nobody_visible(people, out, split)
-    hashes = {row["file_name"]: row["sha256"] for row in images.values()}
+        check_frames(gate, out, split)
     _remove_stale_images(out, split, set(hashes))
     _remove_stale_shards(out, header, shards)
-    write_text(manifests.listing_path(out, split), manifests.listing_of(hashes))
+    write_text(listing, manifests.listing_of(hashes))
     target = manifests.annotations_path(out, split)
     labels = Labels(annotations / f"{split}.json")
     labels.write(target)
@@ -66,7 +70,7 @@ def merge(
         "split": split,
         **{key: header[key] for key in (*_COMMON[1:], *_OF_SOME) if key in header},
         "images": {action: actions[action] for action in ("encoded", "copied", "stripped")},
-        **_at_the_gate(annotations / f"{split}.images.parquet"),
+        **gate,
         **_coverage(people),
         "shards": [sha256_file(path) for path in paths],
         "annotations_sha256": sha256_file(target),
@@ -133,6 +137,20 @@ def check_nobody_visible(people: list[Row], out: Path, split: str) -> None:
             file=out,
             entry=split,
             remedy=remedy,
+        )
+
+
+def check_frames(summary: Row, out: Path, split: str) -> None:
+    """Raise AnonbenchError when it was guessed of an image in which frame its labels were drawn."""
+    guessed = summary.get("frame_guessed", 0)
+    if guessed:
+        raise AnonbenchError(
+            f"strict: labels of {guessed} images with an EXIF orientation may have been drawn on the stored image, and "
+            "people stay visible there if they were",
+            file=out,
+            entry=split,
+            remedy="run anonbench check-frame and set labels_on of the data set to upright or stored, or set strict to "
+            "false",
         )
 
 

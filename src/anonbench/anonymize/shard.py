@@ -81,7 +81,7 @@ class Shard:
         rows = regions.shard_of(everything, self.shard, self.shards).to_pylist()
         people = People.read(self.annotations / f"{self.split}.regions.parquet", self.variant.region, rows)
         path = manifests.shard_path(self.out, self.split, self.shard)
-        self._check_folder_is_ours(path.parent)
+        self._check_folder_is_ours()
         path.unlink(missing_ok=True)
         header = {
             "type": "shard",
@@ -138,16 +138,20 @@ class Shard:
                 f"overlaps the original data in {source}", file=target, remedy="choose another output folder"
             )
 
-    def _check_folder_is_ours(self, ours: Path) -> None:
-        """Refuse to write into a folder of images in which no run of this stage has begun; make ``ours``, its sign."""
-        folder = self.out / self.split
-        if not ours.is_dir() and folder.is_dir() and any(folder.iterdir()):
+    def _check_folder_is_ours(self) -> None:
+        """Refuse to write into a folder of images in which no run of this stage has begun; leave the sign that one has.
+
+        The sign is a file: Snakemake makes the manifests' folder before the job.
+        """
+        folder, sign = self.out / self.split, manifests.sign_path(self.out, self.split)
+        if not sign.is_file() and folder.is_dir() and any(folder.iterdir()):
             raise AnonbenchError(
                 "holds files that this stage did not write",
                 file=folder,
                 remedy="move them away, or choose another output folder",
             )
-        ours.mkdir(parents=True, exist_ok=True)
+        if not sign.is_file():
+            write_bytes(sign, b"")
 
     def _work(
         self, rows: list[_Image], root: Path, people: People, method: Method | None
@@ -274,7 +278,7 @@ def _check_names(table: pa.Table, file: Path, out: Path) -> None:
             raise AnonbenchError(str(error), file=file, entry=f"image {image_id}", remedy=remedy) from None
         seen[name] = image_id
     pair = names.alike(seen)
-    if pair and names.are_one(out):
+    if pair and names.are_one(manifests.private_folder(out)):
         raise AnonbenchError(
             f"the file system takes {pair[0]!a} and {pair[1]!a} for one file",
             file=out,

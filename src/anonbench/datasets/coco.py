@@ -11,8 +11,10 @@ import msgspec
 from pydantic import Field
 
 from anonbench.blocks import Strict
+from anonbench.categories import looks_like_people
 from anonbench.datasets.base import DatasetAdapter, Sources, Split
 from anonbench.errors import AnonbenchError, nearest
+from anonbench.records import is_people
 
 POINTS = ("keypoints", "num_keypoints")
 """What an annotation takes from the keypoints file."""
@@ -22,7 +24,9 @@ class CocoOptions(Strict):
     """Options of the COCO layout."""
 
     categories: list[str] | None = Field(
-        None, description="Names of the categories to keep; all when left out. Images are kept either way."
+        None,
+        description="Names of the categories to keep; all when left out. Images are kept either way. Those "
+        "of people, and those whose names look like people, cannot be left out.",
     )
 
 
@@ -258,9 +262,21 @@ def _skeletons(instances: CocoFile, keypoints: CocoFile) -> list[dict[str, Any]]
     ]
 
 
+def _may_be_people(category: dict[str, Any]) -> bool:
+    return looks_like_people(category.get("name")) or looks_like_people(category.get("supercategory"))
+
+
 def _only(categories: list[dict[str, Any]], names: list[str], file: Path) -> list[dict[str, Any]]:
     known = {c.get("name"): c for c in categories}
     for name in names:
         if name not in known:
             raise AnonbenchError(f"has no category '{name}'{nearest(name, map(str, known))}", file=file)
+    dropped = [c for c in categories if c.get("name") not in names and c.get("people") is not False]
+    if people := [str(c.get("name")) for c in dropped if is_people(c) or _may_be_people(c)]:
+        raise AnonbenchError(
+            f"categories leave out {', '.join(people)}, who may be people and would stay visible without a row",
+            file=file,
+            entry="options",
+            remedy="add them to categories, and to not_people in the study if they are none",
+        )
     return [c for c in categories if c.get("name") in names]

@@ -1,7 +1,7 @@
 """Boxes that another detector found, from a JSON file: how the published study's DSFD takes part.
 
 The form is that of ``detect_faces.py`` in hukkelas/deep_privacy2 (tools/anonymization/coco): an object with one entry
-per image, ``{"<image id>": [[x0, y0, x1, y1, score], ...]}`` in pixels of the upright image.
+per image, ``{"<image id>": [[x0, y0, x1, y1, score], ...]}`` in pixels of the frame that the labels refer to.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from anonbench import portable
 from anonbench.detectors.base import Detector, DetectorOptions, Finds, check_file, tidy
 from anonbench.errors import AnonbenchError
 
@@ -62,6 +63,7 @@ class Torchvision(Detector):
             raise AnonbenchError("there is no GPU here", entry="options.device", remedy="use 'auto' or 'cpu'")
         self._device = "cuda" if o.device != "cpu" and torch.cuda.is_available() else "cpu"
         if self._device == "cpu":
+            portable.require_here("a torchvision detector on a processor")
             torch.set_num_threads(1)  # sums depend on how many there are; shards are jobs of their own
         model = getattr(detection, o.model)(weights=None, weights_backbone=None, num_classes=o.classes)
         try:

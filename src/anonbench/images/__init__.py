@@ -18,11 +18,12 @@ import numpy as np
 from anonbench import files
 from anonbench.errors import AnonbenchError
 from anonbench.images import jpeg, png
-from anonbench.images.frames import MAX_PIXELS, choose, orientation_is_ambiguous, turned
+from anonbench.images.frames import choose, orientation_is_ambiguous, turned
 from anonbench.images.jpeg import Jpeg
 from anonbench.images.other import Other
 from anonbench.images.png import Png
 from anonbench.images.record import Decoded, Encoded, Frame, Header, Size, Stripped, undecodable, unwritable
+from anonbench.records import MAX_PIXELS
 
 __all__ = (
     "MAX_PIXELS",

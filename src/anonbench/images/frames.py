@@ -14,10 +14,6 @@ from anonbench.images.record import Frame, Header, Size, undecodable
 ORIENTATION = 0x0112
 """The EXIF tag."""
 
-MAX_PIXELS = 178_956_970
-"""Pixels of the largest image that is decoded unless a caller says otherwise: half a gigabyte of RGB, and the number
-at which Pillow, too, refuses. The largest camera sensors have 150 million."""
-
 _UNDONE_BY = (0, 1, 2, 3, 4, 5, 8, 7, 6)
 
 

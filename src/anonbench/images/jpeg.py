@@ -29,6 +29,10 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
 _ALONE = frozenset((0x01, *range(0xD0, 0xD8)))
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
+_RESTARTS = re.compile(rb"(?:\xff+[\xd0-\xd7]?)+\Z")
+_MOST_SCANS = 200
+"""Scans of a file that is decoded. Encoders write ten or so; each one costs a pass over all of the image, and may be a
+few bytes long."""
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _SUBSAMPLING = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411"}
 
@@ -56,6 +60,10 @@ class Jpeg:
             self._data = data[:at] + struct.pack(">H", height) + data[at + 2 :]
             self._segments = _segments(self._data, file)
             self._frame = _frame(self._segments, file)
+        if self._data.count(b"\xff\xda") > _MOST_SCANS:
+            scans = sum(segment.marker == _SOS for segment in _segments(self._data, file, whole=True))
+            if scans > _MOST_SCANS:
+                undecodable(file, f"its pixels are coded in {scans} scans, more than the {_MOST_SCANS} that are read")
         exif = (s.body[6:] for s in self._segments if s.marker == 0xE1 and s.body.startswith(b"Exif\0\0"))
         self.header = Header("JPEG", (width, height), next((exif_orientation(tiff) for tiff in exif), 1))
 
@@ -137,19 +145,19 @@ class Jpeg:
         head, kept = b"", []
         for index, (kind, segment) in enumerate(zip(kinds, segments, strict=True)):
             if kind == "JFIF":
-                head = head or _segment(0xE0, segment.body[:12] + b"\0\0")
+                head = head or _segment(0xE0, _resolution(segment.body) + b"\0\0")
             elif kind == "ICC":
                 kept.append(profile)
                 profile = b""
             elif index == last_adobe:
-                kept.append(_segment(0xEE, segment.body[:12]))
+                kept.append(_segment(0xEE, b"Adobe\0\x64" + bytes(4) + segment.body[11:12]))
             elif segment.marker in (_DQT, _DHT, _DRI):
                 entries = [segment.body[start:end] for _, start, end in _entries(segment) if (index, start) in live]
                 kept.append(_segment(segment.marker, b"".join(entries)) if entries else b"")
             elif segment.marker == self._frame.marker:
                 kept.append(self._data[segment.start : segment.end])
             elif segment.marker == _SOS:
-                kept.append(self._data[segment.start : segment.end].rstrip(b"\xff"))  # bytes that fill up a marker
+                kept.append(_RESTARTS.sub(b"", self._data[segment.start : segment.end]))  # markers without data
         data = b"".join((b"\xff\xd8", head, exif, *kept, b"\xff\xd9"))
         return Stripped(_without_tails(data, self._frame.body[5], self._file), notes)
 
@@ -208,6 +216,14 @@ def _kind(segment: Segment) -> str:
     if marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:
         return "Adobe"
     return ""
+
+
+def _resolution(jfif: bytes) -> bytes:
+    """Return a JFIF segment's first twelve bytes: version, and resolution where it can be one."""
+    unit, across, down = struct.unpack(">BHH", jfif[7:12])
+    sensible = unit <= 2 and 0 < max(across, down) <= min(4 * max(min(across, down), 1), 12_000)
+    version = jfif[5:7] if jfif[5] == 1 and jfif[6] <= 2 else b"\1\1"
+    return b"JFIF\0" + version + (jfif[7:12] if sensible else b"\0\0\1\0\1")
 
 
 def _entries(segment: Segment) -> Iterator[tuple[int, int, int]]:

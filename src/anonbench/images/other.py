@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from pathlib import Path
 
 import cv2
@@ -14,15 +13,9 @@ from anonbench.images.frames import ORIENTATION, turned_back, valid_orientation
 from anonbench.images.record import Decoded, Header, undecodable
 from anonbench.images.samples import eight_bit, on_black
 
-_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG2000", "PPM", "TIFF", "WEBP")
+"""Those of Pillow's formats that hold a photograph. Others start programs (EPS), or hold images of other sizes than
+their header says (ICO, ICNS)."""
 
 
 class Other:
@@ -31,15 +24,19 @@ class Other:
     def __init__(self, data: bytes, file: str | Path | None) -> None:
         self._file = file
         try:
-            self._image = Image.open(io.BytesIO(data))
+            self._image = Image.open(io.BytesIO(data), formats=FORMATS)
             if isinstance(self._image, TiffImagePlugin.TiffImageFile):  # Pillow turns them upright as it decodes
                 orientation = valid_orientation(self._image.tag_v2.get(ORIENTATION, 1))
                 size = self._image.size if orientation < 5 else self._image.size[::-1]
             else:
                 orientation = valid_orientation(self._image.getexif().get(ORIENTATION, 1))
                 size = self._image.size
-        except _ERRORS as error:
-            undecodable(file, "no known image format" if isinstance(error, Image.UnidentifiedImageError) else error)
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow raises whatever a malformed file leads it to
+            undecodable(
+                file, "no known image format" if isinstance(error, Image.UnidentifiedImageError) else _why(error)
+            )
         self.header = Header(self._image.format or "unknown", size, orientation)
 
     def decode(self) -> Decoded:
@@ -59,8 +56,10 @@ def jpeg(data: bytes, file: str | Path | None) -> Image.Image:
     """Return a decoded JPEG whose size has been checked: `Image.open` has a limit of its own."""
     try:
         image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
-    except _ERRORS as error:
-        undecodable(file, error)
+    except MemoryError:
+        raise
+    except Exception as error:
+        undecodable(file, _why(error))
     _load(image, file)
     return image
 
@@ -68,8 +67,15 @@ def jpeg(data: bytes, file: str | Path | None) -> Image.Image:
 def _load(image: Image.Image, file: str | Path | None) -> None:
     try:
         image.load()
-    except _ERRORS as error:
-        undecodable(file, error)
+    except MemoryError:
+        raise
+    except Exception as error:
+        undecodable(file, _why(error))
+
+
+def _why(error: Exception) -> str:
+    """Return what an error says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def rgb(image: Image.Image, file: str | Path | None) -> np.ndarray:

@@ -21,6 +21,9 @@ _COLOUR = {b"sRGB": (1,), b"gAMA": (4,), b"cHRM": (32,), b"cICP": (4,)}
 _SMALL = {**_COLOUR, b"sBIT": (1, 2, 3, 4), b"pHYs": (9,)}
 """Chunks that are kept as they are, with the lengths that they may have: they hold a few numbers."""
 
+_READ = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+"""Chunks that the pixels come from; OpenCV gets no others, as it would inflate texts and follow animations."""
+
 _PROFILE_NAME = b"ICC Profile\0\0"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -95,9 +98,8 @@ class Png:
     def _read(self, flags: int) -> np.ndarray:
         """Return what OpenCV reads; of an animation the still image."""
         data = self._data
-        if any(part.kind == b"acTL" for part in self._chunks):
-            still = (part.raw for part in self._chunks if part.kind not in (b"acTL", b"fcTL", b"fdAT"))
-            data = SIGNATURE + b"".join(still)
+        if not all(part.kind in _READ for part in self._chunks):
+            data = SIGNATURE + b"".join(part.raw for part in self._chunks if part.kind in _READ)
         try:
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except cv2.error as error:
@@ -140,7 +142,7 @@ class Png:
                     found[part.kind] = part
                 else:
                     found[part.kind] = _chunk(b"iCCP", _PROFILE_NAME + zlib.compress(clean, 9))
-            elif len(part.body) in _SMALL[part.kind]:
+            elif len(part.body) in _SMALL[part.kind] and _sensible(part):
                 found[part.kind] = part
         return list(found.values()), notes
 
@@ -212,6 +214,20 @@ def _chunks(data: bytes, file: str | Path | None) -> list[Chunk]:
     if parts[0].kind != b"IHDR" or len(parts[0].body) != 13:
         undecodable(file, "it has no header chunk")
     return parts
+
+
+def _sensible(part: Chunk) -> bool:
+    """Tell whether a chunk of the right length holds numbers of its kind, and not a text in their place."""
+    body = part.body
+    if part.kind in (b"gAMA", b"cHRM"):  # hundred thousandths: gammas up to 10, coordinates up to 2.6
+        most = 1_000_000 if part.kind == b"gAMA" else 1 << 18
+        return all(0 <= number <= most for (number,) in struct.iter_unpack(">I", body))
+    if part.kind == b"pHYs":
+        across, down, unit = struct.unpack(">IIB", body)
+        return 0 < max(across, down) <= 4 * min(across, down) and max(across, down) < 1 << 20 and unit <= 1
+    if part.kind == b"cICP":  # ITU-T H.273: primaries, transfer, matrix (0: RGB), full range
+        return body[0] <= 22 and body[1] <= 18 and body[2] == 0 and body[3] <= 1
+    return body[0] <= 3 if part.kind == b"sRGB" else all(1 <= bits <= 16 for bits in body)
 
 
 def _profile(body: bytes) -> bytes:

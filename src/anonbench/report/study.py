@@ -122,8 +122,8 @@ _DOING = {
     IDENTITY: "only re-encoding",
     "gan": "synthesizing",
     "diffusion": "in-painting",
-    "adaptive_blur": "blurring, by the share of the image,",
-    "adaptive_pixelate": "pixelating, by the share of the image,",
+    "adaptive_blur": "blurring, by the size of face and image,",
+    "adaptive_pixelate": "pixelating, by the size of face and image,",
 }
 _OF = {RegionKind.FACE.value: "faces", RegionKind.BODY.value: "bodies"}
 

@@ -35,7 +35,7 @@ def train(
 ) -> None:
     """Train a model; train.json is written last, so its presence means that the training is complete."""
     description = recipes.read(recipe)
-    _settle(description.determinism)
+    portable.release_for(description.determinism)
     from anonbench.train.contract import run_training  # torch takes seconds to import
 
     run_training(
@@ -53,13 +53,7 @@ def predict(
     threads: Threads = 1,
 ) -> None:
     """Run a trained model on the images of a split."""
-    _settle(determinism_of(model))
+    portable.release_for(determinism_of(model))
     from anonbench.train.contract import run_prediction  # torch takes seconds to import
 
     run_prediction(model, variant, split, out, device=device, threads=threads)
-
-
-def _settle(determinism: str) -> None:
-    """Let torch use the whole processor where neither `portable` nor `auto`, which may be that, is asked for."""
-    if determinism in ("strict", "seeded"):
-        portable.release()

@@ -242,7 +242,7 @@ class Plan:
     def detector_code(self, finds: str) -> str:
         """Return what detections come from besides the images: the code, and the files that the study names."""
         config = getattr(self.study.regions.detectors, finds)
-        code = code_hash("anonbench.annotate.detect", "anonbench.portable", registry.module("detectors", config.plugin))
+        code = code_hash("anonbench.annotate.detect", registry.module("detectors", config.plugin))
         return compact([code, [_file_state(path) for path in config.files]])
 
     def each(self, option: str, values: list[str]) -> str:
@@ -288,7 +288,7 @@ class Plan:
             fallback = self.study.parameters(variant).get("fallback", fallback)
             methods += [] if fallback is None else [fallback]
         modules = [registry.module("methods", method) for method in methods]
-        return code_hash("anonbench.anonymize.shard", "anonbench.portable", *modules)
+        return code_hash("anonbench.anonymize.shard", *modules)
 
     def is_fitted(self, variant: str) -> bool:
         """Tell whether a variant's method is fitted to data first."""

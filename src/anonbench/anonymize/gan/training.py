@@ -22,7 +22,6 @@ from anonbench.anonymize.gan.networks import Architecture, Generator
 from anonbench.anonymize.gan.options import Fit
 from anonbench.anonymize.gan.style import Styles, describe
 from anonbench.anonymize.shard import People
-from anonbench.errors import AnonbenchError
 from anonbench.files import write_bytes
 from anonbench.learning import choose_device, deterministic
 from anonbench.provenance import code_hash
@@ -31,6 +30,7 @@ from anonbench.resources import peak_memory
 from anonbench.seeding import generator, seed_of
 
 SHEET_PEOPLE = 12
+ENTRY = "methods.gan.fit.determinism: portable"
 CHUNK = 64
 """Crops in one go when nothing is trained."""
 
@@ -58,7 +58,9 @@ def fit(job: FitJob) -> Fitted:
     started = time.perf_counter()
     settings: Fit = job.settings
     device = choose_device(job.device)
-    level = _level(settings, device)
+    level = portable.level(settings.determinism, device.type, entry=ENTRY)
+    if level == "portable":
+        portable.require(ENTRY)
     torch.set_num_threads(job.threads)
     people = People.read(job.table, job.kind, job.images)
     size = settings.size(job.kind)
@@ -86,6 +88,7 @@ def fit(job: FitJob) -> Fitted:
         "loss_curve": ran.curve,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "determinism": level,
+        **({"portable": portable.TORCH} if level == "portable" else {}),
     }
     timing = {
         "seconds": round(time.perf_counter() - started, 2),
@@ -95,22 +98,6 @@ def fit(job: FitJob) -> Fitted:
         **peak_memory(),
     }
     return Fitted(record, timing)
-
-
-def _level(settings: Fit, device: torch.device) -> str:
-    """Return how far the result repeats; raise AnonbenchError when it cannot repeat as far as is asked for."""
-    level: str = settings.determinism
-    if level == "auto":
-        level = portable.level() if device.type == "cpu" else "strict"
-    if level == "portable":
-        if device.type != "cpu":
-            raise AnonbenchError(
-                "no two kinds of GPU give the same bytes",
-                entry="methods.gan.fit.determinism: portable",
-                remedy="use strict, or fit with --device cpu",
-            )
-        portable.require("methods.gan.fit.determinism: portable")
-    return level
 
 
 @contextlib.contextmanager

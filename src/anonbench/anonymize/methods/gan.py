@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
+from anonbench import portable
 from anonbench.anonymize.contract import Crop, FitJob, Fitted, Method
 from anonbench.anonymize.fallbacks import Fallback
 from anonbench.anonymize.gan import histogram
@@ -88,6 +89,8 @@ class Gan(Method):
         from anonbench.learning import choose_device, set_deterministic
 
         self._device = choose_device(device)
+        if self._device.type == "cpu":
+            portable.require_here("a generator on a processor")
         self._architecture, self._local, self._styles, origin = files.load(weights)
         if self._architecture.kind != kind:
             raise AnonbenchError(

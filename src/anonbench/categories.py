@@ -66,13 +66,10 @@ def decide(
     ``declared`` tells by names, exactly as in the data set, which the study says are people (True) or not (False).
     Whatever it leaves open is people where the data set says so: by the key ``people``, or by ``person`` as name or
     supercategory. A category gets the key ``people`` only where it would tell otherwise without. Raises
-    AnonbenchError for a category without a name, for a declared name that ``file`` does not have, and for categories
+    AnonbenchError for a declared name that ``file`` does not have, and for categories
     that are not people but are called as if they were (their name or supercategory `looks_like_people`), all of
     them at once.
     """
-    for number, category in categories.items():
-        if not isinstance(category.get("name"), str):
-            raise AnonbenchError("has no name", file=file, entry=f"category {number}", remedy="give it one")
     names = {category["name"] for category in categories.values()}
     for name, said in declared.items():
         if name not in names:
