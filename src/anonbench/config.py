@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.blocks import Strict, explain
+from anonbench.directions import Direction
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.manifests import PRIVATE
 from anonbench.recipe import Recipe
@@ -143,10 +144,46 @@ class TrainConfig(Strict):
         return seeds
 
 
+class EvaluateConfig(Strict):
+    """What models are tested on."""
+
+    on: tuple[Direction, ...] = Field(
+        ("original",),
+        min_length=1,
+        description="`original`: trained on the variant, tested on the original images (what training on anonymized "
+        "data costs); `same`: trained and tested on the variant (everything is anonymized); `deployed`: trained on the "
+        "original images, tested on the variant (what anonymizing a stream costs a model that is in use). The "
+        "validation split is anonymized where one of the last two asks for it.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _yaml(cls, value: Any) -> Any:
+        """Read YAML 1.1, to which the key `on` is a boolean."""
+        if isinstance(value, dict) and True in value and "on" not in value:
+            return {"on" if key is True else key: entry for key, entry in value.items()}
+        return value
+
+    @field_validator("on")
+    @classmethod
+    def _unique(cls, on: tuple[Direction, ...]) -> tuple[Direction, ...]:
+        if len(set(on)) != len(on):
+            raise ValueError("duplicate direction")
+        return on
+
+
 class ReportConfig(Strict):
     """What the report asks and draws."""
 
-    margin: float = Field(1.0, gt=0, description="Difference in AP points below which a variant counts as equal.")
+    margin: float = Field(
+        1.0,
+        gt=0,
+        description="Difference below which a variant counts as equal, in the unit of a task's first metric (AP "
+        "points).",
+    )
+    margins: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="Margins of their own for some tasks, by name."
+    )
     bootstrap: int = Field(1000, ge=100, description="Resamples (of validation images and seeds) for the intervals.")
     people_per_sheet: int = Field(4, ge=1, le=24, description="Rows of the before/after sheet.")
 
@@ -168,6 +205,7 @@ class Study(Strict):
     anonymize: AnonymizeConfig = AnonymizeConfig()
     models: dict[str, ModelConfig] = Field(min_length=1, description="What is trained on each variant, by name.")
     train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
     report: ReportConfig = ReportConfig()
 
     @field_validator("datasets", "models")
@@ -224,6 +262,9 @@ class Study(Strict):
             if model.variants and ORIGINAL not in model.variants:
                 raise ValueError(f"models.{name}.variants: '{ORIGINAL}' is missing: every difference is taken to it")
             self._check_start(name)
+        for name in self.report.margins:
+            if name not in registry.names("tasks"):
+                raise ValueError(f"report.margins: unknown task '{name}'{nearest(name, registry.names('tasks'))}")
         for text in self.variants:
             self.parameters(text)
         for name, method in self.methods.items():

@@ -1,15 +1,15 @@
-# Every model on the original validation images, whatever it was trained on.
+# Every model on validation images: the original ones, or those of the variants that the study's directions ask for.
 rule predict:
     input:
         weights="<models>/{dataset}/{variant}/{model}/seed{seed}/weights.safetensors",
         record="<models>/{dataset}/{variant}/{model}/seed{seed}/train.json",
-        manifest=plan.evaluation_file("manifest"),
+        manifest=plan.tested_manifest(),
     output:
-        predictions="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/predictions.json",
+        predictions="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/on-{tested}/predictions.json",
     log:
-        "<logs>/predict/{dataset}/{variant}/{model}/seed{seed}.log",
+        "<logs>/predict/{dataset}/{variant}/{model}/seed{seed}/on-{tested}.log",
     benchmark:
-        "<logs>/predict/{dataset}/{variant}/{model}/seed{seed}.bench.tsv"
+        "<logs>/predict/{dataset}/{variant}/{model}/seed{seed}/on-{tested}.bench.tsv"
     conda:
         lambda w: environment(plan.training_environment(w.model))
     threads: plan.study.train.threads
@@ -17,40 +17,40 @@ rule predict:
         gpu=plan.gpus(),
     params:
         model_folder=lambda w, input: str(Path(input.weights).parent),
-        original=lambda w: plan.variant_folder(w.dataset, "original"),
+        tested=lambda w: plan.variant_folder(w.dataset, w.tested),
         split=lambda w: plan.evaluation_split(w.dataset),
         device=plan.study.train.device,
         threads=plan.study.train.threads,
-        code=lambda w: plan.trainer_code(w.model),
+        code=lambda w: plan.prediction_code(w.model),
         environment=lambda w: plan.environment(plan.training_environment(w.model)),
     message:
-        "predict with {wildcards.model} of {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}"
+        "predict with {wildcards.model} of {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}, on {wildcards.tested}"
     shell:
-        "anonbench predict --model {params.model_folder:q} --variant {params.original:q}"
+        "anonbench predict --model {params.model_folder:q} --variant {params.tested:q}"
         " --split {params.split} --device {params.device} --threads {params.threads}"
         " --out {output.predictions:q} > {log:q} 2>&1"
 
 
-# COCO's metrics, and what it takes to compute AP again under resampling.
+# The metrics of the model's tasks, and what it takes to compute the first of each again under resampling.
 rule evaluate:
     input:
-        predictions="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/predictions.json",
-        coco=plan.evaluation_file("annotations"),
+        predictions="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/on-{tested}/predictions.json",
+        truth=plan.truth(),
     output:
-        metrics="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/metrics.json",
-        matches="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/matches.npz",
+        metrics="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/on-{tested}/metrics.json",
+        evidence="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/on-{tested}/evidence.npz",
     log:
-        "<logs>/evaluate/{dataset}/{variant}/{model}/seed{seed}.log",
+        "<logs>/evaluate/{dataset}/{variant}/{model}/seed{seed}/on-{tested}.log",
     benchmark:
-        "<logs>/evaluate/{dataset}/{variant}/{model}/seed{seed}.bench.tsv"
+        "<logs>/evaluate/{dataset}/{variant}/{model}/seed{seed}/on-{tested}.bench.tsv"
     conda:
         environment("report")
     params:
         folder=lambda w, output: str(Path(output.metrics).parent),
-        code=code_hash("anonbench.evaluate.cli"),
+        code=lambda w: plan.evaluation_code(w.model),
         environment=plan.environment("report"),
     message:
-        "evaluate {wildcards.model} of {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}"
+        "evaluate {wildcards.model} of {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}, on {wildcards.tested}"
     shell:
-        "anonbench evaluate --predictions {input.predictions:q} --annotations {input.coco:q}"
+        "anonbench evaluate --predictions {input.predictions:q} --annotations {input.truth:q}"
         " --out {params.folder:q} > {log:q} 2>&1"

@@ -42,7 +42,7 @@ rule report_tables:
         models=lambda w: plan.folder("models"),
         anonymized=lambda w: plan.folder("anonymized"),
         annotations=lambda w: plan.folder("annotations"),
-        code=code_hash("anonbench.report.tables", "anonbench.report.collect"),
+        code=plan.tables_code(),
         environment=plan.environment("report"),
     message:
         "tables"

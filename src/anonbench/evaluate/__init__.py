@@ -1,1 +1,1 @@
-"""The `evaluate` stage: COCO metrics of one model, and the matches that the report resamples."""
+"""The `evaluate` stage: the metrics of one model, and the evidence that the report resamples."""

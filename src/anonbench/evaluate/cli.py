@@ -11,13 +11,16 @@ import typer
 def evaluate(
     predictions: Annotated[Path, typer.Option(help="predictions.json of one trained model.")],
     annotations: Annotated[Path, typer.Option(help="COCO annotations of the original validation images.")],
-    out: Annotated[Path, typer.Option(help="Folder to write metrics.json and matches.npz into.")],
+    out: Annotated[Path, typer.Option(help="Folder to write metrics.json and evidence.npz into.")],
 ) -> None:
-    """Score one model's predictions with COCO's metrics, overall and for every category."""
+    """Score one model's predictions: every task, overall and by part (each category, for example)."""
     from anonbench.evaluate.metrics import evaluate_files
+    from anonbench.tasks import base as tasks
 
     value = evaluate_files(predictions, annotations, out)
-    for iou_type, task in value["tasks"].items():
-        scores = {"all": task["overall"], **task["categories"]}
-        line = ", ".join(f"{name} {m['AP']:.1f}" for name, m in list(scores.items())[:9] if m["AP"] is not None)
-        typer.echo(f"{iou_type} AP: {line or 'no ground truth'}")
+    for name, found in value["tasks"].items():
+        task = tasks.load(name)
+        first = task.metrics[0].name
+        scores = {"all": found["overall"], **found["parts"]}
+        line = ", ".join(f"{n} {m[first]:.1f}" for n, m in list(scores.items())[:9] if m.get(first) is not None)
+        typer.echo(f"{task.title}: {line or 'no ground truth'}")

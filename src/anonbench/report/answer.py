@@ -7,33 +7,48 @@ from typing import Any
 
 import pandas as pd
 
+from anonbench.directions import ON_ORIGINAL, TESTED
 from anonbench.records import UNANNOTATED
 from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, HANDLED, PEOPLE, UNTOUCHED
-from anonbench.report.resample import DROP, GAIN, LEARNT_NOTHING, MISSING
-from anonbench.report.study import ORIGINAL, TASKS, Study, is_identity, phrase, region_order
-from anonbench.report.tables import blocks, is_number, number, percent, reencoded, rows_of
+from anonbench.report.resample import DROP, GAIN, MISSING
+from anonbench.report.study import ORIGINAL, Study, is_identity, phrase, region_order
+from anonbench.report.tables import (
+    blocks,
+    capital,
+    direction,
+    is_number,
+    named,
+    number,
+    percent,
+    primary,
+    reencoded,
+    rows_of,
+)
+from anonbench.tasks import base as tasks
+from anonbench.tasks.base import title
 
 ENOUGH_SEEDS = 3
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
-    """Return two sentences per data set and model: what anonymization costs, and what the controls did.
+    """Return two sentences per data set, model and direction: what anonymization costs, and what the controls did.
 
     They speak of the first task (boxes where there are any) and of the category of people with the most instances.
     """
-    parts = blocks(table)
+    parts = blocks(primary(table))
     treated = [(d, m, part) for d, m, part in parts if set(part.variant) != {ORIGINAL}]
     several = table.model.nunique() > 1
     return [_sentences(dataset, model, part, several) for dataset, model, part in treated or parts]
 
 
 def _sentences(dataset: str, model: str, part: pd.DataFrame, several: bool) -> str:
-    task = next(t for t in TASKS if t in set(part.task))
+    task = str(part.task.iloc[0])
     rows = part[part.task == task]
     people = rows[rows.group == PEOPLE]
     on = f"On {dataset}" + (f" with {model}" if several else "")
+    on += "" if direction(part) == ON_ORIGINAL else f", {TESTED[direction(part)]}"
     if people.empty:
-        return f"{on}, the validation images hold nobody whose {TASKS[task]} AP could be measured."
+        return f"{on}, the validation images hold nobody whose {title(task)} could be measured."
     category = people.sort_values("instances", ascending=False, kind="stable").category.iloc[0]
     own = people[people.category == category]
     whom = "people" if category == "person" else category
@@ -50,8 +65,8 @@ def _sentences(dataset: str, model: str, part: pd.DataFrame, several: bool) -> s
         texts = []
         for k, row in enumerate(chosen):
             first = not clauses and k == 0
-            unit = f" {TASKS[task]} AP on {whom}" if first else ""
-            verb = _verb(row.difference) if k == 0 or (row.difference > 0) != (chosen[0].difference > 0) else ""
+            unit = f" {title(task)} on {whom}" if first else ""
+            verb = _verb(row) if k == 0 or _verb(row) != _verb(chosen[0]) else ""
             size = f"{verb} {number(abs(row.difference))}".strip()
             texts.append(f"{phrase(row.variant)} {size}{unit} ({_interval(row, first)})")
         joined = " and ".join(texts)
@@ -59,8 +74,9 @@ def _sentences(dataset: str, model: str, part: pd.DataFrame, several: bool) -> s
     return f"{on}, {', while '.join(clauses)}. {_controls(rows, own, whom)}"
 
 
-def _verb(difference: float) -> str:
-    return "gains" if round(difference, 1) > 0 else "costs"
+def _verb(row: Any) -> str:
+    better = row.difference if row.best == "higher" else -row.difference
+    return "gains" if round(better, 1) > 0 else "costs"
 
 
 def _interval(row: Any, first: bool) -> str:
@@ -74,11 +90,11 @@ def _controls(rows: pd.DataFrame, own: pd.DataFrame, whom: str) -> str:
     controls = rows[(rows.group == CONTROL) & (rows.variant != ORIGINAL) & rows.difference.notna()]
     names = list(dict.fromkeys(controls.category))
     if len(names) > 2:
-        mean = rows[(rows.category == UNTOUCHED) & (rows.variant != ORIGINAL)]
+        mean = rows[(rows.category == UNTOUCHED) & rows.variant.isin(controls.variant)]
         first = f"The {len(names)} categories that nobody touched move by at most {_most(mean)} on average"
     elif names:
         plural = " and ".join(_plural(n) for n in names)
-        first = f"{plural[0].upper()}{plural[1:]}, which nobody touched, move by at most {_most(controls)}"
+        first = f"{capital(plural)}, which nobody touched, move by at most {_most(controls)}"
     else:
         first = "No untouched category was there to compare with"
     codec = own[reencoded(own)]
@@ -104,6 +120,7 @@ def warnings(
     ``records`` are train.json contents with ``dataset``, ``variant``, ``model``, ``seed`` added; ``absent`` names
     files that should be there.
     """
+    table = primary(table)
     found = [*_missing(study, table), *_learning(table), *_leaks(records), *_unequal(records)]
     found += [*_controls_moved(table), *_codec(study, table), *_few_seeds(table), *_fell_back(cover), *_visible(cover)]
     return found + [f"{name} is missing, so the page does not show it." for name in absent]
@@ -128,26 +145,35 @@ def _missing(study: Study, table: pd.DataFrame) -> list[str]:
         empty = list(dict.fromkeys(part.loc[part.verdict == MISSING, "variant"]))
         empty += [v for v in study.trained(dataset, model) if v not in set(part.variant)]
         if empty:
-            found.append(f"{dataset}, {model}: no evaluation of {', '.join(empty)}. The comparison is incomplete.")
+            found.append(
+                f"{dataset}, {named(model, part)}: no evaluation of {', '.join(empty)}. The comparison is incomplete."
+            )
         fewer = part[(part.n_seeds < len(study.seeds)) & (part.n_seeds > 0)]
         if len(fewer):
             names = ", ".join(dict.fromkeys(fewer.variant))
             found.append(
-                f"{dataset}, {model}: not every seed is evaluated for {names}; only common seeds are compared."
+                f"{dataset}, {named(model, part)}: not every seed is evaluated for {names}; "
+                "only common seeds are compared."
             )
     return found
 
 
 def _learning(table: pd.DataFrame) -> list[str]:
-    rows = table[(table.variant == ORIGINAL) & (table.group == PEOPLE) & (table.ap < LEARNT_NOTHING)]
+    rows = table[(table.variant == ORIGINAL) & (table.group == PEOPLE) & ~learnt(table)]
     found = []
-    for dataset, model, part in blocks(rows):
-        poor = ", ".join(f"{number(row.ap)} {TASKS[row.task]} AP on {row.category}" for row in rows_of(part))
+    for dataset, model, part in blocks(rows[rows.direction == rows.direction.iloc[0]] if len(rows) else rows):
+        poor = ", ".join(f"{number(row.value)} {title(row.task)} on {row.category}" for row in rows_of(part))
         found.append(
             f"{dataset}, {model}: trained on the original images, the model reaches only {poor}. It learnt next to "
             "nothing there, so a difference to it says nothing."
         )
     return found
+
+
+def learnt(table: pd.DataFrame) -> pd.Series:
+    """Return, per row, whether its value passes what a model must reach for a difference to say anything."""
+    floors = table.task.map(lambda name: tasks.load(name).floor)
+    return floors.isna() | ~(table.value < floors)
 
 
 def _leaks(records: list[dict[str, Any]]) -> list[str]:
@@ -192,9 +218,9 @@ def _controls_moved(table: pd.DataFrame) -> list[str]:
         if len(moved):
             worst = max(rows_of(moved), key=lambda row: abs(row.difference))
             found.append(
-                f"{dataset}, {model}: {len(moved)} of {len(tried)} intervals of untouched categories exclude zero "
-                f"(about 5 % would by chance); the largest is {worst.category} under {worst.variant}, "
-                f"{number(worst.difference, True)} {TASKS[worst.task]} AP. Effects of that size on "
+                f"{dataset}, {named(model, part)}: {len(moved)} of {len(tried)} intervals of untouched categories "
+                f"exclude zero (about 5 % would by chance); the largest is {worst.category} under {worst.variant}, "
+                f"{number(worst.difference, True)} {title(worst.task)}. Effects of that size on "
                 "people may not be the anonymization's."
             )
     return found
@@ -206,7 +232,7 @@ def _codec(study: Study, table: pd.DataFrame) -> list[str]:
     rows = table[reencoded(table)]
     rows = rows[(rows.group == PEOPLE) & rows.verdict.isin([DROP, GAIN])]
     return [
-        f"{row.dataset}, {row.model}: {row.variant}, which only re-encodes, moves {TASKS[row.task]} AP on "
+        f"{row.dataset}, {row.model}: {row.variant}, which only re-encodes, moves {title(row.task)} on "
         f"{row.category} by {number(row.difference, True)}."
         for row in rows_of(rows)
     ]  # fmt: skip

@@ -10,31 +10,45 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anonbench.directions import ON_ORIGINAL, Evaluation, pair
 from anonbench.errors import AnonbenchError
-from anonbench.evaluate.matches import MatchFile, ap_from_matches
-from anonbench.evaluate.matches import read as read_matches
+from anonbench.evaluate import evidence
+from anonbench.evaluate.evidence import TaskEvidence
 from anonbench.files import read_json
 from anonbench.manifests import summary_path
 from anonbench.records import UNANNOTATED, Reason
 from anonbench.report import resample
-from anonbench.report.study import IDENTITY, ORIGINAL, TASKS, Study, parts
+from anonbench.report.study import IDENTITY, ORIGINAL, Study, parts
+from anonbench.tasks import base as tasks
+from anonbench.tasks.base import Task
 
 ALL, UNTOUCHED = "all", "untouched"
 """Names of the two means over categories: every one, and every one that is not people."""
 
-PEOPLE, CONTROL, MEAN = "people", "control", "mean"
-"""A row's group: people (what is anonymized), a category that nobody touched, a mean over several."""
+PEOPLE, CONTROL, TOUCHED, MEAN = "people", "control", "touched", "mean"
+"""A row's group: people (what is anonymized), something else that the variant left alone, something else that it
+changed as well (whole images are anonymized), a mean over several."""
+
+EVERYTHING = "everything"
+"""What a manifest's ``touches`` says of a variant in which whole images are changed, not regions of people."""
+
+PRIMARY, SECONDARY = "primary", "secondary"
+"""A row's role: the metric that the task is judged by, which has intervals and verdicts, or another one."""
 
 LEAKS = "true"
 """In a table's column ``leaks``: the first weights of the row's models have seen the data set's original images."""
 
 IMPACT_COLUMNS = (
-    "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "ap", "ap_std", "ap50",
-    "ap75", "n_seeds", "difference", "difference_low", "difference_high", "verdict", "seeds_needed", "images_needed",
-    "share_changed", "instances", "images", "leaks",
+    "dataset", "model", "task", "category", "group", "direction", "variant", "region", "method", "level", "metric",
+    "role", "unit", "best", "value", "value_std", "n_seeds", "difference", "difference_low", "difference_high",
+    "verdict", "seeds_needed", "samples_needed", "share_changed", "instances", "sampled", "samples", "leaks",
 )  # fmt: skip
+"""Columns of impact.csv, a row per metric. ``direction``: see `directions.TESTED`; ``best``: whether ``higher``
+or ``lower`` values are better; ``value_std``: standard deviation over seeds; ``samples``: how many ``sampled`` (images, videos,
+people) intervals are taken over. Values and differences are in ``unit``."""
 SEED_COLUMNS = (
-    "dataset", "model", "task", "category", "group", "variant", "seed", "ap", "ap50", "ap75", "difference", "leaks",
+    "dataset", "model", "task", "category", "group", "direction", "variant", "seed", "metric", "role", "unit", "value",
+    "difference", "leaks",
 )  # fmt: skip
 HANDLED = Reason.METHOD_FAILED.value
 """The one reason of people who count as anonymized all the same: a fallback covered them."""
@@ -44,8 +58,8 @@ COVERAGE_COLUMNS = (
     "fitted_on",
 )  # fmt: skip
 SUBSET_COLUMNS = (
-    "dataset", "model", "task", "category", "subset", "variant", "ap", "ap50", "n_seeds", "difference", "instances",
-    "images", "leaks",
+    "dataset", "model", "task", "category", "subset", "variant", "metric", "role", "unit", "value", "n_seeds",
+    "difference", "instances", "images", "leaks",
 )  # fmt: skip
 PEOPLE_COLUMNS = ("dataset", "split", "kind", "category", "size", "status", "source", "people")
 
@@ -60,9 +74,9 @@ class Sources:
     timings: Path | None = None
     annotations: Path | None = None
 
-    def evaluation(self, dataset: str, variant: str, model: str, seed: int) -> Path:
+    def evaluation(self, evaluation: Evaluation) -> Path:
         """Return the folder of one evaluation."""
-        return self.evaluations / dataset / variant / model / f"seed{seed}"
+        return self.evaluations / evaluation.folder
 
     def manifest(self, study: Study, dataset: str, variant: str) -> dict[str, Any] | None:
         """Return a variant's training manifest; None for an original without one.
@@ -96,10 +110,10 @@ def strangers_of(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Run:
-    """One evaluated model: metrics.json and matches.npz."""
+    """One evaluated model: metrics.json and evidence.npz."""
 
     metrics: dict[str, Any]
-    matches: MatchFile
+    evidence: dict[str, TaskEvidence]
     file: Path
 
 
@@ -107,33 +121,41 @@ def read_run(folder: Path) -> Run:
     """Read an evaluation; raise AnonbenchError when a file is missing or damaged."""
     metrics = read_json(folder / "metrics.json")
     try:
-        measured = isinstance(metrics["tasks"], dict) and isinstance(metrics["counts"]["categories"], dict)
-    except (KeyError, TypeError):
+        measured = isinstance(metrics["counts"]["images"], int) and all(
+            isinstance(task[key], kind)
+            for task in metrics["tasks"].values()
+            for key, kind in (("parts", dict), ("instances", dict), ("people", list))
+        )
+    except (KeyError, TypeError, AttributeError):
         measured = False
     if not measured:
         raise AnonbenchError("holds no metrics", file=folder / "metrics.json", remedy="delete it and evaluate again")
-    return Run(metrics, read_matches(folder / "matches.npz"), folder)
+    return Run(metrics, evidence.read(folder / evidence.FILE), folder)
+
+
+Runs = dict[str, dict[int, Run]]
+"""Evaluations by variant and seed."""
 
 
 def read_runs(
-    study: Study, sources: Sources, dataset: str, model: str, allow_missing: bool
-) -> dict[str, dict[int, Run]]:
-    """Return the evaluations by variant and seed.
+    study: Study, sources: Sources, dataset: str, model: str, allow_missing: bool, direction: str = ON_ORIGINAL
+) -> Runs:
+    """Return the evaluations of a direction by variant and seed; of the original those on original images.
 
     Raises AnonbenchError for the first that is missing, unless ``allow_missing``; always when the original has none,
     or when two were not made on the same images.
     """
-    runs: dict[str, dict[int, Run]] = {variant: {} for variant in study.trained(dataset, model)}
+    runs: Runs = {variant: {} for variant in study.trained(dataset, model)}
     first: Run | None = None
     for variant in runs:
+        trained, tested = pair(direction, variant)
         for seed in study.seeds:
-            folder = sources.evaluation(dataset, variant, model, seed)
+            folder = sources.evaluation(Evaluation(dataset, trained, model, seed, tested))
             if allow_missing and not (folder / "metrics.json").exists():
                 continue
             run = read_run(folder)
             first = first or run
-            same = np.array_equal(run.matches.image_ids, first.matches.image_ids)
-            if not same or _truth(run) != _truth(first):
+            if _truth(run) != _truth(first) or not _same_groups(run, first):
                 raise AnonbenchError(
                     f"was not made on the same images and annotations as {first.file}",
                     file=folder,
@@ -143,7 +165,7 @@ def read_runs(
     if not runs[ORIGINAL]:
         raise AnonbenchError(
             "the original has no evaluation, and every difference is taken to it",
-            file=sources.evaluation(dataset, ORIGINAL, model, study.seeds[0]),
+            file=sources.evaluation(Evaluation(dataset, ORIGINAL, model, study.seeds[0], ORIGINAL)),
         )
     return runs
 
@@ -152,41 +174,57 @@ def _truth(run: Run) -> Any:
     return run.metrics.get("files", {}).get("annotations")
 
 
+def _same_groups(run: Run, other: Run) -> bool:
+    return run.evidence.keys() == other.evidence.keys() and all(
+        np.array_equal(of.groups, other.evidence[task].groups) for task, of in run.evidence.items()
+    )
+
+
 @dataclass(frozen=True)
 class Scores:
-    """AP of one run, task and category in per cent: ``point`` holds ap, ap50, ap75; ``replicates`` (B) ap."""
+    """One run, task and category: ``measures`` by metric, the first as scored anew; ``replicates`` (B) of the first."""
 
-    point: np.ndarray
+    measures: dict[str, float]
     replicates: np.ndarray
 
 
-def _scores(run: Run, task: str, weights: np.ndarray, people: set[str]) -> dict[str, Scores]:
-    """Return the scores of each category that was evaluated (null in metrics.json: skipped) and of the means."""
+def _scores(run: Run, name: str, task: Task, weights: np.ndarray) -> dict[str, Scores]:
+    """Return the scores of each part that was judged, and of the means of several."""
     found: dict[str, Scores] = {}
-    given = (run.metrics["tasks"].get(task) or {}).get("categories") or {}
-    for category, matches in run.matches.of.get(task, {}).items():
-        point = ap_from_matches(matches)
-        if not given.get(category) or np.isnan(point).all():
+    judged = run.metrics["tasks"].get(name) or {"parts": {}, "people": []}
+    first = task.metrics[0].name
+    for category, arrays in run.evidence[name].parts.items():
+        point = float(task.score(arrays))
+        measures = judged["parts"].get(category) or {}
+        if np.isnan(point) or measures.get(first) is None:
             continue
-        chosen = np.array([point.mean(), point[0], point[5]])
-        found[category] = Scores(100 * chosen, 100 * ap_from_matches(matches, weights).mean(axis=1))
-    means = {ALL: list(found), UNTOUCHED: [c for c in found if c not in people]}
+        others = {m.name: measures[m.name] for m in task.metrics[1:] if measures.get(m.name) is not None}
+        found[category] = Scores({first: point, **others}, task.score(arrays, weights))
+    means = {ALL: list(found), UNTOUCHED: [c for c in found if c not in judged["people"]]}
     if len(found) == len(means[UNTOUCHED]):
         means.pop(UNTOUCHED)
-    for name, members in means.items():
+    for mean, members in means.items():
         if len(members) > 1:
-            replicates = np.stack([found[c].replicates for c in members])
-            filled = np.isfinite(replicates)
-            mean = np.where(filled, replicates, 0).sum(axis=0) / np.maximum(filled.sum(axis=0), 1)
-            found[name] = Scores(np.mean([found[c].point for c in members], axis=0), mean)
+            common = [m.name for m in task.metrics if all(m.name in found[c].measures for c in members)]
+            found[mean] = Scores(
+                {name: float(np.mean([found[c].measures[name] for c in members])) for name in common},
+                _mean_of_known(np.stack([found[c].replicates for c in members])),
+            )
     return found
+
+
+def _mean_of_known(replicates: np.ndarray) -> np.ndarray:
+    """Return the mean over the first axis of what is finite."""
+    filled = np.isfinite(replicates)
+    known: np.ndarray = np.where(filled, replicates, 0).sum(axis=0) / np.maximum(filled.sum(axis=0), 1)
+    return known
 
 
 def impact(study: Study, sources: Sources, allow_missing: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the impact table and the table of single seeds (see `IMPACT_COLUMNS`, `SEED_COLUMNS`).
 
-    AP in per cent, differences in AP points. A variant without an evaluation raises AnonbenchError or, with
-    ``allow_missing``, gets rows without numbers and the verdict 'not evaluated'.
+    A variant without an evaluation raises AnonbenchError or, with ``allow_missing``, gets rows without numbers and the
+    verdict 'not evaluated'.
     """
     rows: list[dict[str, Any]] = []
     seeds: list[dict[str, Any]] = []
@@ -195,130 +233,215 @@ def impact(study: Study, sources: Sources, allow_missing: bool = False) -> tuple
         for model in study.models:
             if not study.trained(dataset, model):
                 continue
-            runs = read_runs(study, sources, dataset, model, allow_missing)
             leaky = leaks(study, sources, dataset, model)
-            for row, single in _rows(study, dataset, model, runs, manifests):
-                rows.append({**row, "leaks": leaky})
-                seeds += [{**one, "leaks": leaky} for one in single]
+            for direction in study.directions:
+                runs = read_runs(study, sources, dataset, model, allow_missing, direction)
+                keys = {"dataset": dataset, "model": model, "direction": direction, "leaks": leaky}
+                for compared in _compared(study, dataset, runs):
+                    for variant in runs:
+                        row = compared.row(variant) | _describe(manifests[variant], variant, compared)
+                        rows += [{**row, **keys, **metric} for metric in compared.metrics(variant)]
+                        about = {"task": compared.name, "category": compared.category, "variant": variant}
+                        single = compared.single(variant)
+                        seeds += [{**about, "group": row["group"], **keys, **one} for one in single]
     return pd.DataFrame(rows, columns=list(IMPACT_COLUMNS)), pd.DataFrame(seeds, columns=list(SEED_COLUMNS))
 
 
-def _rows(
-    study: Study,
-    dataset: str,
-    model: str,
-    runs: dict[str, dict[int, Run]],
-    manifests: dict[str, dict[str, Any] | None],
-) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    one = next(iter(runs[ORIGINAL].values()))
-    images = len(one.matches.image_ids)
-    people = set(one.metrics["counts"]["people"])
-    counts = one.metrics["counts"]["categories"]
-    weights = resample.image_weights(images, study.bootstrap, study.seed, dataset)
-    for task in (t for t in TASKS if t in one.matches.of):
-        scored = {
-            variant: {seed: _scores(run, task, weights, people) for seed, run in of.items()}
-            for variant, of in runs.items()
+@dataclass(frozen=True)
+class Compared:
+    """One category of one task over all variants: ``scores`` by variant and seed, ``noise`` (B) of the seeds."""
+
+    study: Study
+    name: str
+    task: Task
+    category: str
+    people: frozenset[str]
+    instances: int
+    sampled: str
+    samples: int
+    scores: dict[str, dict[int, Scores]]
+    spread: resample.Spread | None
+    noise: np.ndarray
+
+    def row(self, variant: str) -> dict[str, Any]:
+        """Return what all metrics of a variant have in common."""
+        return {
+            "task": self.name, "category": self.category, "variant": variant, "n_seeds": len(self.scores[variant]),
+            "instances": self.instances, "sampled": self.sampled, "samples": self.samples,
+        }  # fmt: skip
+
+    def metrics(self, variant: str) -> Iterator[dict[str, Any]]:
+        """Yield the numbers of each metric of a variant; the first one's with interval and verdict."""
+        own, base = self.scores[variant], self.scores[ORIGINAL]
+        for metric in (m for m in self.task.metrics if m.shown):
+            primary = metric is self.task.metrics[0]
+            values = np.array([s.measures[metric.name] for s in own.values() if metric.name in s.measures])
+            if not primary and not len(values):
+                continue
+            found: dict[str, Any] = {
+                "metric": metric.name, "role": PRIMARY if primary else SECONDARY, "unit": metric.unit,
+                "best": metric.best, "value": values.mean() if len(values) else None,
+                "value_std": values.std(ddof=1) if len(values) > 1 else None,
+            }  # fmt: skip
+            differences = list(self.differences(variant, metric.name).values())
+            if variant == ORIGINAL:
+                found["difference"] = 0.0
+            elif differences:
+                found["difference"] = float(np.mean(differences))
+            if primary:
+                found |= self.judged(variant, np.array(differences), bool(own), [s for s in own if s in base])
+            yield found
+
+    def judged(self, variant: str, per_seed: np.ndarray, evaluated: bool, both: list[int]) -> dict[str, Any]:
+        """Return interval and verdict of a variant."""
+        if variant == ORIGINAL:
+            return {"verdict": resample.REFERENCE}
+        if not both:
+            return {"verdict": resample.UNSURE if evaluated else resample.MISSING}
+        first, own, base = self.task.metrics[0], self.scores[variant], self.scores[ORIGINAL]
+        replicates = np.stack([own[s].replicates - base[s].replicates for s in both], axis=1)
+        reference = float(np.mean([base[s].measures[first.name] for s in both]))
+        learnt = self.task.floor is None or reference >= self.task.floor
+        margin = self.study.margin_of(self.name)
+        found = resample.difference(
+            per_seed, replicates, self.noise, margin, self.samples, learnt, self.spread, first.best
+        )
+        return {
+            "difference": found.value, "difference_low": found.low, "difference_high": found.high,
+            "verdict": found.verdict, "seeds_needed": found.seeds_needed, "samples_needed": found.images_needed,
+        }  # fmt: skip
+
+    def differences(self, variant: str, metric: str) -> dict[int, float]:
+        """Return the differences of a metric to the original by seed, where both have it."""
+        own, base = self.scores[variant], self.scores[ORIGINAL]
+        return {
+            s: own[s].measures[metric] - base[s].measures[metric]
+            for s in own
+            if s in base and metric in own[s].measures and metric in base[s].measures
         }
-        first = next(iter(scored[ORIGINAL].values()))
-        for category in first:
-            group = PEOPLE if category in people else MEAN if category in (ALL, UNTOUCHED) else CONTROL
-            field = "with_keypoints" if task == "keypoints" else "instances"
-            scores = [[of[category].point[0] for of in seeds.values() if category in of] for seeds in scored.values()]
-            spread = resample.pooled([np.array(values) for values in scores])
-            freedom = spread.freedom if spread else 0
-            noise = resample.student(freedom + 1, study.bootstrap, study.seed, dataset)
-            for variant in runs:
-                region, method, level = _name(variant, manifests[variant])
-                row: dict[str, Any] = {
-                    "dataset": dataset, "model": model, "task": task, "category": category, "group": group,
-                    "variant": variant, "region": region, "method": method, "level": level,
-                    "n_seeds": sum(category in of for of in scored[variant].values()),
-                    "share_changed": _share(manifests[variant], method, category),
-                    "instances": _instances(counts, field, category, people), "images": images,
-                }  # fmt: skip
-                own = {s: of[category] for s, of in scored[variant].items() if category in of}
-                base = {s: of[category] for s, of in scored[ORIGINAL].items() if category in of}
-                both = [s for s in own if s in base]
-                if own:
-                    points = np.array([score.point for score in own.values()])
-                    row |= dict(zip(("ap", "ap50", "ap75"), points.mean(axis=0), strict=True))
-                    row["ap_std"] = points[:, 0].std(ddof=1) if len(points) > 1 else None
-                row["verdict"] = resample.MISSING
-                if variant == ORIGINAL:
-                    row |= {"difference": 0.0, "verdict": resample.REFERENCE}
-                elif both:
-                    per_seed = np.array([own[s].point[0] - base[s].point[0] for s in both])
-                    replicates = np.stack([own[s].replicates - base[s].replicates for s in both], axis=1)
-                    reference = float(np.mean([base[s].point[0] for s in both]))
-                    found = resample.difference(per_seed, replicates, noise, study.margin, images, reference, spread)
-                    row |= {
-                        "difference": found.value, "difference_low": found.low, "difference_high": found.high,
-                        "verdict": found.verdict, "seeds_needed": found.seeds_needed,
-                        "images_needed": found.images_needed,
+
+    def single(self, variant: str) -> Iterator[dict[str, Any]]:
+        """Yield each seed's value of each metric."""
+        for metric in (m for m in self.task.metrics if m.shown):
+            role = PRIMARY if metric is self.task.metrics[0] else SECONDARY
+            differences = self.differences(variant, metric.name)
+            for seed, scores in self.scores[variant].items():
+                if metric.name in scores.measures:
+                    yield {
+                        "seed": seed, "metric": metric.name, "role": role, "unit": metric.unit,
+                        "value": scores.measures[metric.name], "difference": differences.get(seed),
                     }  # fmt: skip
-                elif own:
-                    row["verdict"] = resample.UNSURE
-                key = {k: row[k] for k in ("dataset", "model", "task", "category", "group", "variant")}
-                single = [
-                    {
-                        **key, "seed": s, "ap": score.point[0], "ap50": score.point[1], "ap75": score.point[2],
-                        "difference": score.point[0] - base[s].point[0] if s in base else None,
-                    }
-                    for s, score in own.items()
-                ]  # fmt: skip
-                yield row, single
+
+
+def _compared(study: Study, dataset: str, runs: Runs) -> Iterator[Compared]:
+    """Yield what is compared over the variants: each task and category that the original has a score of."""
+    one = next(iter(runs[ORIGINAL].values()))
+    for name in tasks.known(list(one.evidence)):
+        task, of = tasks.load(name), one.evidence[name]
+        weights = resample.image_weights(len(of.groups), study.bootstrap, study.seed, dataset)
+        scored = {
+            variant: {seed: _scores(run, name, task, weights) for seed, run in seeds.items()}
+            for variant, seeds in runs.items()
+        }
+        described = one.metrics["tasks"][name]
+        people = frozenset(described["people"])
+        for category in next(iter(scored[ORIGINAL].values())):
+            scores = {v: {s: f[category] for s, f in seeds.items() if category in f} for v, seeds in scored.items()}
+            first = task.metrics[0].name
+            spread = resample.pooled(
+                [np.array([s.measures[first] for s in seeds.values()]) for seeds in scores.values()], task.floor
+            )
+            freedom = spread.freedom if spread else 0
+            yield Compared(
+                study,
+                name,
+                task,
+                category,
+                people,
+                _instances(described["instances"], category, people),
+                of.sampled,
+                len(of.groups),
+                scores,
+                spread,
+                resample.student(freedom + 1, study.bootstrap, study.seed, dataset),
+            )
+
+
+def _describe(manifest: dict[str, Any] | None, variant: str, compared: Compared) -> dict[str, Any]:
+    """Return what a variant's manifest says of it, and of whom in a category it has changed."""
+    region, method, level = _name(variant, manifest)
+    category = compared.category
+    everything = manifest is not None and manifest.get("touches") == EVERYTHING
+    group = CONTROL
+    if category in compared.people:
+        group = PEOPLE
+    elif category in (ALL, UNTOUCHED):
+        group = MEAN
+    elif everything:
+        group = TOUCHED
+    share = _share(manifest, method, category)
+    return {"region": region, "method": method, "level": level, "group": group, "share_changed": share}
 
 
 def subsets(study: Study, sources: Sources) -> pd.DataFrame:
-    """Return AP on the data sets' evaluation subsets (easy, medium, hard): people only, means over seeds, no intervals.
+    """Return the measures on the data sets' evaluation subsets (easy, medium, hard), of models on original images.
 
-    Reads the evaluations that are there; empty for data sets without subsets.
+    People only, means over seeds, no intervals. Reads the evaluations that are there; empty for data sets without
+    subsets.
     """
     rows = []
     for dataset in study.datasets:
         for model in study.models:
             found = {v: _subsets_of(study, sources, dataset, model, v) for v in study.trained(dataset, model)}
-            for (task, category, subset), base in found.get(ORIGINAL, {}).items():
+            for (task, category, subset, metric), base in found.get(ORIGINAL, {}).items():
+                metrics = {m.name: m for m in tasks.load(task).metrics}
+                role = PRIMARY if metric == next(iter(metrics)) else SECONDARY
                 for variant in found:
-                    own = found[variant].get((task, category, subset), [])
-                    scores = pd.DataFrame(own, columns=["seed", "ap", "ap50", "instances", "images"])
-                    joined = scores.merge(pd.DataFrame(base, columns=scores.columns), on="seed", suffixes=("", "_base"))
+                    own = found[variant].get((task, category, subset, metric), {})
+                    both = [own[seed][0] - base[seed][0] for seed in own if seed in base]
+                    _, instances, images = next(iter(base.values()))
                     rows.append(
                         {
                             "dataset": dataset, "model": model, "task": task, "category": category, "subset": subset,
-                            "variant": variant, "ap": scores.ap.mean(), "ap50": scores.ap50.mean(),
-                            "n_seeds": len(scores), "difference": (joined.ap - joined.ap_base).mean(),
-                            "instances": base[0][3], "images": base[0][4],
+                            "variant": variant, "metric": metric, "role": role, "unit": metrics[metric].unit,
+                            "value": _mean([value for value, *_ in own.values()]), "n_seeds": len(own),
+                            "difference": _mean(both), "instances": instances, "images": images,
                             "leaks": leaks(study, sources, dataset, model),
                         }
                     )  # fmt: skip
     return pd.DataFrame(rows, columns=list(SUBSET_COLUMNS))
 
 
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
 def _subsets_of(
     study: Study, sources: Sources, dataset: str, model: str, variant: str
-) -> dict[tuple[str, str, str], list[tuple[int, float, float, int, int]]]:
-    """Return seed, AP, AP50, instances and images of each task, category of people and subset."""
-    found: dict[tuple[str, str, str], list[tuple[int, float, float, int, int]]] = {}
+) -> dict[tuple[str, str, str, str], dict[int, tuple[float, int, int]]]:
+    """Return value, instances and images by seed of each task, category of people, subset and metric."""
+    found: dict[tuple[str, str, str, str], dict[int, tuple[float, int, int]]] = {}
     for seed in study.seeds:
-        path = sources.evaluation(dataset, variant, model, seed) / "metrics.json"
+        path = sources.evaluation(Evaluation(dataset, variant, model, seed, ORIGINAL)) / "metrics.json"
         if not path.exists():
             continue
         metrics = read_json(path)
         for subset, value in metrics.get("subsets", {}).items():
-            for task, scores in value["tasks"].items():
-                for category, of in scores["categories"].items():
-                    if category in metrics["counts"]["people"] and of["AP"] is not None:
-                        row = (seed, of["AP"], of["AP50"], value["instances"], value["images"])
-                        found.setdefault((task, category, subset), []).append(row)
+            for task, measured in value["tasks"].items():
+                people = metrics["tasks"][task]["people"]
+                shown = [m.name for m in tasks.load(task).metrics if m.shown]
+                for category, of in measured["parts"].items():
+                    for metric in shown:
+                        if category in people and of.get(metric) is not None:
+                            at = found.setdefault((task, category, subset, metric), {})
+                            at[seed] = (of[metric], value["instances"], value["images"])
     return found
 
 
-def _instances(counts: dict[str, Any], field: str, category: str, people: set[str]) -> int:
+def _instances(counts: dict[str, int], category: str, people: frozenset[str]) -> int:
     if category in counts:
-        return int(counts[category].get(field) or 0)
-    return sum(n.get(field) or 0 for name, n in counts.items() if category == ALL or name not in people)
+        return int(counts[category])
+    return sum(n for name, n in counts.items() if category == ALL or name not in people)
 
 
 def _name(variant: str, manifest: dict[str, Any] | None) -> tuple[str, str, str]:
@@ -335,7 +458,11 @@ def _share(manifest: dict[str, Any] | None, method: str, category: str) -> float
 
     The original and `identity` change nobody, whatever their manifests count as processed.
     """
-    if manifest is None or category == UNTOUCHED or method in (ORIGINAL, IDENTITY):
+    if manifest is None or method in (ORIGINAL, IDENTITY):
+        return 0.0
+    if manifest.get("touches") == EVERYTHING:
+        return 1.0
+    if category == UNTOUCHED:
         return 0.0
     if category == ALL:
         return float(manifest.get("share_changed") or 0.0)

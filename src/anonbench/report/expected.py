@@ -22,14 +22,16 @@ from tabulate import tabulate
 from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_text
-from anonbench.report.collect import PEOPLE
+from anonbench.report.collect import PEOPLE, PRIMARY
 from anonbench.report.tables import is_number, read_csv
 
-KEYS = ("dataset", "model", "variant", "task", "category")
+KEYS = ("dataset", "model", "variant", "direction", "task", "category", "metric")
+SHARE = "share_changed"
+"""A column of impact.csv that an entry may name in place of a metric."""
 DEVIATIONS = 4.0
 """A tolerance is so many standard errors of a mean over seeds, since the spread itself is known from few of them."""
 LEAST = 1.0
-"""The least tolerance in AP points: where nothing is learnt, seeds agree by accident."""
+"""The least tolerance, in the metric's unit: where nothing is learnt, seeds agree by accident."""
 
 
 class Entry(Strict):
@@ -38,16 +40,17 @@ class Entry(Strict):
     dataset: str = Field(description="name of the data set")
     model: str = Field(description="name of the model")
     variant: str = Field(description="name of the variant that was trained on")
-    task: str = Field(description="bbox, segm or keypoints")
+    direction: str = Field("original", description="original, same or deployed (docs/evaluate.md)")
+    task: str = Field(description="name of a task, such as detection")
     category: str = Field(description="name of the category, or `all`")
-    metric: str = Field("ap", description="a column of impact.csv")
-    value: float = Field(allow_inf_nan=False, description="what is expected, in the column's unit (AP in per cent)")
+    metric: str = Field("AP", description="name of one of the task's metrics, or share_changed")
+    value: float = Field(allow_inf_nan=False, description="what is expected, in the metric's unit (AP in per cent)")
     tolerance: float = Field(ge=0, allow_inf_nan=False, description="largest difference that is accepted")
     source: str | None = Field(None, description="where the value comes from, if not from the file's source")
 
     def name(self) -> list[str]:
         """Return the words that name the metric."""
-        return [*(getattr(self, key) for key in KEYS), self.metric]
+        return [getattr(self, key) for key in KEYS]
 
 
 class Expected(Strict):
@@ -92,32 +95,34 @@ def compare(expected: Expected, impact: pd.DataFrame) -> list[Compared]:
     compared = []
     for entry in expected.entries:
         same = pd.Series(True, index=impact.index)
+        column = SHARE if entry.metric == SHARE else "value"
         for key in KEYS:
-            same &= impact[key].astype(str) == getattr(entry, key)
-        values = [v for v in impact.loc[same].get(entry.metric, []) if is_number(v)]
+            if key != "metric" or column == "value":
+                same &= impact[key].astype(str) == getattr(entry, key)
+        values = [v for v in impact.loc[same, column] if is_number(v)]
         compared.append(Compared(entry, float(values[0]) if values else None))
     return compared
 
 
 def propose(study: str, impact: pd.DataFrame, seeds: pd.DataFrame) -> Expected:
-    """Return what to expect of a study that has run: AP of people in every task, on every variant.
+    """Return what to expect of a study that has run: the first metric of people in every task, on every variant.
 
     ``impact`` and ``seeds`` are the tables of those names. The tolerance of a task and category is `DEVIATIONS`
     standard errors of the mean over seeds, whose spread is pooled over the variants that learnt anything; where nothing
     is learnt, and at least, it is `LEAST`.
     """
     entries: list[Entry] = []
-    people = impact[(impact.group == PEOPLE) & impact.ap.map(is_number)]
-    same = ["dataset", "model", "task", "category"]
+    people = impact[(impact.group == PEOPLE) & (impact.role == PRIMARY) & impact.value.map(is_number)]
+    same = ["dataset", "model", "direction", "task", "category", "metric"]
     for key, rows in people.groupby(same, sort=False):
         own = seeds[(seeds[same] == list(key)).all(axis=1)]
-        groups = [ap for _, ap in own.groupby("variant").ap if len(ap) > 1 and ap.mean() >= LEAST]
-        freedom = sum(len(ap) - 1 for ap in groups)
-        spread = math.sqrt(sum(float(ap.var()) * (len(ap) - 1) for ap in groups) / max(1, freedom))
+        groups = [of for _, of in own.groupby("variant").value if len(of) > 1 and of.mean() >= LEAST]
+        freedom = sum(len(of) - 1 for of in groups)
+        spread = math.sqrt(sum(float(of.var()) * (len(of) - 1) for of in groups) / max(1, freedom))
         for row in rows.to_dict("records"):
-            tolerance = max(LEAST, DEVIATIONS * spread / math.sqrt(row["n_seeds"]) if row["ap"] >= LEAST else 0)
+            tolerance = max(LEAST, DEVIATIONS * spread / math.sqrt(row["n_seeds"]) if row["value"] >= LEAST else 0)
             keys = {name: str(row[name]) for name in KEYS}
-            entries.append(Entry(**keys, value=round(row["ap"], 2), tolerance=round(tolerance, 1)))
+            entries.append(Entry(**keys, value=round(row["value"], 2), tolerance=round(tolerance, 1)))
     source = (
         f"a run of the study with {seeds.seed.nunique()} seeds; tolerances are {DEVIATIONS:g} standard errors of the "
         f"mean over seeds, whose spread is pooled over the variants, and at least {LEAST:g}"
@@ -132,7 +137,7 @@ def write(expected: Expected, path: Path) -> None:
         return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000).strip()
 
     head = [f"study: {expected.study}", f"source: {json.dumps(expected.source)}", "entries:"]
-    entries = [f"  - {line(entry.model_dump(exclude_none=True))}" for entry in expected.entries]
+    entries = [f"  - {line(entry.model_dump(exclude_none=True, exclude_defaults=True))}" for entry in expected.entries]
     write_text(path, "\n".join([*head, *entries]) + "\n")
 
 
@@ -148,7 +153,7 @@ def check(
         found = "absent" if c.found is None else f"{c.found:.2f}"
         wanted = f"{c.entry.value:.2f} ± {c.entry.tolerance:.2f}"
         lines.append([*c.entry.name(), wanted, found, "yes" if c.within else "NO"])
-    head = [*KEYS, "metric", "expected", "found", "within"]
+    head = [*KEYS, "expected", "found", "within"]
     typer.echo(tabulate(lines, head, "github", disable_numparse=True))
     outside = [c for c in compared if not c.within]
     if outside:

@@ -22,19 +22,23 @@ from anonbench.files import write_bytes
 from anonbench.records import UNANNOTATED, Reason
 from anonbench.report.collect import COVERAGE_COLUMNS, HANDLED, PEOPLE, UNTOUCHED
 from anonbench.report.starts import starts_figure
-from anonbench.report.study import ORIGINAL, TASKS, Study, is_identity, region_order
+from anonbench.report.study import ORIGINAL, Study, is_identity, region_order
 from anonbench.report.tables import (
     DAGGER,
     blocks,
+    capital,
     is_number,
     leaky,
+    margins,
     marked,
     percent,
+    primary,
     read_csv,
     reencoded,
     rows_of,
     shown,
 )
+from anonbench.tasks.base import title
 
 WIDTH = 7.0
 """Inches: a paper's text width."""
@@ -106,7 +110,7 @@ def write_figures(study: Study, tables: Path, out: Path) -> list[str]:
     table, seeds = read_csv(tables / "impact.csv"), read_csv(tables / "seeds.csv")
     losses, cover = read_csv(tables / "curves.csv"), read_csv(tables / "coverage.csv")
     with style():
-        drawn = save(impact_figure(table, seeds, study.margin), out, "impact")
+        drawn = save(impact_figure(table, seeds, study), out, "impact")
         drawn += save(curves_figure(losses), out, "curves")
         drawn += save(coverage_figure(cover), out, "coverage")
         drawn += save(people_figure(read_csv(tables / "people.csv")), out, "people")
@@ -118,51 +122,57 @@ def write_figures(study: Study, tables: Path, out: Path) -> list[str]:
 # --- impact
 
 
-def impact_figure(table: pd.DataFrame, seeds: pd.DataFrame, margin: float) -> Figure:
-    """Difference of AP to the original: a column per task, a row of panels per data set, model and region.
+def impact_figure(table: pd.DataFrame, seeds: pd.DataFrame, study: Study) -> Figure:
+    """Difference of each task's first metric to the original: a column per task, a row of panels per region.
 
     Each row of panels has its own scale, so that small effects of faces stay visible beside large ones of bodies.
     """
-    table = table[table.variant != ORIGINAL]
+    table, seeds = primary(table[table.variant != ORIGINAL]), primary(seeds)
     panels = []
     for dataset, model, part in blocks(table):
         for region in sorted(set(part.region), key=region_order):
             panels.append((dataset, model, region, part[part.region == region]))
     if not panels:
         return _nothing("no variant but the original")
-    tasks = [t for t in TASKS if t in set(table.task)]
+    tasks = list(dict.fromkeys(table.task))
     heights = [p.variant.nunique() + 0.6 for *_, p in panels]
     figure = Figure(figsize=(WIDTH, 0.75 + 0.34 * sum(heights) + 0.18 * len(panels)), layout="constrained")
     axes = figure.subplots(len(panels), len(tasks), squeeze=False, height_ratios=heights, sharey="row")
-    several = len({(d, m) for d, m, *_ in panels}) > 1
+    several = len({(d, m) for d, m, *_ in panels}) > 1 or table.direction.nunique() > 1
     for row, (dataset, model, region, part) in enumerate(panels):
         categories = shown(part)
         colours = _colours(part, categories)
         variants = list(dict.fromkeys(part.variant))
-        limits = _limits(part, seeds, categories, margin)
+        own = seeds[(seeds.dataset == dataset) & (seeds.model == model) & seeds.direction.isin(part.direction)]
+        limits = _limits(part, own, categories, max(study.margin_of(task) for task in tasks))
         for column, task in enumerate(tasks):
             axis = axes[row, column]
             rows = part[part.task == task]
-            own = seeds[(seeds.dataset == dataset) & (seeds.model == model) & (seeds.task == task)]
             _impact_panel(
-                axis, rows, own, variants, [c for c in categories if c in set(rows.category)], colours, margin
+                axis,
+                rows,
+                own[own.task == task],
+                variants,
+                [c for c in categories if c in set(rows.category)],
+                colours,
+                study.margin_of(task),
             )
             axis.set_xlim(*limits)
             axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
             if row == 0:
-                axis.set_title(f"{TASKS[task].capitalize()} AP")
+                axis.set_title(capital(title(task)))
             if row == len(panels) - 1:
-                axis.set_xlabel("Δ AP to original")
+                axis.set_xlabel(f"Δ {_metric(part, task)} to original")
             if column == 0:
                 axis.set_yticks(range(len(variants)), [_label(v, region) for v in variants])
-                name = f"{dataset}\n{marked(model, part)}\n{region}" if several else region
+                name = "\n".join([dataset, *marked(model, part).split(", "), region]) if several else region
                 lying: dict[str, Any] = (
                     {"rotation": 0, "ha": "right", "va": "center", "labelpad": 10} if several else {}
                 )
                 axis.set_ylabel(name or "other", fontweight="bold", **lying)
     figure.align_ylabels(axes[:, 0])
     figure.legend(
-        handles=_legend(table, margin), loc="outside lower center", ncols=5, handletextpad=0.4, columnspacing=1.4
+        handles=_legend(table, study), loc="outside lower center", ncols=5, handletextpad=0.4, columnspacing=1.4
     )
     return figure
 
@@ -230,18 +240,24 @@ def _label(variant: str, region: str) -> str:
     return "identity (re-encoded only)" if is_identity(variant) else name
 
 
-def _legend(table: pd.DataFrame, margin: float) -> list[Any]:
+def _metric(part: pd.DataFrame, task: str) -> str:
+    """Return the name of a task's first metric."""
+    of = part.loc[part.task == task, "metric"]
+    return str(of.iloc[0]) if len(of) else title(task)
+
+
+def _legend(table: pd.DataFrame, study: Study) -> list[Any]:
     categories = list(dict.fromkeys(c for *_, part in blocks(table) for c in shown(part)))
     colours = _colours(table, categories)
     people = set(table.loc[table.group == PEOPLE, "category"])
     handles: list[Any] = []
     for c in categories:
         shape, size, width = ("o", 4.5, 2.0) if c in people else ("s", 4.0, 1.4)
-        name = c if c in people else "untouched categories" if c == UNTOUCHED else f"{c} (not anonymized)"
+        name = c if c in people else "untouched categories" if c == UNTOUCHED else f"{c} (not people)"
         handles.append(Line2D([], [], color=colours[c], label=name, marker=shape, ms=size, lw=width))
     dot: dict[str, Any] = {"marker": "o", "ms": 3, "mfc": "white", "mec": "#444444", "mew": 0.7}
     handles.append(Line2D([], [], color="none", label="one seed", **dot))
-    handles.append(Patch(color="#0072B2", alpha=0.10, lw=0, label=f"±{margin:g} AP: no practical difference"))
+    handles.append(Patch(color="#0072B2", alpha=0.10, lw=0, label=f"{margins(study, table)}: no practical difference"))
     if leaky(table):
         handles.append(Line2D([], [], color="none", label=f"{DAGGER} the start had seen the original images"))
     return handles

@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from anonbench import __version__
+from anonbench.directions import ON_ORIGINAL, TESTED
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.provenance import provenance
@@ -20,29 +21,35 @@ from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, PEOPLE, Sources,
 from anonbench.report.cost import cost, hours
 from anonbench.report.page import PAGE
 from anonbench.report.resample import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
-from anonbench.report.study import ORIGINAL, TASKS, Study, is_identity
+from anonbench.report.study import ORIGINAL, Study, is_identity
 from anonbench.report.tables import (
     DAGGER,
     LEAKY,
     blocks,
+    capital,
     is_number,
     leaky,
+    margins,
     marked,
     number,
     percent,
+    primary,
     read_csv,
     rows_of,
     shown,
     write_csv,
 )
+from anonbench.tasks.base import title
 
 CLASSES = {DROP: "drop", GAIN: "gain", SAME: "same", UNSURE: "unsure", REFERENCE: "", MISSING: "missing"}
 
+PLURALS = {"image": "images", "video": "videos", "person": "people"}
+
 CAPTIONS = {
-    "impact": "Difference of AP to a model trained on the original images; all are tested on original images. Bars are "
-    "95 % intervals over validation images and seeds, open dots single seeds, squares categories that nobody touched. "
+    "impact": "Difference to a model trained on the original images and tested on original images. Bars are "
+    "95 % intervals over validation images and seeds, open dots single seeds, squares categories that are not people. "
     "The band is the study's margin of no practical difference. Each row of panels has its own scale.",
-    "starts": "Difference of people's AP to the same model trained on the original images, by start and learning rate. "
+    "starts": "Difference, on people, to the same model trained on the original images, by start and learning rate. "
     "Bars are 95 % intervals over validation images and seeds. A start that has seen the original images (†) has seen "
     "what the anonymized ones hide. Each row of panels has its own scale.",
     "curves": "Training loss, smoothed and averaged over seeds. A variant whose loss lies higher is harder to fit.",
@@ -91,7 +98,9 @@ def write_html(
         answer=answer,
         leaky=f"{DAGGER} {LEAKY}." if leaky(table) else "",
         warnings=warnings(study, table, cover, records, absent),
-        parts=[_part(dataset, model, part) for dataset, model, part in blocks(table)],
+        parts=[_part(dataset, model, part) for dataset, model, part in blocks(primary(table))],
+        margins=margins(study, primary(table)),
+        tested=[TESTED[on] for on in study.directions if on != ON_ORIGINAL],
         impact=[i for i in images if i["name"] in ("impact", "starts")],
         sheets=[i for i in images if i["name"].startswith("sheet")],
         others=[i for i in images if i["name"] in ("coverage", "people", "curves")],
@@ -153,21 +162,22 @@ def _part(dataset: str, model: str, part: pd.DataFrame) -> dict[str, Any]:
                     "cells": [_cell(of.get(c), groups[c] == PEOPLE) for c in categories],
                 }
             )
+        alone = {c: set(rows.loc[rows.category == c, "group"]) == {CONTROL} for c in categories}
         heads = [
-            {"name": c, "note": "not anonymized" if groups[c] == CONTROL else "", "people": groups[c] == PEOPLE}
-            for c in categories
+            {"name": c, "note": "not anonymized" if alone[c] else "", "people": groups[c] == PEOPLE} for c in categories
         ]
-        tasks.append({"name": f"{TASKS[task].capitalize()} AP", "heads": heads, "lines": lines})
+        metric = rows.metric.iloc[0]
+        tasks.append({"name": capital(title(task)), "metric": metric, "heads": heads, "lines": lines})
     return {"dataset": dataset, "model": marked(model, part), "tasks": tasks, "seeds": int(part.n_seeds.max())}
 
 
 def _cell(row: Any, people: bool) -> dict[str, Any]:
-    if row is None or not is_number(row.ap):
-        return {"ap": "–", "people": people, "verdict": MISSING, "kind": "missing"}
+    if row is None or not is_number(row.value):
+        return {"value": "–", "people": people, "verdict": MISSING, "kind": "missing"}
     interval = f"{number(row.difference_low, True)} to {number(row.difference_high, True)}"
     return {
-        "ap": number(row.ap),
-        "std": number(row.ap_std) if is_number(row.ap_std) else "",
+        "value": number(row.value),
+        "std": number(row.value_std) if is_number(row.value_std) else "",
         "people": people,
         "difference": "" if row.verdict == REFERENCE else number(row.difference, True),
         "interval": interval if is_number(row.difference_low) else "",
@@ -178,26 +188,30 @@ def _cell(row: Any, people: bool) -> dict[str, Any]:
 
 
 def needs(row: Any) -> str:
-    """Say how many seeds and images would decide, where more of either are needed."""
+    """Say how many seeds and images (or videos, people) would decide, where more of either are needed."""
     more = [
         f"{int(wanted)} {what}"
-        for wanted, have, what in ((row.seeds_needed, row.n_seeds, "seeds"), (row.images_needed, row.images, "images"))
+        for wanted, have, what in (
+            (row.seeds_needed, row.n_seeds, "seeds"),
+            (row.samples_needed, row.samples, PLURALS[row.sampled]),
+        )
         if is_number(wanted) and wanted > have
     ]
     return f"about {' and '.join(more)} would tell" if more else ""
 
 
 def _subsets(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a line per variant, task and category: AP and its difference on each subset."""
+    """Return a line per variant, task and category: the first metric and its difference on each subset."""
+    table = primary(table)
     keys = ["dataset", "model", "task", "category", "variant"]
     lines = []
     for key, part in table.groupby(keys, sort=False):
         cells = [
-            {"name": row.subset, "ap": number(row.ap), "difference": number(row.difference, True)}
+            {"name": row.subset, "value": number(row.value), "difference": number(row.difference, True)}
             for row in part.itertuples()
         ]
         dataset, model, task, category, variant = (str(name) for name in key)
-        lines.append({"key": [dataset, marked(model, part), TASKS.get(task, task), category, variant], "cells": cells})
+        lines.append({"key": [dataset, marked(model, part), title(task), category, variant], "cells": cells})
     return lines
 
 

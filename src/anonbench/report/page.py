@@ -74,8 +74,8 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 {% for text in answer %}
 <p class="answer">{{ text }}</p>
 {% endfor %}
-<p class="soft">Every model is trained on a variant of the images and tested on the original ones. Seeds: {{ study.seeds | join(", ") }}. An effect whose
-95&nbsp;% interval lies inside ±{{ "%g" % study.margin }}&nbsp;AP counts as no practical difference.</p>
+<p class="soft">Every model is trained on a variant of the images and tested on the original ones{% if tested %}; where it says so, {{ tested | join("; or ") }}{% endif %}. Seeds: {{ study.seeds | join(", ") }}. An effect whose
+95&nbsp;% interval lies inside {{ margins }} counts as no practical difference.</p>
 {% if warnings %}
 <section class="warnings" aria-label="Warnings">
 <strong>Before you rely on this</strong>
@@ -89,9 +89,9 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 </header>
 
 <section>
-<h2>Impact on AP</h2>
+<h2>Impact</h2>
 {% for image in impact %}
-<figure><img src="{{ image.data }}" alt="Difference of AP to the original per variant, task and category"><figcaption>{{ image.caption }}</figcaption></figure>
+<figure><img src="{{ image.data }}" alt="Difference to the original per variant, task and category"><figcaption>{{ image.caption }}</figcaption></figure>
 {% endfor %}
 {% for part in parts %}
 {% for task in part.tasks %}
@@ -99,7 +99,7 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 <div class="scroll"><table>
 <thead><tr><th class="text">trained on</th><th>people changed</th>
 {% for head in task.heads %}
-{% if head.people %}<th>{{ head.name }}<span class="small">AP</span></th><th>Δ AP<span class="small">95 % interval</span></th><th class="text">verdict</th>
+{% if head.people %}<th>{{ head.name }}<span class="small">{{ task.metric }}</span></th><th>Δ {{ task.metric }}<span class="small">95 % interval</span></th><th class="text">verdict</th>
 {% else %}<th>Δ {{ head.name }}<span class="small">{{ head.note }}</span></th>
 {% endif %}
 {% endfor %}
@@ -109,9 +109,9 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 <tr{% if line.variant == "original" %} class="reference"{% endif %}><td class="text">{{ line.variant }}</td><td>{{ line.changed }}</td>
 {% for cell in line.cells %}
 {% if cell.people %}
-<td>{{ cell.ap }}{% if cell.std %}<span class="small">± {{ cell.std }}</span>{% endif %}</td>
+<td>{{ cell.value }}{% if cell.std %}<span class="small">± {{ cell.std }}</span>{% endif %}</td>
 {% endif %}
-<td>{% if cell.difference %}{{ cell.difference }}{% if cell.interval %}<span class="small">{{ cell.interval }}</span>{% endif %}{% elif not cell.people %}<span class="small">(AP {{ cell.ap }})</span>{% endif %}</td>
+<td>{% if cell.difference %}{{ cell.difference }}{% if cell.interval %}<span class="small">{{ cell.interval }}</span>{% endif %}{% elif not cell.people %}<span class="small">({{ task.metric }} {{ cell.value }})</span>{% endif %}</td>
 {% if cell.people %}
 <td class="verdict">{% if cell.verdict %}<span class="badge {{ cell.kind }}">{{ cell.verdict }}</span>{% if cell.needs %}<span class="small">{{ cell.needs }}</span>{% endif %}{% endif %}</td>
 {% endif %}
@@ -121,17 +121,17 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 </tbody></table></div>
 {% endfor %}
 {% endfor %}
-<p class="soft">AP in per cent, mean ± standard deviation over seeds; differences in AP points, paired over validation images and seeds.{% if leaky %} {{ leaky }}{% endif %}</p>
+<p class="soft">Means ± standard deviation over seeds, AP in per cent; differences are paired over validation images and seeds.{% if leaky %} {{ leaky }}{% endif %}</p>
 </section>
 
 {% if subsets %}
 <section>
 <h2>Evaluation subsets</h2>
 <div class="scroll"><table>
-<thead><tr><th class="text">data set</th><th class="text">model</th><th class="text">task</th><th class="text">category</th><th class="text">variant</th><th class="text">AP on each subset (difference to the original)</th></tr></thead>
+<thead><tr><th class="text">data set</th><th class="text">model</th><th class="text">task</th><th class="text">category</th><th class="text">variant</th><th class="text">on each subset (difference to the original)</th></tr></thead>
 <tbody>
 {% for line in subsets %}
-<tr>{% for cell in line.key %}<td class="text">{{ cell }}</td>{% endfor %}<td class="text">{% for cell in line.cells %}{{ cell.name }} {{ cell.ap }} ({{ cell.difference }}){{ "" if loop.last else ", " }}{% endfor %}</td></tr>
+<tr>{% for cell in line.key %}<td class="text">{{ cell }}</td>{% endfor %}<td class="text">{% for cell in line.cells %}{{ cell.name }} {{ cell.value }} ({{ cell.difference }}){{ "" if loop.last else ", " }}{% endfor %}</td></tr>
 {% endfor %}
 </tbody></table></div>
 <p class="soft">The data set's own subsets (docs/evaluate.md); means over seeds, without intervals.</p>
@@ -188,7 +188,7 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 <section>
 <h2>Where this page comes from</h2>
 <dl>
-<dt>study</dt><dd>{{ study.name }}, seed {{ study.seed }}, {{ study.bootstrap }} resamples, margin ±{{ "%g" % study.margin }} AP</dd>
+<dt>study</dt><dd>{{ study.name }}, seed {{ study.seed }}, {{ study.bootstrap }} resamples, margin {{ margins }}</dd>
 <dt>commit</dt><dd>{% if made.commit %}<code>{{ made.commit }}</code>{% if made.dirty %} with changes that are not committed{% endif %}{% else %}not in a git repository{% endif %}</dd>
 <dt>platform</dt><dd>{{ made.platform }}</dd>
 <dt>versions</dt><dd>{% for name, version in made.versions.items() if version %}{{ name }} {{ version }}{{ "" if loop.last else ", " }}{% endfor %}</dd>

@@ -25,16 +25,13 @@ LEVEL = 0.95
 DROP, GAIN, SAME, UNSURE = "drop", "gain", "no practical difference", "cannot tell"
 REFERENCE, MISSING = "reference", "not evaluated"
 
-LEARNT_NOTHING = 5.0
-"""AP of the original below which a difference to it says nothing: what cannot fall has not been shown to hold."""
-
 MOST_SEEDS = 999
 """Above this, `needed` gives up."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A variant minus the original, in AP points, with its interval (None with no replicate) and a verdict.
+    """A variant minus the original, in the metric's unit, with its interval (None with no replicate) and a verdict.
 
     ``seeds_needed`` and ``images_needed`` say what it would take when the verdict is `UNSURE` (None: not known).
     """
@@ -55,22 +52,23 @@ def image_weights(images: int, resamples: int, *seed: object) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Spread:
-    """How much a seed moves a difference: standard deviation in AP points, degrees of freedom, groups pooled."""
+    """How much a seed moves a difference: standard deviation, degrees of freedom, groups pooled."""
 
     sd: float
     freedom: int
     groups: int
 
 
-def pooled(ap: list[np.ndarray]) -> Spread | None:
+def pooled(values_of: list[np.ndarray], floor: float | None = None) -> Spread | None:
     """Return the spread over seeds of a difference between two variants, pooled over variants; None with one seed each.
 
-    ``ap`` holds a variant's AP per seed. The variance within variants is pooled (one-way analysis of variance; Dunnett
-    1955 compares with a control this way), and a difference has twice that, as if its seeds were not paired. A variant
-    whose AP is below `LEARNT_NOTHING` hardly varies and is left out, unless all are.
+    ``values_of`` holds the metric per seed for each variant. The variance within variants is pooled (one-way analysis
+    of variance; Dunnett 1955 compares with a control this way), and a difference has twice that, as if its seeds were
+    not paired. A variant whose mean is below ``floor`` has learnt nothing, hardly varies and is left
+    out, unless all are.
     """
-    several = [values for values in ap if len(values) > 1]
-    groups = [values for values in several if values.mean() >= LEARNT_NOTHING] or several
+    several = [values for values in values_of if len(values) > 1]
+    groups = [values for values in several if floor is None or values.mean() >= floor] or several
     freedom = sum(len(values) - 1 for values in groups)
     if not freedom:
         return None
@@ -97,15 +95,17 @@ def difference(
     noise: np.ndarray,
     margin: float,
     images: int,
-    reference: float = 100.0,
+    learnt: bool = True,
     spread: Spread | None = None,
+    best: str = "higher",
 ) -> Difference:
     """Return the difference with interval and verdict.
 
     ``per_seed`` (n) are the paired differences on the whole validation set, ``replicates`` (B, n) those on resampled
-    images (NaN where the category was not drawn), ``noise`` (B) comes from `student`; all in AP points. ``spread`` is
-    that of a difference over seeds; left out, it is taken from ``per_seed`` alone.
-    ``reference`` is the original's AP: below `LEARNT_NOTHING` there is no equivalence to be had, but `UNSURE`.
+    images (NaN where the category was not drawn), ``noise`` (B) comes from `student`; all in the metric's unit.
+    ``spread`` is that of a difference over seeds; left out, it is taken from ``per_seed`` alone.
+    Unless the original has ``learnt`` anything there is no equivalence to be had, but `UNSURE`. ``best`` says whether
+    the metric's ``higher`` or ``lower`` values are the better ones, a `GAIN`.
     """
     n = len(per_seed)
     value = float(np.mean(per_seed))
@@ -121,8 +121,9 @@ def difference(
         return Difference(value, None, None, UNSURE)
     tails = 50 * (1 - LEVEL), 100 - 50 * (1 - LEVEL)
     low, high = (float(v) for v in np.percentile(both[known], tails))
-    said = verdict(low, high, margin) if n > 1 else UNSURE
-    if said == SAME and reference < LEARNT_NOTHING:
+    ends_of = (low, high) if best == "higher" else (-high, -low)
+    said = verdict(*ends_of, margin) if n > 1 else UNSURE
+    if said == SAME and not learnt:
         return Difference(value, low, high, UNSURE)
     if said != UNSURE or n < 2:
         return Difference(value, low, high, said)
@@ -132,7 +133,10 @@ def difference(
 
 
 def verdict(low: float, high: float, margin: float) -> str:
-    """Judge an interval: inside the margin is an equivalence (Schuirmann 1987, at a stricter level than its 90 %)."""
+    """Judge an interval of a metric whose higher values are better.
+
+    Inside the margin is an equivalence (Schuirmann 1987, at a stricter level than its 90 %).
+    """
     if -margin < low and high < margin:
         return SAME
     if high < 0:

@@ -11,10 +11,23 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from anonbench.directions import ON_ORIGINAL
+from anonbench.report.answer import learnt
 from anonbench.report.collect import PEOPLE
-from anonbench.report.resample import LEARNT_NOTHING
-from anonbench.report.study import ORIGINAL, TASKS, Study, region_order
-from anonbench.report.tables import DAGGER, LEAKY, is_number, leaky, marked, number, rows_of
+from anonbench.report.study import ORIGINAL, Study, region_order
+from anonbench.report.tables import (
+    DAGGER,
+    LEAKY,
+    capital,
+    is_number,
+    leaky,
+    margins,
+    marked,
+    number,
+    primary,
+    rows_of,
+)
+from anonbench.tasks.base import title
 
 WIDTH = 7.0
 """Inches: a paper's text width."""
@@ -73,12 +86,13 @@ def panels(study: Study, table: pd.DataFrame) -> list[tuple[str, list[str], str,
 
 
 def starts_figure(study: Study, table: pd.DataFrame) -> Figure:
-    """Difference of people's AP to the original: a row of panels per region, a column per task, a mark per model.
+    """Difference to the original, on people: a row of panels per region, a column per task, a mark per model.
 
     ``table`` is impact.csv. What is not evaluated yet is said so in its place.
     """
+    table = primary(table[table.direction == ON_ORIGINAL])
     wanted = panels(study, table)
-    tasks = [t for t in TASKS if any(t in set(rows.task) for *_, rows in wanted)]
+    tasks = [t for t in dict.fromkeys(table.task) if any(t in set(rows.task) for *_, rows in wanted)]
     heights = [
         rows.loc[rows.variant != ORIGINAL, "variant"].nunique() * (0.4 + 0.22 * len(models)) + 0.3
         for _, models, _, _, rows in wanted
@@ -93,11 +107,11 @@ def starts_figure(study: Study, table: pd.DataFrame) -> Figure:
         variants = [v for v in dict.fromkeys(rows.variant) if v != ORIGINAL]
         for column, task in enumerate(tasks):
             axis = axes[row, column]
-            _panel(axis, rows[rows.task == task], variants, look, study.margin)
+            _panel(axis, rows[rows.task == task], variants, look, study.margin_of(task))
             if row == 0:
-                axis.set_title(f"{TASKS[task].capitalize()} AP")
+                axis.set_title(capital(title(task)))
             if row == len(wanted) - 1:
-                axis.set_xlabel(f"Δ AP on {category} to the same start trained on the original")
+                axis.set_xlabel(f"Δ on {category} to the same start trained on the original")
         axes[row, 0].set_yticks(
             range(len(variants)), [v.removeprefix(f"{region}-").replace("_", " ").replace("-", ", ") for v in variants]
         )
@@ -112,7 +126,7 @@ def starts_figure(study: Study, table: pd.DataFrame) -> Figure:
         )
     if any(leaky(rows) for *_, rows in wanted):
         handles.append(Line2D([], [], color="none", label=f"{DAGGER} {LEAKY}"))
-    handles.append(Patch(color="#0072B2", alpha=0.10, lw=0, label=f"±{study.margin:g} AP: no practical difference"))
+    handles.append(Patch(color="#0072B2", alpha=0.10, lw=0, label=f"{margins(study, table)}: no practical difference"))
     figure.legend(handles=handles, loc="outside lower center", ncols=1, handletextpad=0.6)
     return figure
 
@@ -128,10 +142,10 @@ def _handles(
     handles = []
     for name, recipe in recipes.items():
         own = rows[(rows.model == name) & (rows.task == task)]
-        base = own[own.variant == ORIGINAL].ap
+        base = own[own.variant == ORIGINAL].value
         reached = ""
         if len(base) and is_number(base.iloc[0]):
-            reached = f"; {number(base.iloc[0])} {TASKS[task]} AP when trained on the original"
+            reached = f"; {number(base.iloc[0])} {title(task)} when trained on the original"
         kind = KINDS[recipe["initialisation"]["kind"]]
         label = f"{marked(name, own)}: {kind}, learning rate {learning_rate(recipe):g}{reached}"
         colour, marker = look[name]
@@ -141,8 +155,7 @@ def _handles(
 
 def _learnt(rows: pd.DataFrame) -> bool:
     """Tell whether a model learnt anything on the original: if not, a difference to it says nothing."""
-    base = rows[rows.variant == ORIGINAL].ap
-    return not (base < LEARNT_NOTHING).any()
+    return bool(learnt(rows[rows.variant == ORIGINAL]).all())
 
 
 def _fill(rows: pd.DataFrame, colour: str) -> dict[str, Any]:

@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anonbench.directions import ON_ORIGINAL
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file
 from anonbench.records import RegionKind
+from anonbench.variants import ORIGINAL
 
-ORIGINAL = "original"
 IDENTITY = "identity"
 """The method that changes nothing: what it moves, the codec moves."""
-
-TASKS = {"bbox": "box", "segm": "mask", "keypoints": "keypoint"}
-"""COCO's metrics and what people call their AP."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +23,9 @@ class Study:
 
     ``datasets[name]`` holds ``train`` and ``val``; ``margin`` is in AP points; ``bootstrap`` counts resamples;
     ``config_sha256`` is the sha256 of the file that the study was read from. ``chosen[data set][model]`` lists the
-    variants that a model is trained on, where the study says so; ``starts`` holds pairs of a data set and the models
-    on it that differ in first weights or learning rate alone.
+    variants that a model is trained on, where the study says so; ``directions`` are those that are evaluated;
+    ``margins`` are by task, in the unit of its first metric, where they are not ``margin``; ``starts`` holds pairs of a
+    data set and the models on it that differ in first weights or learning rate alone.
     """
 
     name: str
@@ -41,6 +40,12 @@ class Study:
     config_sha256: str = ""
     chosen: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     starts: list[tuple[str, list[str]]] = field(default_factory=list)
+    directions: tuple[str, ...] = (ON_ORIGINAL,)
+    margins: dict[str, float] = field(default_factory=dict)
+
+    def margin_of(self, task: str) -> float:
+        """Return the difference below which a task's first metric counts as equal, in its unit."""
+        return self.margins.get(task, self.margin)
 
     def trained(self, dataset: str, model: str) -> list[str]:
         """Return the variants of a data set that a model is trained on, in the study's order; [] for none."""
@@ -91,6 +96,8 @@ class Study:
             config_sha256=sha256_file(path),
             chosen=value.get("trained") or {},
             starts=[(dataset, list(models)) for dataset, models in value.get("starts") or []],
+            directions=tuple(value.get("directions") or (ON_ORIGINAL,)),
+            margins=options.get("margins") or {},
             **known,
         )
 
@@ -125,7 +132,7 @@ _DOING = {
     "adaptive_blur": "blurring, by the size of face and image,",
     "adaptive_pixelate": "pixelating, by the size of face and image,",
 }
-_OF = {RegionKind.FACE.value: "faces", RegionKind.BODY.value: "bodies"}
+_OF = {RegionKind.FACE.value: "faces", RegionKind.BODY.value: "bodies", "frame": "whole images"}
 
 
 def phrase(variant: str) -> str:

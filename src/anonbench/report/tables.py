@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from anonbench.directions import ON_ORIGINAL, TESTED
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.report.collect import (
@@ -16,6 +17,8 @@ from anonbench.report.collect import (
     LEAKS,
     MEAN,
     PEOPLE,
+    PRIMARY,
+    TOUCHED,
     UNTOUCHED,
     Sources,
     coverage,
@@ -25,16 +28,18 @@ from anonbench.report.collect import (
     subsets,
 )
 from anonbench.report.resample import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
-from anonbench.report.study import ORIGINAL, TASKS, Study, is_identity
+from anonbench.report.study import ORIGINAL, Study, is_identity
+from anonbench.tasks.base import title
 
 MOST_CONTROLS = 3
 """With more untouched categories than this, tables for people and figures show their mean instead."""
 
-INTEGERS = ("n_seeds", "seeds_needed", "images_needed", "instances", "images", "seed", "iteration")
+INTEGERS = ("n_seeds", "seeds_needed", "samples_needed", "instances", "images", "samples", "seed", "iteration")
 
 TEXTS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "verdict", "split",
-    "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on",
+    "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
+    "role", "unit", "best", "sampled",
 )  # fmt: skip
 
 DAGGER = "†"
@@ -60,8 +65,8 @@ def write_tables(study: Study, sources: Sources, out: Path, allow_missing: bool 
     write_csv(out / "subsets.csv", subsets(study, sources))
     write_csv(out / "people.csv", present)
     write_csv(out / "curves.csv", losses)
-    write_text(out / "impact.md", markdown(table, study.margin))
-    write_text(out / "impact.tex", latex(table, study.margin))
+    write_text(out / "impact.md", markdown(table, study))
+    write_text(out / "impact.tex", latex(table, study))
     write_json(out / "metrics.json", flat(table))
     return table
 
@@ -72,7 +77,7 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     for name in frame.columns:
         if name in INTEGERS:
             frame[name] = frame[name].astype("Int64")
-        elif pd.api.types.is_float_dtype(frame[name]) or name.startswith(("ap", "difference")):
+        elif pd.api.types.is_float_dtype(frame[name]) or name.startswith(("value", "difference")):
             frame[name] = pd.to_numeric(frame[name]).round(4) + 0.0
     write_text(path, frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
@@ -90,10 +95,15 @@ def read_csv(path: Path) -> pd.DataFrame:
     return frame
 
 
+def primary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the metrics that tasks are judged by."""
+    return table[table.role == PRIMARY]
+
+
 def shown(table: pd.DataFrame) -> list[str]:
-    """Return the categories worth a column: people first, then the untouched ones, or their mean when many."""
+    """Return the categories worth a column: people first, then the others, or their mean when there are many."""
     people = list(dict.fromkeys(table.loc[table.group == PEOPLE, "category"]))
-    controls = list(dict.fromkeys(table.loc[table.group == CONTROL, "category"]))
+    controls = list(dict.fromkeys(table.loc[table.group.isin([CONTROL, TOUCHED]), "category"]))
     if len(controls) > MOST_CONTROLS:
         controls = [UNTOUCHED]
     return people + controls
@@ -110,9 +120,9 @@ def reencoded(table: pd.DataFrame) -> pd.Series:
 
 
 def blocks(table: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
-    """Return the table's parts by data set and model, in the table's order."""
-    keys = list(dict.fromkeys(zip(table.dataset, table.model, strict=True)))
-    return [(d, m, table[(table.dataset == d) & (table.model == m)]) for d, m in keys]
+    """Return data set, model and rows of the table's parts, by data set, model and direction, in the table's order."""
+    keys = ["dataset", "model", *(["direction"] if "direction" in table.columns else [])]
+    return [(str(key[0]), str(key[1]), part) for key, part in table.groupby(keys, sort=False)]
 
 
 def leaky(part: pd.DataFrame) -> bool:
@@ -120,13 +130,28 @@ def leaky(part: pd.DataFrame) -> bool:
     return bool((part.leaks == LEAKS).any())
 
 
+def direction(part: pd.DataFrame) -> str:
+    """Return the direction that a part of a table is about."""
+    return str(part.direction.iloc[0]) if "direction" in part.columns and len(part) else ON_ORIGINAL
+
+
+def named(model: str, part: pd.DataFrame) -> str:
+    """Return a model's name and, unless it is tested on original images, what it is tested on."""
+    on = direction(part)
+    return model if on == ON_ORIGINAL else f"{model}, {TESTED[on]}"
+
+
 def marked(model: str, part: pd.DataFrame) -> str:
-    """Return a model's name, with a dagger where its first weights had seen the data set's original images."""
-    return f"{model} {DAGGER}" if leaky(part) else model
+    """Return `named`, with a dagger where the first weights had seen the data set's original images."""
+    return named(f"{model} {DAGGER}" if leaky(part) else model, part)
 
 
 def flat(table: pd.DataFrame) -> dict[str, Any]:
-    """Return AP of people, controls and means by data set, model (when there are several), variant, task, category."""
+    """Return the first metrics by data set, model (when there are several), variant, task and category.
+
+    Categories are people, controls and means. Directions other than the usual one stand under their own names.
+    """
+    table = primary(table)
     result: dict[str, Any] = {}
     several = table.model.nunique() > 1
     for dataset, model, part in blocks(table):
@@ -134,9 +159,11 @@ def flat(table: pd.DataFrame) -> dict[str, Any]:
         root = result.setdefault(dataset, {})
         if several:
             root = root.setdefault(model, {})
+        if direction(part) != ON_ORIGINAL:
+            root = root.setdefault(direction(part), {})
         for row in rows_of(part):
-            if row.category in wanted and is_number(row.ap):
-                value = round(float(row.ap), 2) + 0.0
+            if row.category in wanted and is_number(row.value):
+                value = round(float(row.value), 2) + 0.0
                 root.setdefault(row.variant, {}).setdefault(row.task, {})[row.category] = value
     return result
 
@@ -156,30 +183,41 @@ def number(value: Any, signed: bool = False) -> str:
 
 
 def _cell(row: Any) -> str:
-    if row is None or not is_number(row.ap):
+    if row is None or not is_number(row.value):
         return MISSING
-    ap = number(row.ap) + (f" ± {number(row.ap_std)}" if is_number(row.ap_std) else "")
+    value = number(row.value) + (f" ± {number(row.value_std)}" if is_number(row.value_std) else "")
     if row.verdict == REFERENCE or not is_number(row.difference):
-        return ap
+        return value
     interval = f" [{number(row.difference_low, True)}, {number(row.difference_high, True)}]"
-    return f"{ap}; {number(row.difference, True)}{interval} {MARKS[row.verdict]}"
+    return f"{value}; {number(row.difference, True)}{interval} {MARKS[row.verdict]}"
 
 
-def markdown(table: pd.DataFrame, margin: float) -> str:
+def margins(study: Study, table: pd.DataFrame) -> str:
+    """Return the margins of a table's tasks, such as ``±1 AP points``; several with the tasks that they belong to."""
+    units = dict(zip(table.task, table.unit, strict=True))
+    said = {task: f"±{study.margin_of(task):g} {unit}" for task, unit in units.items()}
+    if len(set(said.values())) <= 1:
+        return next(iter(said.values()), f"±{study.margin:g}")
+    return ", ".join(f"{text} ({title(task)})" for task, text in said.items())
+
+
+def markdown(table: pd.DataFrame, study: Study) -> str:
     """Return the impact as Markdown: per data set, model and task a row per variant, a column per category."""
+    table = primary(table)
+    tested = " Models are trained on the variant and tested on the original images."
     lines = [
-        "# Impact of anonymization on AP",
+        "# Impact of anonymization",
         "",
-        "AP in per cent, mean ± standard deviation over seeds; then the difference to `original` with its 95 % "
-        f"interval and a verdict: − drop, + gain, = no practical difference (interval inside ±{margin:g} AP), "
-        "? cannot tell. Models are trained on the variant and tested on the original images. `changed`: share of "
+        "Mean ± standard deviation over seeds (AP in per cent); then the difference to `original` with its 95 % "
+        f"interval and a verdict: − drop, + gain, = no practical difference (interval inside {margins(study, table)}), "
+        f"? cannot tell.{tested if study.directions == (ON_ORIGINAL,) else ''} `changed`: share of "
         "people whose region was changed. Written by `anonbench report-tables`.",
     ]
     for dataset, model, part in blocks(table):
         for task in dict.fromkeys(part.task):
             rows = part[part.task == task]
             categories = [c for c in shown(rows) if c in set(rows.category)]
-            lines += ["", f"## {dataset}, {marked(model, part)}: {TASKS[task]} AP", ""]
+            lines += ["", f"## {dataset}, {marked(model, part)}: {title(task)}", ""]
             body = []
             for variant in dict.fromkeys(rows.variant):
                 of = {row.category: row for row in rows_of(rows[rows.variant == variant])}
@@ -211,9 +249,14 @@ def percent(share: Any) -> str:
     return f"{value:.0f} %"
 
 
+def capital(text: str) -> str:
+    """Return a text with a capital at its start."""
+    return text[:1].upper() + text[1:]
+
+
 def _heading(rows: pd.DataFrame, category: str) -> str:
-    group = rows.loc[rows.category == category, "group"].iloc[0]
-    return category if group == PEOPLE else f"{category} (untouched)" if group == CONTROL else category
+    groups = set(rows.loc[rows.category == category, "group"])
+    return f"{category} (untouched)" if groups == {CONTROL} else category
 
 
 _TEX = {
@@ -231,16 +274,18 @@ def escape(text: str) -> str:
     return "".join(_TEX.get(letter, letter) for letter in text)
 
 
-def latex(table: pd.DataFrame, margin: float) -> str:
-    """Return one booktabs ``tabular`` per data set and model: rows are variants, columns AP and difference.
+def latex(table: pd.DataFrame, study: Study) -> str:
+    """Return one booktabs ``tabular`` per data set and model: rows are variants, columns values and differences.
 
     A table wider than the text is shrunk to it. It needs the packages booktabs and graphicx; put each into a ``table``
     of your own.
     """
+    table = primary(table)
     parts_ = [
         r"% Needs \usepackage{booktabs} and \usepackage{graphicx}; each table is shrunk to \textwidth if it is wider.",
-        "% Written by anonbench report-tables. AP in per cent (mean over seeds), difference to original in AP points.",
-        f"% Marks: down-arrow drop, up-arrow gain, = no practical difference (95 % interval inside +-{margin:g}), "
+        "% Written by anonbench report-tables. Means over seeds (AP in per cent) and differences to original.",
+        "% Marks: down-arrow drop, up-arrow gain, = no practical difference (95 % interval inside "
+        f"{margins(study, table).replace('±', '+-')}), "
         "? cannot tell.",
     ]
     for dataset, model, part in blocks(table):
@@ -255,13 +300,13 @@ def latex(table: pd.DataFrame, margin: float) -> str:
         at = 3
         for task in dict.fromkeys(part.task):
             wide = sum(1 + int(people) for t, _, people in columns if t == task)
-            head.append(rf"\multicolumn{{{wide}}}{{c}}{{{TASKS[task].capitalize()} AP}}")
+            head.append(rf"\multicolumn{{{wide}}}{{c}}{{{escape(capital(title(task)))}}}")
             rules.append(rf"\cmidrule(lr){{{at}-{at + wide - 1}}}")
             at += wide
         names = [rf"{escape(c)} & $\Delta$" if people else rf"$\Delta$ {escape(c)}" for _, c, people in columns]
         kinds = "".join("rl" if people else "l" for *_, people in columns)
         lines = [
-            f"% {dataset}, {model}",
+            f"% {dataset}, {named(model, part)}",
             FIT + "{%",
             rf"\begin{{tabular}}{{lr{kinds}}}",
             r"\toprule",
@@ -286,12 +331,12 @@ def latex(table: pd.DataFrame, margin: float) -> str:
 
 
 def _tex_cell(row: Any, people: bool) -> str:
-    """Return AP and difference of people, the difference alone of what nobody touched."""
-    if row is None or not is_number(row.ap):
+    """Return value and difference of people, the difference alone of the others."""
+    if row is None or not is_number(row.value):
         return "-- & --" if people else "--"
-    ap = f"{row.ap:.1f} & " if people else ""
+    own = f"{row.value:.1f} & " if people else ""
     if row.verdict == REFERENCE or not is_number(row.difference):
-        return ap if people else f"({row.ap:.1f})"
+        return own if people else f"({row.value:.1f})"
     value = round(float(row.difference), 1) + 0.0
     text = f"{value:+.1f}" if value else "0.0"
-    return f"{ap}${text}^{{{TEX_MARKS[row.verdict]}}}$"
+    return f"{own}${text}^{{{TEX_MARKS[row.verdict]}}}$"

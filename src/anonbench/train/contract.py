@@ -12,9 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tqdm import tqdm
@@ -26,8 +24,8 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file, write_json
 from anonbench.learning import choose_device, save_tensors
 from anonbench.recipe import Recipe
-from anonbench.records import KEYPOINTS
 from anonbench.resources import peak_memory
+from anonbench.tasks import base as tasks
 from anonbench.train import distributed, initialisation
 from anonbench.train.data import Category, Variant
 from anonbench.train.record import RECORD, TIMING, WEIGHTS, read_record
@@ -54,19 +52,8 @@ class Fit:
     loading_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """One detected object, in pixels of the original image.
-
-    ``box`` float (4,): x0, y0, x1, y1; ``mask``: bool (height, width) or None; ``keypoints``: float (17, 3) or None.
-    """
-
-    image_id: int
-    category_id: int
-    box: np.ndarray
-    score: float
-    mask: np.ndarray | None = field(default=None, repr=False)
-    keypoints: np.ndarray | None = field(default=None, repr=False)
+Outputs = dict[str, list[Any]]
+"""What a model says of one image, by the key that its tasks read (`Task.entries`), such as ``detections``."""
 
 
 class Trainer(ABC):
@@ -88,8 +75,8 @@ class Trainer(ABC):
     @abstractmethod
     def predict(
         self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
-    ) -> Iterator[list[Detection]]:
-        """Yield the detections of each image of ``variant``, in its order."""
+    ) -> Iterator[Outputs]:
+        """Yield the outputs for each image of ``variant``, in its order: what the recipe's tasks encode."""
 
     def launch(self, function: Callable[..., None], processes: int, arguments: tuple[Any, ...]) -> None:
         """Call ``function(*arguments)`` in ``processes`` processes of this machine that form a torch group."""
@@ -265,7 +252,7 @@ def device_name(device: torch.device) -> str:
 def run_prediction(
     model: Path, variant_dir: Path, split: str, out: Path, *, device: str = "auto", threads: int = 1
 ) -> None:
-    """Run the model of the folder ``model`` on a split and write COCO detections to ``out``.
+    """Run the model of the folder ``model`` on a split and write what its tasks read of it to ``out``.
 
     Raises AnonbenchError when the training is not complete, its weights are not those that it recorded, or the
     variant has other categories.
@@ -291,40 +278,24 @@ def run_prediction(
     except SafetensorError as error:
         raise AnonbenchError(f"cannot be read ({error})", file=model / WEIGHTS, remedy="train again") from error
     trainer: Trainer = registry.load("trainers", recipe.trainer)()
-    people = {category.id for category in categories if category.person}
+    people = frozenset(category.id for category in categories if category.person)
+    asked = [tasks.load(name) for name in recipe.tasks]
+    writers = {task.entries: task for task in reversed(asked)}
+    entries: dict[str, list[dict[str, Any]]] = {task.entries: [] for task in asked}
     images = trainer.predict(weights, categories, variant, recipe, where)
-    detections = [
-        coco_result(detection, detection.category_id in people)
-        for found in tqdm(images, "predict", len(variant.samples), unit="image", mininterval=1)
-        for detection in found
-    ]
+    for outputs in tqdm(images, "predict", len(variant.samples), unit="image", mininterval=1):
+        for key, task in writers.items():
+            entries[key] += [task.encode(output, people) for output in outputs[key]]
     result = {
         "categories": [asdict(category) for category in categories],
         "model": {"weights_sha256": record["weights_sha256"], "tasks": list(recipe.tasks), "trainer": recipe.trainer},
-        "detections": detections,
+        **entries,
     }
     write_json(out, result, indent=None)
     seconds = time.perf_counter() - started
-    print(f"{len(detections)} detections in {len(variant.samples)} images, {seconds:.1f} s", file=sys.stderr)
+    found = ", ".join(f"{len(of)} {key}" for key, of in entries.items())
+    print(f"{found} in {len(variant.samples)} images, {seconds:.1f} s", file=sys.stderr)
 
 
 def _names(categories: tuple[Category, ...]) -> str:
     return ", ".join(f"{c.id} {c.name}" for c in categories) or "none"
-
-
-def coco_result(detection: Detection, person: bool) -> dict[str, Any]:
-    """Return the detection as COCO's results format has it; keypoints are for people only."""
-    x0, y0, x1, y1 = (float(v) for v in detection.box)
-    result: dict[str, Any] = {
-        "image_id": detection.image_id,
-        "category_id": detection.category_id,
-        "bbox": [round(v, 2) for v in (x0, y0, x1 - x0, y1 - y0)],
-        "score": round(float(detection.score), 5),
-    }
-    if detection.mask is not None:
-        rle = coco_mask.encode(np.asfortranarray(detection.mask, dtype=np.uint8))
-        result["segmentation"] = {"size": list(rle["size"]), "counts": rle["counts"].decode()}
-    if detection.keypoints is not None and person:
-        assert detection.keypoints.shape == (len(KEYPOINTS), 3)
-        result["keypoints"] = [round(float(v), 2) for v in detection.keypoints.ravel()]
-    return result

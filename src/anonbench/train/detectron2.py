@@ -20,8 +20,9 @@ from anonbench.learning import deterministic
 from anonbench.provenance import code_hash
 from anonbench.recipe import Recipe
 from anonbench.seeding import seed_of
+from anonbench.tasks.detections import ENTRIES
 from anonbench.train import detectron2_config, inference, initialisation
-from anonbench.train.contract import Detection, Fit, Trainer, Weights
+from anonbench.train.contract import Fit, Outputs, Trainer, Weights
 from anonbench.train.data import Category, Variant
 from anonbench.train.distributed import place
 from anonbench.train.loop import Batches, decoders, fit, training_key
@@ -57,14 +58,15 @@ class Detectron2(Trainer):
 
     def predict(
         self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
-    ) -> Iterator[list[Detection]]:
+    ) -> Iterator[Outputs]:
         require(device)
         from anonbench.train import detectron2_models as models
 
         network = models.Network(detectron2_config.build(recipe, categories), categories)
         inference.load(network.model, weights)
         network.to(device).eval()
-        yield from inference.detections(network, categories, variant, recipe, device)
+        for found in inference.detections(network, categories, variant, recipe, device):
+            yield {ENTRIES: found}
 
     def launch(self, function: Callable[..., None], processes: int, arguments: tuple[Any, ...]) -> None:
         """Start the processes with detectron2's launcher: nccl where there are GPUs, else gloo."""

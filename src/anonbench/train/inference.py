@@ -13,7 +13,8 @@ from torch import nn
 from anonbench.errors import AnonbenchError
 from anonbench.learning import deterministic
 from anonbench.recipe import Recipe
-from anonbench.train.contract import Detection, Weights
+from anonbench.tasks.detections import Detection
+from anonbench.train.contract import Weights
 from anonbench.train.data import Category, Variant, input_size, load_image
 from anonbench.train.loop import autocast
 

@@ -12,8 +12,9 @@ from anonbench.learning import deterministic
 from anonbench.provenance import code_hash
 from anonbench.recipe import Recipe
 from anonbench.seeding import seed_of
+from anonbench.tasks.detections import ENTRIES
 from anonbench.train import inference, initialisation, models
-from anonbench.train.contract import Detection, Fit, Trainer, Weights
+from anonbench.train.contract import Fit, Outputs, Trainer, Weights
 from anonbench.train.data import Category, Variant
 from anonbench.train.distributed import place
 from anonbench.train.loop import Batches, decoders, fit, training_key
@@ -44,8 +45,9 @@ class Torchvision(Trainer):
 
     def predict(
         self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
-    ) -> Iterator[list[Detection]]:
+    ) -> Iterator[Outputs]:
         model = models.build(recipe, categories)
         inference.load(model, weights)
         model.to(device, memory_format=torch.channels_last).eval()
-        yield from inference.detections(model, categories, variant, recipe, device)
+        for found in inference.detections(model, categories, variant, recipe, device):
+            yield {ENTRIES: found}

@@ -14,6 +14,7 @@ from typing import Any
 
 from anonbench import manifests, registry
 from anonbench.config import NOT_THE_RECIPE, Study, parse
+from anonbench.directions import ON_ORIGINAL, Evaluation, pair
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import sha256_bytes, sha256_file
 from anonbench.provenance import code_hash
@@ -67,9 +68,13 @@ class Plan:
         """Return an input function: the training split's ``manifest`` or ``annotations`` of a variant."""
         return lambda w: self._file(what, w.dataset, w.variant, self.training_split(w.dataset))
 
-    def evaluation_file(self, what: str) -> Callable[[Any], str]:
-        """Return an input function: the evaluation split's ``manifest`` or ``annotations`` of the original."""
-        return lambda w: self._file(what, w.dataset, ORIGINAL, self.evaluation_split(w.dataset))
+    def truth(self) -> Callable[[Any], str]:
+        """Return an input function: the annotations of the evaluation split, whatever its images are like."""
+        return lambda w: self._file("annotations", w.dataset, ORIGINAL, self.evaluation_split(w.dataset))
+
+    def tested_manifest(self) -> Callable[[Any], str]:
+        """Return an input function: the manifest of the evaluation split of the variant that is tested on."""
+        return lambda w: self._file("manifest", w.dataset, w.tested, self.evaluation_split(w.dataset))
 
     def _file(self, what: str, dataset: str, variant: str, split: str) -> str:
         of = {"manifest": manifests.summary_path, "annotations": manifests.annotations_path}[what]
@@ -83,8 +88,10 @@ class Plan:
         """Return the manifest of every variant and split."""
         found = []
         for name, dataset in self.study.datasets.items():
-            found.append(self._file("manifest", name, ORIGINAL, dataset.val))
-            found += [self._file("manifest", name, v, dataset.train) for v in self.study.variants_of(name)]
+            tested = {one.tested for one in self.evaluations() if one.dataset == name} | {ORIGINAL}
+            variants = self.study.variants_of(name)
+            found += [self._file("manifest", name, v, dataset.val) for v in variants if v in tested]
+            found += [self._file("manifest", name, v, dataset.train) for v in variants]
         return found
 
     def coverages(self) -> list[str]:
@@ -104,6 +111,18 @@ class Plan:
                     for seed in self.study.train.seeds if variant in self.study.trained(dataset, model) else ():
                         yield f"{dataset}/{variant}/{model}/seed{seed}"
 
+    def evaluations(self) -> list[Evaluation]:
+        """Return every evaluation, each once: of what is trained on what is tested on in the study's directions."""
+        found: dict[Evaluation, None] = {}
+        for training in self.trainings():
+            dataset, variant, model, seed = training.split("/")
+            for direction in (ON_ORIGINAL, *self.study.evaluate.on):
+                # every difference is taken to the original on the original
+                if variant == ORIGINAL or direction in self.study.evaluate.on:
+                    trained, tested = pair(direction, variant)
+                    found[Evaluation(dataset, trained, model, int(seed.removeprefix("seed")), tested)] = None
+        return list(found)
+
     def training_logs(self, wildcards: Any) -> str:
         """Return the folder of what a training leaves besides results: its log, seconds, and checkpoint."""
         w = wildcards
@@ -114,8 +133,9 @@ class Plan:
         return [f"{self.folder('models')}/{training}/weights.safetensors" for training in self.trainings()]
 
     def metrics(self) -> list[str]:
-        """Return the metrics of every training."""
-        return [f"{self.folder('evaluations')}/{training}/metrics.json" for training in self.trainings()]
+        """Return the metrics of every evaluation."""
+        root = self.folder("evaluations")
+        return [f"{root}/{one.folder.as_posix()}/metrics.json" for one in self.evaluations()]
 
     def records(self) -> list[str]:
         """Return the record of every training."""
@@ -352,6 +372,26 @@ class Plan:
             return file
         return file if file.startswith(f"{self.folder('models')}/") else (self.study.output / file).as_posix()
 
+    def tasks(self, *models: str) -> list[str]:
+        """Return the names of the tasks of some models, or of all."""
+        chosen = [self.study.models[name] for name in models or self.study.models]
+        return sorted({task for model in chosen for task in model.tasks})
+
+    def prediction_code(self, model: str) -> str:
+        """Return the hash of the code that runs a model and writes down what it says."""
+        modules = [registry.module("tasks", task) for task in self.tasks(model)]
+        trainer = registry.module("trainers", self.study.models[model].trainer)
+        return code_hash("anonbench.train.cli", trainer, *modules)
+
+    def evaluation_code(self, model: str) -> str:
+        """Return the hash of the code that scores a model's tasks."""
+        return code_hash("anonbench.evaluate.cli", *(registry.module("tasks", task) for task in self.tasks(model)))
+
+    def tables_code(self) -> str:
+        """Return the hash of the code that makes the tables: that of the tasks' scores, too."""
+        modules = [registry.module("tasks", task) for task in self.tasks()]
+        return code_hash("anonbench.report.tables", "anonbench.report.collect", *modules)
+
     def trainer_code(self, model: str) -> str:
         """Return the hash of the code that trains a model."""
         return code_hash("anonbench.train.cli", registry.module("trainers", self.study.models[model].trainer))
@@ -414,6 +454,7 @@ class Plan:
                 "trained": {d: {m: study.trained(d, m) for m in study.models} for d in study.datasets},
                 "starts": study.starts(),
                 "seeds": study.train.seeds,
+                "directions": study.evaluate.on,
                 "report": study.report.model_dump(mode="json"),
             }
         )

@@ -1,20 +1,13 @@
 """Which detection matched, per image: all that AP needs, kept so that images can be resampled without COCOeval.
 
-The file ``matches.npz`` holds ``image_ids`` (I), ``category_ids`` and ``category_names`` (K), ``iou_thresholds`` (T)
-and, for every metric and category, ``<iou type>/<category id>/<field>`` with the fields of `Matches`. It is written
-for area `all` and COCO's largest number of detections per image (100; 20 for keypoints).
+They are those at area `all` and COCO's largest number of detections per image (100; 20 for keypoints).
 """
 
 from __future__ import annotations
 
-import zipfile
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-
-from anonbench.errors import AnonbenchError
-from anonbench.files import atomic
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """COCO's ten thresholds: AP is the mean over all, AP50 the first, AP75 the sixth."""
@@ -30,6 +23,7 @@ BATCH = 4_000_000
 class Matches:
     """Detections of one category, highest score first (ties in COCOeval's order), D in all, at T thresholds.
 
+    Images are those that are drawn when truth is resampled, or videos, with all their frames (`Truth.groups`).
     ``scores`` float64 (D); ``image`` int32 (D), index into the images; ``matched`` and ``ignored`` uint8 (T, D):
     matched to a ground truth; matched to one that does not count (crowd, no labelled keypoint); ``instances``
     int32 (I): ground truths that count, per image.
@@ -40,14 +34,6 @@ class Matches:
     matched: np.ndarray
     ignored: np.ndarray
     instances: np.ndarray
-
-
-@dataclass(frozen=True)
-class MatchFile:
-    """The contents of one ``matches.npz``: ``of[iou type][category name]``."""
-
-    image_ids: np.ndarray
-    of: dict[str, dict[str, Matches]]
 
 
 def ap_from_matches(matches: Matches, image_weights: np.ndarray | None = None) -> np.ndarray:
@@ -104,38 +90,3 @@ def _recalls_reached(recall: np.ndarray) -> np.ndarray:
     last = len(RECALLS) - 1
     near = np.clip(np.nan_to_num(recall) * last + 1e-9, 0, last).astype(np.int32)
     return near + (RECALLS[near] <= recall)
-
-
-def write(path: str | Path, image_ids: list[int], of: dict[str, dict[int, Matches]], names: dict[int, str]) -> None:
-    """Write ``matches.npz`` atomically, with the same bytes for the same contents."""
-    arrays: dict[str, np.ndarray] = {
-        "image_ids": np.asarray(image_ids, dtype=np.int64),
-        "category_ids": np.asarray(list(names), dtype=np.int64),
-        "category_names": np.asarray(list(names.values()), dtype=np.str_),
-        "iou_thresholds": IOU_THRESHOLDS,
-    }
-    for iou_type, categories in of.items():
-        for category, matches in categories.items():
-            for field in fields(Matches):
-                arrays[f"{iou_type}/{category}/{field.name}"] = getattr(matches, field.name)
-    with atomic(path) as part, open(part, "wb") as stream:
-        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-
-
-def read(path: str | Path) -> MatchFile:
-    """Read ``matches.npz``; raise AnonbenchError when it is missing, damaged or of another version."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        names = dict(zip(arrays["category_ids"].tolist(), arrays["category_names"].tolist(), strict=True))
-        of: dict[str, dict[str, Matches]] = {}
-        for key in arrays:
-            if key.endswith("/scores"):
-                iou_type, category, _ = key.split("/")
-                found = {f.name: arrays[f"{iou_type}/{category}/{f.name}"] for f in fields(Matches)}
-                of.setdefault(iou_type, {})[names[int(category)]] = Matches(**found)
-        return MatchFile(arrays["image_ids"], of)
-    except FileNotFoundError:
-        raise AnonbenchError("no such file", file=path, remedy="run the evaluate stage first") from None
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise AnonbenchError(f"cannot be read ({error})", file=path, remedy="delete it and evaluate again") from None

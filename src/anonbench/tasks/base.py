@@ -1,0 +1,145 @@
+"""What a task is: everything that `evaluate` and `report` need to know of it. They know none by name.
+
+A task takes a trainer's outputs for an image, as written by `encode`, and the truth of a split, and measures the model
+once (`measure`). With the measures it hands out *evidence*: arrays from which `score` computes the first metric again
+when some images, videos or people are drawn several times and others not at all, which is where intervals come from.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from anonbench import registry
+from anonbench.errors import AnonbenchError, nearest
+from anonbench.tasks.truth import Truth
+
+Evidence = Mapping[str, np.ndarray]
+Measures = dict[str, float | None]
+"""Values by the name of a metric; None where there is nothing to measure."""
+Sampled = Literal["image", "video", "person"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number that a task measures. ``shown``: it has rows in the report's tables, not in metrics.json alone."""
+
+    name: str
+    unit: str
+    best: Literal["higher", "lower"] = "higher"
+    shown: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The measures of one part of the truth, such as a category.
+
+    ``instances`` counts what it was judged on. ``evidence`` is None for a part that cannot be judged.
+    """
+
+    measures: Measures
+    instances: int
+    evidence: Evidence | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a task says of one model.
+
+    ``overall`` are the measures of everything, ``parts`` those of each part by name. ``groups`` (G) are the ids of what
+    is drawn when the evidence is resampled, each an independent ``sampled``. ``people`` names the parts that are about
+    people; the others serve as controls. ``skipped`` says why something could not be judged, by the part's name ('' for
+    the task as a whole).
+    """
+
+    overall: Measures
+    parts: dict[str, Part]
+    groups: np.ndarray
+    sampled: Sampled = "image"
+    people: frozenset[str] = frozenset()
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with an entry of a file of predictions, and what to do about it."""
+
+    message: str
+    remedy: str = "run the training's prediction again"
+
+
+class Task(abc.ABC):
+    """A task. Register a subclass in the entry-point group ``anonbench.tasks``; its name is the entry point's."""
+
+    metrics: ClassVar[tuple[Metric, ...]]
+    """What is measured; differences, intervals and verdicts are about the first."""
+
+    title: ClassVar[str]
+    """The first metric in a heading, such as ``box AP``."""
+
+    entries: ClassVar[str]
+    """Key of a trainer's outputs and of their list in a file of predictions. Tasks may share one."""
+
+    floor: ClassVar[float | None] = None
+    """Value of the first metric that a model must pass on the original for a difference to it to say anything."""
+
+    @abc.abstractmethod
+    def encode(self, output: Any, people: frozenset[int]) -> dict[str, Any]:
+        """Return one of a trainer's outputs as an entry of the predictions: JSON with at least an ``image_id``.
+
+        ``people`` are the ids of the categories of people.
+        """
+
+    @abc.abstractmethod
+    def problem(self, entry: dict[str, Any], truth: Truth) -> Problem | None:
+        """Return what is wrong with an entry, whose image is known to be one of the truth's; None if nothing is."""
+
+    @abc.abstractmethod
+    def measure(self, truth: Truth, entries: Sequence[dict[str, Any]]) -> Outcome:
+        """Measure a model's entries against the truth."""
+
+    @abc.abstractmethod
+    def score(self, evidence: Evidence, weights: np.ndarray | None = None) -> np.ndarray:
+        """Return the first metric, each group counted as often as its weight says.
+
+        ``weights`` is (B, G), whole numbers, and the result (B,), NaN where nothing is left to judge; without weights
+        every group counts once and the result has no dimension.
+        """
+
+    def subset(self, truth: Truth, entries: Sequence[dict[str, Any]], name: str, parts: Sequence[str]) -> Outcome:
+        """Measure the named parts on an evaluation subset: the images and annotations that count in it."""
+        within = truth.images_of(name)
+        return self.measure(within, [e for e in entries if e["image_id"] in within.images])
+
+
+@functools.cache
+def load(name: str) -> Task:
+    """Return a registered task; raise AnonbenchError naming the nearest known one."""
+    task: Task = registry.load("tasks", name)()
+    return task
+
+
+def known(names: Sequence[str]) -> list[str]:
+    """Return the given names in the order in which they are reported: ours first, then others as they come.
+
+    Raises AnonbenchError for one that is not registered.
+    """
+    registered = registry.names("tasks")
+    for name in names:
+        if name not in registered:
+            raise AnonbenchError(f"unknown task '{name}'{nearest(name, registered)}")
+    return sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+
+
+FIRST = ("detection", "segmentation", "pose")
+"""Tasks that stand before others in a report."""
+
+
+def title(name: str) -> str:
+    """Return a task's title, or its name where it is not installed: tables are read elsewhere, too."""
+    return load(name).title if name in registry.names("tasks") else name

@@ -1,0 +1,191 @@
+"""What models are judged by: COCO annotations of a validation split, checked before anything is computed."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anonbench.errors import AnonbenchError
+from anonbench.files import read_json
+from anonbench.records import KEYPOINTS, is_people
+
+
+@dataclass(frozen=True)
+class Truth:
+    """COCO annotations: ``images`` by id, ``categories`` by id, ``annotations`` as in the file."""
+
+    file: Path
+    images: dict[int, dict[str, Any]]
+    categories: dict[int, dict[str, Any]]
+    annotations: list[dict[str, Any]]
+    videos: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @functools.cached_property
+    def names(self) -> dict[int, str]:
+        """Names of the categories by id, in the order of their ids.
+
+        Raises AnonbenchError when two have one name.
+        """
+        names = {c: str(category["name"]) for c, category in sorted(self.categories.items())}
+        if len(set(names.values())) < len(names):
+            raise AnonbenchError("has two categories of one name", file=self.file, entry="categories")
+        return names
+
+    @functools.cached_property
+    def people(self) -> frozenset[int]:
+        """Ids of the categories of people."""
+        return frozenset(c for c, category in self.categories.items() if is_people(category))
+
+    @functools.cached_property
+    def masked(self) -> frozenset[int]:
+        """What `with_masks` returns."""
+        return frozenset(self.with_masks())
+
+    @functools.cached_property
+    def posed(self) -> frozenset[int]:
+        """What `with_keypoints` returns."""
+        return frozenset(self.with_keypoints())
+
+    @functools.cached_property
+    def clips(self) -> bool:
+        """Whether the images are frames of videos: these, not frames, are then independent of each other."""
+        return any(image.get("video_id") is not None for image in self.images.values())
+
+    def groups(self) -> tuple[np.ndarray, dict[int, int]]:
+        """Return what is drawn when the truth is resampled, and the position there of each image by its id.
+
+        Those are the ids of the images, sorted, int64; or, of frames, the names ``video <id>`` (and ``image <id>`` of
+        an image that stands alone).
+        """
+        if not self.clips:
+            ids = sorted(self.images)
+            return np.array(ids, dtype=np.int64), {image: k for k, image in enumerate(ids)}
+        of = {
+            i: f"image {i}" if image.get("video_id") is None else f"video {image['video_id']}"
+            for i, image in sorted(self.images.items())
+        }
+        place = {name: k for k, name in enumerate(dict.fromkeys(of.values()))}
+        return np.array(list(place), dtype=np.str_), {image: place[name] for image, name in of.items()}
+
+    def with_masks(self) -> list[int]:
+        """Return the ids of the categories whose every annotation has a mask, but for those `with_boxes_for_masks`.
+
+        Raises AnonbenchError for a category of which only a part has one: its AP would mean nothing.
+        """
+        have, lack = set[int](), dict[int, int]()
+        for annotation in self.annotations:
+            if annotation.get("segmentation"):
+                have.add(annotation["category_id"])
+            else:
+                lack.setdefault(annotation["category_id"], annotation["id"])
+        for category in sorted(have & lack.keys()):
+            raise AnonbenchError(
+                f"has no segmentation, but others of '{self.categories[category]['name']}' have",
+                file=self.file,
+                entry=f"annotation {lack[category]}",
+                remedy="give every annotation of the category a mask, or none",
+            )
+        return sorted(have - set(self.with_boxes_for_masks()))
+
+    def with_boxes_for_masks(self) -> list[int]:
+        """Return the ids of the categories in which no object has a mask, only its box's outline in place of one."""
+        boxes = {a["category_id"] for a in self.annotations if has_box_mask(a)}
+        real = {
+            a["category_id"]
+            for a in self.annotations
+            if a.get("segmentation") and not a.get("iscrowd") and not has_box_mask(a)
+        }
+        return sorted(boxes - real)
+
+    def with_keypoints(self) -> list[int]:
+        """Return the ids of the categories with annotations that carry COCO's 17 keypoints."""
+        return sorted({a["category_id"] for a in self.annotations if a.get("keypoints")})
+
+    def subsets(self) -> list[str]:
+        """Return the names of the data set's evaluation subsets, of images or of annotations (key ``subsets``)."""
+        return sorted(
+            {name for entry in (*self.images.values(), *self.annotations) for name in entry.get("subsets", ())}
+        )
+
+    def images_of(self, subset: str) -> Truth:
+        """Return the ground truth of the images that count in a subset; without ``subsets`` an image counts in all."""
+        images = {i: image for i, image in self.images.items() if counts_in(image, subset)}
+        return replace(self, images=images, annotations=[a for a in self.annotations if a["image_id"] in images])
+
+
+def counts_in(entry: dict[str, Any], subset: str) -> bool:
+    """Tell whether an image or annotation counts in a subset: it names the subset, or names none at all."""
+    return subset in entry.get("subsets", (subset,))
+
+
+def has_box_mask(annotation: dict[str, Any]) -> bool:
+    """Tell whether an annotation's segmentation is its box's outline, because the data has no mask."""
+    return annotation.get("mask_source") == "box"
+
+
+def read_annotations(path: str | Path) -> Truth:
+    """Read COCO ground truth; raise AnonbenchError that names the first entry which is not COCO's."""
+    path = Path(path)
+    data = read_json(path)
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(data, dict) or not isinstance(data.get(key), list):
+            raise AnonbenchError(f"has no list '{key}'", file=path, remedy="give COCO annotations")
+    truth = Truth(
+        path,
+        {i["id"]: i for i in data["images"]},
+        {c["id"]: c for c in data["categories"]},
+        data["annotations"],
+        {v["id"]: v for v in data.get("videos") or ()},
+    )
+    if not truth.images:
+        raise AnonbenchError("has no images", file=path, remedy="give the annotations of a validation split")
+    for image in data["images"]:
+        if not (_positive(image.get("height")) and _positive(image.get("width"))):
+            raise AnonbenchError("has no height and width", file=path, entry=f"image {image['id']}")
+        if not _names(image.get("subsets", [])):
+            raise AnonbenchError("has 'subsets' that are no list of names", file=path, entry=f"image {image['id']}")
+    for annotation in truth.annotations:
+        problem = _annotation_problem(annotation, truth)
+        if problem:
+            raise AnonbenchError(problem, file=path, entry=f"annotation {annotation.get('id')}")
+    return truth
+
+
+def _annotation_problem(annotation: dict[str, Any], truth: Truth) -> str | None:
+    if annotation.get("image_id") not in truth.images:
+        return f"lies in image {annotation.get('image_id')}, which is not among the images"
+    if annotation.get("category_id") not in truth.categories:
+        return f"is of category {annotation.get('category_id')}, which is not among the categories"
+    if not numbers(annotation.get("bbox"), 4):
+        return "has no bbox of four numbers"
+    if not _names(annotation.get("subsets", [])):
+        return "has 'subsets' that are no list of names"
+    masks = annotation.get("segmentation")
+    if isinstance(masks, list) and not all(isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0 for p in masks):
+        return "has a polygon of fewer than three points"
+    points = annotation.get("keypoints")
+    if points and not numbers(points, 3 * len(KEYPOINTS)):
+        return f"has {len(points)} numbers as keypoints, not {3 * len(KEYPOINTS)} (COCO's sigmas are for 17 keypoints)"
+    return None
+
+
+def numbers(values: Any, count: int) -> bool:
+    """Tell whether values are a list of so many finite numbers."""
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
+    )
+
+
+def _names(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(v, str) for v in values)
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value > 0
