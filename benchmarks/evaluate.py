@@ -20,9 +20,10 @@ from typing import Annotated, Any
 import typer
 from tabulate import tabulate
 
-from anonbench.evaluate import matches, synthetic
+from anonbench.evaluate import evidence, synthetic
 from anonbench.evaluate.metrics import evaluate_files
 from anonbench.report.resample import image_weights
+from anonbench.tasks.base import load
 
 FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
 
@@ -58,9 +59,9 @@ def peer(predictions: Path, annotations: Path) -> None:
 def resample(file: Path, images: int) -> None:
     """Compute 1000 resampled APs of every task and category."""
     weights = image_weights(images, 1000, 0)
-    for categories in matches.read(file).of.values():
-        for of in categories.values():
-            matches.ap_from_matches(of, weights)
+    for name, task in evidence.read(file).items():
+        for part in task.parts.values():
+            load(name).score(part, weights)
 
 
 def main(
@@ -77,13 +78,13 @@ def main(
         work: dict[str, Callable[[], object]] = {
             "anonbench evaluate": lambda: evaluate_files(predictions, annotations, root),
             "faster-coco-eval": lambda: peer(predictions, annotations),
-            "1000 resamples": lambda: resample(root / "matches.npz", images),
+            "1000 resamples": lambda: resample(root / evidence.FILE, images),
         }
         took: dict[str, list[float]] = {name: [] for name in work}
         for _ in range(repeats):
             for name, one in work.items():
                 took[name].append(seconds(one))
-        size = (root / "matches.npz").stat().st_size / 1e6
+        size = (root / evidence.FILE).stat().st_size / 1e6
     rows = [[name, f"{statistics.median(t):.2f}", f"{min(t):.2f}", f"{max(t):.2f}"] for name, t in took.items()]
     print(tabulate(rows, headers=[f"{images} images", "median s", "min", "max"], tablefmt="github"))
     print(f"matches.npz: {size:.1f} MB")

@@ -8,10 +8,10 @@ import typer
 from typer.testing import CliRunner
 
 from anonbench.errors import AnonbenchError
-from anonbench.evaluate import matches, synthetic
+from anonbench.evaluate import evidence, synthetic
 from anonbench.evaluate.cli import evaluate
-from anonbench.evaluate.inputs import read_annotations
 from anonbench.evaluate.metrics import evaluate_files
+from anonbench.tasks.truth import read_annotations
 
 TRUTH = synthetic.ground_truth(4, seed=1)
 FOUND = synthetic.predictions(TRUTH, 0.9, seed=1)
@@ -45,7 +45,7 @@ def _person() -> int:
         (_set("detections/0/segmentation", {"size": [3, 3], "counts": "09"}), "mask of size \\[3, 3\\]"),
         (_set(f"detections/{_person()}/keypoints", [0.0]), "has no keypoints"),
         (_set("categories/1/name", "boat"), "'boat' is not category 2 .*another data set"),
-        (_set("model/tasks", ["flying"]), "model.tasks: names no known tasks"),
+        (_set("model/tasks", ["flying"]), "model.tasks: unknown task .flying."),
         (_set("detections", {}), "has no list 'detections'"),
     ],
 )  # fmt: skip
@@ -96,13 +96,13 @@ def test_cut_files(tmp_path) -> None:
         evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path)
     (tmp_path / "p.json").write_text(json.dumps(FOUND))
     evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path)
-    whole = (tmp_path / "matches.npz").read_bytes()
+    whole = (tmp_path / "evidence.npz").read_bytes()
     for damaged in (whole[:200], b"", b"{}"):
-        (tmp_path / "matches.npz").write_bytes(damaged)
+        (tmp_path / "evidence.npz").write_bytes(damaged)
         with pytest.raises(AnonbenchError, match="cannot be read"):
-            matches.read(tmp_path / "matches.npz")
+            evidence.read(tmp_path / "evidence.npz")
     with pytest.raises(AnonbenchError, match="no such file"):
-        matches.read(tmp_path / "absent.npz")
+        evidence.read(tmp_path / "absent.npz")
 
 
 def test_command(tmp_path) -> None:
@@ -113,5 +113,5 @@ def test_command(tmp_path) -> None:
     command = ["--predictions", str(tmp_path / "p.json"), "--annotations", str(tmp_path / "val.json")]
     result = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
-    assert "bbox AP: all " in result.output
+    assert "box AP: all " in result.output
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["counts"]["images"] == 4

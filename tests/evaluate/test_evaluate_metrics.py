@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonbench.evaluate import matches as match_file
-from anonbench.evaluate import synthetic
-from anonbench.evaluate.inputs import read_annotations, read_predictions
-from anonbench.evaluate.matches import RECALLS, Matches, _recalls_reached, ap_from_matches
-from anonbench.evaluate.metrics import evaluate, evaluate_files, evaluate_task
+from anonbench.evaluate import evidence, synthetic
+from anonbench.evaluate.inputs import read_predictions
+from anonbench.evaluate.metrics import evaluate, evaluate_files
+from anonbench.tasks import matches as match_module
+from anonbench.tasks.base import Outcome, load
+from anonbench.tasks.coco import run_cocoeval
+from anonbench.tasks.matches import RECALLS, Matches, _recalls_reached, ap_from_matches
+from anonbench.tasks.truth import read_annotations
 
 BOXES = [[10, 10, 40, 80], [100, 20, 40, 80], [200, 30, 40, 80], [260, 40, 40, 80]]
 
@@ -24,6 +27,10 @@ def _files(tmp_path, truth, predictions):
     a.write_text(json.dumps(truth))
     p.write_text(json.dumps(predictions))
     return p, a
+
+
+def _matches(outcome: Outcome, category: str = "person") -> Matches:
+    return Matches(**outcome.parts[category].evidence)
 
 
 def _run(tmp_path, truth, predictions):
@@ -64,27 +71,27 @@ def _found(truth, shift=0.0, keep=None, score=lambda i: 0.9):
 
 def test_perfect_detections_score_100_in_every_task(tmp_path) -> None:
     value, _ = _run(tmp_path, _tiny(), _found(_tiny()))
-    for iou_type in ("bbox", "segm", "keypoints"):
-        assert value["tasks"][iou_type]["categories"]["person"]["AP"] == pytest.approx(100, abs=1e-9)
-        assert value["tasks"][iou_type]["overall"]["AP"] == pytest.approx(100, abs=1e-9)
+    for task in ("detection", "segmentation", "pose"):
+        assert value["tasks"][task]["parts"]["person"]["AP"] == pytest.approx(100, abs=1e-9)
+        assert value["tasks"][task]["overall"]["AP"] == pytest.approx(100, abs=1e-9)
 
 
 def test_shifted_detections_score_0(tmp_path) -> None:
     value, _ = _run(tmp_path, _tiny(), _found(_tiny(), shift=39.9))
-    assert {t: v["overall"]["AP"] for t, v in value["tasks"].items()} == {"bbox": 0, "segm": 0, "keypoints": 0}
+    assert {t: v["overall"]["AP"] for t, v in value["tasks"].items()} == {"detection": 0, "segmentation": 0, "pose": 0}
 
 
 def test_half_of_the_instances_reach_half_of_the_recalls(tmp_path) -> None:
     value, _ = _run(tmp_path, _tiny(), _found(_tiny(), keep={0, 2}))
     # recall 0.5 with precision 1: 51 of the 101 recalls
-    assert value["tasks"]["bbox"]["overall"]["AP"] == pytest.approx(100 * 51 / 101)
-    assert value["tasks"]["bbox"]["overall"]["AR"] == pytest.approx(50)
+    assert value["tasks"]["detection"]["overall"]["AP"] == pytest.approx(100 * 51 / 101)
+    assert value["tasks"]["detection"]["overall"]["AR"] == pytest.approx(50)
 
 
 def test_a_shift_counts_at_the_thresholds_that_it_passes(tmp_path) -> None:
     # 40 wide, shifted by 6: IoU 34/46 = 0.739, which passes 0.5 ... 0.7, five of ten thresholds
     value, _ = _run(tmp_path, _tiny(), _found(_tiny(), shift=6))
-    got = value["tasks"]["bbox"]["overall"]
+    got = value["tasks"]["detection"]["overall"]
     assert (got["AP"], got["AP50"], got["AP75"]) == pytest.approx((50, 100, 0))
 
 
@@ -95,34 +102,34 @@ def test_false_positives_before_true_ones_halve_the_precision(tmp_path) -> None:
             wrong = {**predictions["detections"][0], "image_id": i, "bbox": [250, 120 + 30 * k, 20, 20], "score": 0.9}
             predictions["detections"].append(wrong)
     value, _ = _run(tmp_path, _tiny(), predictions)
-    assert value["tasks"]["bbox"]["overall"]["AP"] == pytest.approx(50, abs=1e-9)
+    assert value["tasks"]["detection"]["overall"]["AP"] == pytest.approx(50, abs=1e-9)
 
 
 def test_what_lies_on_a_crowd_counts_neither_way(tmp_path) -> None:
     truth = _tiny(crowd={3})
     value, tasks = _run(tmp_path, truth, _found(truth))
-    assert value["tasks"]["bbox"]["overall"]["AP"] == pytest.approx(100, abs=1e-9)
+    assert value["tasks"]["detection"]["overall"]["AP"] == pytest.approx(100, abs=1e-9)
     assert value["counts"]["categories"]["person"] == {
-        "instances": 3, "crowds": 1, "with_keypoints": 3, "box_masks": 0, "detections": 4
+        "instances": 3, "crowds": 1, "with_keypoints": 3, "box_masks": 0
     }  # fmt: skip
-    assert tasks["bbox"].matches[1].instances.tolist() == [2, 1]
-    assert tasks["bbox"].matches[1].ignored[0].sum() == 1
+    assert _matches(tasks["detection"]).instances.tolist() == [2, 1]
+    assert _matches(tasks["detection"]).ignored[0].sum() == 1
 
 
 def test_a_category_without_ground_truth_is_null_and_not_part_of_the_mean(tmp_path) -> None:
     value, _ = _run(tmp_path, _tiny(), _found(_tiny()))
-    assert value["tasks"]["bbox"]["categories"]["car"] == dict.fromkeys(
+    assert value["tasks"]["detection"]["parts"]["car"] == dict.fromkeys(
         ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR")
     )
-    assert list(value["tasks"]["segm"]["categories"]) == ["person"]
-    assert list(value["tasks"]["keypoints"]["categories"]) == ["person"]
+    assert list(value["tasks"]["segmentation"]["parts"]) == ["person"]
+    assert list(value["tasks"]["pose"]["parts"]) == ["person"]
     assert "NaN" not in json.dumps(value)
 
 
 def test_no_detections_score_0(tmp_path) -> None:
     value, tasks = _run(tmp_path, _tiny(), _found(_tiny(), keep=set()))
-    assert {t: v["overall"]["AP"] for t, v in value["tasks"].items()} == {"bbox": 0, "segm": 0, "keypoints": 0}
-    assert ap_from_matches(tasks["segm"].matches[1]).tolist() == [0] * 10
+    assert {t: v["overall"]["AP"] for t, v in value["tasks"].items()} == {"detection": 0, "segmentation": 0, "pose": 0}
+    assert ap_from_matches(_matches(tasks["segmentation"])).tolist() == [0] * 10
 
 
 def test_areas_of_masks_and_keypoints_are_their_own_not_the_boxes(tmp_path) -> None:
@@ -139,16 +146,18 @@ def test_areas_of_masks_and_keypoints_are_their_own_not_the_boxes(tmp_path) -> N
     }
     predictions["detections"].append(false)
     value, _ = _run(tmp_path, truth, predictions)
-    assert value["tasks"]["segm"]["overall"]["APm"] == pytest.approx(50, abs=1e-9)  # the false one counts in medium
-    assert value["tasks"]["bbox"]["overall"]["APm"] == pytest.approx(100, abs=1e-9)  # as a box it is large
+    assert value["tasks"]["segmentation"]["overall"]["APm"] == pytest.approx(
+        50, abs=1e-9
+    )  # the false one counts in medium
+    assert value["tasks"]["detection"]["overall"]["APm"] == pytest.approx(100, abs=1e-9)  # as a box it is large
 
 
 def test_people_without_keypoints_are_ignored_in_keypoint_ap(tmp_path) -> None:
     truth = _tiny()
     del truth["annotations"][3]["keypoints"]
     value, tasks = _run(tmp_path, truth, _found(_tiny(), keep={0, 1, 2}))
-    assert value["tasks"]["keypoints"]["overall"]["AP"] == pytest.approx(100, abs=1e-9)
-    assert tasks["keypoints"].matches[1].instances.sum() == 3
+    assert value["tasks"]["pose"]["overall"]["AP"] == pytest.approx(100, abs=1e-9)
+    assert _matches(tasks["pose"]).instances.sum() == 3
 
 
 def test_tasks_that_the_annotations_cannot_judge_are_named(tmp_path) -> None:
@@ -156,8 +165,8 @@ def test_tasks_that_the_annotations_cannot_judge_are_named(tmp_path) -> None:
     for a in truth["annotations"]:
         del a["segmentation"], a["keypoints"]
     value, _ = _run(tmp_path, truth, _found(_tiny()))
-    assert list(value["tasks"]) == ["bbox"]
-    assert set(value["skipped"]) == {"segm", "keypoints"}
+    assert list(value["tasks"]) == ["detection"]
+    assert set(value["skipped"]) == {"segmentation", "pose"}
 
 
 def test_a_category_with_boxes_for_masks_has_no_mask_metrics(tmp_path) -> None:
@@ -171,21 +180,21 @@ def test_a_category_with_boxes_for_masks_has_no_mask_metrics(tmp_path) -> None:
     del found["detections"][0]["segmentation"]  # what is not judged is not asked for
     p, a = _files(tmp_path, truth, found)
     value = evaluate_files(p, a, tmp_path)
-    segm = value["tasks"]["segm"]
-    assert set(segm["categories"]["person"].values()) == {None}
-    assert segm["categories"]["car"]["AP"] == segm["overall"]["AP"] == pytest.approx(100, abs=1e-9)
-    assert value["skipped"] == {"segm/person": "no annotation has a mask, only its box's outline"}
+    segm = value["tasks"]["segmentation"]
+    assert set(segm["parts"]["person"].values()) == {None}
+    assert segm["parts"]["car"]["AP"] == segm["overall"]["AP"] == pytest.approx(100, abs=1e-9)
+    assert value["skipped"] == {"segmentation/person": "no annotation has a mask, only its box's outline"}
     assert value["counts"]["box_masks"] == value["counts"]["categories"]["person"]["box_masks"] == 3
-    of = match_file.read(tmp_path / "matches.npz").of
-    assert (list(of["segm"]), list(of["bbox"])) == (["car"], ["person", "car", "bicycle"])
+    of = evidence.read(tmp_path / "evidence.npz")
+    assert (list(of["segmentation"].parts), list(of["detection"].parts)) == (["car"], ["person", "car", "bicycle"])
 
 
 def test_boxes_for_some_masks_are_used_and_counted(tmp_path) -> None:
     truth = _tiny()
     truth["annotations"][0]["mask_source"] = "box"
     value, tasks = _run(tmp_path, truth, _found(truth))
-    assert value["tasks"]["segm"]["overall"]["AP"] == pytest.approx(100, abs=1e-9)
-    assert tasks["segm"].matches[1].instances.sum() == 4
+    assert value["tasks"]["segmentation"]["overall"]["AP"] == pytest.approx(100, abs=1e-9)
+    assert _matches(tasks["segmentation"]).instances.sum() == 4
     assert value["counts"]["categories"]["person"]["box_masks"] == 1
     assert value["skipped"] == {}
 
@@ -195,8 +204,8 @@ def test_only_boxes_for_masks_leave_out_the_task(tmp_path) -> None:
     for a in truth["annotations"]:
         a["mask_source"] = "box"
     value, tasks = _run(tmp_path, truth, _found(truth))
-    assert list(value["tasks"]) == list(tasks) == ["bbox", "keypoints"]
-    assert set(value["skipped"]) == {"segm", "segm/person"}
+    assert list(value["tasks"]) == list(tasks) == ["detection", "pose"]
+    assert set(value["skipped"]) == {"segmentation", "segmentation/person"}
 
 
 @pytest.fixture(scope="module")
@@ -214,11 +223,11 @@ def test_equal_to_faster_coco_eval(noisy, iou_type: str) -> None:
 
     _, truth, ground, predictions = noisy
     categories = [1] if iou_type == "keypoints" else [1, 2, 3]
-    task = evaluate_task(iou_type, ground, predictions.detections, categories)
+    task = run_cocoeval(iou_type, ground, predictions.entries["detections"], categories)
     field = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}[iou_type]
     results = [
         {k: d[k] for k in ("image_id", "category_id", "score", field)}
-        for d in predictions.detections
+        for d in predictions.entries["detections"]
         if d["category_id"] in categories
     ]
     for of in (categories, *([c] for c in categories)):
@@ -240,7 +249,9 @@ def test_equal_to_faster_coco_eval(noisy, iou_type: str) -> None:
 def test_ap_from_matches_is_pycocotools_ap(noisy) -> None:
     _, _, ground, predictions = noisy
     for iou_type in ("bbox", "segm", "keypoints"):
-        task = evaluate_task(iou_type, ground, predictions.detections, [1] if iou_type == "keypoints" else [1, 2, 3])
+        task = run_cocoeval(
+            iou_type, ground, predictions.entries["detections"], [1] if iou_type == "keypoints" else [1, 2, 3]
+        )
         for category, matches in task.matches.items():
             ap = ap_from_matches(matches)
             expected = task.categories[category]
@@ -254,9 +265,9 @@ def test_a_weight_is_a_number_of_copies_and_batches_do_not_matter(noisy, monkeyp
     _, truth, ground, predictions = noisy
     random = np.random.default_rng(0)
     weights = random.multinomial(60, np.full(60, 1 / 60), size=3)
-    matches = evaluate_task("bbox", ground, predictions.detections, [1]).matches[1]
+    matches = run_cocoeval("bbox", ground, predictions.entries["detections"], [1]).matches[1]
     together = ap_from_matches(matches, weights)
-    monkeypatch.setattr(match_file, "BATCH", 1)
+    monkeypatch.setattr(match_module, "BATCH", 1)
     assert ap_from_matches(matches, weights) == pytest.approx(together, abs=1e-13)
     assert ap_from_matches(matches, weights.astype(float)) == pytest.approx(together, abs=1e-13)
     for row, of in zip(together, weights, strict=True):
@@ -269,17 +280,17 @@ def test_a_weight_is_a_number_of_copies_and_batches_do_not_matter(noisy, monkeyp
         found = []
         for (image, _), n in number.items():
             drawn["annotations"] += [{**a, "image_id": n} for a in truth["annotations"] if a["image_id"] == image]
-            found += [{**d, "image_id": n} for d in predictions.detections if d["image_id"] == image]
+            found += [{**d, "image_id": n} for d in predictions.entries["detections"] if d["image_id"] == image]
         again = type(ground)(
             ground.file, {i["id"]: i for i in drawn["images"]}, ground.categories, drawn["annotations"]
         )
-        expected = evaluate_task("bbox", again, found, [1]).overall
+        expected = run_cocoeval("bbox", again, found, [1]).overall
         assert row.mean() * 100 == pytest.approx(expected["AP"], abs=0.02)  # ties of score inside one image only
 
 
 def test_images_without_weight_give_no_ap(noisy) -> None:
     _, _, ground, predictions = noisy
-    matches = evaluate_task("bbox", ground, predictions.detections, [1]).matches[1]
+    matches = run_cocoeval("bbox", ground, predictions.entries["detections"], [1]).matches[1]
     assert np.isnan(ap_from_matches(matches, np.zeros(60, dtype=int))).all()
 
 
@@ -321,9 +332,27 @@ def test_files_are_whole_and_have_the_same_bytes_every_time(tmp_path) -> None:
     p, a = _files(tmp_path, _tiny(), _found(_tiny()))
     for name in ("one", "two"):
         evaluate_files(p, a, tmp_path / name)
-    for name in ("metrics.json", "matches.npz"):
+    for name in ("metrics.json", "evidence.npz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    assert sorted(f.name for f in (tmp_path / "one").iterdir()) == ["matches.npz", "metrics.json"]
-    read = match_file.read(tmp_path / "one" / "matches.npz")
-    assert read.image_ids.tolist() == [1, 2]
-    assert ap_from_matches(read.of["bbox"]["person"]).mean() == pytest.approx(1)
+    assert sorted(f.name for f in (tmp_path / "one").iterdir()) == ["evidence.npz", "metrics.json"]
+    read = evidence.read(tmp_path / "one" / "evidence.npz")["detection"]
+    assert (read.sampled, read.groups.tolist()) == ("image", [1, 2])
+    assert load("detection").score(read.parts["person"]) == pytest.approx(100)
+
+
+def test_frames_of_a_video_are_drawn_together(tmp_path) -> None:
+    """Two frames of one video and a picture alone: three images, two groups, and a video's weight counts its frames."""
+    truth = _tiny()
+    truth["images"] = [{**image, "video_id": 7, "frame_index": k} for k, image in enumerate(truth["images"])] + [
+        {"id": 3, "file_name": "3.png", "width": 320, "height": 200}
+    ]
+    truth["annotations"].append({**truth["annotations"][0], "id": 9, "image_id": 3})
+    truth["videos"] = [{"id": 7, "name": "walk", "width": 320, "height": 200}]
+    predictions = _found(truth, keep={0, 1, 4})
+    value, outcomes = _run(tmp_path, truth, predictions)
+    outcome = outcomes["detection"]
+    assert (outcome.sampled, outcome.groups.tolist()) == ("video", ["video 7", "image 3"])
+    matches = _matches(outcome)
+    assert (matches.instances.tolist(), sorted(matches.image)) == ([4, 1], [0, 0, 1])
+    score = load("detection").score(outcome.parts["person"].evidence, np.array([[1, 1], [2, 0], [0, 3]]))
+    assert score == pytest.approx([value["tasks"]["detection"]["overall"]["AP"], 100 * 51 / 101, 100])

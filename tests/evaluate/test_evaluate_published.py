@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from anonbench.evaluate.inputs import read_annotations
-from anonbench.evaluate.matches import ap_from_matches
-from anonbench.evaluate.metrics import evaluate_task
+from anonbench.tasks.coco import run_cocoeval
+from anonbench.tasks.matches import ap_from_matches
+from anonbench.tasks.truth import read_annotations
 
 FOLDER = Path(os.environ.get("ANONBENCH_COCOAPI", "/nonexistent"))
 
@@ -29,7 +29,7 @@ def test_the_published_example_gives_the_published_numbers(iou_type: str) -> Non
     truth = read_annotations(FOLDER / "instances_val2014_100.json")
     name = {"bbox": "fakebbox", "segm": "fakesegm"}[iou_type]
     detections = json.loads((FOLDER / f"instances_val2014_{name}100_results.json").read_text())
-    task = evaluate_task(iou_type, truth, detections, sorted(truth.categories))
+    task = run_cocoeval(iou_type, truth, detections, sorted(truth.categories))
     print(iou_type, task.overall)
     assert {key: round(value, 1) for key, value in task.overall.items()} == PUBLISHED[iou_type]
     for category, matches in task.matches.items():

@@ -10,11 +10,12 @@ import pytest
 
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate import synthetic
-from anonbench.evaluate.inputs import read_annotations, read_predictions
+from anonbench.evaluate.inputs import read_predictions
 from anonbench.evaluate.metrics import evaluate
+from anonbench.tasks.truth import read_annotations
 
 BOXES = ([10, 10, 40, 80], [100, 20, 40, 80], [200, 30, 40, 80], [260, 40, 40, 80])
-TASKS = ("bbox", "segm", "keypoints")
+TASKS = ("detection", "segmentation", "pose")
 
 
 def person(number: int, image: int, box: list[int], **extra: Any) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def test_images_of_other_subsets_are_left_out(tmp_path: Path) -> None:
 def test_a_subset_without_anybody_has_no_ap(tmp_path: Path) -> None:
     people = [person(1, 1, BOXES[0], subsets=["hard"])]
     value = run(tmp_path, truth_of(people, {1: None, 2: ["easy"]}), [1], {})
-    assert value["subsets"]["easy"]["tasks"]["bbox"]["overall"]["AP"] is None
+    assert value["subsets"]["easy"]["tasks"]["detection"]["overall"]["AP"] is None
     assert value["subsets"]["easy"]["instances"] == 0
 
 

@@ -17,7 +17,8 @@ from tests.workflow.conftest import Project
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
-KEYS = {"dataset": "street", "model": "m", "task": "bbox", "category": "person"}
+KEYS = {"dataset": "street", "model": "m", "task": "detection", "category": "person", "direction": "original"}
+METRICS = ({"metric": "AP", "role": "primary"}, {"metric": "AP50", "role": "secondary"})
 
 
 def entry(**changes: object) -> dict[str, object]:
@@ -25,10 +26,11 @@ def entry(**changes: object) -> dict[str, object]:
 
 
 def results(folder: Path, **changes: object) -> Path:
-    """Write an impact.csv of two rows; return the folder of results."""
+    """Write an impact.csv of two variants; return the folder of results."""
     rows = [
-        {**KEYS, "group": "people", "variant": "original", "ap": 41.5, "ap50": 80.0, "n_seeds": 2},
-        {**KEYS, "group": "people", "variant": "face-blur", "ap": 30.0, "ap50": None, "n_seeds": 2},
+        {**KEYS, **metric, "group": "people", "variant": variant, "value": value, "n_seeds": 2, "share_changed": 0.5}
+        for variant, values in (("original", (41.5, 80.0)), ("face-blur", (30.0, None)))
+        for metric, value in zip(METRICS, values, strict=True)
     ]
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     pd.DataFrame([{**row, **changes} for row in rows]).to_csv(folder / "tables" / "impact.csv", index=False)
@@ -52,7 +54,7 @@ def test_the_smallest_study_has_the_expected_results(tmp_path: Path) -> None:
     found = expected.compare(
         expected.read(HERE / "expected.yaml"), read_csv(project.folder / "results/tables/impact.csv")
     )
-    learnt = {c.entry.variant for c in found if c.entry.metric == "ap" and c.entry.value - c.entry.tolerance > 10}
+    learnt = {c.entry.variant for c in found if c.entry.metric == "AP" and c.entry.value - c.entry.tolerance > 10}
     assert learnt == {"original"}, "the tolerance tells learning from not learning"
 
 
@@ -66,7 +68,7 @@ def test_the_committed_results_are_the_expected_ones(committed: Path) -> None:
 
 
 def test_within_the_tolerance_is_as_expected(tmp_path: Path) -> None:
-    wanted = file(tmp_path / "e.yaml", entry(), entry(variant="face-blur", value=31.9), entry(metric="ap50", value=79))
+    wanted = file(tmp_path / "e.yaml", entry(), entry(variant="face-blur", value=31.9), entry(metric="AP50", value=79))
     done = CliRunner().invoke(cli.app, ["check", f"--expected={wanted}", f"--results={results(tmp_path)}"])
     assert done.exit_code == 0, done.output
     assert "all 3 are as expected" in done.output
@@ -78,16 +80,23 @@ def test_within_the_tolerance_is_as_expected(tmp_path: Path) -> None:
     [
         (
             entry(value=39.4),
-            r"impact.csv, street m original bbox person ap: is 41.50, and 39.4 ± 2 is expected \(1 of 2",
+            r"impact.csv, street m original original detection person AP: is 41.50, and 39.4 ± 2 is expected \(1 of 2",
         ),
-        (entry(variant="gone"), r"street m gone bbox person ap: is not there, and 40 ± 2 is expected"),
-        (entry(variant="face-blur", metric="ap50"), r"street m face-blur bbox person ap50: is not there"),
-        (entry(metric="beauty"), r"street m original bbox person beauty: is not there"),
+        (entry(variant="gone"), r"street m gone original detection person AP: is not there, and 40 ± 2 is expected"),
+        (entry(variant="face-blur", metric="AP50"), r"street m face-blur original detection person AP50: is not there"),
+        (entry(metric="beauty"), r"street m original original detection person beauty: is not there"),
     ],
 )
 def test_the_first_result_that_is_off_is_named(tmp_path: Path, wrong: dict[str, object], said: str) -> None:
     with pytest.raises(AnonbenchError, match=said):
         expected.check(file(tmp_path / "e.yaml", entry(), wrong), results(tmp_path))
+
+
+def test_who_was_changed_can_be_expected_too(tmp_path: Path) -> None:
+    share = entry(metric="share_changed", value=0.5, tolerance=0)
+    expected.check(file(tmp_path / "e.yaml", share), results(tmp_path))
+    with pytest.raises(AnonbenchError, match=r"share_changed: is 0\.50, and 1 ± 0 is expected"):
+        expected.check(file(tmp_path / "e.yaml", {**share, "value": 1.0}), results(tmp_path))
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
@@ -116,11 +125,15 @@ def test_a_damaged_file_is_named(tmp_path: Path, text: str, said: str) -> None:
 
 def test_proposed_tolerances_follow_the_spread_over_seeds(tmp_path: Path) -> None:
     impact = read_csv(results(tmp_path) / "tables" / "impact.csv")
-    impact.loc[2] = {**impact.loc[0].to_dict(), "variant": "body-mask_out", "ap": 0.1}
-    impact.loc[3] = {**impact.loc[0].to_dict(), "category": "car", "group": "control"}
+    impact.loc[4] = {**impact.loc[0].to_dict(), "variant": "body-mask_out", "value": 0.1}
+    impact.loc[5] = {**impact.loc[0].to_dict(), "category": "car", "group": "control"}
     aps = {"original": (40.5, 42.5), "face-blur": (29.0, 31.0), "body-mask_out": (0.0, 0.2)}
     seeds = pd.DataFrame(
-        [{**KEYS, "variant": v, "seed": i, "ap": ap} for v, pair in aps.items() for i, ap in enumerate(pair)]
+        [
+            {**KEYS, **METRICS[0], "variant": v, "seed": i, "value": ap}
+            for v, pair in aps.items()
+            for i, ap in enumerate(pair)
+        ]
     )
     proposed = expected.propose("s", impact, seeds)
     assert [e.variant for e in proposed.entries] == list(aps), "controls are left out"

@@ -66,7 +66,7 @@ def write_study(
         for seed in seeds:
             place = Path("streetlife") / variant / "compact" / f"seed{seed}"
             dump(root / "predictions.json", predictions(truth, variant, good, seed, tasks, noise))
-            evaluate_files(root / "predictions.json", val, root / "evaluations" / place)
+            evaluate_files(root / "predictions.json", val, root / "evaluations" / place / "on-original")
             iterations = np.arange(10, 401, 10)
             points = [
                 {

@@ -97,8 +97,8 @@ def test_the_page_opens_with_the_answer_and_needs_nothing_else(made) -> None:
 
 def test_the_answer_is_made_from_the_numbers(made) -> None:
     table = read_csv(made[0] / "results/tables/impact.csv")
-    people = (table.task == "bbox") & (table.category == "person")
-    cars = (table.task == "bbox") & (table.category == "car")
+    people = (table.task == "detection") & (table.category == "person")
+    cars = (table.task == "detection") & (table.category == "car")
 
     def set_(rows, variant, value, low, high, verdict) -> None:
         at = rows & (table.variant == variant)
@@ -136,14 +136,14 @@ def test_people_left_visible_are_a_warning(made) -> None:
 
 def test_an_original_that_learnt_nothing(made) -> None:
     def change(table, cover) -> None:
-        table.loc[table.variant == "original", "ap"] = 2.1
+        table.loc[table.variant == "original", "value"] = 2.1
 
     assert "only 2.1 box AP on person" in _warn(made, change=change)
 
 
 def test_controls_that_move(made) -> None:
     def change(table, cover) -> None:
-        at = (table.category == "car") & (table.variant == "body-mask_out") & (table.task == "bbox")
+        at = (table.category == "car") & (table.variant == "body-mask_out") & (table.task == "detection")
         table.loc[at, ["difference", "difference_low", "difference_high"]] = (-3.0, -4.0, -2.0)
         table.loc[at, "verdict"] = "drop"
 
@@ -243,7 +243,14 @@ def test_missing_tables_and_images(made, tmp_path) -> None:
 
 def _person(i: int, image: int, height: float, **extra):
     box = [20 + 4 * i, 30, 0.4 * height, height]
-    return {"id": i, "image_id": image, "category_id": 1, "bbox": box, "face": {"bbox": [30, 32, 8, 8]}, **extra}
+    return {
+        "id": i,
+        "image_id": image,
+        "category_id": 1,
+        "bbox": box,
+        "face": {"bbox": [30, 32, 8, 8]},
+        **extra,
+    }
 
 
 def test_people_of_the_sheet_are_of_all_sizes_and_have_faces() -> None:

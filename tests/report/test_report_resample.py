@@ -111,9 +111,17 @@ def test_one_seed_gives_no_verdict() -> None:
 def test_no_equivalence_to_a_model_that_learnt_nothing() -> None:
     noise, replicates = student(3, 200), np.full((200, 3), -0.1)
     per_seed = np.full(3, -0.1)
-    assert difference(per_seed, replicates, noise, 1.0, 100, reference=40).verdict == SAME
-    assert difference(per_seed, replicates, noise, 1.0, 100, reference=2).verdict == UNSURE
-    assert difference(per_seed - 3, replicates - 3, noise, 1.0, 100, reference=4).verdict == DROP
+    assert difference(per_seed, replicates, noise, 1.0, 100, learnt=True).verdict == SAME
+    assert difference(per_seed, replicates, noise, 1.0, 100, learnt=False).verdict == UNSURE
+    assert difference(per_seed - 3, replicates - 3, noise, 1.0, 100, learnt=False).verdict == DROP
+
+
+def test_where_lower_is_better_a_fall_is_a_gain() -> None:
+    noise, per_seed = student(3, 200), np.full(3, -3.0)
+    replicates = np.full((200, 3), -3.0)
+    assert difference(per_seed, replicates, noise, 1.0, 100, best="lower").verdict == GAIN
+    assert difference(-per_seed, -replicates, noise, 1.0, 100, best="lower").verdict == DROP
+    assert difference(per_seed, replicates, noise, 5.0, 100, best="lower").verdict == SAME
 
 
 def test_resamples_without_the_category_are_left_out() -> None:
@@ -152,7 +160,7 @@ def test_image_weights_are_draws_with_replacement() -> None:
 
 def test_pooled_spread_is_that_of_an_analysis_of_variance() -> None:
     ap = [np.array([40.0, 42.0]), np.array([30.0, 34.0]), np.array([20.0, 20.0]), np.array([0.0, 0.1])]
-    spread = pooled(ap)
+    spread = pooled(ap, floor=5)
     assert spread is not None
     within = (2.0 + 8.0 + 0.0) / 3  # the last one learnt nothing and says nothing about the others
     assert spread.sd == pytest.approx((2 * within) ** 0.5)
@@ -173,8 +181,8 @@ def test_pooled_intervals_cover_and_are_shorter(seeds: int) -> None:
         ap[1] += truth
         per_seed = ap[1] - ap[0]
         replicates = np.repeat(per_seed[None], b, axis=0)
-        found = difference(per_seed, replicates, noise, 1.0, 100, 40, pooled(list(ap)))
-        single = difference(per_seed, replicates, alone, 1.0, 100, 40)
+        found = difference(per_seed, replicates, noise, 1.0, 100, spread=pooled(list(ap)))
+        single = difference(per_seed, replicates, alone, 1.0, 100)
         assert None not in (found.low, found.high, single.low, single.high)
         inside += found.low <= truth <= found.high  # type: ignore[operator]
         shorter.append((found.high - found.low) / (single.high - single.low))  # type: ignore[operator]

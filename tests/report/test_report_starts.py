@@ -173,7 +173,7 @@ def test_a_figure_of_what_is_not_evaluated_yet(made, tmp_path) -> None:
     shutil.copytree(root / "tables", tmp_path / "tables")
     table = pd.read_csv(root / "tables/impact.csv", dtype=str, keep_default_na=False)
     gone = (table.model == "leaky") & (table.variant == "face-mask_out")
-    table.loc[gone, ["ap", "difference", "difference_low", "difference_high"]] = ""
+    table.loc[gone, ["value", "difference", "difference_low", "difference_high"]] = ""
     table.to_csv(tmp_path / "tables/impact.csv", index=False)
     write_figures(study, tmp_path / "tables", tmp_path / "figures")
     drawn = (tmp_path / "figures/starts.png").read_bytes()
@@ -192,7 +192,7 @@ def test_what_learnt_nothing_is_drawn_open(made) -> None:
     root, study, _, _ = made
     table = read_csv(root / "tables/impact.csv")
     assert _learnt(table[table.model == "leaky"])
-    table.loc[(table.model == "leaky") & (table.variant == "original"), "ap"] = 4.9
+    table.loc[(table.model == "leaky") & (table.variant == "original"), "value"] = 4.9
     assert not _learnt(table[table.model == "leaky"])
     labels = [str(h.get_text()) for h in starts_figure(study, table).legends[0].get_texts()]
     assert "open: learnt next to nothing, so a difference says nothing" in labels

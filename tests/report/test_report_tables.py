@@ -16,15 +16,15 @@ from pycocotools.cocoeval import COCOeval
 from synthetic_study import QUALITY, manifest, predictions, write_study
 
 from anonbench.errors import AnonbenchError
-from anonbench.evaluate.matches import ap_from_matches
-from anonbench.evaluate.matches import read as read_matches
+from anonbench.evaluate import evidence
 from anonbench.report.answer import warnings
 from anonbench.report.collect import Sources, coverage, curves, impact
 from anonbench.report.figures import coverage_figure, write_figures
 from anonbench.report.html import write_html
 from anonbench.report.resample import MISSING, image_weights, student
 from anonbench.report.study import Study, parts, phrase
-from anonbench.report.tables import escape, latex, markdown, number, percent, read_csv, shown, write_tables
+from anonbench.report.tables import escape, latex, markdown, number, percent, primary, read_csv, shown, write_tables
+from anonbench.tasks.base import load
 
 
 def _sources(root):
@@ -49,6 +49,8 @@ def copy(made, tmp_path):
 
 
 def _row(table, **keys):
+    if "role" in table and "metric" not in keys:
+        table = primary(table)
     for key, value in keys.items():
         table = table[table[key] == value]
     assert len(table) == 1
@@ -56,28 +58,33 @@ def _row(table, **keys):
 
 
 def _metrics(root, variant, seed):
-    return json.loads((root / f"evaluations/streetlife/{variant}/compact/seed{seed}/metrics.json").read_text())
+    return json.loads(
+        (root / f"evaluations/streetlife/{variant}/compact/seed{seed}/on-original/metrics.json").read_text()
+    )
 
 
 def test_numbers_are_the_evaluations_numbers(made) -> None:
     root, study, _ = made
     table = read_csv(root / "tables/impact.csv")
-    for task, category in (("bbox", "person"), ("segm", "car"), ("keypoints", "person")):
+    for task, category in (("detection", "person"), ("segmentation", "car"), ("pose", "person")):
         ap = {
-            v: np.array([_metrics(root, v, s)["tasks"][task]["categories"][category]["AP"] for s in study.seeds])
+            v: np.array([_metrics(root, v, s)["tasks"][task]["parts"][category]["AP"] for s in study.seeds])
             for v in study.variants
         }
         for variant in study.variants:
             row = _row(table, task=task, category=category, variant=variant)
-            assert row.ap == pytest.approx(ap[variant].mean(), abs=1e-4)
-            assert row.ap_std == pytest.approx(ap[variant].std(ddof=1), abs=1e-4)
+            assert row.value == pytest.approx(ap[variant].mean(), abs=1e-4)
+            assert row.value_std == pytest.approx(ap[variant].std(ddof=1), abs=1e-4)
             assert row.difference == pytest.approx((ap[variant] - ap["original"]).mean(), abs=1e-4)
             assert row.n_seeds == 3
             if variant != "original":
                 assert row.difference_low <= row.difference <= row.difference_high
-    row = _row(table, task="bbox", category="all", variant="face-mask_out")
-    overall = [_metrics(root, "face-mask_out", s)["tasks"]["bbox"]["overall"]["AP"] for s in study.seeds]
-    assert row.ap == pytest.approx(np.mean(overall), abs=1e-4)
+    row = _row(table, task="detection", category="all", variant="face-mask_out")
+    overall = [_metrics(root, "face-mask_out", s)["tasks"]["detection"]["overall"]["AP"] for s in study.seeds]
+    assert row.value == pytest.approx(np.mean(overall), abs=1e-4)
+    row = _row(table, task="detection", category="car", variant="face-mask_out", metric="AP50")
+    ap50 = [_metrics(root, "face-mask_out", s)["tasks"]["detection"]["parts"]["car"]["AP50"] for s in study.seeds]
+    assert (row.role, row.value, row.verdict) == ("secondary", pytest.approx(np.mean(ap50), abs=1e-4), "")
 
 
 def test_the_interval_is_put_together_as_defined(made) -> None:
@@ -88,16 +95,16 @@ def test_the_interval_is_put_together_as_defined(made) -> None:
     for seed in study.seeds:
         ap = {}
         for variant in ("original", "body-mask_out"):
-            file = read_matches(root / f"evaluations/streetlife/{variant}/compact/seed{seed}/matches.npz")
-            person = file.of["segm"]["person"]
-            ap[variant] = np.array([100 * ap_from_matches(person, w).mean() for w in weights])
+            file = evidence.read(root / f"evaluations/streetlife/{variant}/compact/seed{seed}/on-original/evidence.npz")
+            person = file["segmentation"].parts["person"]
+            ap[variant] = np.array([load("segmentation").score(person, w[None])[0] for w in weights])
         replicates += (ap["body-mask_out"] - ap["original"]) / 3
     table = read_csv(root / "tables/impact.csv")
-    people = table[(table.task == "segm") & (table.category == "person")]
-    stds = [row.ap_std for row in people.itertuples() if row.ap >= 5]
+    people = primary(table[(table.task == "segmentation") & (table.category == "person")])
+    stds = [row.value_std for row in people.itertuples() if row.value >= 5]
     noise = student(2 * len(stds) + 1, 200, 7, "streetlife")
     replicates += noise * np.sqrt(2 * np.mean(np.square(stds))) / np.sqrt(3)
-    row = _row(table, task="segm", category="person", variant="body-mask_out")
+    row = _row(table, task="segmentation", category="person", variant="body-mask_out")
     expected = np.percentile(replicates, (2.5, 97.5))
     assert (row.difference_low, row.difference_high) == pytest.approx(expected, abs=1e-3)
     assert row.verdict == "drop"
@@ -149,7 +156,7 @@ def test_the_interval_by_other_means(made) -> None:
     # the study draws images 200 times, each with one of 200 values of t: how far the ends lie apart by that alone
     shares = (np.arange(200) + 0.5) / 200
     luck = np.std([ends(random.choice(images, 200), random.permutation(shares)) for _ in range(300)], axis=0)
-    row = _row(read_csv(root / "tables/impact.csv"), task="segm", category="person", variant="body-mask_out")
+    row = _row(read_csv(root / "tables/impact.csv"), task="segmentation", category="person", variant="body-mask_out")
     assert row.difference == pytest.approx((whole["body-mask_out"] - whole["original"]).mean(), abs=1e-3)
     assert (np.abs(np.array([row.difference_low, row.difference_high]) - expected) < 4 * luck).all(), (luck, expected)
     assert row.verdict == "drop"
@@ -161,10 +168,10 @@ def test_controls_and_codec_stand_in_the_table(made) -> None:
     cars = table[(table.category == "car") & (table.variant != "original")]
     # the same predictions for cars under every variant
     assert (cars.difference == 0).all()
-    assert set(cars.verdict) == {"no practical difference"}
+    assert set(primary(cars).verdict) == {"no practical difference"}
     assert (cars.share_changed == 0).all()
     assert set(table[table.variant == "face-identity"].share_changed) == {0}
-    row = _row(table, task="bbox", category="person", variant="face-blur-medium")
+    row = _row(table, task="detection", category="person", variant="face-blur-medium")
     assert (row.region, row.method, row.level, row.share_changed) == ("face", "blur", "medium", 0.765)
     assert set(table.variant) == set(QUALITY)
 
@@ -192,8 +199,8 @@ def test_curves_average_over_seeds(made) -> None:
 def test_small_numbers_for_dvc(made) -> None:
     values = json.loads((made[0] / "tables/metrics.json").read_text())
     table = read_csv(made[0] / "tables/impact.csv")
-    row = _row(table, task="bbox", category="person", variant="original")
-    assert values["streetlife"]["original"]["bbox"]["person"] == pytest.approx(row.ap, abs=0.005)
+    row = _row(table, task="detection", category="person", variant="original")
+    assert values["streetlife"]["original"]["detection"]["person"] == pytest.approx(row.value, abs=0.005)
 
 
 def test_the_same_inputs_give_the_same_bytes(made, tmp_path) -> None:
@@ -253,9 +260,9 @@ def test_a_variant_without_evaluation_is_an_error_or_a_row(copy) -> None:
     table, _ = impact(study, sources, allow_missing=True)
     rows = table[table.variant == "face-mask_out"]
     assert set(rows.verdict) == {MISSING}
-    assert rows.ap.isna().all()
-    assert MISSING in markdown(table, 1.0)
-    assert "-- & --" in latex(table, 1.0)
+    assert rows.value.isna().all()
+    assert MISSING in markdown(table, study)
+    assert "-- & --" in latex(table, study)
     shutil.rmtree(root / "evaluations/streetlife/original")
     with pytest.raises(AnonbenchError, match="the original has no evaluation"):
         impact(study, sources, allow_missing=True)
@@ -265,25 +272,24 @@ def test_a_missing_seed_leaves_the_common_ones(copy) -> None:
     root, study, sources = copy
     shutil.rmtree(root / "evaluations/streetlife/body-mask_out/compact/seed1")
     table, seeds = impact(study, sources, allow_missing=True)
-    row = _row(table, task="bbox", category="person", variant="body-mask_out")
-    own = seeds[(seeds.variant == "body-mask_out") & (seeds.task == "bbox") & (seeds.category == "person")]
+    row = _row(table, task="detection", category="person", variant="body-mask_out")
+    seeds = primary(seeds)
+    own = seeds[(seeds.variant == "body-mask_out") & (seeds.task == "detection") & (seeds.category == "person")]
     assert row.n_seeds == len(own) == 2
     assert row.difference == pytest.approx(own.difference.mean())
 
 
 def test_masks_that_were_skipped_for_people_leave_no_row_and_no_gap(copy) -> None:
     root, study, sources = copy
-    for place in root.glob("evaluations/*/*/*/*/metrics.json"):
+    for place in root.glob("evaluations/*/*/*/*/*/metrics.json"):
         value = json.loads(place.read_text())
-        value["tasks"]["segm"]["categories"]["person"] = None
-        value["skipped"] = {"segm": {"person": "its masks are boxes"}}
-        value["counts"]["box_masks"] = {"person": 12}
-        value["counts"]["categories"]["person"]["with_keypoints"] = None
+        value["tasks"]["segmentation"]["parts"]["person"] = None
+        value["skipped"] = {"segmentation/person": "its masks are boxes"}
         place.write_text(json.dumps(value))
     table = write_tables(study, sources, root / "tables")
-    assert set(table[table.task == "segm"].category) >= {"car", "bicycle"}
-    assert "person" not in set(table[table.task == "segm"].category)
-    assert len(table[(table.task == "bbox") & (table.category == "person")]) == len(QUALITY)
+    assert set(table[table.task == "segmentation"].category) >= {"car", "bicycle"}
+    assert "person" not in set(table[table.task == "segmentation"].category)
+    assert len(primary(table[(table.task == "detection") & (table.category == "person")])) == len(QUALITY)
     write_figures(study, root / "tables", root / "figures")
     write_html(study, root / "tables", root / "figures", root / "models", root / "report.html")
 
@@ -291,12 +297,12 @@ def test_masks_that_were_skipped_for_people_leave_no_row_and_no_gap(copy) -> Non
 @pytest.mark.parametrize("null", ["task", "one variant"])
 def test_metrics_may_be_null(copy, null: str) -> None:
     root, study, sources = copy
-    for place in root.glob(f"evaluations/*/{'*' if null == 'task' else 'body-mask_out'}/*/*/metrics.json"):
+    for place in root.glob(f"evaluations/*/{'*' if null == 'task' else 'body-mask_out'}/*/*/*/metrics.json"):
         value = json.loads(place.read_text())
-        value["tasks"]["segm"] = None
+        value["tasks"]["segmentation"] = None
         place.write_text(json.dumps(value))
     table = write_tables(study, sources, root / "tables")
-    rows = table[table.task == "segm"]
+    rows = table[table.task == "segmentation"]
     if null == "task":
         assert rows.empty
     else:
@@ -306,7 +312,7 @@ def test_metrics_may_be_null(copy, null: str) -> None:
 
 def test_evaluations_of_other_images_are_refused(copy) -> None:
     root, study, sources = copy
-    place = root / "evaluations/streetlife/face-mask_out/compact/seed0/metrics.json"
+    place = root / "evaluations/streetlife/face-mask_out/compact/seed0/on-original/metrics.json"
     value = json.loads(place.read_text())
     value["files"]["annotations"] = "0" * 64
     place.write_text(json.dumps(value))
@@ -321,10 +327,10 @@ COUNTLESS = '{"people": {"by_category": {"person": {"people": 3}}}}'
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("evaluations/streetlife/original/compact/seed0/metrics.json", "{}", "holds no metrics"),
-        ("evaluations/streetlife/original/compact/seed0/metrics.json", BADLY_TYPED, "holds no metrics"),
-        ("evaluations/streetlife/original/compact/seed0/metrics.json", '{"tasks"', "not valid JSON"),
-        ("evaluations/streetlife/original/compact/seed0/matches.npz", "x", "cannot be read"),
+        ("evaluations/streetlife/original/compact/seed0/on-original/metrics.json", "{}", "holds no metrics"),
+        ("evaluations/streetlife/original/compact/seed0/on-original/metrics.json", BADLY_TYPED, "holds no metrics"),
+        ("evaluations/streetlife/original/compact/seed0/on-original/metrics.json", '{"tasks"', "not valid JSON"),
+        ("evaluations/streetlife/original/compact/seed0/on-original/evidence.npz", "x", "cannot be read"),
         ("anonymized/streetlife/private/body-mask_out/manifests/train.json", "{}", "does not count people by category"),
         (
             "anonymized/streetlife/private/body-mask_out/manifests/train.json",
@@ -348,14 +354,15 @@ def test_inputs_are_checked_by_an_interpreter_that_optimises(copy) -> None:
     root, *_ = copy
     code = (
         "import sys; from pathlib import Path; from anonbench.report.collect import Sources, read_run;"
-        "from anonbench.report.study import Study; root = Path(sys.argv[1]); stages = [root / n for n in"
+        "from anonbench.directions import Evaluation; from anonbench.report.study import Study;"
+        "root = Path(sys.argv[1]); stages = [root / n for n in"
         " ('evaluations', 'models', 'anonymized')]; sources = Sources(*stages)\n"
         "for check in (lambda: sources.manifest(Study.read(root / 'study.json'), 'streetlife', 'body-mask_out'),"
-        " lambda: read_run(sources.evaluation('streetlife', 'original', 'compact', 0))):\n"
+        " lambda: read_run(sources.evaluation(Evaluation('streetlife', 'original', 'compact', 0, 'original')))):\n"
         "    try:\n        check()\n    except Exception as error:\n        print(error)"
     )
     (root / "anonymized/streetlife/private/body-mask_out/manifests/train.json").write_text(COUNTLESS)
-    (root / "evaluations/streetlife/original/compact/seed0/metrics.json").write_text(BADLY_TYPED)
+    (root / "evaluations/streetlife/original/compact/seed0/on-original/metrics.json").write_text(BADLY_TYPED)
     done = subprocess.run([sys.executable, "-O", "-c", code, str(root)], capture_output=True, text=True, check=True)
     said = done.stdout.splitlines()
     assert len(said) == 2
@@ -396,7 +403,7 @@ def test_a_fallback_counts_as_anonymized_and_identity_changes_nobody(copy) -> No
     value["people"]["by_category"]["person"] = {"people": 200, "anonymized": 200, "reasons": {"method_failed": 3}}
     (root / "anonymized/streetlife/private/body-mask_out/manifests/train.json").write_text(json.dumps(value))
     table, _ = impact(study, sources)
-    assert _row(table, task="bbox", category="person", variant="body-mask_out").share_changed == 1
+    assert _row(table, task="detection", category="person", variant="body-mask_out").share_changed == 1
 
 
 def test_detections_of_nobody_are_counted_apart(copy) -> None:
@@ -459,15 +466,16 @@ def test_subsets_are_means_over_seeds(copy) -> None:
     assert read_csv(root / "tables/subsets.csv").empty
     for variant in study.variants:
         for seed in study.seeds:
-            path = root / f"evaluations/streetlife/{variant}/compact/seed{seed}/metrics.json"
+            path = root / f"evaluations/streetlife/{variant}/compact/seed{seed}/on-original/metrics.json"
             value = json.loads(path.read_text())
             scores = {"AP": 10.0 + seed + (variant != "original"), "AP50": 30.0}
-            tasks = {"bbox": {"overall": scores, "categories": {"person": scores, "car": scores}}}
+            tasks = {"detection": {"overall": scores, "parts": {"person": scores, "car": scores}}}
             value["subsets"] = {"hard": {"images": 9, "instances": 7, "tasks": tasks}}
             path.write_text(json.dumps(value))
     write_tables(study, sources, root / "t")
     table = read_csv(root / "t/subsets.csv")
     assert set(table.category) == {"person"}
     row = _row(table, variant="face-mask_out")
-    assert row.ap == pytest.approx(11 + np.mean(study.seeds))
+    assert row.value == pytest.approx(11 + np.mean(study.seeds))
+    assert _row(table, variant="face-mask_out", metric="AP50").value == 30
     assert (row.difference, row.n_seeds, row.instances) == (1, len(study.seeds), 7)

@@ -150,7 +150,7 @@ def test_conda_that_is_not_there_stops_with_one_sentence(project: Project) -> No
         ("annotations/streetlief/train.json", "unknown data set 'streetlief' (did you mean 'streetlife'?)"),
         ("models/streetlife/face-blur-nosuch/tiny/seed0/train.json", "unknown level 'nosuch'"),
         ("models/streetlife/original/tinny/seed0/train.json", "unknown model 'tinny' (did you mean 'tiny'?)"),
-        ("evaluations/streetlife/original/tinny/seed0/metrics.json", "unknown model 'tinny'"),
+        ("evaluations/streetlife/original/tinny/seed0/on-original/metrics.json", "unknown model 'tinny'"),
     ],
 )
 def test_an_unknown_target_is_one_sentence(project: Project, target: str, said: str) -> None:

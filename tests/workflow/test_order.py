@@ -49,7 +49,8 @@ def leave(folder: Path) -> None:
     for name in (
         "results/study.json", "data/streetlife/download.json", "annotations/streetlife/train.json",
         "anonymized/streetlife/private/original/manifests/train.json", "models/streetlife/original/m/seed0/train.json",
-        "evaluations/streetlife/original/m/seed0/metrics.json", "logs/report/html.log", "scratch/a", "runs/a/b",
+        "evaluations/streetlife/original/m/seed0/on-original/metrics.json", "logs/report/html.log", "scratch/a",
+        "runs/a/b",
     ):  # fmt: skip
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}")

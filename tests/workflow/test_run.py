@@ -35,10 +35,10 @@ def digests(folder: Path) -> dict[str, str]:
 def test_the_answer_is_there(finished: Project) -> None:
     table = pd.read_csv(finished.folder / "results" / "tables" / "impact.csv")
     assert set(table["variant"]) == set(TINY["variants"])
-    assert {"bbox", "segm", "keypoints"} == set(table["task"])
+    assert {"detection", "segmentation", "pose"} == set(table["task"])
     columns = {
-        "dataset", "task", "category", "variant", "region", "method", "level", "ap", "ap_std", "n_seeds", "difference",
-        "share_changed",
+        "dataset", "task", "category", "variant", "region", "method", "level", "metric", "value", "value_std",
+        "n_seeds", "difference", "share_changed",
     }  # fmt: skip
     assert columns <= set(table.columns)
     page = (finished.folder / "results" / "report.html").read_text()
@@ -116,7 +116,13 @@ def test_another_seed_trains_only_that_seed(edited: Callable[[], Project]) -> No
     assert "anonymize" not in jobs
 
 
-MOMENTS = ("data/*/train/*", "anonymized/*/*/train/*", "models/*/*/*/*/*", "evaluations/*/*/*/*/*", "results/tables/*")
+MOMENTS = (
+    "data/*/train/*",
+    "anonymized/*/*/train/*",
+    "models/*/*/*/*/*",
+    "evaluations/*/*/*/*/*/*",
+    "results/tables/*",
+)
 """When a run is killed: one of these files is there, so a job of its stage is at work, or the other core's job is."""
 
 

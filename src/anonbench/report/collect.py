@@ -44,8 +44,8 @@ IMPACT_COLUMNS = (
     "verdict", "seeds_needed", "samples_needed", "share_changed", "instances", "sampled", "samples", "leaks",
 )  # fmt: skip
 """Columns of impact.csv, a row per metric. ``direction``: see `directions.TESTED`; ``best``: whether ``higher``
-or ``lower`` values are better; ``value_std``: standard deviation over seeds; ``samples``: how many ``sampled`` (images, videos,
-people) intervals are taken over. Values and differences are in ``unit``."""
+or ``lower`` values are better; ``value_std``: standard deviation over seeds; ``samples``: how many ``sampled`` (images,
+videos, people) intervals are taken over. Values and differences are in ``unit``."""
 SEED_COLUMNS = (
     "dataset", "model", "task", "category", "group", "direction", "variant", "seed", "metric", "role", "unit", "value",
     "difference", "leaks",
@@ -124,6 +124,7 @@ def read_run(folder: Path) -> Run:
         measured = isinstance(metrics["counts"]["images"], int) and all(
             isinstance(task[key], kind)
             for task in metrics["tasks"].values()
+            if task is not None
             for key, kind in (("parts", dict), ("instances", dict), ("people", list))
         )
     except (KeyError, TypeError, AttributeError):
@@ -343,7 +344,7 @@ def _compared(study: Study, dataset: str, runs: Runs) -> Iterator[Compared]:
             variant: {seed: _scores(run, name, task, weights) for seed, run in seeds.items()}
             for variant, seeds in runs.items()
         }
-        described = one.metrics["tasks"][name]
+        described = one.metrics["tasks"].get(name) or {"people": [], "instances": {}}
         people = frozenset(described["people"])
         for category in next(iter(scored[ORIGINAL].values())):
             scores = {v: {s: f[category] for s, f in seeds.items() if category in f} for v, seeds in scored.items()}

@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -80,7 +80,7 @@ class CocoTask(Task):
     def _outcome(
         self, truth: Truth, entries: Sequence[dict[str, Any]], categories: list[int], subset: str | None = None
     ) -> Outcome:
-        overall, measures, matches = evaluate(self.iou_type, truth, entries, categories, subset)
+        overall, measures, matches = run_cocoeval(self.iou_type, truth, entries, categories, subset)
         groups, _ = truth.groups()
         parts = {
             truth.names[c]: Part(
@@ -108,16 +108,22 @@ class CocoTask(Task):
         return 100 * ap_from_matches(Matches(**evidence), weights).mean(axis=-1)
 
 
-def evaluate(
+class Scored(NamedTuple):
+    """COCOeval's outcome: the measures over all, those of each category and its matches, by id."""
+
+    overall: Measures
+    categories: dict[int, Measures]
+    matches: dict[int, Matches]
+
+
+def run_cocoeval(
     iou_type: str,
     truth: Truth,
     detections: Sequence[dict[str, Any]],
     categories: list[int],
     subset: str | None = None,
-) -> tuple[Measures, dict[int, Measures], dict[int, Matches]]:
+) -> Scored:
     """Run COCOeval for ``bbox``, ``segm`` or ``keypoints`` over the given category ids.
-
-    Returns the measures over all, those of each category and its matches, by id.
 
     With ``subset`` the images that do not count in it are left out, and annotations that do not are ignored: finding
     one is neither right nor wrong.
@@ -126,7 +132,7 @@ def evaluate(
     detection is its mask's, or its keypoints' bounding box's.
     """
     if not categories:
-        return _metrics(None, None), {}, {}
+        return Scored(_metrics(None, None), {}, {})
     if subset is not None:
         truth = truth.images_of(subset)
         detections = [d for d in detections if d["image_id"] in truth.images]
@@ -148,7 +154,7 @@ def evaluate(
     images = run.params.imgIds
     groups, place = truth.groups()
     where = np.array([place[image] for image in images])
-    return (
+    return Scored(
         _metrics(precision, recall),
         {c: _metrics(precision[:, :, [k]], recall[:, [k]]) for k, c in enumerate(categories)},
         {c: _matches(run, k, where, len(groups)) for k, c in enumerate(categories)},
