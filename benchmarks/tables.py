@@ -62,9 +62,8 @@ def main(
             if not ((pd.isna(a) and pd.isna(b)) or a == b):
                 rows.append([*key, column, a, b])
     print(tabulate(rows, [*KEYS, "column", "before", "now"], "github"))
-    print(
-        f"{compared} entries of {len(old)} rows compared: {len(rows)} differ; {len(missing)} rows gone, {len(more)} more"
-    )
+    gone = f"{len(missing)} rows gone, {len(more)} more"
+    print(f"{compared} entries of {len(old)} rows compared: {len(rows)} differ; {gone}")
     sys.exit(1 if rows or len(missing) else 0)
 
 
