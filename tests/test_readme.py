@@ -13,13 +13,19 @@ from typer.testing import CliRunner
 from anonbench.cli import COMMANDS, app
 
 PROJECT = Path(__file__).parents[1]
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(PROJECT))
+
+
 README = (PROJECT / "README.md").read_text()
 SNAKEFILE = (PROJECT / "Snakefile").read_text()
 MAKEFILE = (PROJECT / "Makefile").read_text()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_to_files(page: Path) -> None:
     targets = [page.parent / target for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())]
     for target in targets:
@@ -29,7 +35,7 @@ def test_links_lead_to_files(page: Path) -> None:
         assert subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False).stdout == ""
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_that_a_page_names_exist(page: Path) -> None:
     text = page.read_text()
     fenced = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
