@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo test setup lint types check lock generated
+.PHONY: demo test setup lint types check docs lock generated
 
 demo: setup  ## the default study: tables, figures and results/report.html
 	snakemake --cores $(CORES)
@@ -38,9 +38,13 @@ types:
 check:  ## every test, the files side by side, those that take longest first (tests/conftest.py)
 	pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
+docs: setup  ## the documentation's site in site/, every link checked; nothing is fetched
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+	@echo "open site/index.html; to search it, too: python -m http.server --directory site"
+
 lock:  ## requirements.lock anew from pyproject.toml: names, versions and hashes, no addresses
 	uv pip compile pyproject.toml --extra dev --generate-hashes --python-version 3.11 --no-emit-index-url --quiet -o requirements.lock
 
-generated:  ## schema, default study, configuration page and the README's graph anew
+generated:  ## schema, default study, pages of configuration and commands, and the README's graph anew
 	anonbench config --write
 	anonbench rulegraph --write

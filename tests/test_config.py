@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anonbench import config, config_pages
+from anonbench import commands_page, config, config_pages
 from anonbench.errors import AnonbenchError
 from anonbench.studies import DEFAULT
 
@@ -29,6 +29,10 @@ def test_default_file_says_what_the_default_study_is() -> None:
 @pytest.mark.parametrize("name", sorted(config_pages.generated()))
 def test_generated_files_are_current(name: str) -> None:
     assert (PROJECT / name).read_text() == config_pages.generated()[name], "run: anonbench config --write"
+
+
+def test_texts_of_generated_tables_stay_in_their_cell() -> None:
+    assert commands_page.cell("<root>/x or a|b, `<root>/x`") == r"&lt;root>/x or a\|b, `<root>/x`"
 
 
 def _changed(path: str, value: Any) -> dict[str, Any]:

@@ -8,18 +8,25 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from anonbench.cli import COMMANDS, app
 
 PROJECT = Path(__file__).parents[1]
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(PROJECT))
+
+
 README = (PROJECT / "README.md").read_text()
 SNAKEFILE = (PROJECT / "Snakefile").read_text()
 MAKEFILE = (PROJECT / "Makefile").read_text()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_to_files(page: Path) -> None:
     targets = [page.parent / target for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())]
     for target in targets:
@@ -29,7 +36,7 @@ def test_links_lead_to_files(page: Path) -> None:
         assert subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False).stdout == ""
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_that_a_page_names_exist(page: Path) -> None:
     text = page.read_text()
     fenced = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
@@ -91,8 +98,20 @@ def test_the_graph_is_current() -> None:
     subprocess.run([sys.executable, "-m", "anonbench", "rulegraph"], cwd=PROJECT, check=True)
 
 
-def test_the_quoted_answer_is_that_of_the_committed_report(committed: Path) -> None:
-    quoted = re.search(r"```text\n(.*?)\n\n", README, re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_quoted_answer_is_that_of_the_committed_report(page: str, committed: Path) -> None:
+    quoted = re.search(r"```text\n(.*?)\n\n", (PROJECT / page).read_text(), re.DOTALL)
     assert quoted
-    page = re.sub(r"\s+", " ", (committed / "results" / "report.html").read_text())
-    assert " ".join(quoted.group(1).split()) in page
+    report = re.sub(r"\s+", " ", (committed / "results" / "report.html").read_text())
+    assert " ".join(quoted.group(1).split()) in report
+
+
+def test_pull_requests_run_the_command_that_the_readme_names() -> None:
+    workflow = yaml.safe_load((PROJECT / ".github" / "workflows" / "test.yml").read_text())
+    assert "pull_request" in workflow[True]  # YAML takes the key `on` for a truth value
+    (job,) = workflow["jobs"].values()
+    assert job["steps"][-1] == {"run": "make test"}
+    for action in [step["uses"] for step in job["steps"] if "uses" in step]:
+        assert re.fullmatch(r"actions/[a-z-]+@v\d+", action)
+    (python,) = [step["with"]["python-version"] for step in job["steps"] if "python-version" in step.get("with", {})]
+    assert f'requires-python = ">={python},' in (PROJECT / "pyproject.toml").read_text()

@@ -1,4 +1,4 @@
-"""Files that are written from the configuration's model (schema, default study, page) by `anonbench config`."""
+"""Files that `anonbench config` writes: the schema, the default study and the pages of configuration and commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from anonbench import registry
+from anonbench import commands_page, registry
 from anonbench.config import Study, parse
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_text
@@ -128,9 +128,8 @@ def page() -> str:
             continue
         lines += ["| key | default | meaning |", "|---|---|---|"]
         for name, field in model.model_fields.items():
-            lines.append(
-                f"| `{name}` | {_default(field)} | {(field.description or _summary(field)).replace('|', '&#124;')} |"
-            )
+            meaning = commands_page.cell(field.description or _summary(field))
+            lines.append(f"| `{name}` | {_default(field)} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 
@@ -158,6 +157,7 @@ def generated() -> dict[str, str]:
         "workflow/schemas/config.schema.json": schema(),
         "config/default.yaml": default_yaml(),
         "docs/configuration.md": page(),
+        "docs/commands.md": commands_page.page(),
     }
 
 
@@ -165,7 +165,7 @@ def config(
     write: Annotated[bool, typer.Option("--write", help="Write the files instead of comparing them.")] = False,
     base: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
 ) -> None:
-    """Compare (or write) the schema, the default study and the configuration page with the configuration's model."""
+    """Compare (or write) the schema, the default study and the pages of configuration and commands with the code."""
     stale = []
     for name, text in generated().items():
         path = base / name
@@ -178,6 +178,6 @@ def config(
             stale.append(name)
     if stale:
         raise AnonbenchError(
-            f"{', '.join(stale)}: not what the configuration's model says",
+            f"{', '.join(stale)}: not what the code says",
             remedy="run anonbench config --write",
         )
