@@ -136,7 +136,7 @@ def known(names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
 
 
-FIRST = ("detection", "segmentation", "pose")
+FIRST = ("detection", "segmentation", "pose", "people", "faces")
 """Tasks that stand before others in a report."""
 
 

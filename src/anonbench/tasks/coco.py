@@ -15,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from anonbench.records import KEYPOINTS
 from anonbench.tasks.base import Evidence, Measures, Metric, Outcome, Part, Problem, Task
-from anonbench.tasks.detections import ENTRIES, Detection, coco_result
+from anonbench.tasks.detections import ENTRIES, coco_result
 from anonbench.tasks.matches import Matches, ap_from_matches
 from anonbench.tasks.truth import Truth, counts_in, numbers
 
@@ -48,8 +48,8 @@ class CocoTask(Task):
     entries = ENTRIES
     floor = 5.0
 
-    def encode(self, output: Detection, people: frozenset[int]) -> dict[str, Any]:
-        """Return a detection as COCO's results format has it."""
+    def encode(self, output: Any, people: frozenset[int]) -> dict[str, Any]:
+        """Return a `Detection` as COCO's results format has it."""
         return coco_result(output, output.category_id in people)
 
     def problem(self, entry: dict[str, Any], truth: Truth) -> Problem | None:
