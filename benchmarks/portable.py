@@ -138,7 +138,7 @@ def _recipe() -> dict[str, Any]:
 
     recipe = recipes.read("cpu-small").model_dump(mode="json")
     recipe["architecture"]["score_threshold"] = 0.0
-    return {**recipe, "preset": None, "epochs": None, "warmup_iterations": 1, **SIZE}
+    return {**recipe, "epochs": None, "warmup_iterations": 1, **SIZE}
 
 
 def _tree(folder: Path, *names: str) -> str:

@@ -1,4 +1,4 @@
-"""How a model is trained: one description that every trainer reads, and a few named ones."""
+"""How a model is trained: one description that every trainer reads; named ones are files in config/recipes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from anonbench import portable
 from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.files import read_json
+from anonbench.files import read_json, read_yaml
 
 Task = Literal["detection", "segmentation", "pose"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Size = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
+PRESETS = Path(__file__).parent / "recipes"
+"""Folder of the named recipes: in the package, so that an installed one has it; config/recipes is a link to it."""
 SUFFIXES = (".safetensors", ".pth", ".pt", ".pkl")
 """Names of files of weights end so; whatever else a start names is the folder of a training."""
 OF_TRAININGS = ("backbone", "checkpoint")
@@ -196,7 +197,10 @@ class Recipe(_Section):
     """A training, complete but for the data, the seed and the machine."""
 
     preset: str | None = Field(
-        None, description="a named recipe that the other entries are laid over, such as clean-cityscapes"
+        None,
+        exclude=True,  # what a training depends on are its values, whatever they are called
+        description="recipe that the other entries are laid over: a name from config/recipes, such as "
+        "clean-cityscapes, or a YAML file, from the folder of the study",
     )
     trainer: str = Field("torchvision", description="name of a registered trainer")
     zoo: str | None = Field(
@@ -255,13 +259,10 @@ class Recipe(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _resolve(cls, value: Any) -> Any:
+    def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, dict):
             return value
-        if value.get("preset") is not None:
-            if value["preset"] not in PRESETS:
-                raise ValueError(f"unknown preset '{value['preset']}'{nearest(str(value['preset']), PRESETS)}")
-            value = _laid_over(PRESETS[value["preset"]].model_dump(exclude_unset=True), value)
+        value = _with_preset(value, (info.context or {}).get("folder", Path()))
         if value.get("length") in LENGTHS:
             return {"steps": LENGTHS[value["length"]][1], **value}
         return value
@@ -308,6 +309,32 @@ class Recipe(_Section):
         return epochs * -(-images // self.batch_size)
 
 
+def presets() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def _with_preset(value: dict[str, Any], folder: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return a recipe's entries laid over those of the preset that it names, if any, which may name another.
+
+    Paths are relative to ``folder``. Raises ValueError for an unknown preset, AnonbenchError for an unreadable one.
+    """
+    name = value.get("preset")
+    if name is None:
+        return value
+    path = PRESETS / f"{name}.yaml"
+    if Path(str(name)).suffix in (".yaml", ".yml"):
+        path = folder / name
+        if not path.is_file():
+            raise ValueError(f"preset: there is no file {path}")
+    elif name not in presets():
+        raise ValueError(f"unknown preset '{name}'{nearest(str(name), presets())}")
+    if path.resolve() in above:
+        raise ValueError(f"preset: {path} is laid over itself")
+    below = _with_preset(read_yaml(path), path.parent, (*above, path.resolve()))
+    return _laid_over(below, value)
+
+
 def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Return ``below`` with the entries of ``above``; blocks are merged, but a start of another kind replaces one."""
     alternatives = ("epochs", "iterations", "length")
@@ -324,144 +351,13 @@ def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-_R50_3X = {"epochs": 36, "steps": (24 / 36, 33 / 36), "horizontal_flip": 0.5}
+def parse(value: dict[str, Any], source: str | Path | None = None, folder: Path | None = None) -> Recipe:
+    """Return the recipe; raise AnonbenchError naming the first wrong entry.
 
-# about 85 s on one AVX-512 core for streetlife's 480 images of 256x192
-_CPU_SMALL = Architecture(
-    backbone="compact",
-    compact_widths=(16, 48, 80),
-    compact_depths=(1, 1, 2),
-    head_norm="batch",
-    strides=(4, 8, 16),
-    pyramid_channels=32,
-    proposal_levels=(8, 16),
-    anchor_sizes=((22, 40), (60, 90)),
-    aspect_ratios=(0.6, 2.6),
-    rpn_samples=64,
-    rpn_before_nms=100,
-    rpn_after_nms=100,
-    rpn_before_nms_test=100,
-    rpn_after_nms_test=60,
-    roi_levels=(4,),
-    roi_sampling=1,
-    box_width=128,
-    box_samples=24,
-    box_positive_fraction=0.4,
-    detections_per_image=20,
-    mask_head=RoiHead(roi_size=10, widths=(24, 24), regions_per_image=6),
-    keypoint_head=RoiHead(roi_size=7, widths=(96, 96, 96), regions_per_image=6),
-)
-
-_ZOO_R50 = Architecture(norm="frozen_batch", frozen_stages=2, rpn_after_nms=1000, roi_sampling=0)
-
-_KEYPOINT_R50 = Architecture(norm="frozen_batch", frozen_stages=2, rpn_after_nms=1500, roi_sampling=0)
-
-_IMAGENET = Initialisation(
-    kind="backbone",
-    file="weights/resnet50-0676ba61.pth",
-    provenance="torchvision's ResNet50_Weights.IMAGENET1K_V1, fitted on ImageNet-1k",
-    seen=("imagenet",),
-)
-
-_CITYSCAPES: dict[str, Any] = {
-    "trainer": "detectron2",
-    "tasks": ("detection", "segmentation"),
-    "architecture": _ZOO_R50,
-    "min_size": (800, 832, 864, 896, 928, 960, 992, 1024),
-    "max_size": 2048,
-    "batch_size": 8,
-    "iterations": 24000,
-    "base_learning_rate": 0.01,
-    "reference_batch_size": 8,
-    "steps": (18 / 24,),
-    "checkpoint_every": 1000,
-}
-
-_BDD100K: dict[str, Any] = {
-    "trainer": "detectron2",
-    "tasks": ("detection", "segmentation"),
-    "architecture": _ZOO_R50,
-    "min_size": (600, 624, 648, 672, 696, 720),
-    "max_size": 1280,
-    "epochs": 36,
-    "steps": (24 / 36, 33 / 36),
-    "base_learning_rate": 0.02,
-    "checkpoint_every": 1000,
-}
-
-_COCO_KEYPOINTS: dict[str, Any] = {
-    "trainer": "detectron2",
-    "tasks": ("detection", "pose"),
-    "architecture": _KEYPOINT_R50,
-    "min_size": (640, 672, 704, 736, 768, 800),
-    "iterations": 270000,
-    "steps": (210 / 270, 250 / 270),
-    "checkpoint_every": 5000,
-}
-
-PRESETS: dict[str, Recipe] = {
-    "cpu-small": Recipe(
-        tasks=("detection", "segmentation", "pose"),
-        architecture=_CPU_SMALL,
-        min_size=(192,),
-        max_size=256,
-        batch_size=8,
-        epochs=7,
-        optimizer="adamw",
-        base_learning_rate=0.004,
-        reference_batch_size=8,
-        weight_decay=0.01,
-        gradient_clip=5,
-        schedule="cosine",
-        warmup_iterations=50,
-        checkpoint_every=100,
-    ),
-    "mask-rcnn-r50": Recipe(tasks=("detection", "segmentation"), **_R50_3X),
-    "keypoint-rcnn-r50": Recipe(tasks=("detection", "pose"), min_size=(640, 672, 704, 736, 768, 800), **_R50_3X),
-    # what is known of the published trainings and what is our choice: docs/train.md
-    "paper-cityscapes": Recipe(
-        **_CITYSCAPES,
-        initialisation=Initialisation(
-            kind="coco",
-            file="weights/mask_rcnn_R_50_FPN_3x.pkl",
-            pixels="zoo",
-            provenance="detectron2 model zoo, COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x (model 137849600)",
-            seen=("imagenet", "coco2017"),
-        ),
-    ),
-    "paper-bdd100k": Recipe(
-        **_BDD100K,
-        batch_size=2,
-        reference_batch_size=2,  # the rate of a batch of 16, with a batch of 2
-        warmup_iterations=500,
-        initialisation=Initialisation(
-            kind="checkpoint",
-            file="weights/bdd100k-mask-rcnn-r50.safetensors",
-            provenance="a Mask R-CNN that was trained on the original images of BDD100K",
-            seen=("imagenet", "bdd100k"),
-        ),
-    ),
-    "paper-coco-keypoints": Recipe(
-        **_COCO_KEYPOINTS,
-        initialisation=Initialisation(
-            kind="backbone",
-            file="weights/R-50.pkl",
-            pixels="zoo",
-            provenance="detectron2 model zoo, ImageNetPretrained/MSRA/R-50, fitted on ImageNet-1k",
-            seen=("imagenet",),
-        ),
-    ),
-    "clean-cityscapes": Recipe(**_CITYSCAPES, initialisation=_IMAGENET),
-    "clean-bdd100k": Recipe(**_BDD100K, initialisation=_IMAGENET),
-    "clean-coco-keypoints": Recipe(**_COCO_KEYPOINTS, initialisation=_IMAGENET),
-}
-"""Recipes by name; each is nothing but field values."""
-
-
-def parse(value: dict[str, Any], source: str | Path | None = None) -> Recipe:
-    """Return the recipe; raise AnonbenchError naming the first wrong entry."""
+    A preset that is a file is looked for in ``folder``; the working folder unless given.
+    """
     try:
-        return Recipe.model_validate(value)
+        return Recipe.model_validate(value, context={"folder": folder or Path()})
     except ValidationError as error:
         raise AnonbenchError(explain(error, Recipe), file=source, entry="recipe") from None
 
@@ -473,18 +369,12 @@ def read(text: str) -> Recipe:
             return parse(json.loads(text))
         except json.JSONDecodeError as error:
             raise AnonbenchError(f"is not valid JSON ({error})", entry="recipe") from None
-    if text in PRESETS:
-        return PRESETS[text]
+    if text in presets():
+        return parse({"preset": text})
     path = Path(text)
     if not path.is_file():
-        raise AnonbenchError(f"no such recipe file or preset{nearest(text, PRESETS)}", entry=f"recipe {text}")
-    if path.suffix in (".yaml", ".yml"):
-        try:
-            value = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
-            raise AnonbenchError(f"is not valid YAML ({error})", file=path) from None
-    else:
-        value = read_json(path)
+        raise AnonbenchError(f"no such recipe file or preset{nearest(text, presets())}", entry=f"recipe {text}")
+    value = read_yaml(path) if path.suffix in (".yaml", ".yml") else read_json(path)
     if not isinstance(value, dict):
         raise AnonbenchError("does not hold a recipe (a mapping)", file=path)
-    return parse(value, path)
+    return parse(value, path, path.parent)

@@ -110,7 +110,7 @@ def test_a_detectron2_for_another_torch_is_named(monkeypatch: pytest.MonkeyPatch
 
 @built
 def test_every_entry_of_a_recipe_is_in_the_configuration() -> None:
-    recipe = recipes.PRESETS["paper-cityscapes"]
+    recipe = recipes.read("paper-cityscapes")
     config = detectron2_config.build(recipe, CATEGORIES, 2975)
     model = config.MODEL
     assert (model.RESNETS.DEPTH, model.RESNETS.NORM, model.BACKBONE.FREEZE_AT) == (50, "FrozenBN", 2)
@@ -137,7 +137,7 @@ def test_the_zoo_file_of_a_published_recipe_agrees_with_it() -> None:
     theirs = get_cfg()
     theirs.merge_from_file(str(detectron2_config._folder() / "Cityscapes" / "mask_rcnn_R_50_FPN.yaml"))
     categories = tuple(Category(i, str(i), i == 1) for i in range(1, 9))
-    ours = detectron2_config.build(recipes.PRESETS["paper-cityscapes"], categories, 2975)
+    ours = detectron2_config.build(recipes.read("paper-cityscapes"), categories, 2975)
     for section in ("RPN", "RESNETS", "FPN", "ANCHOR_GENERATOR", "ROI_BOX_HEAD", "BACKBONE"):
         for key, value in theirs.MODEL[section].items():
             assert ours.MODEL[section][key] == value, (section, key)
@@ -148,9 +148,9 @@ def test_the_zoo_file_of_a_published_recipe_agrees_with_it() -> None:
 
 
 @built
-@pytest.mark.parametrize("name", [name for name in recipes.PRESETS if name != "cpu-small"])
+@pytest.mark.parametrize("name", [name for name in recipes.presets() if name != "cpu-small"])
 def test_every_other_preset_has_a_configuration(name: str) -> None:
-    recipe = recipes.PRESETS[name]
+    recipe = recipes.read(name)
     detectron2_config.check(recipe)
     config = detectron2_config.build(recipe, CATEGORIES, 1000)
     assert recipe.total_iterations(1000) == config.SOLVER.MAX_ITER

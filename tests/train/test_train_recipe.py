@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from anonbench.train import models
 from anonbench.train.data import Category
 from anonbench.train.loop import learning_rate
 
+PROJECT = Path(__file__).parents[2]
 BACKBONE = {"kind": "backbone", "file": "b.safetensors", "provenance": "made here", "seen": []}
 
 
@@ -110,7 +114,7 @@ def test_the_schedule_warms_up_and_falls() -> None:
 
 def test_a_recipe_is_read_from_json_a_preset_or_a_file(tmp_path: Path) -> None:
     assert recipes.read(json.dumps(TINY)) == tiny_recipe()
-    assert recipes.read("mask-rcnn-r50") == recipes.PRESETS["mask-rcnn-r50"]
+    assert recipes.read("mask-rcnn-r50") == recipes.parse({"preset": "mask-rcnn-r50"})
     (tmp_path / "r.json").write_text(json.dumps(TINY))
     (tmp_path / "r.yaml").write_text("tasks: [pose]\nepochs: 2\n")
     assert recipes.read(str(tmp_path / "r.json")) == tiny_recipe()
@@ -120,13 +124,15 @@ def test_a_recipe_is_read_from_json_a_preset_or_a_file(tmp_path: Path) -> None:
     with pytest.raises(AnonbenchError, match="not valid JSON"):
         recipes.read("{")
     (tmp_path / "r.yaml").write_text("[1]")
-    with pytest.raises(AnonbenchError, match="does not hold a recipe"):
+    with pytest.raises(AnonbenchError, match="is not a YAML mapping"):
         recipes.read(str(tmp_path / "r.yaml"))
 
 
 def test_a_recipe_survives_json() -> None:
-    for recipe in recipes.PRESETS.values():
-        assert recipes.parse(json.loads(recipe.model_dump_json())) == recipe
+    for name in recipes.presets():
+        recipe = recipes.read(name)
+        again = recipes.parse(json.loads(recipe.model_dump_json()))
+        assert again == recipe.model_copy(update={"preset": None}), "the values alone are written"
 
 
 def test_every_field_has_a_description() -> None:
@@ -135,9 +141,9 @@ def test_every_field_has_a_description() -> None:
         assert all("description" in field for field in section["properties"].values())
 
 
-@pytest.mark.parametrize("name", recipes.PRESETS)
+@pytest.mark.parametrize("name", recipes.presets())
 def test_a_preset_builds(name: str) -> None:
-    recipe = recipes.PRESETS[name]
+    recipe = recipes.read(name)
     with torch.device("meta"):
         model = models.build(recipe, [Category(1, "person", True), Category(3, "car", False)])
     assert (model.roi_heads.mask is not None) == ("segmentation" in recipe.tasks)
@@ -168,7 +174,7 @@ def test_a_named_schedule_is_the_model_zoos() -> None:
 
 def test_entries_are_laid_over_a_preset() -> None:
     recipe = recipes.parse({"preset": "clean-cityscapes", "iterations": 500, "architecture": {"backbone": "resnet101"}})
-    preset = recipes.PRESETS["clean-cityscapes"]
+    preset = recipes.read("clean-cityscapes")
     assert (recipe.iterations, recipe.steps, recipe.max_size) == (500, preset.steps, preset.max_size)
     assert recipe.architecture == preset.architecture.model_copy(update={"backbone": "resnet101"})
     longer = recipes.parse({"preset": "clean-cityscapes", "length": "3x"})
@@ -179,13 +185,42 @@ def test_entries_are_laid_over_a_preset() -> None:
     )
     assert bare.initialisation == recipes.Initialisation()
     for whole in (recipe, longer, bare):
-        assert recipes.parse(json.loads(whole.model_dump_json())) == whole
+        assert recipes.parse(json.loads(whole.model_dump_json())) == whole.model_copy(update={"preset": None})
 
 
 def test_the_published_and_the_clean_recipes_differ_in_what_confounds() -> None:
-    paper, clean = (recipes.PRESETS[f"{kind}-bdd100k"] for kind in ("paper", "clean"))
+    paper, clean = (recipes.read(f"{kind}-bdd100k") for kind in ("paper", "clean"))
     assert paper.learning_rate() == clean.learning_rate() == 0.02
     assert (paper.batch_size, clean.batch_size) == (2, 16)
     assert "bdd100k" in (paper.initialisation.seen or ())
     for name in ("cityscapes", "bdd100k", "coco-keypoints"):
-        assert recipes.PRESETS[f"clean-{name}"].initialisation.seen == ("imagenet",)
+        assert recipes.read(f"clean-{name}").initialisation.seen == ("imagenet",)
+
+
+def test_the_named_recipes_are_in_the_clone_and_in_the_wheel(tmp_path: Path) -> None:
+    folder = PROJECT / "config" / "recipes"
+    assert sorted(path.stem for path in folder.glob("*.yaml")) == recipes.presets()
+    assert folder.resolve() == recipes.PRESETS.resolve()
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"anonbench/recipes/{name}.yaml" for name in recipes.presets()} <= held
+
+
+def test_every_named_recipe_says_where_its_values_come_from() -> None:
+    for path in recipes.PRESETS.glob("*.yaml"):
+        assert path.read_text().startswith("# "), path
+
+
+def test_a_recipe_in_a_file_may_be_laid_over_another(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("preset: cpu-small\nepochs: 3\nbatch_size: 4\n")
+    (tmp_path / "own.yaml").write_text("preset: base.yaml\nbatch_size: 2\n")
+    recipe = recipes.read(str(tmp_path / "own.yaml"))
+    assert (recipe.epochs, recipe.batch_size, recipe.schedule) == (3, 2, "cosine")
+    (tmp_path / "base.yaml").write_text("preset: own.yaml\n")
+    with pytest.raises(AnonbenchError, match=r"base\.yaml is laid over itself"):
+        recipes.read(str(tmp_path / "own.yaml"))
+    (tmp_path / "base.yaml").write_text("[1]")
+    with pytest.raises(AnonbenchError, match=r"base\.yaml: is not a YAML mapping"):
+        recipes.read(str(tmp_path / "own.yaml"))

@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,18 @@ def compact(value: Any) -> str:
 
 
 class Plan:
-    """A study, with the answers that the rules need. ``base`` is the folder of the Snakefile."""
+    """A study, with the answers that the rules need.
 
-    def __init__(self, config: dict[str, Any], base: Path) -> None:
+    ``base`` is the folder of the Snakefile, ``files`` are those that ``config`` was read from, the study's last.
+    """
+
+    def __init__(self, config: dict[str, Any], base: Path, files: Sequence[str | Path] = ()) -> None:
         if "datasets" not in config:
             raise AnonbenchError(
                 "no study is configured",
                 remedy="add --configfile config/default.yaml (profiles/default does so)",
             )
-        self.study: Study = parse(config, file="configuration")
+        self.study: Study = parse(config, file="configuration", folder=Path(files[-1]).parent if files else None)
         self.base = base
 
     # --- folders and targets
