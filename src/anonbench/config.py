@@ -211,11 +211,6 @@ class Study(Strict):
             if dataset.train == dataset.val:
                 raise ValueError(f"datasets.{name}: train and val are the same split ('{dataset.train}')")
         for name, model in self.models.items():
-            if model.trainer not in registry.names("trainers"):
-                raise ValueError(
-                    f"models.{name}: unknown trainer '{model.trainer}'"
-                    f"{nearest(model.trainer, registry.names('trainers'))}"
-                )
             for key, known in (("datasets", self.datasets), ("variants", self.variants)):
                 for wrong in (n for n in getattr(model, key) or () if n not in known):
                     raise ValueError(

@@ -23,7 +23,7 @@ def plan(models: dict[str, Any], folder: Path = Path("."), **more: Any) -> Plan:
 
 def test_a_study_names_a_preset() -> None:
     study = parse({**DEFAULT, "models": {"m": {"preset": "cpu-small", "epochs": 2}}})
-    assert study.models["m"].architecture == recipes.read("cpu-small").architecture
+    assert study.models["m"].settings == recipes.read("cpu-small").settings
     assert study.models["m"].epochs == 2
     assert json.loads(plan({"m": {"preset": "cpu-small"}}).recipe("m"))["epochs"] == recipes.read("cpu-small").epochs
     with pytest.raises(AnonbenchError, match=r"models\.m: unknown preset 'cpu-smal' \(did you mean 'cpu-small'\?\)"):

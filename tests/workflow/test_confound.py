@@ -106,7 +106,8 @@ def test_the_default_study_draws_no_starts() -> None:
     assert plan.study.starts() == []
     assert "starts" not in plan.figures()
     # larger models are no other starts
-    other = study({"m": {"preset": "cpu-small"}, "n": {"preset": "cpu-small", "architecture": {"box_width": 64}}})
+    larger = {"preset": "cpu-small", "settings": {"architecture": {"box_width": 64}}}
+    other = study({"m": {"preset": "cpu-small"}, "n": larger})
     assert other.study.starts() == []
 
 
