@@ -41,7 +41,7 @@ FIT = {
     "batch_size": 2, "warmup": 0.5, "r1_every": 1, "clusters": 4, "face_iterations": 2, "body_iterations": 2,
 }  # fmt: skip
 """Each of the fit's kinds of step once, small as the training below."""
-SIZE = {"min_size": [96], "max_size": 128, "batch_size": 2, "iterations": 2}
+SIZE = {"min_size": [96], "max_size": 128}
 """Of a training: small, since an emulated processor takes a minute for what a real one does in half a second."""
 
 
@@ -137,8 +137,9 @@ def _recipe() -> dict[str, Any]:
     from anonbench import recipe as recipes
 
     recipe = recipes.read("cpu-small").model_dump(mode="json")
-    recipe["architecture"]["score_threshold"] = 0.0
-    return {**recipe, "preset": None, "epochs": None, "warmup_iterations": 1, **SIZE}
+    recipe["settings"]["architecture"]["score_threshold"] = 0.0
+    short = {"epochs": None, "iterations": 2, "warmup_iterations": 1, "batch_size": 2}
+    return {**recipe, **short, "settings": {**recipe["settings"], **SIZE}}
 
 
 def _tree(folder: Path, *names: str) -> str:

@@ -51,18 +51,20 @@ from anonbench.train.loop import Batches, decoders, fit
 
 SMALL = {
     "tasks": ["detection", "segmentation"],
-    "architecture": {
-        "backbone": "resnet18",
-        "norm": "group",
-        "pyramid_channels": 64,
-        "box_width": 256,
-        "box_samples": 64,
-        "rpn_before_nms": 200,
-        "rpn_after_nms": 200,
-        "mask_head": {"widths": [64, 64]},
+    "settings": {
+        "architecture": {
+            "backbone": "resnet18",
+            "norm": "group",
+            "pyramid_channels": 64,
+            "box_width": 256,
+            "box_samples": 64,
+            "rpn_before_nms": 200,
+            "rpn_after_nms": 200,
+            "mask_head": {"widths": [64, 64]},
+        },
+        "min_size": [192],
+        "max_size": 256,
     },
-    "min_size": [192],
-    "max_size": 256,
     "batch_size": 4,
     "reference_batch_size": 4,
     "base_learning_rate": 0.001,
@@ -150,13 +152,13 @@ def torchvision_model(model: Any, recipe: Recipe) -> nn.Module:
     """Return torchvision's own MaskRCNN of copies of the layers of ours."""
     from torchvision.models.detection import MaskRCNN
 
-    a, own = recipe.architecture, copy.deepcopy(model)
+    a, own = recipe.settings.architecture, copy.deepcopy(model)
     own.backbone.out_channels = a.pyramid_channels
     heads = own.roi_heads
     return MaskRCNN(
         own.backbone,
-        min_size=recipe.min_size,
-        max_size=recipe.max_size,
+        min_size=recipe.settings.min_size,
+        max_size=recipe.settings.max_size,
         rpn_anchor_generator=own.rpn.anchor_generator,
         rpn_head=own.rpn.head,
         rpn_batch_size_per_image=a.rpn_samples,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,7 @@ def test_only_imported_modules_count(package: Path, edited: str, changes: bool) 
     assert (_hash() != before) == changes
 
 
+BIG = {"preset": "clean-cityscapes"}
 CODE = """
 \"\"\"Says what it is.\"\"\"
 from toy import shared
@@ -110,6 +112,29 @@ def test_the_code_of_a_variant_is_that_of_its_fallback_too(monkeypatch: pytest.M
     )
     after = {variant: plan.method_code(variant) for variant in DEFAULT["variants"]}
     assert [v for v in before if before[v] != after[v]] == ["face-mask_out", "face-gan", "body-mask_out", "body-gan"]
+
+
+def test_a_trainer_s_code_is_not_another_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edit of detectron2's settings retrains no model of torchvision's; one of what both share retrains both."""
+    models = {name: {"preset": "cpu-small"} if name == "torchvision" else BIG for name in ("torchvision", "detectron2")}
+    plan = Plan({**DEFAULT, "models": models}, Path(__file__).parents[1])
+    before = {name: plan.trainer_code(name) for name in models}
+    meaning = provenance._meaning
+    edits = {"detectron2.py": ["detectron2"], "torchvision.py": ["torchvision"], "rcnn.py": [*models]}
+    for file, changed in edits.items():
+        monkeypatch.setattr(
+            provenance, "_meaning", lambda path, file=file: meaning(path) + (b"edited" if path.name == file else b"")
+        )
+        assert [name for name in models if plan.trainer_code(name) != before[name]] == changed
+
+
+def test_reading_a_study_loads_no_torch() -> None:
+    """It takes seconds to import, and every start of Snakemake and every command line reads one."""
+    code = (
+        "import sys; from anonbench import config; config.load('config/larger-models.yaml')\n"
+        "assert not {'torch', 'detectron2', 'torchvision'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 
 def test_joining_and_writing_are_code_of_their_own() -> None:

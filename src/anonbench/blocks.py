@@ -20,6 +20,25 @@ class NoSettings(Strict):
     """The settings of a plugin that has none."""
 
 
+class Inside(ValueError):
+    """A mistake in an entry below the one that is being validated: what a plugin says of its own settings.
+
+    ``entry`` is the path from there, with dots; empty for the validated block itself.
+    """
+
+    def __init__(self, entry: str, message: str) -> None:
+        self.entry, self.message = entry, message
+        super().__init__(f"{entry}: {message}" if entry else message)
+
+
+class Moved(Inside):
+    """An entry of an old study that has another place now, ``to``, in the same block."""
+
+    def __init__(self, entry: str, to: str) -> None:
+        super().__init__(entry, f"now {to}")
+        self.to = to
+
+
 def _fields_at(model: Any, where: tuple[Any, ...]) -> list[str]:
     """Return the known keys of the block that an error's location points into."""
     for part in where:
@@ -49,12 +68,27 @@ class _Block:
 
 def explain(error: ValidationError, model: Any = None) -> str:
     """Turn pydantic's first error into one sentence that names the entry and the nearest known key."""
+    entry, message = located(error, model)
+    return f"{entry}: {message}" if entry else message
+
+
+def located(error: ValidationError, model: Any = None) -> tuple[str, str]:
+    """Return the entry, with dots, that pydantic's first error is about, and what is wrong with it."""
     first = error.errors(include_url=False)[0]
     where = tuple(part for part in first["loc"] if not str(part).startswith("function-"))
-    entry = ".".join(str(part) for part in where)
+    cause = first.get("ctx", {}).get("error")
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, where[:-1]) if model is not None else []
-        return f"{entry}: unknown key{nearest(str(where[-1]), known)}"
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] in ("missing", "value_error") else f" (got {json.dumps(first['input'], default=str)})"
-    return f"{entry}: {message}{given}" if entry else message + given
+        message = f"unknown key{nearest(str(where[-1]), known)}"
+    elif isinstance(cause, Moved):
+        message = f"now {_dotted(*where, cause.to)}; run anonbench config --migrate FILE"
+    elif isinstance(cause, Inside):
+        message = cause.message
+    else:
+        given = "" if first["type"] in ("missing", "value_error") else json.dumps(first["input"], default=str)
+        message = first["msg"].removeprefix("Value error, ") + (f" (got {given})" if given else "")
+    return _dotted(*where, cause.entry if isinstance(cause, Inside) else ""), message
+
+
+def _dotted(*parts: Any) -> str:
+    return ".".join(str(part) for part in parts if part != "")

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anonbench import registry
@@ -14,6 +13,7 @@ from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.blocks import Strict, explain
 from anonbench.directions import Direction
 from anonbench.errors import AnonbenchError, nearest
+from anonbench.files import read_yaml
 from anonbench.manifests import PRIVATE
 from anonbench.recipe import Recipe
 from anonbench.records import MAX_PIXELS
@@ -26,7 +26,7 @@ START = re.compile(r"models/(?P<dataset>[^/]+)/(?P<variant>[^/]+)/(?P<model>[^/]
 """A start's file that names a training of the study, from the study's output folder."""
 NOT_THE_RECIPE = {"datasets", "variants"}
 """Keys of a model that say where it is trained, not how."""
-OF_THE_START = {"initialisation", "base_learning_rate", "reference_batch_size", "preset"}
+OF_THE_START = {"initialisation", "base_learning_rate", "reference_batch_size"}
 """Entries of a recipe in which models may differ that are compared by their starts."""
 
 
@@ -249,11 +249,6 @@ class Study(Strict):
             if dataset.train == dataset.val:
                 raise ValueError(f"datasets.{name}: train and val are the same split ('{dataset.train}')")
         for name, model in self.models.items():
-            if model.trainer not in registry.names("trainers"):
-                raise ValueError(
-                    f"models.{name}: unknown trainer '{model.trainer}'"
-                    f"{nearest(model.trainer, registry.names('trainers'))}"
-                )
             for key, known in (("datasets", self.datasets), ("variants", self.variants)):
                 for wrong in (n for n in getattr(model, key) or () if n not in known):
                     raise ValueError(
@@ -397,27 +392,17 @@ class Study(Strict):
         return plugin.Options.model_validate(self.datasets[dataset].options).model_dump(mode="json")
 
 
-def parse(config: dict[str, Any], file: str | Path | None = None) -> Study:
-    """Check a configuration; raise AnonbenchError in one sentence with the entry and the nearest known key."""
+def parse(config: dict[str, Any], file: str | Path | None = None, folder: Path | None = None) -> Study:
+    """Check a configuration; raise AnonbenchError in one sentence with the entry and the nearest known key.
+
+    Recipes that it names as files are looked for in ``folder``; in the working folder unless given.
+    """
     try:
-        return Study.model_validate(config)
+        return Study.model_validate(config, context={"folder": folder or Path()})
     except ValidationError as error:
         raise AnonbenchError(explain(error, Study), file=file) from None
 
 
 def load(path: str | Path) -> Study:
     """Read and check a study's YAML file."""
-    return parse(read_yaml(path), file=path)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML mapping; raise AnonbenchError when it is missing or not one."""
-    try:
-        value = yaml.safe_load(Path(path).read_text())
-    except FileNotFoundError:
-        raise AnonbenchError("no such configuration file", file=path) from None
-    except yaml.YAMLError as error:
-        raise AnonbenchError(f"is not valid YAML ({error})".replace("\n", " "), file=path) from None
-    if not isinstance(value, dict):
-        raise AnonbenchError("is not a YAML mapping", file=path)
-    return value
+    return parse(read_yaml(path), file=path, folder=Path(path).parent)

@@ -52,6 +52,12 @@ def _plugins() -> Iterator[tuple[str, type[BaseModel]]]:
         yield f"methods.{name}.parameters", method.Parameters
         if method.Fit is not None:
             yield f"methods.{name}.fit", method.Fit
+    shown: set[type[BaseModel]] = set()
+    for name in sorted(registry.names("trainers"), key=lambda name: name != "torchvision"):
+        for path, model in blocks(registry.load("trainers", name).Settings, "models.<name>.settings"):
+            if model not in shown:  # both build the same networks
+                yield f"{path} of `{name}`", model
+            shown.add(model)
 
 
 def schema() -> str:
@@ -164,8 +170,15 @@ def generated() -> dict[str, str]:
 def config(
     write: Annotated[bool, typer.Option("--write", help="Write the files instead of comparing them.")] = False,
     base: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
+    migrate: Annotated[
+        Path | None, typer.Option(help="A study or recipe of the old form: print it in today's, do nothing else.")
+    ] = None,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Rewrite the file of --migrate instead.")] = False,
 ) -> None:
     """Compare (or write) the schema, the default study and the pages of configuration and commands with the code."""
+    if migrate is not None:
+        _migrate(migrate, in_place)
+        return
     stale = []
     for name, text in generated().items():
         path = base / name
@@ -181,3 +194,15 @@ def config(
             f"{', '.join(stale)}: not what the code says",
             remedy="run anonbench config --write",
         )
+
+
+def _migrate(path: Path, in_place: bool) -> None:
+    from anonbench.migration import migrated
+
+    text, moved = migrated(path)
+    for line in moved or ["nothing to move"]:
+        typer.echo(f"{path}: {line}", err=True)
+    if not in_place:
+        typer.echo(text, nl=False)
+    elif moved:
+        write_text(path, text)

@@ -150,6 +150,21 @@ def read_json(path: str | Path) -> Any:
         ) from error
 
 
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping; raise AnonbenchError when it is missing or not one."""
+    import yaml  # for the few commands that read it
+
+    try:
+        value = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise AnonbenchError("no such configuration file", file=path) from None
+    except yaml.YAMLError as error:
+        raise AnonbenchError(f"is not valid YAML ({error})".replace("\n", " "), file=path) from None
+    if not isinstance(value, dict):
+        raise AnonbenchError("is not a YAML mapping", file=path)
+    return value
+
+
 def sha256_bytes(data: bytes) -> str:
     """Return the hexadecimal sha256 of ``data``."""
     return hashlib.sha256(data).hexdigest()

@@ -1,4 +1,4 @@
-"""How a model is trained: one description that every trainer reads, and a few named ones."""
+"""How a model is trained: a schedule that all trainers share, and the settings of one; named ones: config/recipes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,29 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from anonbench import portable
-from anonbench.blocks import Strict, explain
+from anonbench import portable, registry
+from anonbench.blocks import Inside, Moved, Strict, explain, located
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.files import read_json
+from anonbench.files import read_json, read_yaml
 
-Task = Literal["detection", "segmentation", "pose"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Size = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 
+PRESETS = Path(__file__).parent / "recipes"
+"""Folder of the named recipes: in the package, so that an installed one has it; config/recipes is a link to it."""
+MOVED = ("architecture", "min_size", "max_size", "horizontal_flip", "zoo")
+"""What old recipes have beside the schedule and is among `settings` now; `anonbench config --migrate` moves it."""
 SUFFIXES = (".safetensors", ".pth", ".pt", ".pkl")
 """Names of files of weights end so; whatever else a start names is the folder of a training."""
 OF_TRAININGS = ("backbone", "checkpoint")
@@ -34,112 +44,13 @@ The zoo counts iterations on COCO (90 000 of 16 images are 12 passes); the share
 """
 
 
-class _Section(Strict):
+class Section(Strict):
+    """A block of a recipe: unknown keys and numbers that are not finite are refused."""
+
     model_config = ConfigDict(allow_inf_nan=False)
 
 
-class RoiHead(_Section):
-    """The branch that turns each region's features into a mask or into keypoint heat maps."""
-
-    roi_size: Size = Field(14, description="side of the pooled features, in cells")
-    widths: tuple[Size, ...] = Field((256, 256, 256, 256), min_length=1, description="channels of each 3x3 convolution")
-    regions_per_image: Size = Field(
-        128, description="positive regions per image that the branch is trained on, drawn at random"
-    )
-
-
-class Architecture(_Section):
-    """An R-CNN with a feature pyramid; the defaults are torchvision's Mask R-CNN with ResNet-50."""
-
-    backbone: Literal["compact", "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d"] = Field(
-        "resnet50",
-        description="`compact` is a ResNet of basic blocks with the widths and depths below (torchvision only)",
-    )
-    compact_widths: tuple[Size, ...] = Field(
-        (32, 64, 128), min_length=1, max_length=4, description="compact: channels at stride 4, 8, 16, 32"
-    )
-    compact_depths: tuple[Size, ...] = Field(
-        (1, 1, 1), min_length=1, max_length=4, description="compact: blocks at stride 4, 8, 16, 32"
-    )
-    norm: Literal["batch", "frozen_batch", "group"] = Field(
-        "batch",
-        description="normalisation in the backbone; `frozen_batch` keeps the statistics of given weights",
-    )
-    frozen_stages: Annotated[int, Field(ge=0, le=5)] = Field(
-        0, description="stages of the backbone that keep the given weights: 1 the stem, 2 also stride 4, ..."
-    )
-    head_norm: Literal["none", "batch", "group"] = Field(
-        "none", description="normalisation in the mask and keypoint branches; helps from scratch"
-    )
-    strides: tuple[Literal[4, 8, 16, 32, 64], ...] = Field(
-        (4, 8, 16, 32, 64), min_length=1, description="pyramid levels, consecutive, in image pixels"
-    )
-    pyramid_channels: Size = Field(256, description="channels of every pyramid level")
-    proposal_levels: tuple[Literal[4, 8, 16, 32, 64], ...] | None = Field(
-        None, min_length=1, description="strides of the levels that propose regions; all unless given"
-    )
-    anchor_sizes: tuple[tuple[Positive, ...], ...] = Field(
-        ((32,), (64,), (128,), (256,), (512,)),
-        description="per proposal level, the square roots of the anchors' areas, in pixels of the network's input",
-    )
-    aspect_ratios: tuple[Positive, ...] = Field((0.5, 1.0, 2.0), min_length=1, description="anchors' height / width")
-    rpn_samples: Size = Field(256, description="anchors per image in the proposal loss")
-    rpn_before_nms: Size = Field(2000, description="proposals per level before suppression, in training")
-    rpn_after_nms: Size = Field(2000, description="proposals per image after suppression, in training")
-    rpn_before_nms_test: Size = Field(1000, description="proposals per level before suppression, in prediction")
-    rpn_after_nms_test: Size = Field(1000, description="proposals per image after suppression, in prediction")
-    roi_levels: tuple[Literal[4, 8, 16, 32], ...] = Field(
-        (4, 8, 16, 32), min_length=1, description="strides of the levels that regions are pooled from"
-    )
-    roi_canonical_size: Positive = Field(
-        224,
-        description="side in pixels of a region that is pooled at stride 16 (Feature Pyramid Networks, eq. 1)",
-    )
-    roi_sampling: Annotated[int, Field(ge=0)] = Field(
-        2,
-        description="bilinear samples per cell and direction; the cost grows with its square; 0: as many as the cell "
-        "has pixels",
-    )
-    box_roi_size: Size = Field(7, description="side of the pooled features of the box branch, in cells")
-    box_width: Size = Field(1024, description="units of the two hidden layers of the box branch")
-    box_samples: Size = Field(512, description="regions per image in the box loss")
-    box_positive_fraction: Fraction = Field(0.25, description="largest share of positives among `box_samples`")
-    score_threshold: Fraction = Field(0.05, description="detections below are not reported")
-    nms_threshold: Fraction = Field(0.5, description="overlap above which the weaker detection is dropped")
-    detections_per_image: Size = Field(100, description="most detections reported per image")
-    mask_head: RoiHead = Field(RoiHead(), description="used when `segmentation` is among the tasks")
-    keypoint_head: RoiHead = Field(
-        RoiHead(widths=(512,) * 8), description="used when `pose` is among the tasks; for people only"
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        steps = [4, 8, 16, 32, 64]
-        first = steps.index(self.strides[0])
-        if list(self.strides) != steps[first : first + len(self.strides)]:
-            raise ValueError(f"strides {self.strides} are not consecutive powers of two from 4 to 64")
-        for name, levels in (("proposal_levels", self.proposing()), ("roi_levels", self.roi_levels)):
-            if list(levels) != [stride for stride in self.strides if stride in levels]:
-                raise ValueError(f"{name} {levels} are not among the strides {self.strides}, in order")
-        if len(self.anchor_sizes) != len(self.proposing()):
-            given, wanted = len(self.anchor_sizes), len(self.proposing())
-            raise ValueError(f"{given} anchor_sizes for {wanted} proposal_levels: give one per level")
-        if not self.anchor_sizes[0] or len({len(sizes) for sizes in self.anchor_sizes}) > 1:
-            raise ValueError("every level needs the same number of anchor sizes, at least one")
-        if self.backbone == "compact":
-            if len(self.compact_widths) != len(self.compact_depths):
-                raise ValueError("compact_widths and compact_depths differ in length")
-            deepest = steps[len(self.compact_widths) - 1]
-            if max(s for s in self.strides if s < 64 or len(self.strides) == 1) > deepest:
-                raise ValueError(f"strides {self.strides} go beyond the compact backbone, which ends at {deepest}")
-        return self
-
-    def proposing(self) -> tuple[int, ...]:
-        """Return the strides of the levels that propose regions."""
-        return self.strides if self.proposal_levels is None else self.proposal_levels
-
-
-class Initialisation(_Section):
+class Initialisation(Section):
     """Where the first weights come from, and what those weights have seen."""
 
     kind: Literal["scratch", "backbone", "coco", "checkpoint"] = Field(
@@ -178,7 +89,7 @@ class Initialisation(_Section):
         return self
 
 
-class Seeds(_Section):
+class Seeds(Section):
     """Seeds of what is drawn at random, so that one of them can vary alone; each is the training's unless given."""
 
     initialisation: int | None = Field(None, description="seed of the first weights")
@@ -192,30 +103,23 @@ class Seeds(_Section):
         return seed if own is None else own
 
 
-class Recipe(_Section):
-    """A training, complete but for the data, the seed and the machine."""
+class Recipe(Section):
+    """A training, complete but for the data, the seed and the machine: a schedule, and its trainer's own settings."""
 
     preset: str | None = Field(
-        None, description="a named recipe that the other entries are laid over, such as clean-cityscapes"
+        None,
+        exclude=True,  # what a training depends on are its values, whatever they are called
+        description="recipe that the other entries are laid over: a name from config/recipes, such as "
+        "clean-cityscapes, or a YAML file, from the folder of the study",
     )
     trainer: str = Field("torchvision", description="name of a registered trainer")
-    zoo: str | None = Field(
-        None,
-        description="detectron2: file of its model zoo that gives what no other entry says; chosen by tasks and "
-        "backbone unless given",
-    )
-    tasks: tuple[Task, ...] = Field(
+    tasks: tuple[str, ...] = Field(
         ("detection",), min_length=1, description="what the model predicts; one model may serve several"
     )
-    architecture: Architecture = Field(Architecture(), description="the network")
-    initialisation: Initialisation = Field(Initialisation(), description="the first weights")
-    min_size: tuple[Size, ...] = Field(
-        (800,),
-        min_length=1,
-        description="shorter side of the network's input in pixels; several: drawn per image, the last in prediction",
+    settings: Annotated[Any, WithJsonSchema({"type": "object"})] = Field(
+        {}, validate_default=True, description="the trainer's own settings: the network and what it sees"
     )
-    max_size: Size = Field(1333, description="limit of the longer side in pixels")
-    horizontal_flip: Fraction = Field(0.5, description="probability that a training image is mirrored")
+    initialisation: Initialisation = Field(Initialisation(), description="the first weights")
     batch_size: Size = Field(16, description="images per iteration")
     length: Literal["1x", "2x", "3x"] | None = Field(
         None,
@@ -255,16 +159,55 @@ class Recipe(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _resolve(cls, value: Any) -> Any:
+    def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, dict):
             return value
-        if value.get("preset") is not None:
-            if value["preset"] not in PRESETS:
-                raise ValueError(f"unknown preset '{value['preset']}'{nearest(str(value['preset']), PRESETS)}")
-            value = _laid_over(PRESETS[value["preset"]].model_dump(exclude_unset=True), value)
+        for name in MOVED:
+            if name in value:
+                raise Moved(name, f"settings.{name}")
+        value = _with_preset(value, (info.context or {}).get("folder", Path()))
         if value.get("length") in LENGTHS:
             return {"steps": LENGTHS[value["length"]][1], **value}
         return value
+
+    @field_validator("trainer")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        if name not in registry.names("trainers"):
+            raise ValueError(f"unknown trainer '{name}'{nearest(name, registry.names('trainers'))}")
+        return name
+
+    @field_validator("tasks")
+    @classmethod
+    def _known(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        for task in tasks:
+            if task not in registry.names("tasks"):
+                raise ValueError(f"unknown task '{task}'{nearest(task, registry.names('tasks'))}")
+        if len(set(tasks)) != len(tasks):
+            raise ValueError("a task is named twice")
+        return tasks
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _trainers_own(cls, value: Any, info: ValidationInfo) -> Any:
+        """Return the settings as the trainer's own class has them."""
+        if "trainer" not in info.data:  # an error already
+            return value
+        settings = _trainer(info.data["trainer"]).Settings
+        try:
+            return settings.model_validate({} if value is None else value)
+        except ValidationError as error:
+            raise Inside(*located(error, settings)) from None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        """Ask the trainer whether it can do what the recipe says."""
+        try:
+            _trainer(self.trainer)().check(self)
+        except AnonbenchError as error:
+            said = f"{error.message}; {error.remedy}" if error.remedy else error.message
+            raise Inside(str(error.entry or ""), said) from None
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -272,16 +215,8 @@ class Recipe(_Section):
             raise ValueError("give either epochs or iterations or length")
         if self.length is not None and self.steps != LENGTHS[self.length][1]:
             raise ValueError(f"length {self.length} has its own steps: leave them out, or give epochs")
-        if len(set(self.tasks)) != len(self.tasks):
-            raise ValueError("a task is named twice")
-        if max(self.min_size) > self.max_size:
-            raise ValueError(f"min_size {max(self.min_size)} is larger than max_size {self.max_size}")
         if list(self.steps) != sorted(set(self.steps)):
             raise ValueError("steps must increase")
-        if self.architecture.norm == "frozen_batch" and self.initialisation.kind == "scratch":
-            raise ValueError("frozen_batch normalisation needs given backbone weights")
-        if self.architecture.frozen_stages and self.initialisation.kind == "scratch":
-            raise ValueError("frozen_stages keep given weights, and there are none from scratch")
         return self
 
     def learning_rate(self) -> float:
@@ -308,160 +243,77 @@ class Recipe(_Section):
         return epochs * -(-images // self.batch_size)
 
 
+def presets() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def _with_preset(value: dict[str, Any], folder: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return a recipe's entries laid over those of the preset that it names, if any, which may name another.
+
+    Paths are relative to ``folder``. Raises ValueError for an unknown preset, AnonbenchError for an unreadable one.
+    """
+    name = value.get("preset")
+    if name is None:
+        return value
+    path = PRESETS / f"{name}.yaml"
+    if Path(str(name)).suffix in (".yaml", ".yml"):
+        path = folder / name
+        if not path.is_file():
+            raise ValueError(f"preset: there is no file {path}")
+    elif name not in presets():
+        raise ValueError(f"unknown preset '{name}'{nearest(str(name), presets())}")
+    if path.resolve() in above:
+        raise ValueError(f"preset: {path} is laid over itself")
+    below = _with_preset(read_yaml(path), path.parent, (*above, path.resolve()))
+    return _laid_over(below, value)
+
+
+def _trainer(name: str) -> Any:
+    """Return a registered trainer; raise ValueError when it cannot be imported."""
+    try:
+        return registry.load("trainers", name)
+    except AnonbenchError as error:
+        raise ValueError(str(error)) from None
+
+
+def upgraded(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe of the old form, in which a trainer's settings stood beside the schedule, in today's."""
+    old = {name: value[name] for name in MOVED if name in value}
+    rest = {name: entry for name, entry in value.items() if name not in old}
+    if not old:
+        return value
+    given = {name: entry for name, entry in old.items() if entry is not None}
+    return {**rest, "settings": {**given, **rest.get("settings", {})}}
+
+
 def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Return ``below`` with the entries of ``above``; blocks are merged, but a start of another kind replaces one."""
     alternatives = ("epochs", "iterations", "length")
     if any(above.get(name) is not None for name in alternatives):
         replaced = (*alternatives, "steps") if below.get("length") or above.get("length") else alternatives
         below = {name: value for name, value in below.items() if name not in replaced}
+    return _merged(below, above)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for name, value in above.items():
         old = below.get(name)
         if isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) == old.get("kind"):
-            merged[name] = _laid_over(old, value)
+            merged[name] = _merged(old, value)
         else:
             merged[name] = value
     return merged
 
 
-_R50_3X = {"epochs": 36, "steps": (24 / 36, 33 / 36), "horizontal_flip": 0.5}
+def parse(value: dict[str, Any], source: str | Path | None = None, folder: Path | None = None) -> Recipe:
+    """Return the recipe; raise AnonbenchError naming the first wrong entry.
 
-# about 85 s on one AVX-512 core for streetlife's 480 images of 256x192
-_CPU_SMALL = Architecture(
-    backbone="compact",
-    compact_widths=(16, 48, 80),
-    compact_depths=(1, 1, 2),
-    head_norm="batch",
-    strides=(4, 8, 16),
-    pyramid_channels=32,
-    proposal_levels=(8, 16),
-    anchor_sizes=((22, 40), (60, 90)),
-    aspect_ratios=(0.6, 2.6),
-    rpn_samples=64,
-    rpn_before_nms=100,
-    rpn_after_nms=100,
-    rpn_before_nms_test=100,
-    rpn_after_nms_test=60,
-    roi_levels=(4,),
-    roi_sampling=1,
-    box_width=128,
-    box_samples=24,
-    box_positive_fraction=0.4,
-    detections_per_image=20,
-    mask_head=RoiHead(roi_size=10, widths=(24, 24), regions_per_image=6),
-    keypoint_head=RoiHead(roi_size=7, widths=(96, 96, 96), regions_per_image=6),
-)
-
-_ZOO_R50 = Architecture(norm="frozen_batch", frozen_stages=2, rpn_after_nms=1000, roi_sampling=0)
-
-_KEYPOINT_R50 = Architecture(norm="frozen_batch", frozen_stages=2, rpn_after_nms=1500, roi_sampling=0)
-
-_IMAGENET = Initialisation(
-    kind="backbone",
-    file="weights/resnet50-0676ba61.pth",
-    provenance="torchvision's ResNet50_Weights.IMAGENET1K_V1, fitted on ImageNet-1k",
-    seen=("imagenet",),
-)
-
-_CITYSCAPES: dict[str, Any] = {
-    "trainer": "detectron2",
-    "tasks": ("detection", "segmentation"),
-    "architecture": _ZOO_R50,
-    "min_size": (800, 832, 864, 896, 928, 960, 992, 1024),
-    "max_size": 2048,
-    "batch_size": 8,
-    "iterations": 24000,
-    "base_learning_rate": 0.01,
-    "reference_batch_size": 8,
-    "steps": (18 / 24,),
-    "checkpoint_every": 1000,
-}
-
-_BDD100K: dict[str, Any] = {
-    "trainer": "detectron2",
-    "tasks": ("detection", "segmentation"),
-    "architecture": _ZOO_R50,
-    "min_size": (600, 624, 648, 672, 696, 720),
-    "max_size": 1280,
-    "epochs": 36,
-    "steps": (24 / 36, 33 / 36),
-    "base_learning_rate": 0.02,
-    "checkpoint_every": 1000,
-}
-
-_COCO_KEYPOINTS: dict[str, Any] = {
-    "trainer": "detectron2",
-    "tasks": ("detection", "pose"),
-    "architecture": _KEYPOINT_R50,
-    "min_size": (640, 672, 704, 736, 768, 800),
-    "iterations": 270000,
-    "steps": (210 / 270, 250 / 270),
-    "checkpoint_every": 5000,
-}
-
-PRESETS: dict[str, Recipe] = {
-    "cpu-small": Recipe(
-        tasks=("detection", "segmentation", "pose"),
-        architecture=_CPU_SMALL,
-        min_size=(192,),
-        max_size=256,
-        batch_size=8,
-        epochs=7,
-        optimizer="adamw",
-        base_learning_rate=0.004,
-        reference_batch_size=8,
-        weight_decay=0.01,
-        gradient_clip=5,
-        schedule="cosine",
-        warmup_iterations=50,
-        checkpoint_every=100,
-    ),
-    "mask-rcnn-r50": Recipe(tasks=("detection", "segmentation"), **_R50_3X),
-    "keypoint-rcnn-r50": Recipe(tasks=("detection", "pose"), min_size=(640, 672, 704, 736, 768, 800), **_R50_3X),
-    # what is known of the published trainings and what is our choice: docs/train.md
-    "paper-cityscapes": Recipe(
-        **_CITYSCAPES,
-        initialisation=Initialisation(
-            kind="coco",
-            file="weights/mask_rcnn_R_50_FPN_3x.pkl",
-            pixels="zoo",
-            provenance="detectron2 model zoo, COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x (model 137849600)",
-            seen=("imagenet", "coco2017"),
-        ),
-    ),
-    "paper-bdd100k": Recipe(
-        **_BDD100K,
-        batch_size=2,
-        reference_batch_size=2,  # the rate of a batch of 16, with a batch of 2
-        warmup_iterations=500,
-        initialisation=Initialisation(
-            kind="checkpoint",
-            file="weights/bdd100k-mask-rcnn-r50.safetensors",
-            provenance="a Mask R-CNN that was trained on the original images of BDD100K",
-            seen=("imagenet", "bdd100k"),
-        ),
-    ),
-    "paper-coco-keypoints": Recipe(
-        **_COCO_KEYPOINTS,
-        initialisation=Initialisation(
-            kind="backbone",
-            file="weights/R-50.pkl",
-            pixels="zoo",
-            provenance="detectron2 model zoo, ImageNetPretrained/MSRA/R-50, fitted on ImageNet-1k",
-            seen=("imagenet",),
-        ),
-    ),
-    "clean-cityscapes": Recipe(**_CITYSCAPES, initialisation=_IMAGENET),
-    "clean-bdd100k": Recipe(**_BDD100K, initialisation=_IMAGENET),
-    "clean-coco-keypoints": Recipe(**_COCO_KEYPOINTS, initialisation=_IMAGENET),
-}
-"""Recipes by name; each is nothing but field values."""
-
-
-def parse(value: dict[str, Any], source: str | Path | None = None) -> Recipe:
-    """Return the recipe; raise AnonbenchError naming the first wrong entry."""
+    A preset that is a file is looked for in ``folder``; the working folder unless given.
+    """
     try:
-        return Recipe.model_validate(value)
+        return Recipe.model_validate(value, context={"folder": folder or Path()})
     except ValidationError as error:
         raise AnonbenchError(explain(error, Recipe), file=source, entry="recipe") from None
 
@@ -473,18 +325,12 @@ def read(text: str) -> Recipe:
             return parse(json.loads(text))
         except json.JSONDecodeError as error:
             raise AnonbenchError(f"is not valid JSON ({error})", entry="recipe") from None
-    if text in PRESETS:
-        return PRESETS[text]
+    if text in presets():
+        return parse({"preset": text})
     path = Path(text)
     if not path.is_file():
-        raise AnonbenchError(f"no such recipe file or preset{nearest(text, PRESETS)}", entry=f"recipe {text}")
-    if path.suffix in (".yaml", ".yml"):
-        try:
-            value = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
-            raise AnonbenchError(f"is not valid YAML ({error})", file=path) from None
-    else:
-        value = read_json(path)
+        raise AnonbenchError(f"no such recipe file or preset{nearest(text, presets())}", entry=f"recipe {text}")
+    value = read_yaml(path) if path.suffix in (".yaml", ".yml") else read_json(path)
     if not isinstance(value, dict):
         raise AnonbenchError("does not hold a recipe (a mapping)", file=path)
-    return parse(value, path)
+    return parse(value, path, path.parent)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from anonbench.recipe import PRESETS
-
 DEFAULT: dict[str, Any] = {
     "name": "default",
     "output": ".",
@@ -30,7 +28,7 @@ DEFAULT: dict[str, Any] = {
     ],
     "methods": {},
     "anonymize": {"encoder": "source", "shards": 1, "threads": 1, "link": "copy", "strict": False},
-    "models": {"cpu-small": PRESETS["cpu-small"].model_dump(mode="json", exclude_unset=True)},
+    "models": {"cpu-small": {"preset": "cpu-small"}},
     "train": {"seeds": [0, 1], "device": "cpu", "threads": 1},
     "report": {"margin": 1.0, "bootstrap": 1000, "people_per_sheet": 4},
 }

@@ -14,7 +14,10 @@ from train_tiny import CATEGORIES, HEIGHT, WIDTH, recipe_for, write_variant
 from anonbench import registry
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file, write_json
-from anonbench.train.contract import RECORD, WEIGHTS, Trainer, run_prediction, run_training
+from anonbench.train.contract import Trainer
+from anonbench.train.prediction import run_prediction
+from anonbench.train.record import RECORD, WEIGHTS
+from anonbench.train.training import run_training
 
 
 @pytest.fixture(scope="session", params=registry.names("trainers"))
@@ -94,6 +97,18 @@ def test_weights_of_another_architecture_are_refused(variant: Path, model: Path,
     with pytest.raises(AnonbenchError, match="do not fit the recipe"):
         predictions(broken, variant, tmp_path / "p.json")
     assert not (tmp_path / "p.json").exists()
+
+
+def test_a_model_of_the_old_form_still_predicts(model: Path, variant: Path, tmp_path: Path) -> None:
+    """A train.json of version 0.1 has the trainer's settings beside the schedule, and an entry for detectron2's zoo."""
+    old = copy(model, tmp_path / "model")
+    record = read_json(old / RECORD)
+    settings = record["recipe"].pop("settings")
+    record["recipe"] |= {"zoo": None, "preset": "some-preset-of-then", **settings}
+    write_json(old / RECORD, record)
+    predictions(old, variant, tmp_path / "old.json")
+    predictions(model, variant, tmp_path / "new.json")
+    assert (tmp_path / "old.json").read_bytes() == (tmp_path / "new.json").read_bytes()
 
 
 def test_other_categories_are_refused(model: Path, tmp_path: Path) -> None:

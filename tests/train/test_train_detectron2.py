@@ -23,8 +23,10 @@ from anonbench.errors import AnonbenchError
 from anonbench.recipe import Recipe
 from anonbench.train import detectron2 as trainer
 from anonbench.train import detectron2_config, initialisation, loop
-from anonbench.train.contract import CHECKPOINT, RECORD, WEIGHTS, run_prediction, run_training
 from anonbench.train.data import Category, Variant, load_image, load_target
+from anonbench.train.prediction import run_prediction
+from anonbench.train.record import RECORD, WEIGHTS
+from anonbench.train.training import CHECKPOINT, run_training
 
 try:
     import detectron2
@@ -34,8 +36,8 @@ built = pytest.mark.skipif(detectron2 is None, reason="detectron2 is not install
 CATEGORIES = (Category(1, "person", True), Category(3, "car", False))
 
 
-def tiny(**changes: Any) -> Recipe:
-    return recipe_for("detectron2", **changes)
+def tiny(settings: dict[str, Any] | None = None, **changes: Any) -> Recipe:
+    return recipe_for("detectron2", settings, **changes)
 
 
 def train(variant: Path, out: Path, recipe: Recipe | None = None, **options: Any) -> tuple[bytes, bytes]:
@@ -65,16 +67,16 @@ def trained(variant: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_an_entry_without_a_counterpart_is_refused_by_name(architecture: dict[str, Any], entry: str) -> None:
-    refused = detectron2_config._refused(tiny(architecture=architecture))
-    assert f"architecture.{entry}" in [name for name, _, _ in refused]
+    with pytest.raises(AnonbenchError, match=rf"recipe: settings\.architecture\.{entry}: detectron2 .*; "):
+        tiny({"architecture": architecture})
     assert not detectron2_config._refused(tiny())
 
 
 def test_the_zoo_file_follows_tasks_and_backbone() -> None:
     def named(tasks: list[str], backbone: str) -> str:
-        return detectron2_config.zoo_name(
-            recipes.parse({"tasks": tasks, "length": "1x", "architecture": {"backbone": backbone}})
-        )
+        settings = {"architecture": {"backbone": backbone}}
+        recipe = {"trainer": "detectron2", "tasks": tasks, "length": "1x", "settings": settings}
+        return detectron2_config.zoo_name(recipes.parse(recipe))
 
     assert named(["detection"], "resnet50") == "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml"
     assert named(["segmentation"], "resnet101") == "COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x.yaml"
@@ -84,7 +86,7 @@ def test_the_zoo_file_follows_tasks_and_backbone() -> None:
 def test_a_missing_detectron2_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "detectron2", None)
     with pytest.raises(AnonbenchError, match=r"detectron2 is not installed .*docs/detectron2\.md"):
-        trainer.Detectron2().check(tiny())
+        trainer.Detectron2().require(tiny())
 
 
 def test_a_detectron2_for_another_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +112,7 @@ def test_a_detectron2_for_another_torch_is_named(monkeypatch: pytest.MonkeyPatch
 
 @built
 def test_every_entry_of_a_recipe_is_in_the_configuration() -> None:
-    recipe = recipes.PRESETS["paper-cityscapes"]
+    recipe = recipes.read("paper-cityscapes")
     config = detectron2_config.build(recipe, CATEGORIES, 2975)
     model = config.MODEL
     assert (model.RESNETS.DEPTH, model.RESNETS.NORM, model.BACKBONE.FREEZE_AT) == (50, "FrozenBN", 2)
@@ -125,7 +127,9 @@ def test_every_entry_of_a_recipe_is_in_the_configuration() -> None:
     assert (own.RPN.IN_FEATURES, own.ROI_HEADS.IN_FEATURES, own.FPN.OUT_CHANNELS) == (["p2", "p3"], ["p2", "p3"], 8)
     assert (own.RESNETS.RES2_OUT_CHANNELS, own.PIXEL_MEAN[0]) == (64, 123.675)
     assert (own.ROI_MASK_HEAD.CONV_DIM, own.ROI_KEYPOINT_HEAD.CONV_DIMS) == (8, [8])
-    large = recipes.parse({"length": "1x", "architecture": {"backbone": "resnext101_32x8d"}})
+    large = recipes.parse(
+        {"trainer": "detectron2", "length": "1x", "settings": {"architecture": {"backbone": "resnext101_32x8d"}}}
+    )
     resnets = detectron2_config.build(large, CATEGORIES).MODEL.RESNETS
     assert (resnets.DEPTH, resnets.NUM_GROUPS, resnets.WIDTH_PER_GROUP) == (101, 32, 8)
 
@@ -137,7 +141,7 @@ def test_the_zoo_file_of_a_published_recipe_agrees_with_it() -> None:
     theirs = get_cfg()
     theirs.merge_from_file(str(detectron2_config._folder() / "Cityscapes" / "mask_rcnn_R_50_FPN.yaml"))
     categories = tuple(Category(i, str(i), i == 1) for i in range(1, 9))
-    ours = detectron2_config.build(recipes.PRESETS["paper-cityscapes"], categories, 2975)
+    ours = detectron2_config.build(recipes.read("paper-cityscapes"), categories, 2975)
     for section in ("RPN", "RESNETS", "FPN", "ANCHOR_GENERATOR", "ROI_BOX_HEAD", "BACKBONE"):
         for key, value in theirs.MODEL[section].items():
             assert ours.MODEL[section][key] == value, (section, key)
@@ -148,10 +152,10 @@ def test_the_zoo_file_of_a_published_recipe_agrees_with_it() -> None:
 
 
 @built
-@pytest.mark.parametrize("name", [name for name in recipes.PRESETS if name != "cpu-small"])
+@pytest.mark.parametrize("name", [name for name in recipes.presets() if name != "cpu-small"])
 def test_every_other_preset_has_a_configuration(name: str) -> None:
-    recipe = recipes.PRESETS[name]
-    detectron2_config.check(recipe)
+    recipe = recipes.read(name)
+    detectron2_config.require(recipe)
     config = detectron2_config.build(recipe, CATEGORIES, 1000)
     assert recipe.total_iterations(1000) == config.SOLVER.MAX_ITER
     assert pytest.approx(recipe.learning_rate()) == config.SOLVER.BASE_LR
@@ -170,7 +174,7 @@ def test_every_other_preset_has_a_configuration(name: str) -> None:
 )
 def test_a_zoo_file_that_does_not_fit_is_refused(zoo: str, message: str) -> None:
     with pytest.raises(AnonbenchError, match=message):
-        trainer.Detectron2().check(tiny(zoo=zoo))
+        trainer.Detectron2().require(tiny({"zoo": zoo}))
 
 
 # --- data
@@ -235,9 +239,9 @@ def test_objects_without_a_mask_or_keypoints_train_the_other_branches(variant: P
 
 @built
 def test_both_trainers_leave_the_same_files(variant: Path, trained: Path, tmp_path: Path) -> None:
-    architecture = tiny().architecture.model_dump(mode="json", exclude_unset=True)
+    architecture = tiny().settings.architecture.model_dump(mode="json", exclude_unset=True)
     other = tmp_path / "torchvision"
-    run_training(variant, "train", tiny_recipe(architecture=architecture), 0, other, device="cpu")
+    run_training(variant, "train", tiny_recipe({"architecture": architecture}), 0, other, device="cpu")
     a, b = (json.loads((folder / RECORD).read_text()) for folder in (trained, other))
     assert {k: v for k, v in a["recipe"].items() if k != "trainer"} == {
         k: v for k, v in b["recipe"].items() if k != "trainer"
@@ -319,7 +323,7 @@ def test_a_backbone_with_torchvisions_names_computes_the_same(tmp_path: Path) ->
     from anonbench.train import detectron2_models as models
 
     reference = _resnet18(tmp_path / "r18.pth")
-    recipe = tiny(architecture={"norm": "frozen_batch"}, initialisation=_start(tmp_path / "r18.pth"))
+    recipe = tiny({"architecture": {"norm": "frozen_batch"}}, initialisation=_start(tmp_path / "r18.pth"))
     network = models.Network(detectron2_config.build(recipe, CATEGORIES), CATEGORIES).eval()
     record = initialisation.initialise(network.model, initialisation.DETECTRON2, recipe, CATEGORIES)
     assert record["file"] == "r18.pth"
@@ -350,7 +354,7 @@ def test_a_detector_for_other_categories_gives_all_but_its_last_layers(
         train(root, tmp_path / "b", tiny(initialisation={**start, "kind": "checkpoint"}))
     with pytest.raises(AnonbenchError, match=r"has the weights of a model of detectron2.*set trainer: detectron2"):
         train(root, tmp_path / "b", tiny_recipe(initialisation=start))
-    wider = tiny(initialisation=start, architecture={"pyramid_channels": 16})
+    wider = tiny({"architecture": {"pyramid_channels": 16}}, initialisation=start)
     with pytest.raises(AnonbenchError, match=r"lacks .* of the model's .* \(there of shape .*resnet18"):
         train(variant, tmp_path / "b", wider)
 
@@ -360,8 +364,8 @@ def test_a_detector_for_other_categories_gives_all_but_its_last_layers(
     "changes",
     [
         {"precision": "bf16", "optimizer": "adamw", "schedule": "cosine", "gradient_clip": 1.0},
-        {"tasks": ["pose"], "horizontal_flip": 1.0, "min_size": [48, 64], "determinism": "seeded"},
-        {"tasks": ["detection"], "architecture": {"norm": "batch", "backbone": "resnet34"}},
+        {"tasks": ["pose"], "settings": {"horizontal_flip": 1.0, "min_size": [48, 64]}, "determinism": "seeded"},
+        {"tasks": ["detection"], "settings": {"architecture": {"norm": "batch", "backbone": "resnet34"}}},
     ],
 )
 def test_each_set_of_tasks_and_precision_trains(variant: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -390,7 +394,7 @@ def _ap(root: Path, predictions: Path, kind: str) -> float:
 def test_both_trainers_learn_the_same_images_equally_well(tmp_path: Path) -> None:
     """They learn them by heart: after 120 iterations single trainings had 67 to 99 AP, after 360 they had 97 to 100."""
     root = write_variant(tmp_path / "v", images=8)
-    architecture = tiny().architecture.model_dump(mode="json", exclude_unset=True) | {
+    architecture = tiny().settings.architecture.model_dump(mode="json", exclude_unset=True) | {
         "pyramid_channels": 32, "box_width": 64, "anchor_sizes": [[16], [32]], "box_samples": 32,
         "rpn_before_nms": 60, "rpn_after_nms": 40, "rpn_before_nms_test": 60, "rpn_after_nms_test": 40,
         "mask_head": {"roi_size": 7, "widths": [16], "regions_per_image": 8},
@@ -398,7 +402,7 @@ def test_both_trainers_learn_the_same_images_equally_well(tmp_path: Path) -> Non
     found: dict[str, list[list[float]]] = {"detectron2": [], "torchvision": []}
     for name, seeds in found.items():
         recipe = tiny_recipe(
-            trainer=name, architecture=architecture, tasks=["detection", "segmentation"], iterations=360,
+            {"architecture": architecture}, trainer=name, tasks=["detection", "segmentation"], iterations=360,
             optimizer="adamw", base_learning_rate=0.001, schedule="cosine", warmup_iterations=10, gradient_clip=5.0,
         )  # fmt: skip
         for seed in range(3):

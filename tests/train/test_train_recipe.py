@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from train_tiny import TINY, tiny_recipe
+from train_tiny import ARCHITECTURE, TINY, tiny_recipe
 
+from anonbench import config, registry
 from anonbench import recipe as recipes
+from anonbench.blocks import NoSettings
 from anonbench.errors import AnonbenchError
+from anonbench.studies import DEFAULT
 from anonbench.train import models
+from anonbench.train.contract import Trainer
 from anonbench.train.data import Category
 from anonbench.train.loop import learning_rate
 
+PROJECT = Path(__file__).parents[2]
 BACKBONE = {"kind": "backbone", "file": "b.safetensors", "provenance": "made here", "seen": []}
 
 
 def test_an_unknown_entry_is_refused_with_the_nearest_known_one() -> None:
     with pytest.raises(AnonbenchError, match=r"recipe: batchsize: unknown.*batch_size"):
         tiny_recipe(batchsize=4)
-    with pytest.raises(AnonbenchError, match=r"recipe: architecture\.mask_head\.roisize: unknown.*roi_size"):
-        tiny_recipe(architecture={**TINY["architecture"], "mask_head": {"roisize": 7}})
+    with pytest.raises(AnonbenchError, match=r"recipe: settings\.architecture\.mask_head\.roisize: unknown.*roi_size"):
+        tiny_recipe({"architecture": {**ARCHITECTURE, "mask_head": {"roisize": 7}}})
 
 
 @pytest.mark.parametrize(
@@ -32,13 +40,15 @@ def test_an_unknown_entry_is_refused_with_the_nearest_known_one() -> None:
         ({"batch_size": 0}, "greater than or equal to 1"),
         ({"base_learning_rate": 0}, "greater than 0"),
         ({"base_learning_rate": float("nan")}, "finite"),
-        ({"horizontal_flip": 1.5}, "less than or equal to 1"),
+        ({"settings": {"horizontal_flip": 1.5}}, r"settings\.horizontal_flip: .*less than or equal to 1"),
         ({"tasks": []}, "at least 1"),
         ({"tasks": ["detection", "detection"]}, "twice"),
-        ({"tasks": ["depth"]}, "'detection', 'segmentation' or 'pose'"),
+        ({"tasks": ["posee"]}, r"tasks: unknown task 'posee' \(did you mean 'pose'\?\)"),
+        ({"trainer": "torchvison"}, r"trainer: unknown trainer 'torchvison' \(did you mean 'torchvision'\?\)"),
+        ({"settings": {"zoo": "x.yaml"}}, r"settings\.zoo: unknown key"),
         ({"epochs": 3}, "either epochs or iterations"),
         ({"iterations": None}, "either epochs or iterations"),
-        ({"min_size": [200]}, "larger than max_size"),
+        ({"settings": {"min_size": [200]}}, "recipe: settings: min_size 200 is larger than max_size 96"),
         ({"steps": [0.9, 0.5]}, "must increase"),
         ({"initialisation": {"kind": "scratch", "file": "x"}}, "scratch takes no file"),
         ({"initialisation": {"kind": "backbone", "file": "x.pth"}}, "provenance"),
@@ -72,7 +82,7 @@ def test_an_impossible_value_is_refused(changes: dict[str, Any], message: str) -
 )
 def test_an_impossible_architecture_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(AnonbenchError, match=message):
-        tiny_recipe(architecture={**TINY["architecture"], **changes})
+        tiny_recipe({"architecture": {**ARCHITECTURE, **changes}})
 
 
 def test_the_learning_rate_follows_the_batch_size() -> None:
@@ -110,7 +120,7 @@ def test_the_schedule_warms_up_and_falls() -> None:
 
 def test_a_recipe_is_read_from_json_a_preset_or_a_file(tmp_path: Path) -> None:
     assert recipes.read(json.dumps(TINY)) == tiny_recipe()
-    assert recipes.read("mask-rcnn-r50") == recipes.PRESETS["mask-rcnn-r50"]
+    assert recipes.read("mask-rcnn-r50") == recipes.parse({"preset": "mask-rcnn-r50"})
     (tmp_path / "r.json").write_text(json.dumps(TINY))
     (tmp_path / "r.yaml").write_text("tasks: [pose]\nepochs: 2\n")
     assert recipes.read(str(tmp_path / "r.json")) == tiny_recipe()
@@ -120,13 +130,15 @@ def test_a_recipe_is_read_from_json_a_preset_or_a_file(tmp_path: Path) -> None:
     with pytest.raises(AnonbenchError, match="not valid JSON"):
         recipes.read("{")
     (tmp_path / "r.yaml").write_text("[1]")
-    with pytest.raises(AnonbenchError, match="does not hold a recipe"):
+    with pytest.raises(AnonbenchError, match="is not a YAML mapping"):
         recipes.read(str(tmp_path / "r.yaml"))
 
 
 def test_a_recipe_survives_json() -> None:
-    for recipe in recipes.PRESETS.values():
-        assert recipes.parse(json.loads(recipe.model_dump_json())) == recipe
+    for name in recipes.presets():
+        recipe = recipes.read(name)
+        again = recipes.parse(json.loads(recipe.model_dump_json()))
+        assert again == recipe.model_copy(update={"preset": None}), "the values alone are written"
 
 
 def test_every_field_has_a_description() -> None:
@@ -135,9 +147,9 @@ def test_every_field_has_a_description() -> None:
         assert all("description" in field for field in section["properties"].values())
 
 
-@pytest.mark.parametrize("name", recipes.PRESETS)
+@pytest.mark.parametrize("name", recipes.presets())
 def test_a_preset_builds(name: str) -> None:
-    recipe = recipes.PRESETS[name]
+    recipe = recipes.read(name)
     with torch.device("meta"):
         model = models.build(recipe, [Category(1, "person", True), Category(3, "car", False)])
     assert (model.roi_heads.mask is not None) == ("segmentation" in recipe.tasks)
@@ -149,9 +161,9 @@ def test_a_preset_builds(name: str) -> None:
 def test_a_backbone_gives_the_levels_asked_for(backbone: str, norm: str) -> None:
     changes = {"backbone": backbone, "norm": norm, "strides": [8, 16, 32, 64], "roi_levels": [8], "pyramid_channels": 8}
     changes |= {"anchor_sizes": [[8], [16], [32], [64]], "compact_widths": [8] * 4, "compact_depths": [1] * 4}
-    recipe = tiny_recipe(architecture=changes, initialisation=BACKBONE)
+    recipe = tiny_recipe({"architecture": changes}, initialisation=BACKBONE)
     with torch.device("meta"):
-        maps = models.Backbone(recipe.architecture)(torch.zeros(1, 3, 128, 192))
+        maps = models.Backbone(recipe.settings.architecture)(torch.zeros(1, 3, 128, 192))
     assert [tuple(level.shape) for level in maps.values()] == [
         (1, 8, 128 // stride, 192 // stride) for stride in (8, 16, 32, 64)
     ]
@@ -167,25 +179,87 @@ def test_a_named_schedule_is_the_model_zoos() -> None:
 
 
 def test_entries_are_laid_over_a_preset() -> None:
-    recipe = recipes.parse({"preset": "clean-cityscapes", "iterations": 500, "architecture": {"backbone": "resnet101"}})
-    preset = recipes.PRESETS["clean-cityscapes"]
-    assert (recipe.iterations, recipe.steps, recipe.max_size) == (500, preset.steps, preset.max_size)
-    assert recipe.architecture == preset.architecture.model_copy(update={"backbone": "resnet101"})
+    larger = {"architecture": {"backbone": "resnet101"}}
+    recipe = recipes.parse({"preset": "clean-cityscapes", "iterations": 500, "settings": larger})
+    preset = recipes.read("clean-cityscapes")
+    assert (recipe.iterations, recipe.steps, recipe.settings.max_size) == (500, preset.steps, preset.settings.max_size)
+    assert recipe.settings.architecture == preset.settings.architecture.model_copy(update={"backbone": "resnet101"})
     longer = recipes.parse({"preset": "clean-cityscapes", "length": "3x"})
     assert (longer.iterations, longer.total_iterations(80), longer.steps[0]) == (None, 360, 210 / 270)
-    other = {"kind": "scratch"}
-    bare = recipes.parse(
-        {"preset": "clean-cityscapes", "initialisation": other, "architecture": {"norm": "group", "frozen_stages": 0}}
-    )
+    other, trained = {"kind": "scratch"}, {"architecture": {"norm": "group", "frozen_stages": 0}}
+    bare = recipes.parse({"preset": "clean-cityscapes", "initialisation": other, "settings": trained})
     assert bare.initialisation == recipes.Initialisation()
     for whole in (recipe, longer, bare):
-        assert recipes.parse(json.loads(whole.model_dump_json())) == whole
+        assert recipes.parse(json.loads(whole.model_dump_json())) == whole.model_copy(update={"preset": None})
 
 
 def test_the_published_and_the_clean_recipes_differ_in_what_confounds() -> None:
-    paper, clean = (recipes.PRESETS[f"{kind}-bdd100k"] for kind in ("paper", "clean"))
+    paper, clean = (recipes.read(f"{kind}-bdd100k") for kind in ("paper", "clean"))
     assert paper.learning_rate() == clean.learning_rate() == 0.02
     assert (paper.batch_size, clean.batch_size) == (2, 16)
     assert "bdd100k" in (paper.initialisation.seen or ())
     for name in ("cityscapes", "bdd100k", "coco-keypoints"):
-        assert recipes.PRESETS[f"clean-{name}"].initialisation.seen == ("imagenet",)
+        assert recipes.read(f"clean-{name}").initialisation.seen == ("imagenet",)
+
+
+def test_the_named_recipes_are_in_the_clone_and_in_the_wheel(tmp_path: Path) -> None:
+    folder = PROJECT / "config" / "recipes"
+    assert sorted(path.stem for path in folder.glob("*.yaml")) == recipes.presets()
+    assert folder.resolve() == recipes.PRESETS.resolve()
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"anonbench/recipes/{name}.yaml" for name in recipes.presets()} <= held
+
+
+def test_every_named_recipe_says_where_its_values_come_from() -> None:
+    for path in recipes.PRESETS.glob("*.yaml"):
+        assert path.read_text().startswith("# "), path
+
+
+def test_a_recipe_in_a_file_may_be_laid_over_another(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("preset: cpu-small\nepochs: 3\nbatch_size: 4\n")
+    (tmp_path / "own.yaml").write_text("preset: base.yaml\nbatch_size: 2\n")
+    recipe = recipes.read(str(tmp_path / "own.yaml"))
+    assert (recipe.epochs, recipe.batch_size, recipe.schedule) == (3, 2, "cosine")
+    (tmp_path / "base.yaml").write_text("preset: own.yaml\n")
+    with pytest.raises(AnonbenchError, match=r"base\.yaml is laid over itself"):
+        recipes.read(str(tmp_path / "own.yaml"))
+    (tmp_path / "base.yaml").write_text("[1]")
+    with pytest.raises(AnonbenchError, match=r"base\.yaml: is not a YAML mapping"):
+        recipes.read(str(tmp_path / "own.yaml"))
+
+
+def test_entries_of_the_old_form_are_refused_with_their_new_place(tmp_path: Path) -> None:
+    with pytest.raises(AnonbenchError, match=r"recipe: min_size: now settings\.min_size; run anonbench config"):
+        recipes.parse({"epochs": 1, "min_size": [64]})
+    (tmp_path / "old.yaml").write_text("epochs: 1\narchitecture: {backbone: resnet18}\n")
+    with pytest.raises(AnonbenchError, match=r"old\.yaml, recipe: architecture: now settings\.architecture"):
+        recipes.read(str(tmp_path / "old.yaml"))
+
+
+class Boxes(Trainer):
+    """A trainer that does detection alone."""
+
+    tasks = ("detection",)
+
+    def train(self, *_: Any) -> Any:
+        raise NotImplementedError
+
+    def predict(self, *_: Any) -> Any:
+        raise NotImplementedError
+
+
+def test_a_task_that_the_trainer_cannot_do_is_refused_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    names, load = registry.names, registry.load
+    monkeypatch.setattr(registry, "names", lambda group: [*names(group), *(["boxes"] if group == "trainers" else [])])
+    monkeypatch.setattr(registry, "load", lambda group, name: Boxes if name == "boxes" else load(group, name))
+    recipe = {"trainer": "boxes", "epochs": 1}
+    assert recipes.parse(recipe).settings == NoSettings()
+    with pytest.raises(AnonbenchError, match=r"recipe: tasks: the trainer boxes cannot do pose; it can do detection"):
+        recipes.parse({**recipe, "tasks": ["detection", "pose"]})
+    with pytest.raises(AnonbenchError, match=r"recipe: settings\.min_size: unknown key"):
+        recipes.parse({**recipe, "settings": {"min_size": [64]}})
+    with pytest.raises(AnonbenchError, match=r"study\.yaml: models\.m\.tasks: the trainer boxes cannot do pose"):
+        config.parse({**DEFAULT, "models": {"m": {**recipe, "tasks": ["pose"]}}}, file="study.yaml")

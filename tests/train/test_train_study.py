@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from anonbench.config import parse
+from anonbench import recipe as recipes
+from anonbench.config import load, parse
 from anonbench.errors import AnonbenchError
-from anonbench.recipe import PRESETS
 from anonbench.studies import DEFAULT
 from anonbench.workflow.plan import Plan
 
@@ -21,13 +23,46 @@ def plan(models: dict[str, Any], folder: Path = Path("."), **more: Any) -> Plan:
 
 def test_a_study_names_a_preset() -> None:
     study = parse({**DEFAULT, "models": {"m": {"preset": "cpu-small", "epochs": 2}}})
-    assert study.models["m"].architecture == PRESETS["cpu-small"].architecture
+    assert study.models["m"].settings == recipes.read("cpu-small").settings
     assert study.models["m"].epochs == 2
-    assert json.loads(plan({"m": {"preset": "cpu-small"}}).recipe("m"))["epochs"] == PRESETS["cpu-small"].epochs
+    assert json.loads(plan({"m": {"preset": "cpu-small"}}).recipe("m"))["epochs"] == recipes.read("cpu-small").epochs
     with pytest.raises(AnonbenchError, match=r"models\.m: unknown preset 'cpu-smal' \(did you mean 'cpu-small'\?\)"):
         parse({**DEFAULT, "models": {"m": {"preset": "cpu-smal"}}})
     with pytest.raises(AnonbenchError, match=r"models\.m\.epoch: unknown key \(did you mean 'epochs'\?\)"):
         parse({**DEFAULT, "models": {"m": {"preset": "cpu-small", "epoch": 2}}})
+
+
+def test_a_study_names_a_recipe_in_a_file_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "fast.yaml").write_text("preset: cpu-small\nepochs: 1\n")
+    value = {**DEFAULT, "models": {"m": {"preset": "own/fast.yaml", "batch_size": 2}}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(value))
+    model = load(tmp_path / "study.yaml").models["m"]
+    assert (model.epochs, model.batch_size) == (1, 2)
+    assert (
+        json.loads(Plan(value, Path("."), ["config/default.yaml", tmp_path / "study.yaml"]).recipe("m"))["epochs"] == 1
+    )
+    (tmp_path / "own" / "fast.yaml").unlink()
+    with pytest.raises(AnonbenchError, match=r"models\.m: preset: there is no file .*own/fast\.yaml"):
+        load(tmp_path / "study.yaml")
+
+
+def test_only_the_values_of_a_preset_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renamed, reworded and other presets retrain nothing; a changed value does."""
+    named = plan({"m": {"preset": "cpu-small"}})
+    recipe, code = named.recipe("m"), named.trainer_code("m")
+    assert "preset" not in json.loads(recipe)
+    shutil.copytree(recipes.PRESETS, tmp_path / "recipes")
+    monkeypatch.setattr(recipes, "PRESETS", tmp_path / "recipes")
+    file, renamed = (tmp_path / "recipes" / f"{name}.yaml" for name in ("cpu-small", "small"))
+    renamed.write_text("# other words\n" + file.read_text())
+    (tmp_path / "recipes" / "clean-bdd100k.yaml").write_text("epochs: 1\n")
+    for name in ("cpu-small", "small"):
+        after = plan({"m": {"preset": name}})
+        assert (after.recipe("m"), after.trainer_code("m")) == (recipe, code)
+    assert plan({"m": json.loads(recipe)}).recipe("m") == recipe
+    renamed.write_text(file.read_text().replace("epochs: 7", "epochs: 8"))
+    assert plan({"m": {"preset": "small"}}).recipe("m") != recipe
 
 
 def test_a_start_within_the_study_is_waited_for() -> None:

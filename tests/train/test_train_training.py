@@ -20,16 +20,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torchvision import models as torchvision_models
-from train_tiny import TINY, tiny_recipe, write_manifest, write_variant
+from train_tiny import ARCHITECTURE, TINY, tiny_recipe, write_manifest, write_variant
 
 from anonbench import portable
 from anonbench import recipe as recipes
 from anonbench.errors import AnonbenchError
 from anonbench.recipe import Recipe
-from anonbench.train import contract, initialisation, loop, models, torchvision
-from anonbench.train.contract import CHECKPOINT, RECORD, TIMING, WEIGHTS, run_training
+from anonbench.train import initialisation, loop, models, torchvision, training
 from anonbench.train.data import Category, Variant
 from anonbench.train.distributed import Place
+from anonbench.train.record import RECORD, TIMING, WEIGHTS
+from anonbench.train.training import CHECKPOINT, run_training
 
 CPU = torch.device("cpu")
 
@@ -77,7 +78,7 @@ def test_the_record_is_complete(variant: Path, trained: tuple[bytes, bytes], tmp
 
 
 def test_decoding_ahead_changes_nothing(variant: Path) -> None:
-    batches = loop.Batches(Variant.read(variant, "train"), tiny_recipe(horizontal_flip=0.5), 0)
+    batches = loop.Batches(Variant.read(variant, "train"), tiny_recipe({"horizontal_flip": 0.5}), 0)
     inline, ahead = (list(batches.ahead(1, 8, threads)) for threads in (0, 3))
     assert len(inline) == len(ahead) == 7
     for (images, targets), (others, more) in zip(inline, ahead, strict=True):
@@ -123,7 +124,7 @@ def test_a_stopped_training_continues_to_the_same_weights(
 def test_a_killed_process_continues_to_the_same_weights(variant: Path, tmp_path: Path) -> None:
     recipe = {**TINY, "iterations": 40, "checkpoint_every": 3}
     code = (
-        "import sys; from pathlib import Path; from anonbench import recipe; from anonbench.train.contract import *\n"
+        "import sys; from pathlib import Path; from anonbench import recipe; from anonbench.train.training import *\n"
         "variant, out, checkpoints, text = sys.argv[1:]\n"
         "run_training(Path(variant), 'train', recipe.read(text), 0, Path(out), device='cpu',"
         " checkpoints=Path(checkpoints))"
@@ -167,7 +168,7 @@ def test_a_checkpoint_of_other_images_or_other_code_is_not_continued(
         raise Killed
 
     with monkeypatch.context() as patched:  # stops after the last checkpoint
-        patched.setattr(contract, "save_tensors", full)
+        patched.setattr(training, "save_tensors", full)
         with pytest.raises(Killed):
             train(root, tmp_path / "out", checkpoints=tmp_path)
     assert (tmp_path / CHECKPOINT).exists()
@@ -361,7 +362,7 @@ def test_a_pickle_that_calls_is_no_file_of_weights(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("what", ["initialisation", "order", "augmentation", "sampling"])
 def test_each_seed_can_vary_alone(variant: Path, what: str) -> None:
     data = Variant.read(variant, "train")
-    plain, own = tiny_recipe(min_size=[48, 64]), tiny_recipe(min_size=[48, 64], seeds={what: 7})
+    plain, own = tiny_recipe({"min_size": [48, 64]}), tiny_recipe({"min_size": [48, 64]}, seeds={what: 7})
     before, after = (loop.Batches(data, recipe, 0) for recipe in (plain, own))
     drawn = [[tuple(image.shape) for i in range(9) for image in batches[i][0]] for batches in (before, after)]
     boxes = [[len(t["boxes"]) for i in range(9) for t in batches[i][1]] for batches in (before, after)]
@@ -395,7 +396,7 @@ def test_a_seeded_training_does_not_insist_on_repeatable_operations(variant: Pat
 def test_frozen_stages_keep_their_weights(variant: Path, tmp_path: Path) -> None:
     train(variant, tmp_path / "a")
     start = {"kind": "checkpoint", "file": str(tmp_path / "a")}
-    recipe = tiny_recipe(initialisation=start, architecture={**TINY["architecture"], "frozen_stages": 2})
+    recipe = tiny_recipe({"architecture": {**ARCHITECTURE, "frozen_stages": 2}}, initialisation=start)
     train(variant, tmp_path / "b", recipe)
     one, two = (load_file(tmp_path / name / WEIGHTS) for name in "ab")
     same = {name for name in one if torch.equal(one[name], two[name])}

@@ -21,30 +21,32 @@ CATEGORIES = [
 ]
 TINY: dict[str, Any] = {
     "tasks": ["detection", "segmentation", "pose"],
-    "architecture": {
-        "backbone": "compact",
-        "compact_widths": [8, 8],
-        "compact_depths": [1, 1],
-        "strides": [4, 8],
-        "pyramid_channels": 8,
-        "anchor_sizes": [[12], [32]],
-        "rpn_samples": 16,
-        "rpn_before_nms": 20,
-        "rpn_after_nms": 10,
-        "rpn_before_nms_test": 20,
-        "rpn_after_nms_test": 10,
-        "roi_levels": [4, 8],
-        "roi_canonical_size": 96,
-        "box_roi_size": 3,
-        "box_width": 16,
-        "box_samples": 16,
-        "score_threshold": 0.0,
-        "detections_per_image": 5,
-        "mask_head": {"roi_size": 6, "widths": [8], "regions_per_image": 2},
-        "keypoint_head": {"roi_size": 6, "widths": [8], "regions_per_image": 2},
+    "settings": {
+        "architecture": {
+            "backbone": "compact",
+            "compact_widths": [8, 8],
+            "compact_depths": [1, 1],
+            "strides": [4, 8],
+            "pyramid_channels": 8,
+            "anchor_sizes": [[12], [32]],
+            "rpn_samples": 16,
+            "rpn_before_nms": 20,
+            "rpn_after_nms": 10,
+            "rpn_before_nms_test": 20,
+            "rpn_after_nms_test": 10,
+            "roi_levels": [4, 8],
+            "roi_canonical_size": 96,
+            "box_roi_size": 3,
+            "box_width": 16,
+            "box_samples": 16,
+            "score_threshold": 0.0,
+            "detections_per_image": 5,
+            "mask_head": {"roi_size": 6, "widths": [8], "regions_per_image": 2},
+            "keypoint_head": {"roi_size": 6, "widths": [8], "regions_per_image": 2},
+        },
+        "min_size": [64],
+        "max_size": 96,
     },
-    "min_size": [64],
-    "max_size": 96,
     "batch_size": 2,
     "iterations": 4,
     "base_learning_rate": 0.02,
@@ -53,21 +55,23 @@ TINY: dict[str, Any] = {
     "checkpoint_every": 2,
 }
 
-
-def tiny_recipe(**changes: Any) -> Recipe:
-    """Return the tiny recipe with some entries changed."""
-    return recipes.parse({**TINY, **changes})
+ARCHITECTURE: dict[str, Any] = TINY["settings"]["architecture"]
 
 
-def recipe_for(trainer: str, **changes: Any) -> Recipe:
+def tiny_recipe(settings: dict[str, Any] | None = None, **changes: Any) -> Recipe:
+    """Return the tiny recipe with some of the trainer's settings and some other entries changed."""
+    return recipes.parse({**TINY, **changes, "settings": {**TINY["settings"], **(settings or {})}})
+
+
+def recipe_for(trainer: str, settings: dict[str, Any] | None = None, **changes: Any) -> Recipe:
     """Return the tiny recipe for a trainer; detectron2's smallest backbone is ResNet-18."""
     if trainer != "detectron2":
-        return tiny_recipe(trainer=trainer, **changes)
+        return tiny_recipe(settings, trainer=trainer, **changes)
     own = ("compact_widths", "compact_depths", "roi_canonical_size")
-    architecture = {name: value for name, value in TINY["architecture"].items() if name not in own}
+    architecture = {name: value for name, value in ARCHITECTURE.items() if name not in own}
     architecture |= {"backbone": "resnet18", "norm": "group", "strides": [4, 8, 16, 32], "proposal_levels": [4, 8]}
-    architecture |= changes.pop("architecture", {})
-    return tiny_recipe(trainer=trainer, architecture=architecture, **changes)
+    architecture |= (settings or {}).get("architecture", {})
+    return tiny_recipe({**(settings or {}), "architecture": architecture}, trainer=trainer, **changes)
 
 
 def write_variant(root: Path, images: int = 5, split: str = "train", categories: Any = CATEGORIES) -> Path:

@@ -29,25 +29,27 @@ PARTS = (
 
 TINY_MODEL: dict[str, Any] = {
     "tasks": ["detection", "segmentation", "pose"],
-    "min_size": [96],
-    "max_size": 128,
     "batch_size": 2,
     "iterations": 2,
     "warmup_iterations": 1,
-    "architecture": {
-        "backbone": "compact",
-        "compact_widths": [8, 8, 16],
-        "compact_depths": [1, 1, 1],
-        "strides": [8, 16],
-        "proposal_levels": [8, 16],
-        "pyramid_channels": 16,
-        "anchor_sizes": [[16], [48]],
-        "roi_levels": [8, 16],
-        "box_width": 16,
-        "rpn_samples": 16,
-        "box_samples": 16,
-        "mask_head": {"roi_size": 7, "widths": [8], "regions_per_image": 4},
-        "keypoint_head": {"roi_size": 7, "widths": [8], "regions_per_image": 4},
+    "settings": {
+        "min_size": [96],
+        "max_size": 128,
+        "architecture": {
+            "backbone": "compact",
+            "compact_widths": [8, 8, 16],
+            "compact_depths": [1, 1, 1],
+            "strides": [8, 16],
+            "proposal_levels": [8, 16],
+            "pyramid_channels": 16,
+            "anchor_sizes": [[16], [48]],
+            "roi_levels": [8, 16],
+            "box_width": 16,
+            "rpn_samples": 16,
+            "box_samples": 16,
+            "mask_head": {"roi_size": 7, "widths": [8], "regions_per_image": 4},
+            "keypoint_head": {"roi_size": 7, "widths": [8], "regions_per_image": 4},
+        },
     },
 }
 

@@ -21,7 +21,7 @@ if uses_conda and shutil.which("conda") is None:
     )
 
 try:
-    plan = Plan(config, Path(workflow.basedir))
+    plan = Plan(config, Path(workflow.basedir), workflow.configfiles)
     for word in sys.argv[1:]:  # Snakemake learns of targets only after this file
         plan.check_target(word)
 except AnonbenchError as error:

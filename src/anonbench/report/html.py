@@ -260,7 +260,7 @@ def _trainings(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         facts = {
             "trainer": recipe.get("trainer"),
             "tasks": ", ".join(recipe.get("tasks") or []),
-            "backbone": (recipe.get("architecture") or {}).get("backbone"),
+            "backbone": ((recipe.get("settings") or {}).get("architecture") or {}).get("backbone"),
             "initialisation": start.get("kind"),
             "weights have seen": ", ".join(start.get("seen") or []) or "nothing" if "seen" in start else None,
             "optimiser": recipe.get("optimizer"),

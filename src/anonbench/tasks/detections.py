@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from anonbench.records import KEYPOINTS
 
@@ -31,6 +30,8 @@ class Detection:
 
 def coco_result(detection: Detection, person: bool) -> dict[str, Any]:
     """Return the detection as COCO's results format has it; keypoints are for people only."""
+    from pycocotools import mask as coco_mask  # studies are read without it
+
     x0, y0, x1, y1 = (float(v) for v in detection.box)
     result: dict[str, Any] = {
         "image_id": detection.image_id,

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import numpy as np
-
 from anonbench.tasks.base import Outcome, Problem
 from anonbench.tasks.coco import CocoTask
 from anonbench.tasks.truth import Truth, numbers

@@ -36,7 +36,7 @@ def train(
     """Train a model; train.json is written last, so its presence means that the training is complete."""
     description = recipes.read(recipe)
     portable.release_for(description.determinism)
-    from anonbench.train.contract import run_training  # torch takes seconds to import
+    from anonbench.train.training import run_training  # torch takes seconds to import
 
     run_training(
         variant, split, description, seed, out, device=device, threads=threads, checkpoints=checkpoints, timing=timing,
@@ -54,6 +54,6 @@ def predict(
 ) -> None:
     """Run a trained model on the images of a split."""
     portable.release_for(determinism_of(model))
-    from anonbench.train.contract import run_prediction  # torch takes seconds to import
+    from anonbench.train.prediction import run_prediction  # torch takes seconds to import
 
     run_prediction(model, variant, split, out, device=device, threads=threads)

@@ -10,38 +10,69 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from pydantic import Field
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_text
-from anonbench.learning import deterministic
 from anonbench.provenance import code_hash
 from anonbench.recipe import Recipe
 from anonbench.seeding import seed_of
 from anonbench.tasks.detections import ENTRIES
-from anonbench.train import detectron2_config, inference, initialisation
-from anonbench.train.contract import Fit, Outputs, Trainer, Weights
-from anonbench.train.data import Category, Variant
-from anonbench.train.distributed import place
-from anonbench.train.loop import Batches, decoders, fit, training_key
+from anonbench.train import detectron2_config, rcnn
+from anonbench.train.contract import Fit, Outputs, Trainer
+
+if TYPE_CHECKING:
+    import torch
+
+    from anonbench.train.contract import Weights
+    from anonbench.train.data import Category, Variant
 
 CONFIG = "detectron2.yaml"
 INSTALL = "install it as docs/detectron2.md says, or set trainer: torchvision"
 
 
+class Settings(rcnn.Settings):
+    """The network, and what it is shown; and where the rest comes from."""
+
+    zoo: str | None = Field(
+        None,
+        description="file of detectron2's model zoo that gives what no other entry says; chosen by tasks and backbone "
+        "unless given",
+    )
+
+
 class Detectron2(Trainer):
     """detectron2's R-CNN family with a ResNet and a feature pyramid."""
 
+    Settings = Settings
+    tasks = ("detection", "segmentation", "pose")
+
     def check(self, recipe: Recipe) -> None:
+        super().check(recipe)
+        rcnn.check(recipe)
+        detectron2_config.check(recipe)
+
+    def require(self, recipe: Recipe) -> None:
+        from anonbench.train import initialisation
+
         require()
         initialisation.check(recipe)
-        detectron2_config.check(recipe)
+        detectron2_config.require(recipe)
+
+    def describe(self, recipe: Recipe) -> str:
+        return rcnn.describe(recipe)
 
     def train(self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None) -> Fit:
         require(device)
+        import torch
+
+        from anonbench.learning import deterministic
         from anonbench.train import detectron2_models as models
+        from anonbench.train import initialisation
+        from anonbench.train.distributed import place
+        from anonbench.train.loop import Batches, decoders, fit, training_key
 
         config = detectron2_config.build(recipe, variant.categories, len(variant.samples), models.register(variant))
         if checkpoint is not None and place().rank == 0:
@@ -61,6 +92,7 @@ class Detectron2(Trainer):
     ) -> Iterator[Outputs]:
         require(device)
         from anonbench.train import detectron2_models as models
+        from anonbench.train import inference
 
         network = models.Network(detectron2_config.build(recipe, categories), categories)
         inference.load(network.model, weights)
@@ -70,6 +102,8 @@ class Detectron2(Trainer):
 
     def launch(self, function: Callable[..., None], processes: int, arguments: tuple[Any, ...]) -> None:
         """Start the processes with detectron2's launcher: nccl where there are GPUs, else gloo."""
+        import torch
+
         if torch.cuda.is_available() and "cuda" not in arguments:  # it would take nccl
             super().launch(function, processes, arguments)
             return
@@ -85,6 +119,8 @@ class Detectron2(Trainer):
 
 def require(device: torch.device | None = None) -> None:
     """Raise AnonbenchError when detectron2 is missing, was built for another torch or, for a GPU, without CUDA."""
+    import torch
+
     try:
         import detectron2
     except ImportError as error:

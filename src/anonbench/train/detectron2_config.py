@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.recipe import Recipe
 from anonbench.records import KEYPOINTS
-from anonbench.train.data import Category
+from anonbench.train.rcnn import Architecture
+
+if TYPE_CHECKING:
+    from anonbench.train.data import Category
 
 Config = Any
 """A ``detectron2.config.CfgNode``."""
@@ -26,28 +29,33 @@ RGB_MEAN, RGB_STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
 
 def check(recipe: Recipe) -> None:
-    """Raise AnonbenchError when the recipe asks for what detectron2 cannot do; detectron2 must be importable."""
+    """Raise AnonbenchError when the recipe asks for what detectron2 cannot do."""
     for entry, message, remedy in _refused(recipe):
-        raise AnonbenchError(f"detectron2 {message}", entry=f"recipe {entry}", remedy=remedy)
+        raise AnonbenchError(f"detectron2 {message}", entry=f"settings.architecture.{entry}", remedy=remedy)
+
+
+def require(recipe: Recipe) -> None:
+    """Raise AnonbenchError when the model zoo has no file that fits the recipe; detectron2 must be importable."""
     _zoo(recipe)
 
 
 def _refused(recipe: Recipe) -> list[tuple[str, str, str]]:
-    """Return what has no counterpart: entry, why, what to do."""
-    a, found = recipe.architecture, []
+    """Return what of the architecture has no counterpart: entry, why, what to do."""
+    a: Architecture = recipe.settings.architecture
+    found = []
     if a.backbone == "compact":
-        found.append(("architecture.backbone", "has no compact backbone", "use resnet18 with few pyramid_channels"))
+        found.append(("backbone", "has no compact backbone", "use resnet18 with few pyramid_channels"))
     if 32 not in a.strides:
-        found.append(("architecture.strides", "always builds its pyramid on stride 32", "add the strides up to 32"))
+        found.append(("strides", "always builds its pyramid on stride 32", "add the strides up to 32"))
     doubled = [4 << i for i in range(4) if a.roi_levels[0] <= 4 << i <= a.roi_levels[-1]]
     if list(a.roi_levels) != doubled:
-        found.append(("architecture.roi_levels", "pools from consecutive levels", f"use {doubled}"))
+        found.append(("roi_levels", "pools from consecutive levels", f"use {doubled}"))
     if a.roi_canonical_size != 224 and len(a.roi_levels) > 1:
-        found.append(("architecture.roi_canonical_size", "has 224 only", "leave it out, or pool from one level"))
+        found.append(("roi_canonical_size", "has 224 only", "leave it out, or pool from one level"))
     if "segmentation" in recipe.tasks and len(set(a.mask_head.widths)) > 1:
-        found.append(("architecture.mask_head.widths", "has one width for all convolutions", "use equal widths"))
+        found.append(("mask_head.widths", "has one width for all convolutions", "use equal widths"))
     if "pose" in recipe.tasks and a.head_norm != "none":
-        found.append(("architecture.head_norm", "has no normalisation in the keypoint branch", "use none"))
+        found.append(("head_norm", "has no normalisation in the keypoint branch", "use none"))
     return found
 
 
@@ -59,15 +67,15 @@ def _folder() -> Path:
 
 def zoo_name(recipe: Recipe) -> str:
     """Return the model zoo's file for the recipe: the one it names, or that of its tasks and backbone."""
-    if recipe.zoo is not None:
-        return recipe.zoo
+    if recipe.settings.zoo is not None:
+        return recipe.settings.zoo
     tasks = set(recipe.tasks)
     family = "COCO-Detection/faster_rcnn"
     if "segmentation" in tasks:
         family = "COCO-InstanceSegmentation/mask_rcnn"
     if "pose" in tasks:
         family = "COCO-Keypoints/keypoint_rcnn"
-    size = {"resnet101": "R_101", "resnext101_32x8d": "X_101_32x8d"}.get(recipe.architecture.backbone, "R_50")
+    size = {"resnet101": "R_101", "resnext101_32x8d": "X_101_32x8d"}.get(recipe.settings.architecture.backbone, "R_50")
     return f"{family}_{size}_FPN_3x.yaml"
 
 
@@ -79,7 +87,7 @@ def _zoo(recipe: Recipe) -> Config:
     if not (folder / name).is_file():
         known = [path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml")]
         hint = nearest(name, known) if known else " (this detectron2 was installed without its model zoo's files)"
-        raise AnonbenchError(f"the detectron2 model zoo has no file '{name}'{hint}", entry="recipe zoo")
+        raise AnonbenchError(f"the detectron2 model zoo has no file '{name}'{hint}", entry="recipe settings.zoo")
     config = get_cfg()
     config.merge_from_file(str(folder / name))
     wanted = {
@@ -92,15 +100,15 @@ def _zoo(recipe: Recipe) -> Config:
     for key, (given, supported) in wanted.items():
         if given != supported:
             raise AnonbenchError(
-                f"'{name}' has MODEL.{key} {given}, and a recipe describes {supported}", entry="recipe zoo"
+                f"'{name}' has MODEL.{key} {given}, and a recipe describes {supported}", entry="recipe settings.zoo"
             )
-    backbone = recipe.architecture.backbone
+    backbone = recipe.settings.architecture.backbone
     groups = 32 if backbone == "resnext101_32x8d" else 1
     theirs = (config.MODEL.RESNETS.DEPTH, config.MODEL.RESNETS.NUM_GROUPS)
-    if recipe.zoo is not None and theirs != (DEPTHS.get(backbone), groups):
+    if recipe.settings.zoo is not None and theirs != (DEPTHS.get(backbone), groups):
         raise AnonbenchError(
             f"'{name}' is of a ResNet-{theirs[0]} with {theirs[1]} groups, the recipe's backbone is {backbone}",
-            entry="recipe zoo",
+            entry="recipe settings.zoo",
         )
     return config
 
@@ -120,7 +128,7 @@ def build(recipe: Recipe, categories: Sequence[Category], images: int = 0, datas
 
 
 def _model(config: Config, recipe: Recipe, categories: Sequence[Category]) -> None:
-    a, model = recipe.architecture, config.MODEL
+    a, model = recipe.settings.architecture, config.MODEL
     model.WEIGHTS = ""
     model.MASK_ON, model.KEYPOINT_ON = "segmentation" in recipe.tasks, "pose" in recipe.tasks
     model.BACKBONE.FREEZE_AT = a.frozen_stages
@@ -168,11 +176,11 @@ def _level(stride: int) -> str:
 def _input(config: Config, recipe: Recipe, dataset: str) -> None:
     config.DATASETS.TRAIN, config.DATASETS.TEST = ((dataset,) if dataset else ()), ()
     config.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
-    given = config.INPUT
-    given.MIN_SIZE_TRAIN, given.MIN_SIZE_TRAIN_SAMPLING = tuple(recipe.min_size), "choice"
-    given.MIN_SIZE_TEST = recipe.min_size[-1]
-    given.MAX_SIZE_TRAIN = given.MAX_SIZE_TEST = recipe.max_size
-    given.RANDOM_FLIP = "horizontal" if recipe.horizontal_flip else "none"
+    given, seen = config.INPUT, recipe.settings
+    given.MIN_SIZE_TRAIN, given.MIN_SIZE_TRAIN_SAMPLING = tuple(seen.min_size), "choice"
+    given.MIN_SIZE_TEST = seen.min_size[-1]
+    given.MAX_SIZE_TRAIN = given.MAX_SIZE_TEST = seen.max_size
+    given.RANDOM_FLIP = "horizontal" if seen.horizontal_flip else "none"
     given.MASK_FORMAT = "bitmask"
 
 

@@ -14,9 +14,10 @@ from anonbench.errors import AnonbenchError
 from anonbench.learning import deterministic
 from anonbench.recipe import Recipe
 from anonbench.tasks.detections import Detection
-from anonbench.train.contract import Weights
 from anonbench.train.data import Category, Variant, input_size, load_image
 from anonbench.train.loop import autocast
+
+Weights = dict[str, torch.Tensor]
 
 
 def load(model: nn.Module, weights: Weights) -> None:
@@ -38,7 +39,7 @@ def detections(
     ``masks`` (n, m, m) probabilities on the box's grid and ``keypoints`` (n, 17, 3).
     """
     for sample in variant.samples:
-        size = input_size(sample.width, sample.height, recipe.min_size[-1], recipe.max_size)
+        size = input_size(sample.width, sample.height, recipe.settings.min_size[-1], recipe.settings.max_size)
         image = load_image(sample, size).to(device)
         with deterministic(recipe.strict(device.type)), autocast(recipe, device):
             (found,) = model([image])

@@ -173,7 +173,7 @@ def initialise(model: nn.Module, names: Names, recipe: Recipe, categories: Seque
             + (f" (there of shape {list(given[wrong[0]].shape)})" if wrong[0] in given else ""),
             file=path,
             entry=ENTRY,
-            remedy=f"give weights of {recipe.architecture.backbone} as the recipe describes it",
+            remedy=f"give weights of {recipe.settings.architecture.backbone} as the recipe describes it",
         )
     chosen = {prefix + name: given[name].to(wanted[name].dtype) for name in wanted if name not in left}
     model.load_state_dict(chosen, strict=False)

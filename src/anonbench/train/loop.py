@@ -52,7 +52,7 @@ class Batches:
 
     def __getitem__(self, iteration: int) -> Batch:
         """Return the uint8 (3, h, w) images and the targets (see `data`) of one iteration."""
-        size = self.recipe.batch_size
+        size, settings = self.recipe.batch_size, self.recipe.settings
         epoch, number = divmod(iteration, -(-len(self.variant.samples) // size))
         order_seed = self.recipe.seeds.of("order", self.seed)
         order = generator("order", order_seed, epoch).permutation(len(self.variant.samples))
@@ -63,9 +63,9 @@ class Batches:
         for index in whole[self.place.rank :: self.place.size]:
             sample = self.variant.samples[index]
             draw = generator("augment", self.recipe.seeds.of("augmentation", self.seed), epoch, sample.id)
-            flip = bool(draw.random() < self.recipe.horizontal_flip)
-            shorter = self.recipe.min_size[int(draw.integers(len(self.recipe.min_size)))]
-            shape = input_size(sample.width, sample.height, shorter, self.recipe.max_size)
+            flip = bool(draw.random() < settings.horizontal_flip)
+            shorter = settings.min_size[int(draw.integers(len(settings.min_size)))]
+            shape = input_size(sample.width, sample.height, shorter, settings.max_size)
             images.append(load_image(sample, shape, flip))
             targets.append(load_target(sample, shape, flip, masks="segmentation" in self.recipe.tasks))
         return images, targets

@@ -29,9 +29,10 @@ from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScale
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.ops.poolers import LevelMapper
 
-from anonbench.recipe import Architecture, Recipe, RoiHead
+from anonbench.recipe import Recipe
 from anonbench.records import KEYPOINTS
 from anonbench.train.data import Category, Target
+from anonbench.train.rcnn import Architecture, RoiHead
 
 MEAN = (0.485, 0.456, 0.406)
 """Mean of the input channels (RGB, 0..1), as torchvision's backbones expect it."""
@@ -49,7 +50,7 @@ def build(recipe: Recipe, categories: Sequence[Category]) -> GeneralizedRCNN:
     ``scores`` and, by task, ``masks`` (n, m, m) probabilities on the box's grid and ``keypoints`` (n, 17, 3); a
     detection that is no person has zeros.
     """
-    architecture = recipe.architecture
+    architecture: Architecture = recipe.settings.architecture
     backbone = Backbone(architecture)
     return GeneralizedRCNN(
         backbone,
@@ -206,7 +207,7 @@ def _pool(a: Architecture, size: int) -> MultiScaleRoIAlign:
 
 
 def _heads(recipe: Recipe, categories: Sequence[Category]) -> Heads:
-    a = recipe.architecture
+    a: Architecture = recipe.settings.architecture
     channels, classes = a.pyramid_channels, len(categories) + 1
     people = [label for label, category in enumerate(categories, start=1) if category.person]
     return Heads(

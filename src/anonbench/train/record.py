@@ -7,6 +7,7 @@ from typing import Any
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
+from anonbench.recipe import upgraded
 
 WEIGHTS, RECORD, TIMING = "weights.safetensors", "train.json", "timing.json"
 
@@ -18,7 +19,8 @@ def read_record(model: Path) -> dict[str, Any]:
     record = read_json(model / RECORD)
     if not isinstance(record, dict) or not isinstance(record.get("recipe"), dict):
         raise AnonbenchError("is not the record of a training", file=model / RECORD, remedy="train again")
-    return record
+    # models of version 0.1 stay usable; their recipes are complete, whatever the preset of then is called now
+    return {**record, "recipe": upgraded({**record["recipe"], "preset": None})}
 
 
 def determinism_of(model: Path) -> str:

@@ -4,35 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from anonbench.errors import AnonbenchError
-from anonbench.learning import deterministic
 from anonbench.provenance import code_hash
 from anonbench.recipe import Recipe
 from anonbench.seeding import seed_of
 from anonbench.tasks.detections import ENTRIES
-from anonbench.train import inference, initialisation, models
-from anonbench.train.contract import Fit, Outputs, Trainer, Weights
-from anonbench.train.data import Category, Variant
-from anonbench.train.distributed import place
-from anonbench.train.loop import Batches, decoders, fit, training_key
+from anonbench.train import rcnn
+from anonbench.train.contract import Fit, Outputs, Trainer
+
+if TYPE_CHECKING:
+    import torch
+
+    from anonbench.train.contract import Weights
+    from anonbench.train.data import Category, Variant
 
 
 class Torchvision(Trainer):
     """Faster, Mask and Keypoint R-CNN, or all three in one model, as the recipe's tasks say."""
 
+    Settings = rcnn.Settings
+    tasks = ("detection", "segmentation", "pose")
+
     def check(self, recipe: Recipe) -> None:
-        initialisation.check(recipe)
-        if recipe.zoo is not None:
-            raise AnonbenchError("torchvision has no zoo files", entry="recipe zoo", remedy="set trainer: detectron2")
+        super().check(recipe)
+        rcnn.check(recipe)
         if recipe.initialisation.pixels == "zoo":
             raise AnonbenchError(
-                "torchvision's models take RGB only", entry="recipe initialisation.pixels", remedy="use rgb weights"
+                "torchvision's models take RGB only", entry="initialisation.pixels", remedy="use rgb weights"
             )
 
+    def require(self, recipe: Recipe) -> None:
+        from anonbench.train import initialisation
+
+        initialisation.check(recipe)
+
+    def describe(self, recipe: Recipe) -> str:
+        return rcnn.describe(recipe)
+
     def train(self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None) -> Fit:
+        import torch
+
+        from anonbench.learning import deterministic
+        from anonbench.train import initialisation, models
+        from anonbench.train.distributed import place
+        from anonbench.train.loop import Batches, decoders, fit, training_key
+
         with deterministic(recipe.strict(device.type)):
             torch.manual_seed(seed_of("init", recipe.seeds.of("initialisation", seed)))
             model = models.build(recipe, variant.categories)
@@ -46,6 +64,10 @@ class Torchvision(Trainer):
     def predict(
         self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
     ) -> Iterator[Outputs]:
+        import torch
+
+        from anonbench.train import inference, models
+
         model = models.build(recipe, categories)
         inference.load(model, weights)
         model.to(device, memory_format=torch.channels_last).eval()

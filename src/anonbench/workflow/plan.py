@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,18 @@ def compact(value: Any) -> str:
 
 
 class Plan:
-    """A study, with the answers that the rules need. ``base`` is the folder of the Snakefile."""
+    """A study, with the answers that the rules need.
 
-    def __init__(self, config: dict[str, Any], base: Path) -> None:
+    ``base`` is the folder of the Snakefile, ``files`` are those that ``config`` was read from, the study's last.
+    """
+
+    def __init__(self, config: dict[str, Any], base: Path, files: Sequence[str | Path] = ()) -> None:
         if "datasets" not in config:
             raise AnonbenchError(
                 "no study is configured",
                 remedy="add --configfile config/default.yaml (profiles/default does so)",
             )
-        self.study: Study = parse(config, file="configuration")
+        self.study: Study = parse(config, file="configuration", folder=Path(files[-1]).parent if files else None)
         self.base = base
 
     # --- folders and targets
@@ -381,7 +384,7 @@ class Plan:
         """Return the hash of the code that runs a model and writes down what it says."""
         modules = [registry.module("tasks", task) for task in self.tasks(model)]
         trainer = registry.module("trainers", self.study.models[model].trainer)
-        return code_hash("anonbench.train.cli", trainer, *modules)
+        return code_hash("anonbench.train.prediction", trainer, *modules)
 
     def evaluation_code(self, model: str) -> str:
         """Return the hash of the code that scores a model's tasks."""
@@ -394,7 +397,7 @@ class Plan:
 
     def trainer_code(self, model: str) -> str:
         """Return the hash of the code that trains a model."""
-        return code_hash("anonbench.train.cli", registry.module("trainers", self.study.models[model].trainer))
+        return code_hash("anonbench.train.training", registry.module("trainers", self.study.models[model].trainer))
 
     def environment(self, name: str) -> str:
         """Return the hash of an environment file and of the locked versions of what it names.

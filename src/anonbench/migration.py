@@ -1,0 +1,81 @@
+"""Rewrites studies and recipes of the old form; comments, anchors and layout stay as they are."""
+
+from __future__ import annotations
+
+import copy
+import io
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.mergevalue import merge_attrib
+
+from anonbench.errors import AnonbenchError
+from anonbench.recipe import MOVED
+
+
+def migrated(path: Path) -> tuple[str, list[str]]:
+    """Return a YAML file's text in today's form and a line for each entry that was moved.
+
+    The file is a study, or a recipe by itself. Raises AnonbenchError when it is no YAML mapping.
+    """
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 10_000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    try:
+        text = path.read_text()
+        value = yaml.load(text)
+    except FileNotFoundError:
+        raise AnonbenchError("no such file", file=path) from None
+    except YAMLError as error:
+        raise AnonbenchError(f"is not valid YAML ({error})".replace("\n", " "), file=path) from None
+    if not isinstance(value, CommentedMap):
+        raise AnonbenchError("is not a YAML mapping", file=path)
+    models = value.get("models")
+    blocks = {f"models.{name}.": block for name, block in models.items()} if isinstance(models, dict) else {"": value}
+    # before any is changed: a block that is merged into another one shows there what it has
+    moves = {where: _moves(block) for where, block in blocks.items() if isinstance(block, CommentedMap)}
+    said = [f"{where}{name}: now {where}settings.{name}" for where, names in moves.items() for name in names]
+    if not said:
+        return text, []
+    for where, names in moves.items():
+        if names:
+            _move(blocks[where], names)
+    stream = io.StringIO()
+    yaml.dump(value, stream)
+    return stream.getvalue(), said
+
+
+def _own(block: CommentedMap) -> list[str]:
+    """Return which of the moved entries are written in the block itself, not merged into it (``<<: *anchor``)."""
+    return [name for name, _ in block.non_merged_items() if name in MOVED]
+
+
+def _moves(block: CommentedMap) -> dict[str, Any]:
+    """Return what the block's settings consist of: empty unless it has some itself, else with what is merged in.
+
+    A block's own settings replace those that are merged in as a whole, so they have to be complete.
+    """
+    own = _own(block)
+    seen = {name: block[name] for name in MOVED if name in block} if own else {}
+    return {name: value if name in own else copy.deepcopy(value) for name, value in seen.items()}
+
+
+def _move(block: CommentedMap, moved: dict[str, Any]) -> None:
+    settings, own = CommentedMap(moved), _own(block)
+    place = [name for name, _ in block.non_merged_items()].index(own[0])
+    merge = getattr(block, merge_attrib, None)
+    if merge is not None and merge.merge_pos <= place:
+        place += 1  # `<<` is an entry, too
+    # ruamel would tell the blocks that it is merged into, and stumbles (0.19); what they show is not written
+    block._ref.clear()
+    for name in own:
+        if name in block.ca.items:  # the comments behind it
+            settings.ca.items[name] = block.ca.items.pop(name)
+        del block[name]
+    if block.fa.flow_style():
+        settings.fa.set_flow_style()
+    block.insert(place, "settings", settings)
