@@ -21,8 +21,8 @@ from anonbench.annotate.choose import choose
 from anonbench.annotate.image_files import Gate
 from anonbench.annotate.options import LabelsOn, RegionsConfig
 from anonbench.annotate.people import convert
-from anonbench.anonymize import engine, shard, strength
-from anonbench.anonymize.contract import Crop, make
+from anonbench.anonymize import engine, strength
+from anonbench.anonymize.contract import make
 from anonbench.anonymize.merge import merge
 from anonbench.anonymize.methods import adaptive_blur, adaptive_pixelate
 from anonbench.anonymize.methods.blur import Blur
@@ -30,6 +30,7 @@ from anonbench.anonymize.methods.gan import Gan
 from anonbench.anonymize.methods.mask_out import MaskOut
 from anonbench.anonymize.methods.pixelate import Pixelate
 from anonbench.anonymize.shard import Shard
+from anonbench.crops import Crop, Work
 from anonbench.datasets.coco import Coco
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
@@ -173,7 +174,7 @@ def test_images_one_pixel_wide_are_worked_on_in_every_orientation(size: tuple[in
     decoded = images.decode(data, size=size)
     assert (decoded.pixels == pixels).all()
     one = Region(1, RegionKind.BODY, "box", (0, 0, *size), np.ones(size[::-1], bool), (0.0, 0.0, *size))
-    engine.anonymize([engine.Work(1, decoded.pixels, [one])], make(Variant.parse("body-mask_out")), 0)
+    engine.anonymize([Work(1, decoded.pixels, [one])], make(Variant.parse("body-mask_out")), 0)
     assert (decoded.pixels == 128).all()
 
 
@@ -261,13 +262,13 @@ def forgotten(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def unlisted(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave one person out of the manifest."""
-    real = shard.People.rows
+    real = Shard._person_rows
 
     def fewer(*args: Any) -> list[manifests.Row]:
         rows = real(*args)
         return rows[1:] if len(rows) > 10 else rows
 
-    monkeypatch.setattr(shard.People, "rows", fewer)
+    monkeypatch.setattr(Shard, "_person_rows", fewer)
 
 
 def weakened(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:

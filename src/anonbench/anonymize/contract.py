@@ -5,73 +5,23 @@ from __future__ import annotations
 import abc
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 from pydantic import ValidationError
 from tqdm import tqdm
 
 from anonbench import registry
 from anonbench.blocks import NoSettings, Strict, explain
+from anonbench.crops import Crop
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.records import Box, Region, RegionKind
-from anonbench.seeding import seed_of
+from anonbench.records import Region, RegionKind
 from anonbench.variants import Variant
 from anonbench.windows import Window
 
-
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """One region as a method sees it, in pixels of the crop; ``region`` and ``window`` are in the image's pixels.
-
-    ``pixels`` is uint8 HxWx3 RGB and read-only; ``subject`` is the person's or face's own box; ``keypoints``
-    is float32 17x3 (x, y, visibility) or None. ``people`` are all regions of the image. ``seed`` is the person's in
-    this image, ``study_seed`` what it was derived from.
-    """
-
-    pixels: np.ndarray = field(repr=False)
-    subject: Box
-    keypoints: np.ndarray | None
-    region: Region
-    window: Window
-    seed: int
-    people: Sequence[Region] = field(default=(), repr=False)
-    study_seed: int = 0
-
-    @property
-    def background(self) -> np.ndarray:
-        """Where nobody's region is, as far as regions are known: bool HxW."""
-        free = ~self.mask
-        left, top, right, bottom = self.window.box
-        for one in self.people:
-            x0, y0, x1, y1 = one.box
-            if x0 < right and left < x1 and y0 < bottom and top < y1:
-                free &= ~replace(self, region=one).mask
-        return free
-
-    @property
-    def mask(self) -> np.ndarray:
-        """Where the result will be pasted: bool HxW."""
-        (left, top, right, bottom), (x0, y0, x1, y1) = self.window.box, self.region.box
-        mask = np.zeros((bottom - top, right - left), np.uint8)
-        a, b, c, d = max(x0, left), max(y0, top), min(x1, right), min(y1, bottom)  # somebody else's may leave the crop
-        mask[b - top : d - top, a - left : c - left] = self.region.mask[b - y0 : d - y0, a - x0 : c - x0]
-        if self.window.size is None:
-            return mask.view(bool)
-        return cv2.resize(mask, self.window.size, interpolation=cv2.INTER_NEAREST).view(bool)
-
-    def seed_of(self, identity: bool = False) -> int:
-        """Return the person's seed; with ``identity`` that of all images of the person, where the data set tells."""
-        if identity and self.region.identity is not None:
-            return seed_of(self.study_seed, "identity", self.region.identity)
-        return self.seed
-
-    def generator(self, identity: bool = False) -> np.random.Generator:
-        """Return a new random generator of `seed_of`, the same whenever and wherever the person is worked on."""
-        return np.random.Generator(np.random.PCG64(self.seed_of(identity)))
+__all__ = ("Crop", "FitJob", "Fitted", "Method", "make")  # with the crop, what an author of a method needs
 
 
 @dataclass(frozen=True, slots=True)

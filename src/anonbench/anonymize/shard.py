@@ -7,24 +7,23 @@ import errno
 import os
 import threading
 import time
-from collections import defaultdict
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from tqdm import tqdm
 
 from anonbench import __version__, images, manifests, names, regions, workers
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import Method, make
+from anonbench.crops import Work
 from anonbench.datasets.record import root_of
 from anonbench.errors import AnonbenchError
 from anonbench.files import place, sha256_bytes, sha256_file, write_bytes, write_json
-from anonbench.records import Region, RegionKind
+from anonbench.people import People
+from anonbench.records import RegionKind
 from anonbench.resources import peak_memory
 from anonbench.seeding import seed_of
 from anonbench.variants import Variant
@@ -200,7 +199,7 @@ class Shard:
         if method is not None and todo:
             with turns:
                 works = [
-                    engine.Work(
+                    Work(
                         row["image_id"], decoded.pixels, people.regions(row), people.keypoints(row["image_id"]), source
                     )
                     for row, source, _, decoded in todo
@@ -211,8 +210,33 @@ class Shard:
                 write_bytes(f"{folder}/{row['file_name']}", encoded.data)
                 image = _image_row(row, "encoded", data, encoded.data, encoded.encoder, decoded.notes)
                 found[work.image_id], outcomes[work.image_id] = image, outcome
-        name = self.variant.method
-        return {i: [image, *people.rows(i, name, self.seed, outcomes.get(i, []))] for i, image in found.items()}
+        return {i: [image, *self._person_rows(i, people, outcomes.get(i, []))] for i, image in found.items()}
+
+    def _person_rows(self, image_id: int, people: People, outcomes: list[engine.Outcome]) -> list[manifests.Row]:
+        """Return one manifest row per person of an image, changed or not."""
+        by_id = {outcome.person_id: outcome for outcome in outcomes}
+        written = []
+        for row in people.rows(image_id):
+            outcome = by_id.get(row["person_id"])
+            weak = {"weak": outcome.weak} if outcome and outcome.weak else {}
+            written.append(
+                {
+                    "type": "person",
+                    "image_id": image_id,
+                    "person_id": row["person_id"],
+                    "category": row["category"],
+                    "region": RegionKind(row["kind"]),
+                    "status": outcome.status if outcome else row["status"],
+                    "source": row["source"],
+                    "box": [row["x0"], row["y0"], row["x1"], row["y1"]] if outcome else None,
+                    "pixels": outcome.pixels if outcome else 0,
+                    "area": row["area"],
+                    "method": (outcome.fallback or self.variant.method) if outcome else None,
+                    "seed": outcome.seed if outcome else seed_of(self.seed, image_id, row["person_id"]),
+                    **weak,
+                }
+            )
+        return written
 
     def _untouched(self, row: _Image, source: str, data: bytes, strip: bool) -> manifests.Row:
         """Place an image byte for byte, without its metadata where ``strip`` says so and it has any."""
@@ -284,93 +308,3 @@ def _check_names(table: pa.Table, file: Path, out: Path) -> None:
             file=out,
             remedy="write to one that tells case and Unicode forms apart, or rename one of the images",
         )
-
-
-class People:
-    """The rows of a region kind by image; run lengths stay in Arrow's memory until a mask is needed."""
-
-    def __init__(self, table: pa.Table) -> None:
-        order = pc.sort_indices(table, sort_keys=[("image_id", "ascending"), ("person_id", "ascending")])
-        table = table.take(order).combine_chunks()
-        self._columns = table.drop_columns(["runs", "keypoints"]).to_pylist()
-        self._lists = {name: _Lists(table[name]) for name in ("runs", "keypoints")}
-        self._of: dict[int, list[int]] = defaultdict(list)
-        for index, row in enumerate(self._columns):
-            self._of[row["image_id"]].append(index)
-
-    @classmethod
-    def read(cls, path: Path, region: RegionKind | None, rows: list[_Image]) -> People:
-        """Read the people of a region kind in some images (rows of the images table)."""
-        ids = [row["image_id"] for row in rows]
-        if not ids or region is None:
-            return cls(regions.REGIONS.empty_table())
-        table = regions.read(path, regions.REGIONS, (min(ids), max(ids)))
-        kind = pc.equal(table["kind"], region.value)
-        mine = pc.is_in(table["image_id"], value_set=pa.array(ids, pa.int64()))
-        return cls(table.filter(pc.and_(kind, mine)))
-
-    def have_regions(self, image_id: int) -> bool:
-        """Tell whether anybody in an image has a region."""
-        return any(self._columns[index]["status"] == regions.REGION for index in self._of.get(image_id, ()))
-
-    def regions(self, image: _Image) -> list[Region]:
-        """Return the regions of an image, masks decoded."""
-        found = []
-        for index in self._of.get(image["image_id"], ()):
-            row = self._columns[index]
-            if row["status"] == regions.REGION:
-                found.append(regions.to_region({**row, "runs": self._lists["runs"][index]}, image["height"]))
-        return found
-
-    def keypoints(self, image_id: int) -> dict[int, np.ndarray]:
-        """Return keypoints (float32 17x3) by person id."""
-        found = {}
-        for index in self._of.get(image_id, ()):
-            values = self._lists["keypoints"][index]
-            if values is not None:
-                found[self._columns[index]["person_id"]] = values.reshape(-1, 3)
-        return found
-
-    def rows(self, image_id: int, method: str | None, seed: int, outcomes: list[engine.Outcome]) -> list[manifests.Row]:
-        """Return one manifest row per person of an image, changed or not."""
-        by_id = {outcome.person_id: outcome for outcome in outcomes}
-        written = []
-        for index in self._of.get(image_id, ()):
-            row = self._columns[index]
-            outcome = by_id.get(row["person_id"])
-            weak = {"weak": outcome.weak} if outcome and outcome.weak else {}
-            written.append(
-                {
-                    "type": "person",
-                    "image_id": image_id,
-                    "person_id": row["person_id"],
-                    "category": row["category"],
-                    "region": RegionKind(row["kind"]),
-                    "status": outcome.status if outcome else row["status"],
-                    "source": row["source"],
-                    "box": [row["x0"], row["y0"], row["x1"], row["y1"]] if outcome else None,
-                    "pixels": outcome.pixels if outcome else 0,
-                    "area": row["area"],
-                    "method": (outcome.fallback or method) if outcome else None,
-                    "seed": outcome.seed if outcome else seed_of(seed, image_id, row["person_id"]),
-                    **weak,
-                }
-            )
-        return written
-
-
-class _Lists:
-    """A column of lists, each a slice of one NumPy array; None where the table has null."""
-
-    def __init__(self, column: pa.ChunkedArray) -> None:
-        array = column.combine_chunks()
-        if isinstance(array, pa.ChunkedArray):
-            array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
-        self._offsets = array.offsets.to_numpy()
-        self._values = array.values.to_numpy()
-        self._null = array.is_null().to_numpy(zero_copy_only=False)
-
-    def __getitem__(self, index: int) -> np.ndarray | None:
-        if self._null[index]:
-            return None
-        return self._values[self._offsets[index] : self._offsets[index + 1]]
