@@ -8,20 +8,24 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from anonbench.records import Box, Region
+from anonbench.records import Box, Region, RegionKind
 from anonbench.seeding import seed_of
 from anonbench.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One image: ``pixels`` (uint8 HxWx3 RGB) change in place; ``keypoints`` are float32 17x3 by person."""
+    """One image: ``pixels`` (uint8 HxWx3 RGB) change in place; ``keypoints`` are float32 17x3 by person.
+
+    ``people`` are those in an image whose one region is the frame, each with their face or body as a region.
+    """
 
     image_id: int
     pixels: np.ndarray = field(repr=False)
     regions: Sequence[Region]
     keypoints: Mapping[int, np.ndarray] = field(default_factory=dict)
     file: str | None = None
+    people: Sequence[Region] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Crop:
 
     ``pixels`` is uint8 HxWx3 RGB and read-only; ``subject`` is the person's or face's own box; ``keypoints``
     is float32 17x3 (x, y, visibility) or None. ``people`` are all regions of the image. ``seed`` is the person's in
-    this image, ``study_seed`` what it was derived from.
+    this image or the frame's, ``study_seed`` what it was derived from.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -103,7 +107,7 @@ def cut(work: Work, region: Region, window: Window, padding: str, seed: int) -> 
         keypoints=keypoints,
         region=region,
         window=window,
-        seed=seed_of(seed, work.image_id, region.person_id),
+        seed=seed_of(seed, work.image_id, RegionKind.FRAME if region.kind is RegionKind.FRAME else region.person_id),
         people=work.regions,
         study_seed=seed,
     )

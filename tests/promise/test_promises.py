@@ -35,7 +35,7 @@ from anonbench.datasets.coco import Coco
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
 from anonbench.images import png
-from anonbench.records import Region, RegionKind
+from anonbench.records import OF_PEOPLE, Region, RegionKind
 from anonbench.variants import Variant
 
 from ..anonymize.gan_tiny import write_weights
@@ -49,16 +49,16 @@ LOT = 1000
 """People in one data set."""
 FEW = 400
 """People in the data set of the tests that look at one thing."""
-KINDS = list(RegionKind)
+KINDS = list(OF_PEOPLE)
 Paste = Callable[[np.ndarray, Crop, np.ndarray], None]
 
 
 def methods() -> list[str]:
-    """Return the registered methods that can run here as they are, or with weights that are made here."""
+    """Return the registered methods for people that can run here as they are, or with weights made here."""
     found = []
     for name in registry.names("methods"):
         plugin = registry.load("methods", name)
-        if plugin.available() is None and (plugin.Fit is None or name == "gan"):
+        if plugin.available() is None and plugin.kinds >= set(OF_PEOPLE) and (plugin.Fit is None or name == "gan"):
             found.append(name)
     return found
 
@@ -262,13 +262,13 @@ def forgotten(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def unlisted(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave one person out of the manifest."""
-    real = Shard._person_rows
+    real = Shard._region_rows
 
     def fewer(*args: Any) -> list[manifests.Row]:
         rows = real(*args)
         return rows[1:] if len(rows) > 10 else rows
 
-    monkeypatch.setattr(Shard, "_person_rows", fewer)
+    monkeypatch.setattr(Shard, "_region_rows", fewer)
 
 
 def weakened(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from anonbench import registry
 from anonbench.blocks import NoSettings, Strict, explain
 from anonbench.crops import Crop
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.records import Region, RegionKind
+from anonbench.records import OF_PEOPLE, Region, RegionKind
 from anonbench.variants import Variant
 from anonbench.windows import Window
 
@@ -28,9 +28,9 @@ __all__ = ("Crop", "FitJob", "Fitted", "Method", "make")  # with the crop, what 
 class FitJob:
     """What a training gets: the images and regions of one split, and where its files go.
 
-    ``root`` holds the images, ``images`` are rows of the images table, ``table`` is the regions table. ``checkpoint``
-    is a file that a killed training continues from, ``sheet`` a picture of samples that is written now and then.
-    ``origin`` says what is fitted on, for the file of weights.
+    ``root`` holds the images, ``images`` are rows of the images table, ``table`` is the regions table, or of frames the
+    table of people. ``checkpoint`` is a file that a killed training continues from, ``sheet`` a picture of samples that
+    is written now and then. ``origin`` says what is fitted on, for the file of weights.
     """
 
     kind: RegionKind
@@ -66,6 +66,9 @@ class Method(abc.ABC):
 
     Parameters: ClassVar[type[Strict]] = NoSettings
     """Pydantic model: extra keys forbidden, a description on each field."""
+
+    kinds: ClassVar[frozenset[RegionKind]] = frozenset(OF_PEOPLE)
+    """Regions that the method can change. A frame is the whole image, whether somebody is in it or not."""
 
     levels: ClassVar[dict[str, dict[str, Any]]] = {}
     """Named presets of the parameters, weakest first; empty for a method without a strength."""
@@ -106,6 +109,11 @@ class Method(abc.ABC):
         """Return what the manifest says of the method besides its parameters, such as the sha256 of its weights."""
         return {}
 
+    @classmethod
+    def kinds_with(cls, parameters: Any) -> frozenset[RegionKind]:
+        """Return the regions that the method can change with these ``Parameters``: all of ``kinds`` unless it says."""
+        return cls.kinds
+
     @property
     def name(self) -> str:
         """The name that the method is registered under: its module's."""
@@ -134,6 +142,9 @@ class Method(abc.ABC):
 
     def weakness(self, crop: Crop) -> str | None:
         """Return why a person may still be recognised after `change`, such as a blur that is small against the face.
+
+        Of a frame it is asked for each person in it: ``crop.region`` is then their face's or body's, all else the
+        frame's.
 
         None where nothing speaks for it, which proves nothing. It becomes ``weak`` in the person's manifest row.
         """
@@ -165,8 +176,8 @@ class Method(abc.ABC):
 def make(variant: Variant, parameters: dict[str, Any] | None = None) -> Method:
     """Return a variant's method: the parameters of its level, overridden by ``parameters``.
 
-    Raises AnonbenchError for the original (it has no method), a level that neither the method nor
-    ``parameters`` give a meaning, or parameters that are refused.
+    Raises AnonbenchError for the original (it has no method), a region that the method or its fallback does not work
+    on, a level that neither the method nor ``parameters`` give a meaning, or parameters that are refused.
     """
     if variant.method is None:
         raise AnonbenchError("the original has no method")
@@ -175,4 +186,16 @@ def make(variant: Variant, parameters: dict[str, Any] | None = None) -> Method:
         raise AnonbenchError(f"variant '{variant}' names no level", remedy=f"choose one of {', '.join(method.levels)}")
     if not parameters and variant.level is not None and variant.level not in method.levels:
         raise AnonbenchError(f"variant '{variant}': unknown level{nearest(variant.level, method.levels)}")
-    return method({**method.levels.get(variant.level, {}), **(parameters or {})})
+    variant.check_kinds(variant.method, method.kinds)
+    made: Method = method({**method.levels.get(variant.level, {}), **(parameters or {})})
+    check_kinds(variant, method, made.parameters)
+    return made
+
+
+def check_kinds(variant: Variant, method: type[Method], parameters: Any) -> None:
+    """Raise AnonbenchError when a method with ``parameters``, or its fallback, does not work on a variant's region."""
+    assert variant.method is not None
+    variant.check_kinds(variant.method, method.kinds_with(parameters))
+    fallback = getattr(parameters, "fallback", method.fallback)
+    if fallback is not None:
+        variant.check_kinds(f"its fallback {fallback}", registry.load("methods", fallback).kinds)

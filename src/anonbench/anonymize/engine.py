@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import cv2
@@ -14,7 +14,7 @@ from anonbench import registry
 from anonbench.anonymize.contract import Method
 from anonbench.crops import Crop, Work, cut
 from anonbench.errors import AnonbenchError
-from anonbench.records import ANONYMIZED, Reason, Region
+from anonbench.records import ANONYMIZED, Reason, Region, RegionKind
 from anonbench.windows import PixelBox
 
 CONTROL = "control"
@@ -25,7 +25,8 @@ CONTROL = "control"
 class Outcome:
     """What became of a region: ``fallback`` names the method that was used when the first one failed.
 
-    ``weak`` says why the person may still be recognised (`Method.weakness`).
+    ``weak`` says why the person may still be recognised (`Method.weakness`). The outcome of a frame has the
+    ``person_id`` 0, and in ``weak_people`` what there is to say of the people in it, by person id.
     """
 
     person_id: int
@@ -34,6 +35,7 @@ class Outcome:
     seed: int
     fallback: str | None = None
     weak: str | None = None
+    weak_people: Mapping[int, str] = field(default_factory=dict)
 
 
 def anonymize_image(
@@ -83,8 +85,8 @@ def anonymize(works: Sequence[Work], method: Method, seed: int) -> list[list[Out
                 status, fallback = Reason.METHOD_FAILED.value, method.fallback
                 used, crop, result = _fall_back(method, works[index], crop, result, seed)
             _paste(works[index].pixels, crop, result)
-            weak = used.weakness(crop)
-            outcomes[index].append(Outcome(crop.region.person_id, status, area, crop.seed, fallback, weak))
+            weak, weak_people = _weak(used, crop, works[index])
+            outcomes[index].append(Outcome(crop.region.person_id, status, area, crop.seed, fallback, weak, weak_people))
     return [sorted(rows, key=lambda row: row.person_id) for rows in outcomes]
 
 
@@ -163,6 +165,14 @@ def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: i
     window = other.window(region, work.pixels.shape[1], work.pixels.shape[0])
     crop = cut(work, region, window, other.padding, seed)
     return other, crop, _checked(other.change(crop), crop)
+
+
+def _weak(method: Method, crop: Crop, work: Work) -> tuple[str | None, dict[int, str]]:
+    """Return why the person of a crop may still be recognised, and of a frame why each person in it may."""
+    if crop.region.kind is not RegionKind.FRAME:
+        return method.weakness(crop), {}
+    said = {one.person_id: method.weakness(replace(crop, region=one)) for one in work.people}
+    return None, {person_id: why for person_id, why in said.items() if why is not None}
 
 
 def _paste(pixels: np.ndarray, crop: Crop, result: np.ndarray) -> None:

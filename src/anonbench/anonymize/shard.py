@@ -22,7 +22,7 @@ from anonbench.crops import Work
 from anonbench.datasets.record import root_of
 from anonbench.errors import AnonbenchError
 from anonbench.files import place, sha256_bytes, sha256_file, write_bytes, write_json
-from anonbench.people import People
+from anonbench.people import Frames, People
 from anonbench.records import RegionKind
 from anonbench.resources import peak_memory
 from anonbench.seeding import seed_of
@@ -78,7 +78,7 @@ class Shard:
         everything = regions.read(self.annotations / f"{self.split}.images.parquet", regions.IMAGES)
         _check_names(everything, self.annotations / f"{self.split}.images.parquet", self.out)
         rows = regions.shard_of(everything, self.shard, self.shards).to_pylist()
-        people = People.read(self.annotations / f"{self.split}.regions.parquet", self.variant.region, rows)
+        people = self._people(rows)
         path = manifests.shard_path(self.out, self.split, self.shard)
         self._check_folder_is_ours()
         path.unlink(missing_ok=True)
@@ -88,6 +88,7 @@ class Shard:
             "split": self.split,
             "variant": str(self.variant),
             "region": self.variant.region,
+            "touches": self.variant.touches,
             "method": self.variant.method,
             "level": self.variant.level,
             "parameters": method.parameters.model_dump(mode="json") if method else {},
@@ -112,6 +113,14 @@ class Shard:
                 ) from error
             raise
         return path
+
+    def _people(self, rows: list[_Image]) -> People | Frames:
+        """Return who is in the images, and where."""
+        region = self.variant.region
+        if region is None:
+            return People.nobody()
+        table = self.annotations / f"{self.split}.{region.table}.parquet"
+        return Frames.read(table, rows) if region is RegionKind.FRAME else People.read(table, region, rows)
 
     def _load(self, method: Method) -> dict[str, Any]:
         """Give a fitted method its weights; return what the manifest's header says of the method."""
@@ -153,7 +162,7 @@ class Shard:
             write_bytes(sign, b"")
 
     def _work(
-        self, rows: list[_Image], root: Path, people: People, method: Method | None
+        self, rows: list[_Image], root: Path, people: People | Frames, method: Method | None
     ) -> dict[int, list[manifests.Row]]:
         """Return the manifest rows by image id."""
         size = method.batch if method else 1
@@ -176,7 +185,7 @@ class Shard:
         self,
         rows: list[_Image],
         root: Path,
-        people: People,
+        people: People | Frames,
         method: Method | None,
         turns: AbstractContextManager[Any] = contextlib.nullcontext(),  # noqa: B008 (it has no state)
     ) -> dict[int, list[manifests.Row]]:
@@ -200,7 +209,12 @@ class Shard:
             with turns:
                 works = [
                     Work(
-                        row["image_id"], decoded.pixels, people.regions(row), people.keypoints(row["image_id"]), source
+                        image_id=row["image_id"],
+                        pixels=decoded.pixels,
+                        regions=people.regions(row),
+                        keypoints=people.keypoints(row["image_id"]),
+                        file=source,
+                        people=people.people(row),
                     )
                     for row, source, _, decoded in todo
                 ]
@@ -210,15 +224,28 @@ class Shard:
                 write_bytes(f"{folder}/{row['file_name']}", encoded.data)
                 image = _image_row(row, "encoded", data, encoded.data, encoded.encoder, decoded.notes)
                 found[work.image_id], outcomes[work.image_id] = image, outcome
-        return {i: [image, *self._person_rows(i, people, outcomes.get(i, []))] for i, image in found.items()}
+        return {
+            row["image_id"]: [
+                found[row["image_id"]],
+                *self._region_rows(row["image_id"], people.rows(row), outcomes.get(row["image_id"], [])),
+            ]
+            for row in rows
+        }
 
-    def _person_rows(self, image_id: int, people: People, outcomes: list[engine.Outcome]) -> list[manifests.Row]:
-        """Return one manifest row per person of an image, changed or not."""
+    def _region_rows(
+        self, image_id: int, people: list[dict[str, Any]], outcomes: list[engine.Outcome]
+    ) -> list[manifests.Row]:
+        """Return one manifest row per person of an image, changed or not, and before them one of a changed frame.
+
+        What becomes of a frame becomes of everybody in it.
+        """
+        frame = outcomes[0] if self.variant.region is RegionKind.FRAME else None
         by_id = {outcome.person_id: outcome for outcome in outcomes}
-        written = []
-        for row in people.rows(image_id):
-            outcome = by_id.get(row["person_id"])
-            weak = {"weak": outcome.weak} if outcome and outcome.weak else {}
+        written: list[manifests.Row] = [] if frame is None else [self._frame_row(image_id, frame)]
+        for row in people:
+            outcome = frame or by_id.get(row["person_id"])
+            said = frame.weak_people.get(row["person_id"]) if frame else outcome and outcome.weak
+            weak = {"weak": said} if said else {}
             written.append(
                 {
                     "type": "person",
@@ -237,6 +264,17 @@ class Shard:
                 }
             )
         return written
+
+    def _frame_row(self, image_id: int, frame: engine.Outcome) -> manifests.Row:
+        return {
+            "type": "frame",
+            "image_id": image_id,
+            "region": RegionKind.FRAME,
+            "status": frame.status,
+            "pixels": frame.pixels,
+            "method": frame.fallback or self.variant.method,
+            "seed": frame.seed,
+        }
 
     def _untouched(self, row: _Image, source: str, data: bytes, strip: bool) -> manifests.Row:
         """Place an image byte for byte, without its metadata where ``strip`` says so and it has any."""
