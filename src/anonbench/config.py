@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
+from anonbench.anonymize.contract import check_kinds
 from anonbench.blocks import Strict, explain
 from anonbench.directions import Direction
 from anonbench.errors import AnonbenchError, nearest
@@ -376,7 +377,12 @@ class Study(Strict):
             raise ValueError(f"variants: '{variant}' needs a level (known: {', '.join(levels)})")
         if parsed.level is not None and parsed.level not in levels:
             raise ValueError(f"variants: '{variant}': unknown level '{parsed.level}'{nearest(parsed.level, levels)}")
-        return self._checked(parsed.method, parsed.level)
+        parameters = self._checked(parsed.method, parsed.level)
+        try:
+            check_kinds(parsed, method, method.Parameters.model_validate(parameters))
+        except AnonbenchError as error:
+            raise ValueError(f"variants: {error}") from None
+        return parameters
 
     def adapter(self, dataset: str) -> str:
         """Return the name of the plugin that reads a data set."""

@@ -21,8 +21,8 @@ from anonbench.annotate.choose import choose
 from anonbench.annotate.image_files import Gate
 from anonbench.annotate.options import LabelsOn, RegionsConfig
 from anonbench.annotate.people import convert
-from anonbench.anonymize import engine, shard, strength
-from anonbench.anonymize.contract import Crop, make
+from anonbench.anonymize import engine, strength
+from anonbench.anonymize.contract import make
 from anonbench.anonymize.merge import merge
 from anonbench.anonymize.methods import adaptive_blur, adaptive_pixelate
 from anonbench.anonymize.methods.blur import Blur
@@ -30,11 +30,12 @@ from anonbench.anonymize.methods.gan import Gan
 from anonbench.anonymize.methods.mask_out import MaskOut
 from anonbench.anonymize.methods.pixelate import Pixelate
 from anonbench.anonymize.shard import Shard
+from anonbench.crops import Crop, Work
 from anonbench.datasets.coco import Coco
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
 from anonbench.images import png
-from anonbench.records import Region, RegionKind
+from anonbench.records import OF_PEOPLE, Region, RegionKind
 from anonbench.variants import Variant
 
 from ..anonymize.gan_tiny import write_weights
@@ -48,16 +49,16 @@ LOT = 1000
 """People in one data set."""
 FEW = 400
 """People in the data set of the tests that look at one thing."""
-KINDS = list(RegionKind)
+KINDS = list(OF_PEOPLE)
 Paste = Callable[[np.ndarray, Crop, np.ndarray], None]
 
 
 def methods() -> list[str]:
-    """Return the registered methods that can run here as they are, or with weights that are made here."""
+    """Return the registered methods for people that can run here as they are, or with weights made here."""
     found = []
     for name in registry.names("methods"):
         plugin = registry.load("methods", name)
-        if plugin.available() is None and (plugin.Fit is None or name == "gan"):
+        if plugin.available() is None and plugin.kinds >= set(OF_PEOPLE) and (plugin.Fit is None or name == "gan"):
             found.append(name)
     return found
 
@@ -173,7 +174,7 @@ def test_images_one_pixel_wide_are_worked_on_in_every_orientation(size: tuple[in
     decoded = images.decode(data, size=size)
     assert (decoded.pixels == pixels).all()
     one = Region(1, RegionKind.BODY, "box", (0, 0, *size), np.ones(size[::-1], bool), (0.0, 0.0, *size))
-    engine.anonymize([engine.Work(1, decoded.pixels, [one])], make(Variant.parse("body-mask_out")), 0)
+    engine.anonymize([Work(1, decoded.pixels, [one])], make(Variant.parse("body-mask_out")), 0)
     assert (decoded.pixels == 128).all()
 
 
@@ -261,13 +262,13 @@ def forgotten(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def unlisted(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave one person out of the manifest."""
-    real = shard.People.rows
+    real = Shard._region_rows
 
     def fewer(*args: Any) -> list[manifests.Row]:
         rows = real(*args)
         return rows[1:] if len(rows) > 10 else rows
 
-    monkeypatch.setattr(shard.People, "rows", fewer)
+    monkeypatch.setattr(Shard, "_region_rows", fewer)
 
 
 def weakened(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from anonbench import manifests
+from anonbench.anonymize.merge import frames_in_doubt
 from anonbench.anonymize.merge import merge as run_merge
 from anonbench.anonymize.shard import Shard
 from anonbench.arguments import mapping
@@ -96,9 +97,9 @@ def merge(
         typer.echo(f"  {category}: {entry['anonymized']} of {entry['people']} anonymized{left}")
     if lost := summary["left_out"].get("image.license"):
         typer.echo(f"  {lost} images lose their licence: it is none of Creative Commons or COCO's, by its URL")
-    if summary.get("frame_guessed"):
+    if guessed := frames_in_doubt(summary):
         typer.echo(
-            f"  warning: of {summary['frame_guessed']} images it was guessed in which frame their labels were drawn, "
+            f"  warning: of {guessed} images it was guessed in which frame their labels were drawn, "
             "and people stay visible if that is wrong: run anonbench check-frame"
         )
     if people.get("weak"):

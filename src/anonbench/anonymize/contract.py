@@ -5,82 +5,32 @@ from __future__ import annotations
 import abc
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 from pydantic import ValidationError
 from tqdm import tqdm
 
 from anonbench import registry
 from anonbench.blocks import NoSettings, Strict, explain
+from anonbench.crops import Crop
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.records import Box, Region, RegionKind
-from anonbench.seeding import seed_of
+from anonbench.records import OF_PEOPLE, Region, RegionKind
 from anonbench.variants import Variant
 from anonbench.windows import Window
 
-
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """One region as a method sees it, in pixels of the crop; ``region`` and ``window`` are in the image's pixels.
-
-    ``pixels`` is uint8 HxWx3 RGB and read-only; ``subject`` is the person's or face's own box; ``keypoints``
-    is float32 17x3 (x, y, visibility) or None. ``people`` are all regions of the image. ``seed`` is the person's in
-    this image, ``study_seed`` what it was derived from.
-    """
-
-    pixels: np.ndarray = field(repr=False)
-    subject: Box
-    keypoints: np.ndarray | None
-    region: Region
-    window: Window
-    seed: int
-    people: Sequence[Region] = field(default=(), repr=False)
-    study_seed: int = 0
-
-    @property
-    def background(self) -> np.ndarray:
-        """Where nobody's region is, as far as regions are known: bool HxW."""
-        free = ~self.mask
-        left, top, right, bottom = self.window.box
-        for one in self.people:
-            x0, y0, x1, y1 = one.box
-            if x0 < right and left < x1 and y0 < bottom and top < y1:
-                free &= ~replace(self, region=one).mask
-        return free
-
-    @property
-    def mask(self) -> np.ndarray:
-        """Where the result will be pasted: bool HxW."""
-        (left, top, right, bottom), (x0, y0, x1, y1) = self.window.box, self.region.box
-        mask = np.zeros((bottom - top, right - left), np.uint8)
-        a, b, c, d = max(x0, left), max(y0, top), min(x1, right), min(y1, bottom)  # somebody else's may leave the crop
-        mask[b - top : d - top, a - left : c - left] = self.region.mask[b - y0 : d - y0, a - x0 : c - x0]
-        if self.window.size is None:
-            return mask.view(bool)
-        return cv2.resize(mask, self.window.size, interpolation=cv2.INTER_NEAREST).view(bool)
-
-    def seed_of(self, identity: bool = False) -> int:
-        """Return the person's seed; with ``identity`` that of all images of the person, where the data set tells."""
-        if identity and self.region.identity is not None:
-            return seed_of(self.study_seed, "identity", self.region.identity)
-        return self.seed
-
-    def generator(self, identity: bool = False) -> np.random.Generator:
-        """Return a new random generator of `seed_of`, the same whenever and wherever the person is worked on."""
-        return np.random.Generator(np.random.PCG64(self.seed_of(identity)))
+__all__ = ("Crop", "FitJob", "Fitted", "Method", "make")  # with the crop, what an author of a method needs
 
 
 @dataclass(frozen=True, slots=True)
 class FitJob:
     """What a training gets: the images and regions of one split, and where its files go.
 
-    ``root`` holds the images, ``images`` are rows of the images table, ``table`` is the regions table. ``checkpoint``
-    is a file that a killed training continues from, ``sheet`` a picture of samples that is written now and then.
-    ``origin`` says what is fitted on, for the file of weights.
+    ``root`` holds the images, ``images`` are rows of the images table, ``table`` is the regions table, or of frames the
+    table of people. ``checkpoint`` is a file that a killed training continues from, ``sheet`` a picture of samples that
+    is written now and then. ``origin`` says what is fitted on, for the file of weights.
     """
 
     kind: RegionKind
@@ -116,6 +66,9 @@ class Method(abc.ABC):
 
     Parameters: ClassVar[type[Strict]] = NoSettings
     """Pydantic model: extra keys forbidden, a description on each field."""
+
+    kinds: ClassVar[frozenset[RegionKind]] = frozenset(OF_PEOPLE)
+    """Regions that the method can change. A frame is the whole image, whether somebody is in it or not."""
 
     levels: ClassVar[dict[str, dict[str, Any]]] = {}
     """Named presets of the parameters, weakest first; empty for a method without a strength."""
@@ -156,6 +109,11 @@ class Method(abc.ABC):
         """Return what the manifest says of the method besides its parameters, such as the sha256 of its weights."""
         return {}
 
+    @classmethod
+    def kinds_with(cls, parameters: Any) -> frozenset[RegionKind]:
+        """Return the regions that the method can change with these ``Parameters``: all of ``kinds`` unless it says."""
+        return cls.kinds
+
     @property
     def name(self) -> str:
         """The name that the method is registered under: its module's."""
@@ -184,6 +142,9 @@ class Method(abc.ABC):
 
     def weakness(self, crop: Crop) -> str | None:
         """Return why a person may still be recognised after `change`, such as a blur that is small against the face.
+
+        Of a frame it is asked for each person in it: ``crop.region`` is then their face's or body's, all else the
+        frame's.
 
         None where nothing speaks for it, which proves nothing. It becomes ``weak`` in the person's manifest row.
         """
@@ -215,8 +176,8 @@ class Method(abc.ABC):
 def make(variant: Variant, parameters: dict[str, Any] | None = None) -> Method:
     """Return a variant's method: the parameters of its level, overridden by ``parameters``.
 
-    Raises AnonbenchError for the original (it has no method), a level that neither the method nor
-    ``parameters`` give a meaning, or parameters that are refused.
+    Raises AnonbenchError for the original (it has no method), a region that the method or its fallback does not work
+    on, a level that neither the method nor ``parameters`` give a meaning, or parameters that are refused.
     """
     if variant.method is None:
         raise AnonbenchError("the original has no method")
@@ -225,4 +186,16 @@ def make(variant: Variant, parameters: dict[str, Any] | None = None) -> Method:
         raise AnonbenchError(f"variant '{variant}' names no level", remedy=f"choose one of {', '.join(method.levels)}")
     if not parameters and variant.level is not None and variant.level not in method.levels:
         raise AnonbenchError(f"variant '{variant}': unknown level{nearest(variant.level, method.levels)}")
-    return method({**method.levels.get(variant.level, {}), **(parameters or {})})
+    variant.check_kinds(variant.method, method.kinds)
+    made: Method = method({**method.levels.get(variant.level, {}), **(parameters or {})})
+    check_kinds(variant, method, made.parameters)
+    return made
+
+
+def check_kinds(variant: Variant, method: type[Method], parameters: Any) -> None:
+    """Raise AnonbenchError when a method with ``parameters``, or its fallback, does not work on a variant's region."""
+    assert variant.method is not None
+    variant.check_kinds(variant.method, method.kinds_with(parameters))
+    fallback = getattr(parameters, "fallback", method.fallback)
+    if fallback is not None:
+        variant.check_kinds(f"its fallback {fallback}", registry.load("methods", fallback).kinds)

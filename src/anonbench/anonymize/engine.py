@@ -4,39 +4,29 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from anonbench import registry
-from anonbench.anonymize.contract import Crop, Method
+from anonbench.anonymize.contract import Method
+from anonbench.crops import Crop, Work, cut
 from anonbench.errors import AnonbenchError
-from anonbench.records import ANONYMIZED, Reason, Region
-from anonbench.seeding import seed_of
-from anonbench.windows import PixelBox, Window
+from anonbench.records import ANONYMIZED, Reason, Region, RegionKind
+from anonbench.windows import PixelBox
 
 CONTROL = "control"
 """Status of a person whose region went through a method that changes nothing on purpose (identity)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """One image: ``pixels`` (uint8 HxWx3 RGB) change in place; ``keypoints`` are float32 17x3 by person."""
-
-    image_id: int
-    pixels: np.ndarray = field(repr=False)
-    regions: Sequence[Region]
-    keypoints: Mapping[int, np.ndarray] = field(default_factory=dict)
-    file: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a region: ``fallback`` names the method that was used when the first one failed.
 
-    ``weak`` says why the person may still be recognised (`Method.weakness`).
+    ``weak`` says why the person may still be recognised (`Method.weakness`). The outcome of a frame has the
+    ``person_id`` 0, and in ``weak_people`` what there is to say of the people in it, by person id.
     """
 
     person_id: int
@@ -45,6 +35,7 @@ class Outcome:
     seed: int
     fallback: str | None = None
     weak: str | None = None
+    weak_people: Mapping[int, str] = field(default_factory=dict)
 
 
 def anonymize_image(
@@ -94,8 +85,8 @@ def anonymize(works: Sequence[Work], method: Method, seed: int) -> list[list[Out
                 status, fallback = Reason.METHOD_FAILED.value, method.fallback
                 used, crop, result = _fall_back(method, works[index], crop, result, seed)
             _paste(works[index].pixels, crop, result)
-            weak = used.weakness(crop)
-            outcomes[index].append(Outcome(crop.region.person_id, status, area, crop.seed, fallback, weak))
+            weak, weak_people = _weak(used, crop, works[index])
+            outcomes[index].append(Outcome(crop.region.person_id, status, area, crop.seed, fallback, weak, weak_people))
     return [sorted(rows, key=lambda row: row.person_id) for rows in outcomes]
 
 
@@ -125,45 +116,6 @@ def _ordered(work: Work) -> list[tuple[int, Region]]:
 
 def _meet(a: PixelBox, b: PixelBox) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def cut(work: Work, region: Region, window: Window, padding: str, seed: int) -> Crop:
-    """Cut a region's crop out of an image, padded where it leaves it and resized to the working size."""
-    height, width = work.pixels.shape[:2]
-    x0, y0, x1, y1 = window.box
-    pixels = work.pixels[max(y0, 0) : min(y1, height), max(x0, 0) : min(x1, width)]
-    beyond = (max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0))
-    if any(beyond):
-        border = cv2.BORDER_CONSTANT if padding == "zero" else cv2.BORDER_REPLICATE
-        pixels = cv2.copyMakeBorder(pixels, *beyond, border)
-    scale = (1.0, 1.0)
-    if window.size is not None:
-        scale = (window.size[0] / (x1 - x0), window.size[1] / (y1 - y0))
-        pixels = _resized(pixels, window.size)
-    keypoints = work.keypoints.get(region.person_id)
-    if keypoints is not None:
-        keypoints = keypoints.astype(np.float32)
-        known = keypoints[:, 2] > 0
-        if known.any():
-            keypoints[known, :2] = (keypoints[known, :2] - (x0, y0)) * scale
-    x, y, w, h = region.subject
-    pixels = pixels.view()
-    pixels.flags.writeable = False
-    return Crop(
-        pixels=pixels,
-        subject=((x - x0) * scale[0], (y - y0) * scale[1], w * scale[0], h * scale[1]),
-        keypoints=keypoints,
-        region=region,
-        window=window,
-        seed=seed_of(seed, work.image_id, region.person_id),
-        people=work.regions,
-        study_seed=seed,
-    )
-
-
-def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    shrinks = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
 def _change(method: Method, crops: list[Crop]) -> list[np.ndarray | Exception]:
@@ -213,6 +165,14 @@ def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: i
     window = other.window(region, work.pixels.shape[1], work.pixels.shape[0])
     crop = cut(work, region, window, other.padding, seed)
     return other, crop, _checked(other.change(crop), crop)
+
+
+def _weak(method: Method, crop: Crop, work: Work) -> tuple[str | None, dict[int, str]]:
+    """Return why the person of a crop may still be recognised, and of a frame why each person in it may."""
+    if crop.region.kind is not RegionKind.FRAME:
+        return method.weakness(crop), {}
+    said = {one.person_id: method.weakness(replace(crop, region=one)) for one in work.people}
+    return None, {person_id: why for person_id, why in said.items() if why is not None}
 
 
 def _paste(pixels: np.ndarray, crop: Crop, result: np.ndarray) -> None:

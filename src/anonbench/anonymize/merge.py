@@ -13,13 +13,14 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import is_temporary, sha256_file, write_json, write_text
 from anonbench.manifests import REMEDY, Row
 from anonbench.records import ANONYMIZED, UNANNOTATED, Reason
-from anonbench.variants import Variant
+from anonbench.variants import EVERYTHING, Variant
 
-_COMMON = ("dataset", "variant", "region", "method", "level", "parameters", "encoder", "seed", "anonbench")
+_COMMON = ("dataset", "variant", "region", "touches", "method", "level", "parameters", "encoder", "seed", "anonbench")
 _OF_SOME = ("weights_sha256", "fitted_on", "fallback")
 """What the manifests of methods with weights say of them."""
 _KEYS = {
     "image": {"image_id", "file_name", "action", "sha256", "bytes"},
+    "frame": {"image_id", "status", "pixels", "method"},
     "person": {"image_id", "person_id", "category", "status", "area", "method"},
 }
 """What a row must have to be summed up."""
@@ -47,7 +48,7 @@ def merge(
     header = _common_header(tables, paths, split, variant, shards)
     rows = [row for table in tables for row in table[1:]]
     images = {row["image_id"]: row for row in rows if row["type"] == "image"}
-    people = [row for row in rows if row["type"] == "person"]
+    people, frames = ([row for row in rows if row["type"] == kind] for kind in ("person", "frame"))
     _check_images(rows, images, annotations / f"{split}.images.parquet", out / split, contents)
     hashes = {row["file_name"]: row["sha256"] for row in images.values()}
     listing, earlier = manifests.listing_path(out, split), manifests.listed(out, split)
@@ -55,7 +56,7 @@ def merge(
     gate = _at_the_gate(annotations / f"{split}.images.parquet")
     if strict and variant.method is not None and registry.load("methods", variant.method).anonymizes:
         check_nobody_visible(people, out, split)
-        check_frames(gate, out, split)
+        check_frames({**gate, "touches": header.get("touches")}, out, split)
     _remove_stale_images(out, split, set(hashes))
     _remove_stale_shards(out, header, shards)
     write_text(listing, manifests.listing_of(hashes))
@@ -71,6 +72,7 @@ def merge(
         **{key: header[key] for key in (*_COMMON[1:], *_OF_SOME) if key in header},
         "images": {action: actions[action] for action in ("encoded", "copied", "stripped")},
         **gate,
+        **({"frames": _counts(frames, "frames")} if frames else {}),
         **_coverage(people),
         "shards": [sha256_file(path) for path in paths],
         "annotations_sha256": sha256_file(target),
@@ -82,11 +84,12 @@ def merge(
 
 
 def _rows(path: Path) -> list[Row]:
-    """Read a shard's rows; raise AnonbenchError for one that is neither of an image nor of a person."""
+    """Read a shard's rows; raise AnonbenchError for one that is of neither image, frame nor person."""
     rows = manifests.read_rows(path)
     for number, row in enumerate(rows[1:], start=2):
         if not _KEYS.get(row["type"], {""}) <= row.keys():
-            raise AnonbenchError("is no row of an image or a person", file=path, entry=f"line {number}", remedy=REMEDY)
+            what = "is no row of an image, a frame or a person"
+            raise AnonbenchError(what, file=path, entry=f"line {number}", remedy=REMEDY)
     return rows
 
 
@@ -141,8 +144,8 @@ def check_nobody_visible(people: list[Row], out: Path, split: str) -> None:
 
 
 def check_frames(summary: Row, out: Path, split: str) -> None:
-    """Raise AnonbenchError when it was guessed of an image in which frame its labels were drawn."""
-    guessed = summary.get("frame_guessed", 0)
+    """Raise AnonbenchError when it was guessed of an image in which frame its labels were drawn, and that matters."""
+    guessed = frames_in_doubt(summary)
     if guessed:
         raise AnonbenchError(
             f"strict: labels of {guessed} images with an EXIF orientation may have been drawn on the stored image, and "
@@ -152,6 +155,11 @@ def check_frames(summary: Row, out: Path, split: str) -> None:
             remedy="run anonbench check-frame and set labels_on of the data set to upright or stored, or set strict to "
             "false",
         )
+
+
+def frames_in_doubt(summary: Row) -> int:
+    """Return of how many images a wrong guess of the frame leaves people visible: none where everything is changed."""
+    return 0 if summary.get("touches") == EVERYTHING else int(summary.get("frame_guessed", 0))
 
 
 def _remove_stale_images(out: Path, split: str, names: set[str]) -> None:
@@ -242,11 +250,11 @@ def _is_changed(row: Row) -> bool:
     return row["status"] in (ANONYMIZED, Reason.METHOD_FAILED)
 
 
-def _counts(people: list[Row]) -> Row:
-    """Return how many people there are, how many of them were changed, and the reasons for the others."""
+def _counts(people: list[Row], what: str = "people") -> Row:
+    """Return how many people (or frames) there are, how many of them were changed, and the others' reasons."""
     reasons = Counter(row["status"] for row in people if row["status"] not in (ANONYMIZED, None))
     return {
-        "people": len(people),
+        what: len(people),
         "anonymized": sum(map(_is_changed, people)),
         "reasons": dict(sorted(reasons.items())),
     }
