@@ -12,7 +12,7 @@ wildcard_constraints:
     split="[A-Za-z0-9_]+",
     variant="original|(face|body|frame)-[a-z0-9_]+(-[a-z0-9]+)?",
     model="[a-z0-9][a-z0-9_-]*",
-    tested="original|(face|body)-[a-z0-9_]+(-[a-z0-9]+)?",
+    tested="original|(face|body|frame)-[a-z0-9_]+(-[a-z0-9]+)?",
     seed=r"\d+",
     shard=r"\d+",
     finds="face|person",

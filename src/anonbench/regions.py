@@ -39,6 +39,8 @@ IMAGES = pa.schema(
         ("bytes", pa.int64()),
         ("people", pa.int32()),
         ("start", pa.int64()),  # bytes of all images before this one: places the image in a shard
+        ("video_id", pa.int64()),  # null: a still image
+        ("frame_index", pa.int32()),  # place in the video, from 0
     ]
 )
 
@@ -56,6 +58,7 @@ PEOPLE = pa.schema(
         ("head", pa.list_(pa.float32())),  # top of the head and neck, x, y and visibility each, or null
         ("area", pa.float64()),
         ("identity", pa.string()),
+        ("attributes", pa.string()),  # JSON, {name: value} with sorted names, or null
         ("note", pa.string()),  # what is wrong with it
     ]
 )
@@ -106,7 +109,9 @@ def facts_of(path: str | Path) -> dict[str, Any]:
     """Return the facts that a table was written with.
 
     Those of a table of images are ``skipped``: what `annotate` says of images that could not be
-    used, and ``frame_guessed``: how many images have labels that fit two frames, of which the upright one was taken.
+    used, ``frame_guessed``: how many images have labels that fit two frames, of which the upright one was taken,
+    ``videos``: id, name, action, width, height and number of frames of each clip, ``actions``: the names that an
+    action may have, and ``attributes``: the values that each attribute of a person may have, with their meaning.
     """
     with _readable(path):
         metadata = pq.read_schema(path).metadata or {}
@@ -182,11 +187,22 @@ def frame_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shard_of(table: pa.Table, shard: int, shards: int) -> pa.Table:
-    """Return the rows of an images table in ``shard`` of ``shards``: contiguous, of about equal bytes."""
+    """Return the rows of an images table in ``shard`` of ``shards``: contiguous, of about equal bytes.
+
+    No video is cut: where the middle of its bytes lies, there all its frames go.
+    """
     sizes = table["bytes"].to_numpy()
     total = int(sizes.sum())
-    start = table["start"].to_numpy()
-    of = np.minimum((start + sizes // 2) * shards // max(total, 1), shards - 1)
+    middle = table["start"].to_numpy() + sizes // 2
+    framed = table["video_id"].is_valid().to_numpy()
+    if framed.any():
+        _, of_video = np.unique(table["video_id"].drop_null().to_numpy(), return_inverse=True)
+        first = np.full(of_video.max() + 1, total)
+        np.minimum.at(first, of_video, table["start"].to_numpy()[framed])
+        size = np.zeros_like(first)
+        np.add.at(size, of_video, sizes[framed])
+        middle[framed] = (first + size // 2)[of_video]
+    of = np.minimum(middle * shards // max(total, 1), shards - 1)
     return table.filter(pa.array(of == shard))
 
 

@@ -202,6 +202,83 @@ FREE = {("image", "file_name"), ("image", "subsets"), ("annotation", "subsets")}
 """Keys whose text is the data set's own."""
 
 
+def clips(make_coco: Callable[..., Any], tmp_path: Path) -> Path:
+    """Write a variant of two clips (images 2, 4 and 1, 3, 5) and a still image; return its folder."""
+    folder = make_coco(images=6)
+    coco = folder.json["train"]
+    coco["videos"] = [
+        {"id": 9, "name": f"{SECRET} John", "action": "wave", f"{SECRET}-key": 1, "width": 64},
+        {"id": 3, "name": f"{SECRET} Jane"},
+    ]
+    coco["actions"], coco["attributes"] = ["walk", "wave"], {f"{SECRET}-hair": [f"{SECRET}-grey"]}
+    for number, (video, frame) in {2: (9, 0), 4: (9, 1), 1: (3, 0), 3: (3, 1), 5: (3, 2)}.items():
+        coco["images"][number - 1] |= {"video_id": video, "frame_index": frame}
+    folder.person()["attributes"] = {f"{SECRET}-hair": f"{SECRET}-grey"}
+    folder.save("train")
+    annotations, data = tmp_path / "annotations" / "small", tmp_path / "data" / "small"
+    convert(Coco().read(folder.root, "train"), folder.root, annotations, "train")
+    choose(annotations, "train", RegionsConfig())
+    write_json(data / "download.json", {"dataset": "small", "root": str(folder.root)})
+    out = tmp_path / "anonymized" / "small" / "body-mask_out"
+    shard = ["--annotations", str(annotations), "--split", "train", "--variant", "body-mask_out", "--out", str(out)]
+    for command in (["anonymize", "--data", str(data), *shard], ["merge", *shard]):
+        done = CliRunner().invoke(app, command, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    return out
+
+
+def test_a_variant_keeps_clips_and_actions_but_neither_names_nor_attributes(
+    make_coco: Callable[..., Any], tmp_path: Path
+) -> None:
+    variant = clips(make_coco, tmp_path)
+    text = manifests.annotations_path(variant, "train").read_text()
+    assert SECRET not in text
+    written = json.loads(text)
+    size = {"width": 64, "height": 48}
+    assert written["videos"] == [{"id": 9, **size, "frames": 2, "action": "wave"}, {"id": 3, **size, "frames": 3}]
+    assert written["actions"] == ["walk", "wave"]
+    places = {image["id"]: (image.get("video_id"), image.get("frame_index")) for image in written["images"]}
+    assert places == {1: (3, 0), 2: (9, 0), 3: (3, 1), 4: (9, 1), 5: (3, 2), 6: (None, None)}
+    left_out = manifests.summary_of(variant, "train")["left_out"]
+    expected = {"annotation.attributes": 1, "video.name": 2, f"video.{SECRET}-key": 1, f"attributes.{SECRET}-hair": 1}
+    assert {key: left_out.get(key) for key in expected} == expected
+
+
+def test_an_action_that_is_none_of_the_list_does_not_pass(tmp_path: Path) -> None:
+    size = {"width": 64, "height": 48}
+    videos = [{"id": 1, **size, "frames": 2, "action": f"{SECRET} waves"}]
+    coco = {"images": [], "annotations": [], "categories": [], "videos": videos, "actions": ["wave", 7]}
+    write_json(tmp_path / "x.json", coco)
+    labels = Labels(tmp_path / "x.json")
+    assert labels.videos == [{"id": 1, **size, "frames": 2}]
+    assert labels.actions == ["wave"]
+    assert labels.left_out["video.action"] == 1
+
+
+def test_new_names_keep_clips_together_and_in_order(make_coco: Callable[..., Any], tmp_path: Path) -> None:
+    """The export is again a data set of clips that `annotate` takes."""
+    variant = clips(make_coco, tmp_path)
+    mapping = tmp_path / "mapping.csv"
+    Export(variant, tmp_path / "export", mapping).run()
+    written = read_json(tmp_path / "export" / "annotations" / "instances_train.json")
+    assert [image["id"] for image in written["images"]] == [1, 2, 3, 4, 5, 6]
+    with open(mapping, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    old = {kind: {int(r["id"]): int(r["source_id"]) for r in rows if r["kind"] == kind} for kind in ("image", "video")}
+    places = {
+        old["image"][image["id"]]: (old["video"][image["video_id"]], image["frame_index"])
+        for image in written["images"]
+        if "video_id" in image
+    }
+    assert places == {1: (3, 0), 2: (9, 0), 3: (3, 1), 4: (9, 1), 5: (3, 2)}
+    assert {old["video"][v["id"]]: (v.get("action"), v["frames"]) for v in written["videos"]} == {
+        9: ("wave", 2),
+        3: (None, 3),
+    }
+    counts = convert(Coco().read(tmp_path / "export", "train"), tmp_path / "export", tmp_path / "again", "train")
+    assert counts["images"] == 6
+
+
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_nothing_unlisted_passes_at_any_depth(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

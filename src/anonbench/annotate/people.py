@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from anonbench import categories as naming
 from anonbench import regions
-from anonbench.annotate import geometry, image_files
+from anonbench.annotate import clips, geometry, image_files
 from anonbench.annotate.geometry import InvalidGeometry
 from anonbench.annotate.image_files import Gate, Seen
 from anonbench.annotate.options import OnBadImage
@@ -44,8 +44,9 @@ def convert(
     study says are people, or are not (see `categories.decide`). Returns how many images, annotations, people, and
     annotations without a usable box (left out of the JSON) there are, and ``warnings``. Raises AnonbenchError (file,
     entry, remedy) for images that cannot be used (all of them in one sentence), duplicate ids or file names,
-    annotations of unknown images or categories, categories that may be people and are not declared, and a split
-    without people.
+    annotations of unknown images or categories, categories that may be people and are not declared, videos whose
+    frames are not all there in order, labels outside their lists (see `anonbench.annotate.clips`), and a split without
+    people.
     """
     file = split.sources[0]
     if out.resolve() in {source.resolve().parent for source in split.sources}:
@@ -54,7 +55,12 @@ def convert(
         )
     categories = naming.decide(_categories(split.categories, file), declared or {}, file)
     people_categories = {number: category for number, category in categories.items() if is_people(category)}
-    found = image_files.look(_by_id(split.images, "image", file), root / split.folder, file, gate, name)
+    entries = _by_id(split.images, "image", file)
+    attributes = clips.check_attributes(split.attributes, file)
+    videos = clips.check_videos(_by_id(split.videos, "video", file), split.actions, entries, file)
+    found = image_files.look(entries, root / split.folder, file, gate, name)
+    if gate.on_bad_image is OnBadImage.SKIP:
+        clips.leave_out_whole(found, videos)
     out.mkdir(parents=True, exist_ok=True)
     listed = out / f"{name}.bad_images.csv"
     gone = image_files.lost(found, split.annotations, people_categories)
@@ -63,14 +69,18 @@ def convert(
         image_files.refuse(found, listed, file)
     skipped = set(found.bad)
     images = {number: entry for number, entry in found.entries.items() if number not in skipped}
+    videos = [video for video in videos if not skipped.intersection(video.frames)]
+    told = clips.told(videos, split.actions, attributes)
     people: list[dict[str, Any]] = []
     counts: dict[str, Any] = {"images": len(images), "annotations": 0, "people": 0, "unusable": 0}
     with atomic(out / f"{name}.json") as part, open(part, "wb") as stream:
-        head = {
+        head: dict[str, Any] = {
             "info": split.info,
             "licenses": split.licenses,
             "images": list(images.values()),
             "categories": list(categories.values()),
+            **({"videos": [video.entry for video in videos]} if videos else {}),
+            **{key: told[key] for key in ("actions", "attributes") if key in told},
         }
         stream.write(_json(lambda: head, file, "all but the annotations")[:-1] + b',"annotations":[')
         separator = b"\n"
@@ -81,7 +91,8 @@ def convert(
             person = annotation["category_id"] in people_categories and not is_void(annotation)
             entry = Entry(annotation, images[annotation["image_id"]], mask=person)
             if person:
-                people.append(entry.person(categories[annotation["category_id"]]["name"]))
+                said = clips.attributes_of(annotation, attributes, file)
+                people.append({**entry.person(categories[annotation["category_id"]]["name"]), "attributes": said})
             if entry.box is None:
                 counts["unusable"] += 1
                 continue
@@ -99,10 +110,10 @@ def convert(
     counts["warnings"] = image_files.warnings(found, gone, listed)
     people.sort(key=lambda row: (row["image_id"], row["person_id"]))
     regions.write(out / f"{name}.people.parquet", people, regions.PEOPLE)
-    rows = _image_rows(images, found.seen, split.folder, people)
+    rows = _image_rows(images, found.seen, split.folder, people, clips.order(images, videos))
     guessed = sum(seen.guessed for seen in found.seen.values())
     facts = {key: value for key, value in (("skipped", gone), ("frame_guessed", guessed)) if value}
-    regions.write(out / f"{name}.images.parquet", rows, regions.IMAGES, facts)
+    regions.write(out / f"{name}.images.parquet", rows, regions.IMAGES, {**facts, **told})
     return counts
 
 
@@ -116,14 +127,19 @@ def _json(value: Callable[[], dict[str, Any]], file: Path, entry: str) -> bytes:
 
 
 def _image_rows(
-    images: dict[int, dict[str, Any]], seen: dict[int, Seen], folder: Path, people: list[dict[str, Any]]
+    images: dict[int, dict[str, Any]],
+    seen: dict[int, Seen],
+    folder: Path,
+    people: list[dict[str, Any]],
+    order: list[int],
 ) -> list[dict[str, Any]]:
+    """Return the rows of the table of images, by id; ``order`` is that of their bytes."""
     present = dict.fromkeys(images, 0)
     for person in people:
         present[person["image_id"]] += 1
     rows = []
     start = 0
-    for image_id in sorted(images):
+    for image_id in order:
         image, size = images[image_id], seen[image_id].bytes
         rows.append(
             {
@@ -136,10 +152,12 @@ def _image_rows(
                 "bytes": size,
                 "people": present[image_id],
                 "start": start,
+                "video_id": image.get("video_id"),
+                "frame_index": image.get("frame_index"),
             }
         )
         start += size
-    return rows
+    return sorted(rows, key=lambda row: row["image_id"])
 
 
 class Entry:

@@ -175,7 +175,7 @@ class Export:
                 remedy=manifests.REMEDY,
             )
         if self.rename is not None:
-            random.SystemRandom().shuffle(order)
+            order = _shuffled(labels)
         number = {image_id: place for place, image_id in enumerate(order, 1)}
         digits = max(6, len(str(len(order))))
         names = {}
@@ -199,8 +199,14 @@ class Export:
                 {**image, "id": number[image["id"]], "file_name": names[image["id"]]}
                 for image in sorted(labels.images, key=lambda image: number[image["id"]])
             ]
+            framed = [entry for entry in entries if "video_id" in entry]
+            video = {old: new for new, old in enumerate(dict.fromkeys(entry["video_id"] for entry in framed), 1)}
+            for entry in framed:
+                entry["video_id"] = video[entry["video_id"]]
+            videos = sorted(({**entry, "id": video[entry["id"]]} for entry in labels.videos), key=lambda v: v["id"])
             self.mapping += [("image", split, i, images[i]["file_name"], number[i], names[i]) for i in order]
-            labels.write(self.part / target, entries, self._renumbered(labels, number, split))
+            self.mapping += [("video", split, old, "", new, "") for old, new in video.items()]
+            labels.write(self.part / target, entries, self._renumbered(labels, number, split), videos)
         self.sums[target] = sha256_file(self.part / target)
         return {
             **{key: summary[key] for key in ("region", "touches", "method", "level", "fallback") if key in summary},
@@ -249,6 +255,17 @@ class Export:
                 table = csv.writer(stream, lineterminator="\n")
                 table.writerow(("kind", "split", "source_id", "source_name", "id", "name"))
                 table.writerows(self.mapping)
+
+
+def _shuffled(labels: Labels) -> list[int]:
+    """Return the ids of the images in random order, the frames of each video together and in their own."""
+    units: dict[tuple[str, int], list[int]] = {}
+    for image in labels.images:
+        unit = ("video", image["video_id"]) if "video_id" in image else ("image", image["id"])
+        units.setdefault(unit, []).append(image["id"])
+    shuffled = list(units.values())
+    random.SystemRandom().shuffle(shuffled)
+    return [image_id for unit in shuffled for image_id in unit]
 
 
 def _parameters(parameters: dict[str, Any]) -> Row:

@@ -5,7 +5,9 @@ A data set's annotations link to the photographs (``flickr_url``, ``coco_url``),
 is not listed here passes, at any depth. The rest stays in the folder that `annotate` wrote; the manifest counts it.
 
 Kept are labels of *where* (boxes, masks, keypoints, ``face``, ``head``), which a detector finds in the pixels too,
-never of *who*. Of a licence its id and, if it is a public one, the URL of its text: free text names the photographer.
+and of *what is done* in a clip (``action``, one of the data set's own list), never of *who*: neither ``identity`` nor
+``attributes`` (hair, clothes), nor a clip's name, which nobody needs and which often is the actor's. Of a licence its
+id and, if it is a public one, the URL of its text: free text names the photographer.
 """
 
 from __future__ import annotations
@@ -50,7 +52,10 @@ KEPT: dict[str, dict[str, Any]] = {
         "license": int,
         "subsets": list[str],
         "labels_on": Literal["upright", "stored"],
+        "video_id": int,
+        "frame_index": int,
     },
+    "video": {"id": int, "width": int, "height": int, "frames": int, "action": str},
     "annotation": {
         "id": int,
         "image_id": int,
@@ -82,6 +87,7 @@ KEPT: dict[str, dict[str, Any]] = {
 
 NEEDED = {
     "image": ("id", "file_name", "width", "height"),
+    "video": ("id", "width", "height", "frames"),
     "annotation": ("id", "image_id", "category_id", "bbox"),
     "category": ("id", "name"),
 }
@@ -110,6 +116,9 @@ class Labels:
         self._known = {entry["id"] for entry in self.licenses}
         self.categories = [self._entry("category", entry) for entry in self.coco.categories]
         self.images = [self._image(entry) for entry in self.coco.images]
+        self.actions = [action for action in self.coco.actions if isinstance(action, str)]
+        self.videos = [self._video(entry) for entry in self.coco.videos]
+        self.left_out.update(f"attributes.{name}" for name in self.coco.attributes)
 
     def annotations(self, order: Iterable[int] | None = None) -> Iterable[dict[str, Any]]:
         """Yield the annotations one by one, in the file's order, or those at the positions that ``order`` gives."""
@@ -122,8 +131,9 @@ class Labels:
         target: Path,
         images: list[dict[str, Any]] | None = None,
         annotations: Iterable[dict[str, Any]] | None = None,
+        videos: list[dict[str, Any]] | None = None,
     ) -> None:
-        """Write a COCO file atomically; ``images`` and ``annotations`` may be given, changed from these."""
+        """Write a COCO file atomically; ``images``, ``annotations`` and ``videos`` may be given, changed from these."""
         encode = msgspec.json.Encoder().encode
         head = {
             "info": INFO,
@@ -131,6 +141,8 @@ class Labels:
             "images": self.images if images is None else images,
             "categories": self.categories,
         }
+        if self.videos:
+            head |= {"videos": self.videos if videos is None else videos, "actions": self.actions}
         with atomic(target) as part, open(part, "wb") as stream:
             stream.write(encode(head)[:-1] + b',"annotations":[')
             separator = b"\n"
@@ -174,6 +186,13 @@ class Labels:
             del image["license"]
             self.left_out["image.license"] += 1
         return image
+
+    def _video(self, entry: dict[str, Any]) -> dict[str, Any]:
+        video = self._entry("video", entry)
+        if "action" in video and video["action"] not in self.actions:
+            del video["action"]
+            self.left_out["video.action"] += 1
+        return video
 
     def _licenses(self, entries: list[Any]) -> list[dict[str, Any]]:
         found = []

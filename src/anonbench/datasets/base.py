@@ -29,6 +29,12 @@ class Split:
     too, as COCO's evaluation knows only that), ``void`` (1: such a region that is nobody) and ``subsets`` (names of the
     evaluation subsets it counts in). An image may have ``subsets`` too, and a category ``people`` (true: of people,
     false: not), where neither its name nor its supercategory is ``person`` or in spite of that.
+
+    Clips are COCO-VID's: ``videos`` (``id``, ``name``, and optionally ``width``, ``height`` and ``action``, one of
+    ``actions``), whose frames are the images with that ``video_id``, listed in the order of their ``frame_index``: 0,
+    1, 2, ... without a gap. ``attributes`` are what may be said of a person: the values of each attribute with their
+    meaning, ``{name: {value: meaning}}``, or without it, ``{name: [value, ...]}``. Where there are any, an annotation
+    of a person may have ``attributes``, ``{name: value}``.
     """
 
     folder: Path
@@ -38,6 +44,9 @@ class Split:
     sources: tuple[Path, ...]
     info: dict[str, Any] = field(default_factory=dict)
     licenses: list[dict[str, Any]] = field(default_factory=list)
+    videos: list[dict[str, Any]] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 class Sources(Protocol):

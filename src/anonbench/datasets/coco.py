@@ -64,6 +64,9 @@ class Coco(DatasetAdapter):
             sources=tuple(present),
             info=coco.info,
             licenses=coco.licenses,
+            videos=coco.videos,
+            actions=coco.actions,
+            attributes=coco.attributes,
         )
 
     def _files(self, folder: Path, split: str) -> list[Path]:
@@ -99,6 +102,9 @@ class _Top(msgspec.Struct):
     categories: Any = None
     info: Any = None
     licenses: Any = None
+    videos: Any = None
+    actions: Any = None
+    attributes: Any = None
 
 
 class _LazyTop(_Top):
@@ -126,6 +132,9 @@ class CocoFile:
         self.annotations = Annotations(self._list(top.annotations, "annotation"), path)
         self.info = top.info if isinstance(top.info, dict) else {}
         self.licenses = top.licenses if isinstance(top.licenses, list) else []
+        self.videos = self._entries(top.videos, "video") if top.videos is not None else []
+        self.actions = top.actions if isinstance(top.actions, list) else []
+        self.attributes = top.attributes if isinstance(top.attributes, dict) else {}  # other formats have a list
 
     @staticmethod
     def _read(path: Path) -> _Top:

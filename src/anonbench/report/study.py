@@ -132,7 +132,7 @@ _DOING = {
     "adaptive_blur": "blurring, by the size of face and image,",
     "adaptive_pixelate": "pixelating, by the size of face and image,",
 }
-_OF = {RegionKind.FACE.value: "faces", RegionKind.BODY.value: "bodies", "frame": "whole images"}
+_OF = {RegionKind.FACE.value: "faces", RegionKind.BODY.value: "bodies", RegionKind.FRAME.value: "whole images"}
 
 
 def phrase(variant: str) -> str:
