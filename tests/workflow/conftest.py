@@ -69,6 +69,9 @@ TINY: dict[str, Any] = {
 class Project:
     """The project's files in a folder of their own; commands use the copy's code."""
 
+    packages: tuple[Path, ...] = ()
+    """Folders that are put on the path: of packages of others."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +91,7 @@ class Project:
         """Return the environment of a command: the copy's package first, this interpreter's tools on the path."""
         return {
             **os.environ,
-            "PYTHONPATH": str(self.folder / "src"),
+            "PYTHONPATH": os.pathsep.join(map(str, [self.folder / "src", *self.packages, *_path()])),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "XDG_CACHE_HOME": str(self.folder / ".cache"),
         }
@@ -120,6 +123,10 @@ class Project:
             return {}
         rows = (line.split() for line in table.group(1).splitlines())
         return {name: int(count) for name, count in rows if name != "total"}
+
+
+def _path() -> list[str]:
+    return [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
 
 
 @pytest.fixture

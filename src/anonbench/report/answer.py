@@ -172,7 +172,7 @@ def _learning(table: pd.DataFrame) -> list[str]:
 
 def learnt(table: pd.DataFrame) -> pd.Series:
     """Return, per row, whether its value passes what a model must reach for a difference to say anything."""
-    floors = table.task.map(lambda name: tasks.load(name).floor)
+    floors = table.task.map(lambda name: tasks.load(name).floor).astype(float)
     return floors.isna() | ~(table.value < floors)
 
 

@@ -1,0 +1,1 @@
+"""Packages of others: what anonbench must take without knowing them."""
