@@ -43,7 +43,7 @@ from anonbench import recipe as recipes
 from anonbench.datasets.streetlife import Options, render_split
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
-from anonbench.learning import deterministic
+from anonbench.learning.devices import deterministic
 from anonbench.recipe import Recipe
 from anonbench.train import models
 from anonbench.train.data import Variant

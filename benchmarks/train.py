@@ -23,7 +23,7 @@ from torch import nn
 from anonbench import portable
 from anonbench import recipe as recipes
 from anonbench.datasets.streetlife import Options, render_split
-from anonbench.learning import choose_device, deterministic
+from anonbench.learning.devices import choose_device, deterministic
 from anonbench.train import models
 from anonbench.train.data import Variant
 from anonbench.train.loop import Batches, fit

@@ -17,11 +17,11 @@ from anonbench import config, registry
 from anonbench import recipe as recipes
 from anonbench.blocks import NoSettings
 from anonbench.errors import AnonbenchError
+from anonbench.learning.schedules import learning_rate
 from anonbench.studies import DEFAULT
 from anonbench.train import models
 from anonbench.train.contract import Trainer
 from anonbench.train.data import Category
-from anonbench.train.loop import learning_rate
 
 PROJECT = Path(__file__).parents[2]
 BACKBONE = {"kind": "backbone", "file": "b.safetensors", "provenance": "made here", "seen": []}

@@ -25,10 +25,10 @@ from train_tiny import ARCHITECTURE, TINY, tiny_recipe, write_manifest, write_va
 from anonbench import portable
 from anonbench import recipe as recipes
 from anonbench.errors import AnonbenchError
+from anonbench.learning.distributed import Place
 from anonbench.recipe import Recipe
 from anonbench.train import initialisation, loop, models, torchvision, training
 from anonbench.train.data import Category, Variant
-from anonbench.train.distributed import Place
 from anonbench.train.record import RECORD, TIMING, WEIGHTS
 from anonbench.train.training import CHECKPOINT, run_training
 
@@ -102,7 +102,7 @@ class Killed(Exception):
 def test_a_stopped_training_continues_to_the_same_weights(
     variant: Path, tmp_path: Path, trained: tuple[bytes, bytes], steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, done = loop._step, 0
+    step, done = loop.Detector.step, 0
 
     def stops(*arguments: Any) -> dict[str, float]:
         nonlocal done
@@ -111,12 +111,12 @@ def test_a_stopped_training_continues_to_the_same_weights(
         done += 1
         return step(*arguments)
 
-    monkeypatch.setattr(loop, "_step", stops)
+    monkeypatch.setattr(loop.Detector, "step", stops)
     with pytest.raises(Killed):
         train(variant, tmp_path / "out", checkpoints=tmp_path / "checkpoints")
     assert (tmp_path / "checkpoints" / CHECKPOINT).exists() == (steps >= 2)
     assert not (tmp_path / "out" / RECORD).exists()
-    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(loop.Detector, "step", step)
     assert train(variant, tmp_path / "out", checkpoints=tmp_path / "checkpoints") == trained
     assert not (tmp_path / "checkpoints" / CHECKPOINT).exists()
 
@@ -407,10 +407,19 @@ def test_frozen_stages_keep_their_weights(variant: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("room", "said"),
     [
-        (5, r"not suffice for 8 images .*iteration 1\); 4 fit; set batch_size: 4 .*rate 0\.04\), or lower max_size"),
-        (3, r"not suffice for 8 images .*iteration 1\); 2 fit; set batch_size: 2 .*rate 0\.02\), or lower max_size"),
-        (1, r"not suffice for 8 images .*iteration 1\); 1 fits; set batch_size: 1 .*rate 0\.01\), or lower max_size"),
-        (0, r"not suffice for 8 images .*iteration 1\); not even 1 fits; lower max_size"),
+        (
+            5,
+            r"not suffice for 8 images .*iteration 1\); 4 fit; set batch_size: 4 .*rate 0\.04\), or lower settings",
+        ),
+        (
+            3,
+            r"not suffice for 8 images .*iteration 1\); 2 fit; set batch_size: 2 .*rate 0\.02\), or lower settings",
+        ),
+        (
+            1,
+            r"not suffice for 8 images .*iteration 1\); 1 fits; set batch_size: 1 .*rate 0\.01\), or lower settings",
+        ),
+        (0, r"not suffice for 8 images .*iteration 1\); not even 1 fits; lower settings\.max_size, or settings\."),
     ],
 )
 @pytest.mark.parametrize("what", ["GPU", "processor"])
@@ -441,12 +450,11 @@ def test_a_try_leaves_no_gradients_and_counts_the_optimisers_memory(
 ) -> None:
     data, recipe = Variant.read(variant, "train"), tiny_recipe(optimizer="adamw")
     model = models.build(recipe, data.categories)
-    model.train()
-    optimizer = loop.optimizer_for(model, recipe)
+    detector = loop.Detector(model, loop.Batches(data, recipe, 0), CPU)
     asked = []
     empty_like = torch.empty_like
     monkeypatch.setattr(torch, "empty_like", lambda p, *a, **k: asked.append(p.shape) or empty_like(p, *a, **k))
-    assert loop.largest_batch(model, optimizer, *loop.Batches(data, recipe, 0)[0], recipe, CPU) == 1
+    assert detector.largest(detector.data[0]) == 1
     assert all(p.grad is None for p in model.parameters())
     trained = [p.shape for p in model.parameters() if p.requires_grad]
     assert sorted(asked[: 2 * len(trained)]) == sorted(2 * trained)

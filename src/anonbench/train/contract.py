@@ -93,7 +93,7 @@ class Trainer(ABC):
 
     def launch(self, function: Callable[..., None], processes: int, arguments: tuple[Any, ...]) -> None:
         """Call ``function(*arguments)`` in ``processes`` processes of this machine that form a torch group."""
-        from anonbench.train import distributed
+        from anonbench.learning import distributed
 
         distributed.torchrun(function, processes, arguments)
 

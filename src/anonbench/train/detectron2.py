@@ -68,10 +68,10 @@ class Detectron2(Trainer):
         require(device)
         import torch
 
-        from anonbench.learning import deterministic
+        from anonbench.learning.devices import deterministic
+        from anonbench.learning.distributed import place
         from anonbench.train import detectron2_models as models
         from anonbench.train import initialisation
-        from anonbench.train.distributed import place
         from anonbench.train.loop import Batches, decoders, fit, training_key
 
         config = detectron2_config.build(recipe, variant.categories, len(variant.samples), models.register(variant))

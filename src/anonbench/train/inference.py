@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from anonbench.errors import AnonbenchError
-from anonbench.learning import deterministic
+from anonbench.learning.devices import deterministic
+from anonbench.learning.supervised import autocast
 from anonbench.recipe import Recipe
 from anonbench.tasks.detections import Detection
 from anonbench.train.data import Category, Variant, input_size, load_image
-from anonbench.train.loop import autocast
 
 Weights = dict[str, torch.Tensor]
 

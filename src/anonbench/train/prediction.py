@@ -17,7 +17,7 @@ from anonbench import portable, registry
 from anonbench import recipe as recipes
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file, write_json
-from anonbench.learning import choose_device
+from anonbench.learning.devices import choose_device
 from anonbench.tasks import base as tasks
 from anonbench.train.contract import Trainer
 from anonbench.train.data import Category, Variant

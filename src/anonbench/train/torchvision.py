@@ -46,9 +46,9 @@ class Torchvision(Trainer):
     def train(self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None) -> Fit:
         import torch
 
-        from anonbench.learning import deterministic
+        from anonbench.learning.devices import deterministic
+        from anonbench.learning.distributed import place
         from anonbench.train import initialisation, models
-        from anonbench.train.distributed import place
         from anonbench.train.loop import Batches, decoders, fit, training_key
 
         with deterministic(recipe.strict(device.type)):

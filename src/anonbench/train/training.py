@@ -16,10 +16,12 @@ import anonbench
 from anonbench import portable, registry
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file, write_json
-from anonbench.learning import choose_device, save_tensors
+from anonbench.learning import distributed
+from anonbench.learning.devices import choose_device, held, hold
+from anonbench.learning.files import save_tensors
 from anonbench.recipe import Recipe
 from anonbench.resources import peak_memory
-from anonbench.train import distributed, initialisation
+from anonbench.train import initialisation
 from anonbench.train.contract import Fit, Trainer
 from anonbench.train.data import Variant
 from anonbench.train.record import RECORD, TIMING, WEIGHTS
@@ -84,9 +86,7 @@ def _train(
     if place.size > 1:
         where = distributed.own_device(where)
     level = recipe.level(where.type)
-    if level == "portable":
-        portable.require()
-    torch.set_num_threads(threads)
+    hold(level, threads)
     variant = Variant.read(variant_dir, split)
     if not variant.samples:
         raise AnonbenchError("has no images to train on", file=variant.annotations)
@@ -94,8 +94,7 @@ def _train(
         "batch_size": recipe.batch_size,
         "learning_rate": recipe.learning_rate(),
         "iterations": recipe.total_iterations(len(variant.samples)),
-        "determinism": level,
-        **({"portable": portable.TORCH} if level == "portable" else {}),
+        **held(level),
     }
     seen = initialisation.seen(recipe)
     leaks = initialisation.leaks(seen, datasets)

@@ -62,6 +62,10 @@ class Batch:
     masks: np.ndarray
     keypoints: np.ndarray
 
+    def first(self, count: int) -> Batch:
+        """Return the first ``count`` crops."""
+        return Batch(self.pixels[:count], self.masks[:count], self.keypoints[:count])
+
 
 @dataclass(frozen=True, slots=True)
 class Crops:

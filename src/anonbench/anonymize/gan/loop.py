@@ -1,7 +1,6 @@
-"""The training loop of the generator.
+"""The generator in the training loop: its networks, and one step of them.
 
-Everything random is a function of the seed and the iteration's number, so that a training that continues from a
-checkpoint makes the same steps as one that was never interrupted.
+Everything random is a function of the seed and the iteration's number, as the loop wants it.
 
 Losses: non-saturating logistic loss (Goodfellow et al. 2014) with lazy R1 (Mescheder et al. 2018; Karras et al. 2020);
 for the half of the batch that is filled with its own person's latent L1 at three scales and matching of the
@@ -14,28 +13,24 @@ averaged over time (EMA; Karras et al. 2018).
 from __future__ import annotations
 
 import copy
-import math
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import abc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from anonbench.anonymize.gan.conditions import maps_of, to_unit
 from anonbench.anonymize.gan.data import Batch, Crops
 from anonbench.anonymize.gan.networks import Architecture, Discriminator, Encoder, Generator
 from anonbench.anonymize.gan.options import Fit
 from anonbench.errors import AnonbenchError
-from anonbench.learning import read_checkpoint, saving
+from anonbench.learning import memory
+from anonbench.learning.loop import Learner, finite
+from anonbench.learning.schedules import half_cosine
 from anonbench.records import RegionKind
 from anonbench.seeding import seed_of
-
-CURVE_POINTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +56,7 @@ class Inputs:
 
 @dataclass(slots=True)
 class State:
-    """The networks, their optimisers and how far the training is."""
+    """The networks and their optimisers."""
 
     generator: Generator
     encoder: Encoder
@@ -69,9 +64,6 @@ class State:
     ema: Generator
     for_generator: torch.optim.Optimizer
     for_discriminator: torch.optim.Optimizer
-    iteration: int = 0
-    curve: list[dict[str, float]] = field(default_factory=list)
-    sums: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def new(cls, a: Architecture, fit: Fit, seed: int, device: torch.device) -> State:
@@ -96,64 +88,61 @@ class State:
         return {name: getattr(self, name) for name in names}
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """What the training reports about this process: steps, seconds, and the loss curve of all of it."""
+class Fitting(Learner[Batch]):
+    """The generator's training, as the loop drives it: two optimisers, whose rates fall alike, in turns.
 
-    curve: list[dict[str, float]]
-    iterations: int
-    seconds: float
-
-
-def run(
-    state: State,
-    crops: Crops,
-    a: Architecture,
-    fit: Fit,
-    seed: int,
-    device: torch.device,
-    checkpoint: Path | None,
-    key: str,
-    sheet: Callable[[State], None] | None = None,
-) -> Ran:
-    """Train in place; continue from ``checkpoint`` if it carries the same ``key``; show the state to ``sheet``.
-
-    Raises AnonbenchError at a loss that is not finite; the checkpoint from before stays.
+    ``sheet`` is shown the state every ``fit.samples_every`` iterations and at the end.
     """
-    if checkpoint is not None:
-        _resume(checkpoint, key, state, device)
-    total = fit.iterations(RegionKind(a.kind))
-    every, first, started = max(1, total // CURVE_POINTS), state.iteration, time.perf_counter()
-    bar = tqdm(total=total, initial=first, desc=f"fit {a.kind}", unit="it", mininterval=1, file=sys.stderr)
-    with bar:
-        for iteration in range(first, total):
-            rate = fit.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * iteration / total)))
-            for optimizer, factor in ((state.for_generator, 1.0), (state.for_discriminator, fit.discriminator_rate)):
-                for group in optimizer.param_groups:
-                    group["lr"] = rate * factor
-            batch = crops.batch(iteration, fit.batch_size, seed, fit.flip, fit.keypoint_dropout)
-            losses = step(state, Inputs.of(batch, a, device), fit, seed, iteration, round(fit.warmup * total))
-            for name, value in losses.items():
-                state.sums[name] = state.sums.get(name, 0.0) + value
-            state.iteration = iteration + 1
-            _point(state, every, total)
-            last = state.iteration == total
-            if checkpoint is not None and (state.iteration % fit.checkpoint_every == 0 or last):
-                _save(checkpoint, key, state)
-            if sheet is not None and (state.iteration % fit.samples_every == 0 or last):
-                sheet(state)
-            bar.update()
-            bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()}, refresh=False)
-    return Ran(state.curve, total - first, time.perf_counter() - started)
 
+    def __init__(
+        self,
+        state: State,
+        crops: Crops,
+        a: Architecture,
+        fit: Fit,
+        seed: int,
+        device: torch.device,
+        sheet: Callable[[State], None] | None = None,
+    ) -> None:
+        self.state, self.crops, self.architecture, self.fit, self.seed = state, crops, a, fit, seed
+        self.name, self.device, self.sheet = f"fit {a.kind}", device, sheet
+        self.iterations, self.checkpoint_every = fit.iterations(RegionKind(a.kind)), fit.checkpoint_every
 
-def _point(state: State, every: int, total: int) -> None:
-    if state.iteration % every and state.iteration != total:
-        return
-    since = state.iteration - (int(state.curve[-1]["iteration"]) if state.curve else 0)
-    means = {name: round(value / since, 6) for name, value in state.sums.items()}
-    state.curve.append({"iteration": state.iteration, **means})
-    state.sums = {}
+    def parts(self) -> dict[str, Any]:
+        return self.state.parts()
+
+    def rates(self, iteration: int) -> Sequence[tuple[torch.optim.Optimizer, float]]:
+        rate = self.fit.learning_rate * half_cosine(iteration, self.iterations, 0.1)
+        return [(self.state.for_generator, rate), (self.state.for_discriminator, rate * self.fit.discriminator_rate)]
+
+    def batches(self, first: int) -> abc.Generator[Batch, None, None]:
+        fit = self.fit
+        for iteration in range(first, self.iterations):
+            yield self.crops.batch(iteration, fit.batch_size, self.seed, fit.flip, fit.keypoint_dropout)
+
+    def size(self, batch: Batch) -> int:
+        return len(batch.pixels)
+
+    def step(self, batch: Batch, iteration: int) -> dict[str, float]:
+        x = Inputs.of(batch, self.architecture, self.device)
+        return step(self.state, x, self.fit, self.seed, iteration, round(self.fit.warmup * self.iterations))
+
+    def out_of_memory(self, batch: Batch, iteration: int) -> AnonbenchError:
+        """Say which batch is worth a try; the tries are steps, and their weights are lost with the training."""
+        count = self.size(batch)
+
+        def fits(crops: int) -> bool:
+            return memory.suffices(lambda: self.step(batch.first(crops), iteration), self.device)
+
+        worth = memory.largest(count, fits, least=2)
+        return memory.advice(
+            f"{count} crops", iteration, self.device, worth, least=2, entry="fit batch_size",
+            remedy=f"set batch_size: {worth}" if worth else "", instead="lower channels and discriminator_channels",
+        )  # fmt: skip
+
+    def done(self, iteration: int) -> None:
+        if self.sheet is not None and (iteration % self.fit.samples_every == 0 or iteration == self.iterations):
+            self.sheet(self.state)
 
 
 def step(state: State, x: Inputs, fit: Fit, seed: int, iteration: int, warmup: int) -> dict[str, float]:
@@ -196,14 +185,7 @@ def step(state: State, x: Inputs, fit: Fit, seed: int, iteration: int, warmup: i
     _average(state, fit, iteration)
     losses |= terms
     values = dict(zip(losses, torch.stack([v.detach() for v in losses.values()]).tolist(), strict=True))
-    if not all(math.isfinite(value) for value in values.values()):
-        bad = ", ".join(f"{name} = {value}" for name, value in values.items() if not math.isfinite(value))
-        raise AnonbenchError(
-            f"the loss is not finite at iteration {iteration + 1}: {bad}",
-            entry="fit learning_rate",
-            remedy="lower it, or raise r1",
-        )
-    return values
+    return finite(values, iteration, entry="fit learning_rate", remedy="lower it, or raise r1")
 
 
 def _others(own: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
@@ -259,19 +241,3 @@ def _average(state: State, fit: Fit, iteration: int) -> None:
     new: list[torch.Tensor] = [*state.generator.parameters()]
     old: list[torch.Tensor] = [*state.ema.parameters()]
     torch._foreach_lerp_(old, new, 1 - keep)
-
-
-def _save(path: Path, key: str, state: State) -> None:
-    saved = {name: part.state_dict() for name, part in state.parts().items()}
-    with saving(path) as part:
-        torch.save({"key": key, "iteration": state.iteration, "curve": state.curve, "sums": state.sums, **saved}, part)
-
-
-def _resume(path: Path, key: str, state: State, device: torch.device) -> None:
-    """Load a checkpoint of the same training, if there is one."""
-    saved = read_checkpoint(path, key, device)
-    if saved is None:
-        return
-    for name, part in state.parts().items():
-        part.load_state_dict(saved[name])
-    state.iteration, state.curve, state.sums = saved["iteration"], saved["curve"], saved["sums"]

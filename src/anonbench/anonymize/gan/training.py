@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +20,9 @@ from anonbench.anonymize.gan.networks import Architecture, Generator
 from anonbench.anonymize.gan.options import Fit
 from anonbench.anonymize.gan.style import Styles, describe
 from anonbench.files import write_bytes
-from anonbench.learning import choose_device, deterministic
+from anonbench.learning.devices import choose_device, deterministic, held, hold
+from anonbench.learning.files import key_of
+from anonbench.learning.loop import run
 from anonbench.people import People
 from anonbench.provenance import code_hash
 from anonbench.records import RegionKind
@@ -59,9 +59,7 @@ def fit(job: FitJob) -> Fitted:
     settings: Fit = job.settings
     device = choose_device(job.device)
     level = portable.level(settings.determinism, device.type, entry=ENTRY)
-    if level == "portable":
-        portable.require(ENTRY)
-    torch.set_num_threads(job.threads)
+    hold(level, job.threads, ENTRY)
     people = People.read(job.table, job.kind, job.images)
     size = settings.size(job.kind)
     crops = Crops.read(
@@ -78,7 +76,7 @@ def fit(job: FitJob) -> Fitted:
             _draw_sheet(job.sheet, state.ema, styles, crops, a, device)
 
         drawn = sheet if job.sheet is not None else None
-        ran = loop.run(state, crops, a, settings, job.seed, device, job.checkpoint, key, drawn)
+        ran = run(loop.Fitting(state, crops, a, settings, job.seed, device, drawn), job.checkpoint, key)
         styles = _styles(state, crops, a, settings, job.seed, device)
     weights.save(job.weights, a, state.ema, styles, job.origin)
     record = {
@@ -87,8 +85,7 @@ def fit(job: FitJob) -> Fitted:
         "clusters": len(styles.centres),
         "loss_curve": ran.curve,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "determinism": level,
-        **({"portable": portable.TORCH} if level == "portable" else {}),
+        **held(level),
     }
     timing = {
         "seconds": round(time.perf_counter() - started, 2),
@@ -112,9 +109,8 @@ def _flushing() -> Iterator[None]:
 
 def _key(job: FitJob, crops: Crops, device: torch.device) -> str:
     """Return what must agree for a checkpoint to be continued."""
-    parts = [job.settings.model_dump(mode="json"), job.origin, crops.digest, crops.counts, job.seed, device.type]
-    parts += [job.threads, torch.__version__, code_hash(__name__)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    what = [job.settings.model_dump(mode="json"), job.origin, crops.digest, crops.counts, job.seed]
+    return key_of(*what, device.type, code_hash(__name__))
 
 
 def _chunks(crops: Crops, a: Architecture, device: torch.device, order: np.ndarray) -> Iterator[loop.Inputs]:

@@ -14,7 +14,7 @@ from anonbench.anonymize.gan.conditions import maps_for
 from anonbench.anonymize.gan.networks import Architecture, Generator
 from anonbench.anonymize.gan.style import Styles
 from anonbench.errors import AnonbenchError
-from anonbench.learning import save_tensors
+from anonbench.learning.files import save_tensors
 from anonbench.records import RegionKind
 
 FORMAT = "anonbench.gan"

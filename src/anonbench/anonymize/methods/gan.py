@@ -86,7 +86,7 @@ class Gan(Method):
         import torch
 
         from anonbench.anonymize.gan import weights as files
-        from anonbench.learning import choose_device, set_deterministic
+        from anonbench.learning.devices import choose_device, set_deterministic
 
         self._device = choose_device(device)
         if self._device.type == "cpu":

@@ -1,9 +1,10 @@
-"""What a network needs in whichever stage it is trained or used: a device, repeatability, and files that are whole."""
+"""Files of a training that are whole or not there: weights and checkpoints."""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import hashlib
+import json
 import pickle
 import sys
 from collections.abc import Iterator
@@ -15,41 +16,6 @@ from safetensors.torch import save
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic, write_bytes
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu`` or ``cuda``; raise AnonbenchError when there is no such device."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise AnonbenchError("no CUDA device is available", entry="--device cuda", remedy="use --device cpu or auto")
-    if name not in ("cpu", "cuda"):
-        raise AnonbenchError("unknown device", entry=f"--device {name}", remedy="use auto, cpu or cuda")
-    return torch.device(name)
-
-
-def set_deterministic(wanted: bool = True) -> None:
-    """Make torch refuse operations without a reproducible result, or, unless ``wanted``, tune itself to its load."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when its first handle is made
-    torch.use_deterministic_algorithms(wanted)
-    torch.backends.cudnn.benchmark = not wanted
-
-
-@contextlib.contextmanager
-def deterministic(wanted: bool = True) -> Iterator[None]:
-    """Do what `set_deterministic` does, and restore torch's settings afterwards."""
-    memory: Any = torch.utils.deterministic
-    before = torch.are_deterministic_algorithms_enabled()
-    benchmark, fill = torch.backends.cudnn.benchmark, memory.fill_uninitialized_memory
-    set_deterministic(wanted)
-    # only guards against reads of uninitialised memory, at the price of a write per allocation
-    memory.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-        torch.backends.cudnn.benchmark = benchmark
-        memory.fill_uninitialized_memory = fill
 
 
 @contextlib.contextmanager
@@ -89,3 +55,9 @@ def read_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any
         return None
     print(f"{path}: continuing after iteration {state['iteration']}", file=sys.stderr)
     return state
+
+
+def key_of(*parts: Any) -> str:
+    """Return what must agree for a checkpoint to be continued: a hash of the parts (JSON), torch and its threads."""
+    everything = [*parts, torch.get_num_threads(), torch.__version__]
+    return hashlib.sha256(json.dumps(everything).encode()).hexdigest()

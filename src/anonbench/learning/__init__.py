@@ -1,0 +1,1 @@
+"""What every training of a network shares: devices, determinism, the loop, schedules, files that are whole."""

@@ -1,0 +1,62 @@
+"""What to say when the memory does not suffice: the largest batch that does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from anonbench.errors import AnonbenchError
+
+
+def exhausted(error: RuntimeError) -> bool:
+    """Tell whether an allocator, a GPU's or the processor's, had no more memory to give."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def suffices(step: Callable[[], object], device: torch.device) -> bool:
+    """Tell whether a step has the memory that it needs; it is made."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    try:
+        step()
+    except RuntimeError as error:
+        if not exhausted(error):
+            raise
+        return False
+    return True
+
+
+def largest(count: int, fits: Callable[[int], bool], least: int = 1) -> int:
+    """Return how many samples fit where ``count`` were too many: half, a quarter, ... ``least``; 0 if not so many."""
+    count //= 2
+    while count >= least and not fits(count):
+        count //= 2
+    return count if count >= least else 0
+
+
+def advice(
+    what: str,
+    iteration: int,
+    device: torch.device,
+    fits: int | None,
+    *,
+    entry: str,
+    remedy: str,
+    instead: str,
+    least: int = 1,
+) -> AnonbenchError:
+    """Return the error of an iteration (0-based) whose batch, ``what`` ("8 images"), was too large.
+
+    ``fits`` samples were tried and fit (None: nothing was tried). ``remedy`` says which batch to set, if any is worth
+    it, and ``instead`` what else helps.
+    """
+    memory = "the GPU's memory" if device.type == "cuda" else "the memory"
+    said = ""
+    if fits is not None:
+        said = f"; {'' if fits else 'not even '}{fits or least} {'fit' if (fits or least) > 1 else 'fits'}"
+    return AnonbenchError(
+        f"{memory} does not suffice for {what} at a time (iteration {iteration + 1}){said}",
+        entry=entry,
+        remedy=f"{remedy}, or {instead}" if remedy else instead,
+    )
