@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,39 +25,9 @@ from anonbench.report.sheet import write_sheet
 from anonbench.studies import DEFAULT
 from anonbench.train.data import Variant as Trained
 from anonbench.workflow.plan import Plan
+from tests.fixtures.outside import install
 
 from .conftest import Dataset, photograph, region
-
-CODEC = """
-    from typing import ClassVar
-
-    import numpy as np
-
-    from anonbench.anonymize.contract import Changed, Crop, Method
-    from anonbench.records import RegionKind
-
-
-    class Codec(Method):
-        kinds: ClassVar = frozenset(RegionKind)
-        levels: ClassVar = {"8": {}}
-        facts: ClassVar = {"bits": "size of the coded frame in bits", "psnr": "distortion in dB"}
-        stores: ClassVar = "lossless"
-
-        def change(self, crop: Crop) -> Changed:
-            pixels = crop.pixels // 8 * 8 + crop.seed % 3
-            error = np.square(pixels.astype(float) - crop.pixels).mean()
-            return Changed(pixels, {"bits": 5 * crop.pixels.size, "psnr": np.float64(round(error, 6)), "kept": None})
-"""
-"""A method of an outside package."""
-
-
-def install(folder: Path, name: str = "toy_codec", text: str = CODEC) -> None:
-    """Write a package with one method, as an installer leaves it in a folder of the path."""
-    (folder / f"{name}.py").write_text(textwrap.dedent(text))
-    record = folder / f"{name}-1.0.dist-info"
-    record.mkdir()
-    (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (record / "entry_points.txt").write_text(f"[anonbench.methods]\n{name} = {name}:Codec\n")
 
 
 @pytest.fixture
