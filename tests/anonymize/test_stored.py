@@ -25,7 +25,7 @@ from anonbench.report.sheet import write_sheet
 from anonbench.studies import DEFAULT
 from anonbench.train.data import Variant as Trained
 from anonbench.workflow.plan import Plan
-from tests.fixtures.outside import install
+from tests.fixtures.outside import CODEC, install
 
 from .conftest import Dataset, photograph, region
 
@@ -118,13 +118,13 @@ def test_facts_reach_the_row_of_the_person_or_frame(dataset: Dataset, codec: str
     those = [row for row in rows if row["type"] == ("frame" if kind is RegionKind.FRAME else "person")]
     facts = [row["facts"] for row in those if row["method"]]
     assert len(facts) == {RegionKind.FACE: 6, RegionKind.BODY: 12, RegionKind.FRAME: 8}[kind]
-    assert all(set(one) == {"bits", "psnr", "kept"} for one in facts)
+    assert all(set(one) == {"bits", "mse", "kept"} for one in facts)
     assert sum("facts" in row for row in rows) == len(facts), "nobody else has any"
     summary = manifests.summary_of(out, "train")
-    assert summary["facts"] == {"bits": "size of the coded frame in bits", "psnr": "distortion in dB"}
+    assert summary["facts"] == {"bits": "size of the coded frame in bits", "mse": "mean squared error of a value"}
     mean = sum(one["bits"] for one in facts) / len(facts)
     assert summary["facts_mean"]["bits"] == {"count": len(facts), "mean": pytest.approx(mean)}
-    assert set(summary["facts_mean"]) == {"bits", "psnr"}
+    assert set(summary["facts_mean"]) == {"bits", "mse"}
     other = dataset.run(f"{kind}-{codec}-8", dataset.folder / "again", shards=3, threads=2, encoder="lossless")
     assert manifests.summary_of(other, "train")["facts_mean"] == summary["facts_mean"]
 
@@ -250,6 +250,23 @@ def test_who_says_how_a_variant_is_stored(codec: str) -> None:
         assert [plan.encoder(variant) for variant in study["variants"]] == expected
     with pytest.raises(AnonbenchError, match=r"methods.blur.encoder"):
         config.parse({**study, "methods": {"blur": {"encoder": "best"}}})
+
+
+def test_a_fallback_that_does_not_work_on_the_region_is_refused(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "falls", CODEC.replace("stores: ClassVar", 'fallback = "mask_out"\n        stores: ClassVar'))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry._entries.cache_clear()
+    try:
+        said = r"'frame-falls-8': its fallback mask_out does not work on the region 'frame'"
+        with pytest.raises(AnonbenchError, match=said):
+            config.parse({**DEFAULT, "variants": ["original", "frame-falls-8"]})
+        with pytest.raises(AnonbenchError, match=said):
+            dataset.run("frame-falls-8")
+        config.parse({**DEFAULT, "variants": ["original", "body-falls-8"]})
+    finally:
+        registry._entries.cache_clear()
 
 
 def test_what_the_command_line_takes_when_nothing_is_said(dataset: Dataset, codec: str) -> None:
