@@ -63,6 +63,11 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
         ("variants", ["original", "face-blur"], r"needs a level"),
         ("variants", ["original", "frame-gan"], r"gan does not work on the region 'frame' \(it works on: body, face\)"),
         ("variants", ["original", "face-downsample-2x"], r"downsample does not work on the region 'face'"),
+        (
+            "methods/gan",
+            {"parameters": {"fallback": "downsample"}},
+            r"-gan': its fallback downsample does not work on the region 'face' \(it works on: frame\)",
+        ),
         ("variants", ["original", "frame-downsample"], r"needs a level \(known: 2x, 4x\)"),
         ("variants", ["original", "scene-blur-low"], r"unknown region 'scene'"),
         ("variants", ["original", "face-mask_out-medium"], r"unknown level 'medium'"),
@@ -86,6 +91,14 @@ def test_mistakes_are_named(path: str, value: Any, said: str) -> None:
         config.parse(_changed(path, value), file="study.yaml")
     assert str(error.value).startswith("study.yaml: ")
     assert "\n" not in str(error.value)
+
+
+def test_parameters_say_which_regions_a_method_works_on() -> None:
+    files = {"checkout": "deep_privacy2", "weights": "fdf128.ckpt"}
+    study = _changed("methods/deepprivacy2", {"parameters": {"model": "fdf128", **files}})
+    config.parse({**study, "variants": ["original", "face-deepprivacy2"]})
+    with pytest.raises(AnonbenchError, match=r"does not work on the region 'body' \(it works on: face\)"):
+        config.parse({**study, "variants": ["original", "body-deepprivacy2"]})
 
 
 def test_frames_are_a_region_and_a_study_adds_levels() -> None:

@@ -65,6 +65,9 @@ MAX_PIXELS = 178_956_970
 """Pixels of the largest image that is decoded unless a caller says otherwise: half a gigabyte of RGB, and the number
 at which Pillow, too, refuses. The largest camera sensors have 150 million."""
 
+LOSSLESS = "lossless"
+"""Encoder policy under which every image that is changed becomes a PNG."""
+
 ANONYMIZED = "anonymized"
 """The status of a person whose region was changed; every other status is a `Reason`."""
 

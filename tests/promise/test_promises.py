@@ -136,6 +136,20 @@ def test_every_method_keeps_its_promises(
     assert {seen[name] for name in methods()} == {people}
 
 
+FRAMED = [
+    f"frame-{name}{level}"
+    for name in registry.names("methods")
+    if RegionKind.FRAME in registry.load("methods", name).kinds
+    for level in ([f"-{one}" for one in registry.load("methods", name).levels] or [""])
+]
+
+
+@pytest.mark.parametrize("text", FRAMED)
+def test_every_frame_is_changed_with_everybody_in_it(lot: Lot, text: str, tmp_path: Path) -> None:
+    one = Variant.parse(text)
+    assert lot.check(one, lot.run(one, tmp_path, strict=True)) == {"people": FEW, "changed": FEW}
+
+
 @pytest.mark.parametrize("name", methods())
 def test_order_shards_and_threads_change_no_byte(lot: Lot, name: str, tmp_path: Path) -> None:
     one = variant(RegionKind.BODY, name, 0)
@@ -297,6 +311,27 @@ def test_what_breaks_a_promise_is_caught(
     mutant(engine._paste, monkeypatch)
     with pytest.raises(BrokenPromise, match="seed 1"):
         lot.check(one, tmp_path)
+
+
+def halved(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the left half of every frame."""
+
+    def right(pixels: np.ndarray, crop: Crop, result: np.ndarray) -> None:
+        kept = pixels[:, : pixels.shape[1] // 2].copy()
+        paste(pixels, crop, result)
+        pixels[:, : pixels.shape[1] // 2] = kept
+
+    monkeypatch.setattr(engine, "_paste", right)
+
+
+@pytest.mark.parametrize("text", ["frame-blur-medium", "frame-pixelate-medium", "frame-downsample-4x"])
+@pytest.mark.parametrize("mutant", [spotted, halved, unlisted])
+def test_what_breaks_a_promise_of_frames_is_caught(
+    lot: Lot, text: str, mutant: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutant(engine._paste, monkeypatch)
+    with pytest.raises(BrokenPromise, match="seed 1"):
+        lot.check(Variant.parse(text), tmp_path)
 
 
 def test_a_generator_that_shows_the_person_is_caught(lot: Lot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

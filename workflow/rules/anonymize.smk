@@ -63,7 +63,7 @@ rule anonymize:
         annotations=lambda w, input: str(Path(input.images).parent),
         folder=lambda w: plan.variant_folder(w.dataset, w.variant),
         method=lambda w: plan.method(w.variant),
-        encoder=plan.study.anonymize.encoder,
+        encoder=lambda w: plan.encoder(w.variant),
         link=plan.study.anonymize.link,
         seed=plan.study.seed,
         shards=plan.study.anonymize.shards,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import abc
+import math
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
@@ -21,7 +23,48 @@ from anonbench.records import OF_PEOPLE, Region, RegionKind
 from anonbench.variants import Variant
 from anonbench.windows import Window
 
-__all__ = ("Crop", "FitJob", "Fitted", "Method", "make")  # with the crop, what an author of a method needs
+__all__ = ("Changed", "Crop", "FitJob", "Fitted", "Method", "Result", "check_kinds", "checked_facts", "make")
+"""With the crop: what the author of a method needs."""
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A changed crop (``pixels`` as `Method.change` returns them), and what there is to say of it.
+
+    ``facts`` are JSON scalars by name, such as bits or distortion; names are lower-case letters, digits and ``_``. They
+    stand in the manifest, in the row of the person or frame, so they must repeat to the byte.
+    """
+
+    pixels: np.ndarray
+    facts: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+Result = np.ndarray | Changed
+"""What a method makes of a crop."""
+AResult = TypeVar("AResult", bound=Result)
+
+_FACT = re.compile(r"[a-z][a-z0-9_]*")
+_TIME = re.compile(r"(^|_)(s|ms|us|ns|secs?|seconds?|times?|duration|latency|elapsed|fps)(_|$)")
+
+
+def checked_facts(facts: Mapping[str, Any], declared: Mapping[str, str]) -> dict[str, Scalar]:
+    """Return a method's facts, NumPy's scalars as Python's; raise ValueError for what the manifest cannot hold.
+
+    That is what is no JSON scalar, and what by its name is a time and is not ``declared``: times do not repeat.
+    """
+    found: dict[str, Scalar] = {}
+    for name, value in facts.items():
+        if not isinstance(name, str) or not _FACT.fullmatch(name):
+            raise ValueError(f"returned a fact called {name!r} (lower-case letters, digits and _ make a name)")
+        plain = value.item() if isinstance(value, np.generic) else value
+        if not isinstance(plain, Scalar) or (isinstance(plain, float) and not math.isfinite(plain)):
+            raise ValueError(f"returned {plain!r} for the fact '{name}', which is no JSON scalar")
+        if name not in declared and _TIME.search(name):
+            raise ValueError(f"returned the fact '{name}': times do not repeat and are no facts, unless it is declared")
+        found[name] = plain
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +129,14 @@ class Method(abc.ABC):
     padding: ClassVar[str] = "replicate"
     """What stands outside the image: ``replicate`` (the border's pixels) or ``zero``."""
 
+    facts: ClassVar[Mapping[str, str]] = {}
+    """What the facts are that come with a `Changed`, with their units, for the manifest. A fact need not be declared
+    unless its name sounds like a time; what is declared repeats to the byte."""
+
+    stores: ClassVar[str | None] = None
+    """Encoder policy that the method asks for: ``lossless`` for one that is a codec itself, whose output must not be
+    compressed once more. None: the study's. What a study says of the method (``methods.<name>.encoder``) beats it."""
+
     fallback: str | None = None
     """Method for a person whom this one failed on. None: a failure ends the run."""
 
@@ -133,10 +184,13 @@ class Method(abc.ABC):
         raise NotImplementedError(f"{type(self).__name__} has no weights")
 
     @abc.abstractmethod
-    def change(self, crop: Crop) -> np.ndarray:
-        """Return the changed crop, uint8 HxWx3 RGB or float in 0..255; only what the mask covers is used."""
+    def change(self, crop: Crop) -> Result:
+        """Return the changed crop, uint8 HxWx3 RGB or float in 0..255; only what the mask covers is used.
 
-    def change_batch(self, crops: Sequence[Crop]) -> Sequence[np.ndarray]:
+        A `Changed` has facts beside the pixels.
+        """
+
+    def change_batch(self, crops: Sequence[Crop]) -> Sequence[Result]:
         """Change up to ``batch`` crops at once."""
         return [self.change(crop) for crop in crops]
 
@@ -151,15 +205,15 @@ class Method(abc.ABC):
         return None
 
     def in_full_batches(
-        self, crops: Sequence[Crop], change: Callable[[Sequence[Crop]], Sequence[np.ndarray]]
-    ) -> list[np.ndarray]:
+        self, crops: Sequence[Crop], change: Callable[[Sequence[Crop]], Sequence[AResult]]
+    ) -> list[AResult]:
         """Change crops ``batch`` at a time, halving it for good when the GPU's memory does not suffice.
 
         ``change`` always gets a full batch, the last crop repeated, so that its company does not change a person.
         """
         import torch
 
-        done: list[np.ndarray] = []
+        done: list[AResult] = []
         while len(done) < len(crops):
             some = [*crops[len(done) : len(done) + self.batch]]
             try:

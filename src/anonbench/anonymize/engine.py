@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from anonbench import registry
-from anonbench.anonymize.contract import Method
+from anonbench.anonymize.contract import Changed, Method, Result, Scalar, checked_facts
 from anonbench.crops import Crop, Work, cut
 from anonbench.errors import AnonbenchError
 from anonbench.records import ANONYMIZED, Reason, Region, RegionKind
@@ -25,6 +25,7 @@ CONTROL = "control"
 class Outcome:
     """What became of a region: ``fallback`` names the method that was used when the first one failed.
 
+    ``facts`` are what the method says of it (`contract.Changed`).
     ``weak`` says why the person may still be recognised (`Method.weakness`). The outcome of a frame has the
     ``person_id`` 0, and in ``weak_people`` what there is to say of the people in it, by person id.
     """
@@ -36,6 +37,7 @@ class Outcome:
     fallback: str | None = None
     weak: str | None = None
     weak_people: Mapping[int, str] = field(default_factory=dict)
+    facts: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 def anonymize_image(
@@ -84,9 +86,11 @@ def anonymize(works: Sequence[Work], method: Method, seed: int) -> list[list[Out
             if isinstance(result, Exception):
                 status, fallback = Reason.METHOD_FAILED.value, method.fallback
                 used, crop, result = _fall_back(method, works[index], crop, result, seed)
-            _paste(works[index].pixels, crop, result)
+            _paste(works[index].pixels, crop, result.pixels)
             weak, weak_people = _weak(used, crop, works[index])
-            outcomes[index].append(Outcome(crop.region.person_id, status, area, crop.seed, fallback, weak, weak_people))
+            outcomes[index].append(
+                Outcome(crop.region.person_id, status, area, crop.seed, fallback, weak, weak_people, result.facts)
+            )
     return [sorted(rows, key=lambda row: row.person_id) for rows in outcomes]
 
 
@@ -118,7 +122,7 @@ def _meet(a: PixelBox, b: PixelBox) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _change(method: Method, crops: list[Crop]) -> list[np.ndarray | Exception]:
+def _change(method: Method, crops: list[Crop]) -> list[Changed | Exception]:
     """Return the changed crops, an exception in the place of one that failed."""
     try:
         results = method.change_batch(crops)
@@ -128,18 +132,25 @@ def _change(method: Method, crops: list[Crop]) -> list[np.ndarray | Exception]:
         if len(crops) == 1:
             return [error]
         return [_change(method, [crop])[0] for crop in crops]
-    return [_or_error(result, crop) for result, crop in zip(results, crops, strict=True)]
+    return [_or_error(method, result, crop) for result, crop in zip(results, crops, strict=True)]
 
 
-def _or_error(result: np.ndarray, crop: Crop) -> np.ndarray | Exception:
+def _or_error(method: Method, result: Result, crop: Crop) -> Changed | Exception:
     try:
-        return _checked(result, crop)
+        return _checked(method, result, crop)
     except ValueError as error:
         return error
 
 
-def _checked(result: np.ndarray, crop: Crop) -> np.ndarray:
-    """Return a method's result as uint8; raise ValueError when it is not a picture of the crop's size."""
+def _checked(method: Method, result: Result, crop: Crop) -> Changed:
+    """Return a method's result, pixels as uint8; raise ValueError for pixels or facts that are none."""
+    if isinstance(result, Changed):
+        return Changed(_picture(result.pixels, crop), checked_facts(result.facts, method.facts))
+    return Changed(_picture(result, crop))
+
+
+def _picture(result: np.ndarray, crop: Crop) -> np.ndarray:
+    """Return pixels as uint8; raise ValueError when they are not a picture of the crop's size."""
     if not isinstance(result, np.ndarray) or result.shape != crop.pixels.shape:
         raise ValueError(f"returned {getattr(result, 'shape', type(result))} for a crop of {crop.pixels.shape}")
     if result.dtype == np.uint8:
@@ -151,12 +162,13 @@ def _checked(result: np.ndarray, crop: Crop) -> np.ndarray:
     return np.clip(np.rint(result), 0, 255).astype(np.uint8)
 
 
-def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: int) -> tuple[Method, Crop, np.ndarray]:
+def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: int) -> tuple[Method, Crop, Changed]:
     """Return the fallback with its crop of a region and its result; raise AnonbenchError when there is no fallback."""
     region = crop.region
     if method.fallback is None:
+        whom = "the frame" if region.kind is RegionKind.FRAME else f"person {region.person_id}"
         raise AnonbenchError(
-            f"method {method.name} failed on person {region.person_id}: {error or type(error).__name__}",
+            f"method {method.name} failed on {whom}: {error or type(error).__name__}",
             file=work.file,
             entry=f"image {work.image_id}",
             remedy="mend the method, or give it a fallback",
@@ -164,7 +176,7 @@ def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: i
     other: Method = registry.load("methods", method.fallback)()
     window = other.window(region, work.pixels.shape[1], work.pixels.shape[0])
     crop = cut(work, region, window, other.padding, seed)
-    return other, crop, _checked(other.change(crop), crop)
+    return other, crop, _checked(other, other.change(crop), crop)
 
 
 def _weak(method: Method, crop: Crop, work: Work) -> tuple[str | None, dict[int, str]]:

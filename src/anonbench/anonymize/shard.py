@@ -76,7 +76,7 @@ class Shard:
         self._check_folders(root)
         manifests.check_layout(self.out, self.split)
         everything = regions.read(self.annotations / f"{self.split}.images.parquet", regions.IMAGES)
-        _check_names(everything, self.annotations / f"{self.split}.images.parquet", self.out)
+        _check_names(everything, self.annotations / f"{self.split}.images.parquet", self.out, self.encoder)
         rows = regions.shard_of(everything, self.shard, self.shards).to_pylist()
         people = self._people(rows)
         path = manifests.shard_path(self.out, self.split, self.shard)
@@ -97,6 +97,7 @@ class Shard:
             "shard": self.shard,
             "shards": self.shards,
             "anonbench": __version__,
+            **({"facts": dict(method.facts)} if method and method.facts else {}),
             **fitted,
         }
         try:
@@ -221,6 +222,7 @@ class Shard:
                 changed = engine.anonymize(works, method, self.seed)
             for (row, _, data, decoded), work, outcome in zip(todo, works, changed, strict=True):
                 encoded = images.encode(work.pixels, decoded, self.encoder, file=work.file)
+                row = {**row, "file_name": names.encoded(row["file_name"], self.encoder)}
                 write_bytes(f"{folder}/{row['file_name']}", encoded.data)
                 image = _image_row(row, "encoded", data, encoded.data, encoded.encoder, decoded.notes)
                 found[work.image_id], outcomes[work.image_id] = image, outcome
@@ -245,7 +247,9 @@ class Shard:
         for row in people:
             outcome = frame or by_id.get(row["person_id"])
             said = frame.weak_people.get(row["person_id"]) if frame else outcome and outcome.weak
-            weak = {"weak": said} if said else {}
+            more: manifests.Row = {"weak": said} if said else {}
+            if outcome and outcome.facts and not frame:
+                more |= {"facts": dict(outcome.facts)}
             written.append(
                 {
                     "type": "person",
@@ -260,7 +264,7 @@ class Shard:
                     "area": row["area"],
                     "method": (outcome.fallback or self.variant.method) if outcome else None,
                     "seed": outcome.seed if outcome else seed_of(self.seed, image_id, row["person_id"]),
-                    **weak,
+                    **more,
                 }
             )
         return written
@@ -274,6 +278,7 @@ class Shard:
             "pixels": frame.pixels,
             "method": frame.fallback or self.variant.method,
             "seed": frame.seed,
+            **({"facts": dict(frame.facts)} if frame.facts else {}),
         }
 
     def _untouched(self, row: _Image, source: str, data: bytes, strip: bool) -> manifests.Row:
@@ -322,10 +327,11 @@ def _image_row(
     }
 
 
-def _check_names(table: pa.Table, file: Path, out: Path) -> None:
+def _check_names(table: pa.Table, file: Path, out: Path, encoder: str) -> None:
     """Raise AnonbenchError for file names that `annotate` does not write, stand twice, or would be one file in ``out``.
 
-    The last where the file system takes names for one that differ in case or in how Unicode writes a letter.
+    The last where two images become PNGs of one name, and where the file system takes names for one that differ in case
+    or in how Unicode writes a letter.
     """
     seen: dict[str, int] = {}
     for image_id, name in zip(table["image_id"].to_pylist(), table["file_name"].to_pylist(), strict=True):
@@ -333,12 +339,14 @@ def _check_names(table: pa.Table, file: Path, out: Path) -> None:
         try:
             if names.normal(name) != name:
                 raise ValueError(f"has the file name {name!r} instead of {names.normal(name)!r}")
-            if name in seen:
+            stored = names.normal(names.encoded(name, encoder))
+            if stored in seen:
                 remedy = "give each image of the split its own name and run annotate again"
-                raise ValueError(f"has the file name of image {seen[name]} ({name})")
+                as_what = "" if stored == name else f" as a PNG, as {name!r} is stored losslessly"
+                raise ValueError(f"has the file name of image {seen[stored]} ({stored}){as_what}")
         except ValueError as error:
             raise AnonbenchError(str(error), file=file, entry=f"image {image_id}", remedy=remedy) from None
-        seen[name] = image_id
+        seen[stored] = image_id
     pair = names.alike(seen)
     if pair and names.are_one(manifests.private_folder(out)):
         raise AnonbenchError(

@@ -313,6 +313,10 @@ class Plan:
         """Return the complete parameters of a variant's method, as JSON."""
         return compact(self.study.parameters(variant))
 
+    def encoder(self, variant: str) -> str:
+        """Return the encoder policy of a variant."""
+        return self.study.encoder(variant)
+
     def method_code(self, variant: str) -> str:
         """Return the hash of the code that writes a variant: the stage's, its method's and the method's fallback's."""
         name = Variant.parse(variant).method
