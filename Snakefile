@@ -10,7 +10,7 @@ include: "workflow/rules/common.smk"
 wildcard_constraints:
     dataset="[a-z0-9][a-z0-9_-]*",
     split="[A-Za-z0-9_]+",
-    variant="original|(face|body)-[a-z0-9_]+(-[a-z0-9]+)?",
+    variant="original|(face|body|frame)-[a-z0-9_]+(-[a-z0-9]+)?",
     model="[a-z0-9][a-z0-9_-]*",
     seed=r"\d+",
     shard=r"\d+",

@@ -28,9 +28,10 @@ from anonbench.annotate.choose import choose
 from anonbench.annotate.options import RegionsConfig
 from anonbench.annotate.people import convert
 from anonbench.anonymize.contract import make
-from anonbench.anonymize.shard import People, Shard
+from anonbench.anonymize.shard import Shard
 from anonbench.datasets.coco import Coco
 from anonbench.files import write_json
+from anonbench.people import People
 from anonbench.records import RegionKind
 from anonbench.variants import Variant
 

@@ -57,9 +57,10 @@ from anonbench import images, regions  # noqa: E402
 from anonbench.anonymize import engine  # noqa: E402
 from anonbench.anonymize.contract import Method, make  # noqa: E402
 from anonbench.anonymize.gan.data import published_crop, shares, shrink  # noqa: E402
-from anonbench.anonymize.shard import People  # noqa: E402
+from anonbench.crops import Work, cut  # noqa: E402
 from anonbench.datasets.record import root_of  # noqa: E402
 from anonbench.files import read_json, write_bytes  # noqa: E402
+from anonbench.people import People  # noqa: E402
 from anonbench.records import Region, RegionKind  # noqa: E402
 from anonbench.variants import Variant  # noqa: E402
 from anonbench.windows import Window  # noqa: E402
@@ -145,7 +146,7 @@ class Data:
 
     kind: RegionKind
     size: tuple[int, int]
-    works: list[engine.Work] = field(default_factory=list)
+    works: list[Work] = field(default_factory=list)
     categories: dict[int, str] = field(default_factory=dict)
 
     @classmethod
@@ -160,19 +161,19 @@ class Data:
             found = people.regions(row)
             if found and count < limit:
                 pixels = images.read_rgb(root / row["path"], (row["width"], row["height"]))
-                self.works.append(engine.Work(row["image_id"], pixels, found, people.keypoints(row["image_id"])))
+                self.works.append(Work(row["image_id"], pixels, found, people.keypoints(row["image_id"])))
                 count += len(found)
         return self
 
     def every(self, start: int, step: int) -> Data:
         return self.of(self.works[start::step])
 
-    def of(self, works: list[engine.Work]) -> Data:
+    def of(self, works: list[Work]) -> Data:
         return Data(self.kind, self.size, works, self.categories)
 
     def changed(self, method: Method) -> tuple[Data, float]:
         """Return the images changed by a method, and crops per second."""
-        works = [engine.Work(w.image_id, w.pixels.copy(), w.regions, w.keypoints) for w in self.works]
+        works = [Work(w.image_id, w.pixels.copy(), w.regions, w.keypoints) for w in self.works]
         started = time.perf_counter()
         for start in range(0, len(works), method.batch):
             engine.anonymize(works[start : start + method.batch], method, 0)
@@ -185,7 +186,7 @@ class Data:
         for number, work in enumerate(self.works):
             height, width = work.pixels.shape[:2]
             for one in work.regions:
-                crop = engine.cut(work, one, published_crop(one, width, height), "replicate", 0)
+                crop = cut(work, one, published_crop(one, width, height), "replicate", 0)
                 points = shares(crop.keypoints, crop.pixels.shape[1::-1])
                 category = self.categories[one.person_id]
                 found.append((*shrink(crop.pixels, crop.mask, self.size), points, number, one.identity, category))
@@ -209,7 +210,7 @@ class Data:
             left, top = int(x + w / 2 - wide / 2), int(y + h / 2 - high / 2)
             box = (left, top, left + wide, top + high)
             nobody = Region(one["id"], self.kind, "label", box, np.zeros((high, wide), bool), (x, y, w, h))
-            crop = engine.cut(work, nobody, Window(box), "replicate", 0)
+            crop = cut(work, nobody, Window(box), "replicate", 0)
             found.append(shrink(crop.pixels, crop.mask, self.size)[0])
             categories.append(name)
         return np.stack(found), categories

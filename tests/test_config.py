@@ -57,6 +57,10 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
         ("variants", ["original", "faces-blur-medium"], r"unknown region 'faces' \(did you mean 'face'\?\)"),
         ("variants", ["original", "face-blur-mediun"], r"unknown level 'mediun' \(did you mean 'medium'\?\)"),
         ("variants", ["original", "face-blur"], r"needs a level"),
+        ("variants", ["original", "frame-gan"], r"gan does not work on the region 'frame' \(it works on: body, face\)"),
+        ("variants", ["original", "face-downsample-2x"], r"downsample does not work on the region 'face'"),
+        ("variants", ["original", "frame-downsample"], r"needs a level \(known: 2x, 4x\)"),
+        ("variants", ["original", "scene-blur-low"], r"unknown region 'scene'"),
         ("variants", ["original", "face-mask_out-medium"], r"unknown level 'medium'"),
         ("variants", ["face-blur-medium"], r"'original' is missing"),
         ("variants", ["original", "original"], r"stands twice"),
@@ -78,6 +82,16 @@ def test_mistakes_are_named(path: str, value: Any, said: str) -> None:
         config.parse(_changed(path, value), file="study.yaml")
     assert str(error.value).startswith("study.yaml: ")
     assert "\n" not in str(error.value)
+
+
+def test_frames_are_a_region_and_a_study_adds_levels() -> None:
+    study = config.parse(
+        {
+            **_changed("methods/downsample", {"levels": {"8x": {"factor": 8}}}),
+            "variants": ["original", "frame-identity", "frame-blur-low", "frame-downsample-4x", "frame-downsample-8x"],
+        }
+    )
+    assert [study.parameters(v).get("factor") for v in study.variants[-2:]] == [4, 8]
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from anonbench import images
 from anonbench.errors import AnonbenchError
-from anonbench.images import icc
+from anonbench.images import icc, jpeg
 
 HEIGHT, WIDTH = 62, 90
 PROFILE = icc.plain(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
@@ -102,10 +102,44 @@ def test_quality_policy(pixels: np.ndarray) -> None:
     assert (images.decode(images.encode(pixels, png, "quality-50").data).pixels == pixels).all()
 
 
-@pytest.mark.parametrize("policy", ["", "quality-0", "quality-101", "quality", "lossless"])
+@pytest.mark.parametrize("policy", ["", "quality-0", "quality-101", "quality", "loss-less"])
 def test_unknown_policy(policy: str) -> None:
     with pytest.raises(AnonbenchError, match="unknown encoder policy"):
         images.check_policy(policy)
+
+
+@pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS.keys())
+def test_a_lossless_copy_of_a_jpeg_has_its_pixels_and_colours_and_nothing_else(
+    pixels: np.ndarray, options: dict[str, Any]
+) -> None:
+    data = saved(pixels, icc_profile=PROFILE, comment=b"hello", exif=exif(), **options)
+    decoded = images.decode(data)
+    encoded = images.encode(decoded.pixels, decoded, "lossless")
+    assert encoded.encoder == "png"
+    after = Image.open(io.BytesIO(encoded.data))
+    assert (after.format, after.mode) == ("PNG", Image.open(io.BytesIO(data)).mode)
+    assert (np.asarray(after.convert("RGB")) == decoded.pixels).all()
+    assert after.info["icc_profile"] == PROFILE
+    assert set(after.info) == {"icc_profile"}
+    assert images.strip(encoded.data) == encoded.data, "nothing is left to be stripped"
+    assert images.decode(encoded.data).profile
+
+
+@pytest.mark.parametrize("format", ["WEBP", "BMP", "GIF", "TIFF"])
+def test_whatever_is_read_is_stored_losslessly(pixels: np.ndarray, format: str) -> None:
+    decoded = images.decode(saved(pixels, format))
+    encoded = images.encode(decoded.pixels, decoded, "lossless", file="a.x")
+    assert (images.decode(encoded.data).pixels == decoded.pixels).all()
+
+
+def test_a_long_profile_survives_in_one_chunk() -> None:
+    body = bytes(range(256)) * 600
+    segments = b"".join(
+        jpeg._segment(0xE2, b"ICC_PROFILE\0" + bytes((n, 3)) + body[start : start + 65519])
+        for n, start in enumerate(range(0, len(body), 65519), start=1)
+    )
+    assert jpeg.profile_of(segments) == body
+    assert jpeg.profile_of(b"") == b""
 
 
 def test_cmyk_becomes_rgb(pixels: np.ndarray) -> None:

@@ -14,6 +14,25 @@ from anonbench import names
 
 
 @pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("a.jpg", "a.png"),
+        ("sub/b.c.JPEG", "sub/b.c.png"),
+        ("a.png", "a.png"),
+        ("A.PNG", "A.PNG"),
+        ("v1.2", "v1.2.png"),
+        ("a.b/c", "a.b/c.png"),
+        ("a.jpg/c", "a.jpg/c.png"),
+        ("a.TIFF", "a.png"),
+    ],
+)
+def test_the_name_of_a_png(name: str, stored: str) -> None:
+    assert names.as_png(name) == stored
+    assert names.encoded(name, "lossless") == stored
+    assert names.encoded(name, "source") == names.encoded(name, None) == name
+
+
+@pytest.mark.parametrize(
     ("given_", "form"),
     [
         ("a.jpg", "a.jpg"),

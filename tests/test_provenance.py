@@ -112,14 +112,38 @@ def test_the_code_of_a_variant_is_that_of_its_fallback_too(monkeypatch: pytest.M
     assert [v for v in before if before[v] != after[v]] == ["face-mask_out", "face-gan", "body-mask_out", "body-gan"]
 
 
-def test_joining_and_writing_are_code_of_their_own() -> None:
-    def modules(name: str) -> set[str]:
-        found, todo = {name}, [name]
-        while todo:
-            new = provenance._imports(todo.pop()) - found
-            found |= new
-            todo += new
-        return found
+def modules(*names: str) -> set[str]:
+    """Return the modules that `code_hash` reads for some modules."""
+    found, todo = set(names), list(names)
+    while todo:
+        new = provenance._imports(todo.pop()) - found
+        found |= new
+        todo += new
+    return found
 
+
+def test_joining_and_writing_are_code_of_their_own() -> None:
     assert "anonbench.anonymize.merge" not in modules("anonbench.anonymize.shard")
     assert "anonbench.anonymize.shard" not in modules("anonbench.anonymize.merge")
+
+
+def test_fitting_does_not_hang_on_how_variants_are_written() -> None:
+    """An edited progress bar of a shard, or the engine's order of work, fits no generator anew."""
+    fitting = modules("anonbench.anonymize.fitting", "anonbench.anonymize.methods.gan")
+    assert {"anonbench.crops", "anonbench.people", "anonbench.anonymize.gan.training"} <= fitting
+    assert not fitting & {
+        "anonbench.anonymize.engine", "anonbench.anonymize.merge", "anonbench.anonymize.shard", "anonbench.manifests",
+        "anonbench.workers",
+    }  # fmt: skip
+
+
+def test_an_edited_shard_fits_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(DEFAULT, Path(__file__).parents[1])
+    before = plan.fit_code("gan"), plan.method_code("body-gan")
+    meaning = provenance._meaning
+    monkeypatch.setattr(
+        provenance, "_meaning", lambda path: meaning(path) + (b"edited" if path.name == "shard.py" else b"")
+    )
+    after = plan.fit_code("gan"), plan.method_code("body-gan")
+    assert before[0] == after[0]
+    assert before[1] != after[1]

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
+from anonbench.anonymize.contract import check_kinds
 from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.manifests import PRIVATE
@@ -21,6 +22,7 @@ from anonbench.variants import ORIGINAL, Variant
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
 SPLIT = r"^[A-Za-z0-9_]+$"
 LEVEL = r"^[a-z0-9]+$"
+ENCODER = r"^(source|lossless|quality-\d{1,3})$"
 START = re.compile(r"models/(?P<dataset>[^/]+)/(?P<variant>[^/]+)/(?P<model>[^/]+)/seed(?P<seed>\d+)(/.*)?")
 """A start's file that names a training of the study, from the study's output folder."""
 NOT_THE_RECIPE = {"datasets", "variants"}
@@ -85,6 +87,11 @@ class MethodConfig(Strict):
         default_factory=dict,
         description="Parameters by level; a level that is not named keeps the method's own.",
     )
+    encoder: str | None = Field(
+        None,
+        pattern=ENCODER,
+        description="Encoder of the method's variants; when left out the method's own wish, or `anonymize.encoder`.",
+    )
     fit: dict[str, Any] = Field(
         default_factory=dict, description="Settings of the training of a method that is fitted to data."
     )
@@ -99,9 +106,9 @@ class AnonymizeConfig(Strict):
 
     encoder: str = Field(
         "source",
-        pattern=r"^(source|quality-\d{1,3})$",
+        pattern=ENCODER,
         description="`source` re-encodes a changed JPEG with its own quantisation tables and subsampling; "
-        "`quality-N` with libjpeg's tables. PNG stays PNG.",
+        "`quality-N` with libjpeg's tables; `lossless` makes it a PNG. PNG stays PNG.",
     )
     shards: int = Field(1, ge=1, le=64, description="Jobs per variant; contiguous and of about equal bytes.")
     threads: int = Field(1, ge=1, description="Threads in one job.")
@@ -340,7 +347,20 @@ class Study(Strict):
             raise ValueError(f"variants: '{variant}' needs a level (known: {', '.join(levels)})")
         if parsed.level is not None and parsed.level not in levels:
             raise ValueError(f"variants: '{variant}': unknown level '{parsed.level}'{nearest(parsed.level, levels)}")
-        return self._checked(parsed.method, parsed.level)
+        parameters = self._checked(parsed.method, parsed.level)
+        try:
+            check_kinds(parsed, method, method.Parameters.model_validate(parameters))
+        except AnonbenchError as error:
+            raise ValueError(f"variants: {error}") from None
+        return parameters
+
+    def encoder(self, variant: str) -> str:
+        """Return the encoder policy of a variant: the study's for its method, the method's own wish, the study's."""
+        method = Variant.parse(variant).method
+        if method is None:
+            return self.anonymize.encoder
+        wished: str | None = registry.load("methods", method).stores
+        return self.methods.get(method, MethodConfig()).encoder or wished or self.anonymize.encoder
 
     def adapter(self, dataset: str) -> str:
         """Return the name of the plugin that reads a data set."""

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from anonbench.files import is_temporary
+from anonbench.records import LOSSLESS
 
+_ENDINGS = frozenset(("avif", "bmp", "gif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pgm", "ppm", "tif", "tiff", "webp"))
 LONGEST = 255
 """Bytes that file systems give a name."""
 
@@ -41,6 +43,23 @@ def normal(name: Any) -> str:
     if is_temporary(posixpath.basename(name)):
         raise ValueError(f"has the file name {name!r}, which is one of half-written files")
     return posixpath.normpath(name)
+
+
+def as_png(name: str) -> str:
+    """Return the name that an image has as a PNG: another image format's ending is replaced, any other kept.
+
+    ``a.jpg`` becomes ``a.png``, ``a.1`` becomes ``a.1.png``.
+    """
+    folder, slash, last = name.rpartition("/")
+    stem, dot, ending = last.rpartition(".")
+    if dot and ending.casefold() == "png":
+        return name
+    return f"{folder}{slash}{stem if dot and ending.casefold() in _ENDINGS else last}.png"
+
+
+def encoded(name: str, policy: str | None) -> str:
+    """Return the name under which an image that was changed is stored with an encoder policy."""
+    return as_png(name) if policy == LOSSLESS else name
 
 
 def alike(names: Iterable[str]) -> tuple[str, str] | None:

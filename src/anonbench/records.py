@@ -29,10 +29,20 @@ FLIP = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 
 
 class RegionKind(enum.StrEnum):
-    """What of a person is changed."""
+    """What is changed: of each person the face or the body, or the whole frame with everybody and everything in it."""
 
     FACE = "face"
     BODY = "body"
+    FRAME = "frame"
+
+    @property
+    def table(self) -> str:
+        """Return the name of the table that says who is where: in a frame are people without a region, too."""
+        return "people" if self is RegionKind.FRAME else "regions"
+
+
+OF_PEOPLE = (RegionKind.FACE, RegionKind.BODY)
+"""The kinds of which every person has a region or a reason why not."""
 
 
 class Reason(enum.StrEnum):
@@ -55,6 +65,9 @@ MAX_PIXELS = 178_956_970
 """Pixels of the largest image that is decoded unless a caller says otherwise: half a gigabyte of RGB, and the number
 at which Pillow, too, refuses. The largest camera sensors have 150 million."""
 
+LOSSLESS = "lossless"
+"""Encoder policy under which every image that is changed becomes a PNG."""
+
 ANONYMIZED = "anonymized"
 """The status of a person whose region was changed; every other status is a `Reason`."""
 
@@ -65,12 +78,12 @@ UNANNOTATED = "unannotated"
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """What will be changed of one person.
+    """What will be changed of one person, or a whole frame (``person_id`` 0).
 
     ``box`` holds the integer pixel bounds x0, y0, x1, y1 (end exclusive) inside the image; ``mask`` is bool
     (y1-y0, x1-x0), True where pixels change. ``subject`` is the person's or face's own box (x, y, w, h, may leave
-    the image): the scale that a method's strength follows. ``identity`` is the same for one person in several images,
-    where the data set says so.
+    the image), or of a frame the image: the scale that a method's strength follows. ``identity`` is the same for one
+    person in several images, where the data set says so.
     """
 
     person_id: int

@@ -9,6 +9,8 @@ from anonbench.errors import AnonbenchError, nearest
 from anonbench.records import RegionKind
 
 ORIGINAL = "original"
+REGIONS, EVERYTHING = "regions", "everything"
+"""What a variant touches: regions of people, so that all else is a control, or every pixel of every image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,22 @@ class Variant:
                 f"variant '{text}': unknown method '{method}'{nearest(method, registry.names('methods'))}"
             )
         return cls(RegionKind(region), method, parts[2] if len(parts) == 3 else None)
+
+    @property
+    def touches(self) -> str | None:
+        """Return what the variant changes: ``regions`` of people, ``everything``, or None (the original)."""
+        if self.region is None:
+            return None
+        return EVERYTHING if self.region is RegionKind.FRAME else REGIONS
+
+    def check_kinds(self, method: str, kinds: frozenset[RegionKind]) -> None:
+        """Raise AnonbenchError unless the variant's region is among those that a method works on."""
+        if self.region not in kinds:
+            known = ", ".join(sorted(kinds))
+            raise AnonbenchError(
+                f"variant '{self}': {method} does not work on the region '{self.region}' (it works on: {known})",
+                remedy="choose another method or region",
+            )
 
     def __str__(self) -> str:
         if self.region is None or self.method is None:

@@ -15,6 +15,9 @@ FACE_SIZE = (128, 128)
 """Width, height of the published face crop."""
 BODY_SIZE = (160, 288)
 """Width, height of the published body crop."""
+FRAME_SIDE = BODY_SIZE[1]
+"""Pixels along a frame's shorter side where a strength is given in pixels: as if the frame were one body's crop. No
+publication has a crop of a frame."""
 
 
 class Window(NamedTuple):
@@ -31,7 +34,7 @@ class Window(NamedTuple):
 
 
 def published_window(region: Region, width: int, height: int) -> Window:
-    """Return the crop that the published study works on, for an image of width x height.
+    """Return the crop that the published study works on, for a face or body in an image of width x height.
 
     Face: a square of 1.7 x the longer side of the face box. Body: the mask's box grown by 10 % of its mean
     side per axis, then to height / width = 1.8, then until 30 % of it is background. Both are centred and

@@ -25,12 +25,12 @@ from typer.testing import CliRunner
 
 from anonbench import images, manifests, names, regions
 from anonbench.anonymize import cli
-from anonbench.anonymize.contract import Crop
 from anonbench.anonymize.engine import CONTROL
 from anonbench.anonymize.merge import merge
 from anonbench.anonymize.methods.mask_out import MaskOut
 from anonbench.anonymize.shard import Shard
 from anonbench.cli import app
+from anonbench.crops import Crop
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file, write_json
 from anonbench.records import ANONYMIZED, UNANNOTATED, Reason

@@ -21,6 +21,7 @@ import torch
 from anonbench.anonymize import engine
 from anonbench.anonymize.deepprivacy2 import geometry, models, package, surface
 from anonbench.anonymize.methods.deepprivacy2 import DeepPrivacy2
+from anonbench.crops import Work
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
 from anonbench.manifests import shard_path
@@ -322,14 +323,14 @@ def test_who_cannot_be_painted_falls_back(painted: Callable[..., tuple[DeepPriva
     hidden = POSE * (1, 1, 0)
     method, _ = painted("triagan", fallback="pixelate")
     for keypoints in ({1: POSE}, {1: POSE, 2: hidden.astype(np.float32)}):
-        work = engine.Work(1, photograph(120, 100), people, keypoints)
+        work = Work(1, photograph(120, 100), people, keypoints)
         (rows,) = engine.anonymize([work], method, seed=0)
         assert [(row.status, row.fallback) for row in rows] == [
             (ANONYMIZED, None),
             (Reason.METHOD_FAILED, "pixelate"),
         ]
     method, _ = painted("nocse", value=float("nan"))
-    (rows,) = engine.anonymize([engine.Work(1, photograph(120, 100), people)], method, seed=0)
+    (rows,) = engine.anonymize([Work(1, photograph(120, 100), people)], method, seed=0)
     assert {(row.status, row.fallback) for row in rows} == {(Reason.METHOD_FAILED, "mask_out")}
 
 

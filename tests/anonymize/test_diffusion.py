@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from anonbench.anonymize import engine
-from anonbench.anonymize.contract import Crop
 from anonbench.anonymize.methods import diffusion
 from anonbench.anonymize.methods.diffusion import Diffusion, dilated, pose_image
+from anonbench.crops import Crop, Work
 from anonbench.errors import AnonbenchError
 from anonbench.manifests import shard_path
 from anonbench.records import ANONYMIZED, Reason, RegionKind
@@ -129,7 +129,7 @@ def test_people_are_repainted_inside_their_masks_only(method: Diffusion) -> None
 def test_any_region_can_be_painted(pipelines: Path, people: list[Any]) -> None:
     method = Diffusion({**SMALL, "model": str(pipelines / "channels9"), "steps": 1, "batch": 1})
     pixels, inside = photograph(97, 83), np.zeros((83, 97), bool)
-    (rows,) = engine.anonymize([work := engine.Work(1, pixels.copy(), people)], method, seed=1)
+    (rows,) = engine.anonymize([work := Work(1, pixels.copy(), people)], method, seed=1)
     for one in people:
         inside[one.box[1] : one.box[3], one.box[0] : one.box[2]] |= one.mask
     assert {row.status for row in rows} <= {ANONYMIZED}
@@ -154,7 +154,7 @@ def test_the_whole_stage(pipelines: Path, dataset: Dataset) -> None:
 @installed
 def test_a_person_does_not_depend_on_the_others_in_a_batch(method: Diffusion) -> None:
     images = [photograph(160, 120, number) for number in range(2)]
-    works = [engine.Work(n, image.copy(), PEOPLE, POSES) for n, image in enumerate(images)]
+    works = [Work(n, image.copy(), PEOPLE, POSES) for n, image in enumerate(images)]
     engine.anonymize(works, method, seed=1)
     for number, image in enumerate(images):
         assert (works[number].pixels == run(method, image, PEOPLE[::-1], image_id=number)).all()
@@ -227,7 +227,7 @@ def test_an_identity_can_keep_its_noise(pipelines: Path) -> None:
 def test_bodies_without_a_pose_fall_back(pipelines: Path) -> None:
     options = {**SMALL, "model": str(pipelines / "channels9"), "controlnet": str(pipelines / "controlnet")}
     poses = {1: POSES[1], 3: keypoints(130, 20, visible=0)}
-    works = [engine.Work(1, photograph(160, 120), PEOPLE[:3], poses)]
+    works = [Work(1, photograph(160, 120), PEOPLE[:3], poses)]
     (rows,) = engine.anonymize(works, Diffusion(options), seed=1)
     assert {row.person_id: (row.status, row.fallback) for row in rows} == {
         1: (ANONYMIZED, None),
@@ -235,10 +235,10 @@ def test_bodies_without_a_pose_fall_back(pipelines: Path) -> None:
         3: (Reason.METHOD_FAILED, "mask_out"),
     }
     assert (works[0].pixels[20:95, 70:100][PEOPLE[1].mask] == 128).all()
-    works = [engine.Work(1, photograph(160, 120), PEOPLE[:3], poses)]
+    works = [Work(1, photograph(160, 120), PEOPLE[:3], poses)]
     (rows,) = engine.anonymize(works, Diffusion({**options, "without_keypoints": "unposed"}), seed=1)
     assert {row.status for row in rows} == {ANONYMIZED}
-    face = engine.Work(1, photograph(160, 120), [region((50, 40, 75, 70), RegionKind.FACE)])
+    face = Work(1, photograph(160, 120), [region((50, 40, 75, 70), RegionKind.FACE)])
     assert engine.anonymize([face], Diffusion(options), seed=1)[0][0].status == ANONYMIZED
 
 
@@ -246,7 +246,7 @@ def test_bodies_without_a_pose_fall_back(pipelines: Path) -> None:
 def test_half_precision_is_loaded_and_finite(pipelines: Path) -> None:
     method = Diffusion({**SMALL, "model": str(pipelines / "channels9"), "precision": "half", "steps": 1, "batch": 1})
     assert {str(part.dtype) for part in (method._pipeline.unet, method._pipeline.vae)} == {"torch.float16"}
-    (rows,) = engine.anonymize([engine.Work(1, photograph(160, 120), PEOPLE[:1])], method, seed=1)
+    (rows,) = engine.anonymize([Work(1, photograph(160, 120), PEOPLE[:1])], method, seed=1)
     assert rows[0].status == ANONYMIZED
 
 
@@ -256,7 +256,7 @@ def test_numbers_that_are_not_finite_fall_back(pipelines: Path) -> None:
 
     method = Diffusion({**SMALL, "model": str(pipelines / "channels9"), "fallback": "pixelate"})
     torch.nn.init.constant_(method._pipeline.vae.decoder.conv_out.bias, float("nan"))
-    (rows,) = engine.anonymize([engine.Work(1, photograph(160, 120), PEOPLE, POSES)], method, seed=1)
+    (rows,) = engine.anonymize([Work(1, photograph(160, 120), PEOPLE, POSES)], method, seed=1)
     assert {(row.status, row.fallback) for row in rows} == {(Reason.METHOD_FAILED, "pixelate")}
 
 

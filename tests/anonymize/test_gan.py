@@ -20,6 +20,7 @@ from anonbench.anonymize.gan.data import shrink
 from anonbench.anonymize.gan.networks import Generator
 from anonbench.anonymize.gan.options import Fit
 from anonbench.anonymize.methods.gan import Gan
+from anonbench.crops import Work
 from anonbench.errors import AnonbenchError
 from anonbench.manifests import shard_path
 from anonbench.records import ANONYMIZED, Reason, Region, RegionKind
@@ -90,11 +91,11 @@ def test_keypoints_that_say_nothing(tmp_path: Path, points: np.ndarray | None) -
     changed = engine.anonymize_image(pixels, [one], method, seed=3, keypoints=keypoints)
     assert (changed == engine.anonymize_image(pixels, [one], method, seed=3)).all()
     strict = loaded(tmp_path, require_keypoints=True)
-    work = engine.Work(1, pixels.copy(), [one], keypoints)
+    work = Work(1, pixels.copy(), [one], keypoints)
     ((row,),) = engine.anonymize([work], strict, 3)
     assert (row.status, row.fallback) == (Reason.METHOD_FAILED, "mask_out")
     assert (work.pixels[20:90, 30:60][one.mask] == 128).all()
-    work = engine.Work(1, pixels.copy(), [one], {1: skeleton(one.box)})
+    work = Work(1, pixels.copy(), [one], {1: skeleton(one.box)})
     ((row,),) = engine.anonymize([work], strict, 3)
     assert (row.status, row.fallback) == (ANONYMIZED, None)
 
@@ -264,7 +265,7 @@ def test_styles_are_drawn_where_people_are() -> None:
 @pytest.mark.parametrize("reference", ["context", "person"])
 def test_odd_regions(tmp_path: Path, one: Region, colours: str, reference: str) -> None:
     method = loaded(tmp_path, one.kind, histogram=colours, reference=reference, steps=2)
-    work = engine.Work(1, photograph(120, 140), [one])
+    work = Work(1, photograph(120, 140), [one])
     ((row,),) = engine.anonymize([work], method, 0)
     assert row.status == ANONYMIZED
 
@@ -279,7 +280,7 @@ def test_not_a_number_becomes_the_fallback(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(method._network, "forward", sometimes)
     dark, light = (np.full((100, 60, 3), grey, np.uint8) for grey in (40, 220))
-    works = [engine.Work(n, pixels, [region((20, 20, 40, 80))]) for n, pixels in enumerate((dark, light))]
+    works = [Work(n, pixels, [region((20, 20, 40, 80))]) for n, pixels in enumerate((dark, light))]
     (first,), (second,) = engine.anonymize(works, method, 0)
     assert (first.status, first.fallback) == (ANONYMIZED, None)
     assert (second.status, second.fallback) == (Reason.METHOD_FAILED, "pixelate")
@@ -310,10 +311,10 @@ def test_out_of_memory_halves_the_batch(
         assert np.abs(a.astype(int) - b).max() <= 1  # padded batches, as on a GPU, may round differently
 
 
-def crowd(method: Gan) -> list[engine.Work]:
+def crowd(method: Gan) -> list[Work]:
     """Return three images of four people, changed."""
     people = [region((4 + 28 * n, 10, 24 + 28 * n, 90), person_id=n) for n in range(4)]
-    works = [engine.Work(n, photograph(120, 100, n), people) for n in range(3)]
+    works = [Work(n, photograph(120, 100, n), people) for n in range(3)]
     engine.anonymize(works, method, 0)
     return works
 

@@ -59,7 +59,7 @@ def test_similarity_is_one_for_the_same(benchmark: Any) -> None:
 def test_objects_that_are_no_people_are_cut_out_whole(benchmark: Any, tmp_path: Path) -> None:
     pixels = np.full((100, 120, 3), 90, np.uint8)
     pixels[40:60, 0:30] = (200, 10, 10)
-    works = [benchmark.engine.Work(7, pixels, [])]
+    works = [benchmark.Work(7, pixels, [])]
     data = benchmark.Data(benchmark.RegionKind.BODY, (60, 108), works, {1: "person"})
     labels = {
         "categories": [{"id": 1, "name": "person"}, {"id": 3, "name": "car"}],

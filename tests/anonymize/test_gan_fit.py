@@ -21,10 +21,10 @@ from anonbench.anonymize import fitting
 from anonbench.anonymize.gan import data, loop, training, weights
 from anonbench.anonymize.gan.data import Crops
 from anonbench.anonymize.gan.options import Fit
-from anonbench.anonymize.shard import People
 from anonbench.cli import app
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
+from anonbench.people import People
 from anonbench.records import KEYPOINTS, RegionKind
 
 from .conftest import Dataset, person, photograph, region

@@ -10,8 +10,9 @@ import pytest
 
 from anonbench import manifests
 from anonbench.anonymize import cli, engine
-from anonbench.anonymize.contract import Crop, Method, make
+from anonbench.anonymize.contract import Method, make
 from anonbench.anonymize.methods.mask_out import MaskOut
+from anonbench.crops import Crop, Work
 from anonbench.records import Region, RegionKind
 from anonbench.variants import Variant
 
@@ -26,7 +27,7 @@ CLOSE_UP = region((20, 20, 420, 410), BODY)
 def weak(name: str, one: Region, parameters: dict[str, Any] | None = None) -> str | None:
     """Return what is said of a person after a method, in an image of 480x430 pixels."""
     method = make(Variant.parse(f"{one.kind}-{name}"), parameters)
-    (rows,) = engine.anonymize([engine.Work(1, photograph(480, 430), [one])], method, seed=0)
+    (rows,) = engine.anonymize([Work(1, photograph(480, 430), [one])], method, seed=0)
     return rows[0].weak
 
 
@@ -71,7 +72,7 @@ def test_the_fallback_is_asked_where_it_was_used() -> None:
         def weakness(self, crop: Crop) -> str | None:
             return "never asked"
 
-    (rows,) = engine.anonymize([engine.Work(1, photograph(480, 430), [LARGE])], Fails(), seed=0)
+    (rows,) = engine.anonymize([Work(1, photograph(480, 430), [LARGE])], Fails(), seed=0)
     assert (rows[0].fallback, rows[0].weak) == ("mask_out", None)
 
 

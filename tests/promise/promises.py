@@ -31,7 +31,7 @@ RARE = 1e-3
 """Chances below it are summed up apart, so that those of small people hide nothing."""
 RINGING = 60
 """How far a JPEG's noise beside a mask may move a colour in it."""
-MIXING = ("blur", "pixelate", "adaptive_blur", "adaptive_pixelate")
+MIXING = ("blur", "pixelate", "adaptive_blur", "adaptive_pixelate", "downsample")
 """Methods whose results follow the original; those of all others may not."""
 BLOCKS = 16
 """A JPEG's blocks of chroma: what may change beside a mask."""
@@ -49,6 +49,8 @@ class Ledger:
         self.rows = [row for row in manifests.rows_of(out, SPLIT) if row["type"] == "person"]
         table = regions.read(annotations / f"{SPLIT}.regions.parquet", regions.REGIONS).to_pylist()
         self.regions = {row["person_id"]: row for row in table if row["kind"] == variant.region}
+        if variant.region is RegionKind.FRAME:
+            self.regions = {-photo.image_id: _frame(photo) for photo in crowds.photos.values()}
 
     def broken(self, what: str, photo: Photo | None = None, person: int | None = None) -> BrokenPromise:
         """Return the error that says what to look at."""
@@ -57,6 +59,26 @@ class Ledger:
         )
         who = f", person {person} ({self.regions.get(person, {}).get('status')})" if person is not None else ""
         return BrokenPromise(f"{self.variant}, seed {self.crowds.seed}{where}{who}: {what}")
+
+
+def _frame(photo: Photo) -> dict[str, Any]:
+    """Return the frame of an image as a row of the regions table; its person's id is minus the image's."""
+    height, width = photo.pixels.shape[:2]
+    box = {"x0": 0, "y0": 0, "x1": width, "y1": height, "runs": None, "subject": [0.0, 0.0, width, height]}
+    frame = {"person_id": -photo.image_id, "kind": RegionKind.FRAME.value, "source": "frame"}
+    return {**frame, **box, "status": regions.REGION, "identity": None}
+
+
+def every_frame_has_a_row(ledger: Ledger, out: Path, method: Method) -> None:
+    """Each image has one row of its frame, whether somebody is in it or not, and was written anew."""
+    rows = list(manifests.rows_of(out, SPLIT))
+    frames = [row for row in rows if row["type"] == "frame"]
+    if sorted(row["image_id"] for row in frames) != sorted(ledger.crowds.photos):
+        raise ledger.broken(f"{len(frames)} frames have a row, of {len(ledger.crowds.photos)}")
+    if {row["status"] for row in frames} != {ANONYMIZED if method.anonymizes else CONTROL}:
+        raise ledger.broken("frames were left as they were")
+    if {row["action"] for row in rows if row["type"] == "image"} != {"encoded"}:
+        raise ledger.broken("images were copied")
 
 
 def everybody_has_a_row(ledger: Ledger, method: Method) -> None:
@@ -77,6 +99,8 @@ def everybody_has_a_row(ledger: Ledger, method: Method) -> None:
             raise ledger.broken(f"has the status {row['status']} and the box {row['box']}", photo, one.person_id)
         if ledger.variant.region is RegionKind.BODY and (row["status"] == done) != (one.mask is not None):
             raise ledger.broken(f"has the status {row['status']}", photo, one.person_id)
+        if ledger.variant.region is RegionKind.FRAME and row["status"] != done:
+            raise ledger.broken(f"has the status {row['status']}, and everybody is in the frame", photo, one.person_id)
     strangers = counts.keys() - {one.person_id for one in ledger.crowds.everybody()}
     if strangers:
         raise ledger.broken(f"{len(strangers)} rows of nobody who is annotated")
@@ -85,6 +109,8 @@ def everybody_has_a_row(ledger: Ledger, method: Method) -> None:
 def masks_of(ledger: Ledger, image_id: int) -> dict[int, np.ndarray]:
     """Return what must change by person: of bodies what the generator drew, of faces the region of the table."""
     photo, found = ledger.crowds.photos[image_id], {}
+    if ledger.variant.region is RegionKind.FRAME:
+        return {-image_id: np.ones(photo.pixels.shape[:2], bool)}
     for one in ledger.crowds.people[image_id]:
         if ledger.variant.region is RegionKind.BODY:
             if one.mask is not None:
@@ -315,6 +341,15 @@ def strength(method: Method, region: Region, width: int, height: int) -> float:
     p = method.parameters
     w, h = region.subject[2:]
     side = math.sqrt(w * h) if region.kind is RegionKind.FACE else 0.5 * min(w, h)
+    if region.kind is RegionKind.FRAME:
+        short = min(width, height)
+        if method.name == "downsample":
+            return p.factor / 2
+        return (
+            max(2.0, short / p.frame_cells)
+            if method.name == "pixelate"
+            else short / 288 * deviation((p.kernel - 1) / 2, p.sigma)
+        )
     if method.name == "pixelate":
         cells = p.face_cells if region.kind is RegionKind.FACE else p.body_cells
         return max(2.0, max(region.subject[2:]) / cells)
@@ -345,5 +380,7 @@ def check(crowds: Crowds, annotations: Path, out: Path, variant: Variant, method
     everybody_has_a_row(ledger, method)
     if variant.region is RegionKind.FACE:
         faces_are_covered(ledger)
+    if variant.region is RegionKind.FRAME:
+        every_frame_has_a_row(ledger, out, method)
     pixels_are_kept_and_lost(ledger, out, method)
     return {"people": len(ledger.rows), "changed": sum(row["box"] is not None for row in ledger.rows)}

@@ -21,8 +21,8 @@ from anonbench.annotate.choose import choose
 from anonbench.annotate.image_files import Gate
 from anonbench.annotate.options import LabelsOn, RegionsConfig
 from anonbench.annotate.people import convert
-from anonbench.anonymize import engine, shard, strength
-from anonbench.anonymize.contract import Crop, make
+from anonbench.anonymize import engine, strength
+from anonbench.anonymize.contract import make
 from anonbench.anonymize.merge import merge
 from anonbench.anonymize.methods import adaptive_blur, adaptive_pixelate
 from anonbench.anonymize.methods.blur import Blur
@@ -30,11 +30,12 @@ from anonbench.anonymize.methods.gan import Gan
 from anonbench.anonymize.methods.mask_out import MaskOut
 from anonbench.anonymize.methods.pixelate import Pixelate
 from anonbench.anonymize.shard import Shard
+from anonbench.crops import Crop, Work
 from anonbench.datasets.coco import Coco
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
 from anonbench.images import png
-from anonbench.records import Region, RegionKind
+from anonbench.records import OF_PEOPLE, Region, RegionKind
 from anonbench.variants import Variant
 
 from ..anonymize.gan_tiny import write_weights
@@ -48,16 +49,16 @@ LOT = 1000
 """People in one data set."""
 FEW = 400
 """People in the data set of the tests that look at one thing."""
-KINDS = list(RegionKind)
+KINDS = list(OF_PEOPLE)
 Paste = Callable[[np.ndarray, Crop, np.ndarray], None]
 
 
 def methods() -> list[str]:
-    """Return the registered methods that can run here as they are, or with weights that are made here."""
+    """Return the registered methods for people that can run here as they are, or with weights made here."""
     found = []
     for name in registry.names("methods"):
         plugin = registry.load("methods", name)
-        if plugin.available() is None and (plugin.Fit is None or name == "gan"):
+        if plugin.available() is None and plugin.kinds >= set(OF_PEOPLE) and (plugin.Fit is None or name == "gan"):
             found.append(name)
     return found
 
@@ -135,6 +136,20 @@ def test_every_method_keeps_its_promises(
     assert {seen[name] for name in methods()} == {people}
 
 
+FRAMED = [
+    f"frame-{name}{level}"
+    for name in registry.names("methods")
+    if RegionKind.FRAME in registry.load("methods", name).kinds
+    for level in ([f"-{one}" for one in registry.load("methods", name).levels] or [""])
+]
+
+
+@pytest.mark.parametrize("text", FRAMED)
+def test_every_frame_is_changed_with_everybody_in_it(lot: Lot, text: str, tmp_path: Path) -> None:
+    one = Variant.parse(text)
+    assert lot.check(one, lot.run(one, tmp_path, strict=True)) == {"people": FEW, "changed": FEW}
+
+
 @pytest.mark.parametrize("name", methods())
 def test_order_shards_and_threads_change_no_byte(lot: Lot, name: str, tmp_path: Path) -> None:
     one = variant(RegionKind.BODY, name, 0)
@@ -173,7 +188,7 @@ def test_images_one_pixel_wide_are_worked_on_in_every_orientation(size: tuple[in
     decoded = images.decode(data, size=size)
     assert (decoded.pixels == pixels).all()
     one = Region(1, RegionKind.BODY, "box", (0, 0, *size), np.ones(size[::-1], bool), (0.0, 0.0, *size))
-    engine.anonymize([engine.Work(1, decoded.pixels, [one])], make(Variant.parse("body-mask_out")), 0)
+    engine.anonymize([Work(1, decoded.pixels, [one])], make(Variant.parse("body-mask_out")), 0)
     assert (decoded.pixels == 128).all()
 
 
@@ -261,13 +276,13 @@ def forgotten(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def unlisted(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave one person out of the manifest."""
-    real = shard.People.rows
+    real = Shard._region_rows
 
     def fewer(*args: Any) -> list[manifests.Row]:
         rows = real(*args)
         return rows[1:] if len(rows) > 10 else rows
 
-    monkeypatch.setattr(shard.People, "rows", fewer)
+    monkeypatch.setattr(Shard, "_region_rows", fewer)
 
 
 def weakened(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,6 +311,27 @@ def test_what_breaks_a_promise_is_caught(
     mutant(engine._paste, monkeypatch)
     with pytest.raises(BrokenPromise, match="seed 1"):
         lot.check(one, tmp_path)
+
+
+def halved(paste: Paste, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the left half of every frame."""
+
+    def right(pixels: np.ndarray, crop: Crop, result: np.ndarray) -> None:
+        kept = pixels[:, : pixels.shape[1] // 2].copy()
+        paste(pixels, crop, result)
+        pixels[:, : pixels.shape[1] // 2] = kept
+
+    monkeypatch.setattr(engine, "_paste", right)
+
+
+@pytest.mark.parametrize("text", ["frame-blur-medium", "frame-pixelate-medium", "frame-downsample-4x"])
+@pytest.mark.parametrize("mutant", [spotted, halved, unlisted])
+def test_what_breaks_a_promise_of_frames_is_caught(
+    lot: Lot, text: str, mutant: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutant(engine._paste, monkeypatch)
+    with pytest.raises(BrokenPromise, match="seed 1"):
+        lot.check(Variant.parse(text), tmp_path)
 
 
 def test_a_generator_that_shows_the_person_is_caught(lot: Lot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

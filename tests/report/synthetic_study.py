@@ -59,9 +59,9 @@ def write_study(
     val = anonymized / "original" / "annotations" / "val.json"
     dump(val, truth)
     train = synthetic.ground_truth(12, seed=6, width=320, height=240)
-    dump(anonymized / "original" / "annotations" / "train.json", train)
     for variant, good in quality.items():
         _pictures(anonymized / variant / "train", train, variant)
+        dump(anonymized / variant / "annotations" / "train.json", train)
         dump(summary_path(anonymized / variant, "train"), manifest(variant))
         for seed in seeds:
             place = Path("streetlife") / variant / "compact" / f"seed{seed}"

@@ -84,9 +84,10 @@ class Project:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a command: the copy's package first, this interpreter's tools on the path."""
+        path = [str(self.folder / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
         return {
             **os.environ,
-            "PYTHONPATH": str(self.folder / "src"),
+            "PYTHONPATH": os.pathsep.join(path),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "XDG_CACHE_HOME": str(self.folder / ".cache"),
         }

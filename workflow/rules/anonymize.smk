@@ -2,8 +2,8 @@
 rule fit:
     input:
         record="<data>/{dataset}/download.json",
-        images=plan.training_table("images"),
-        regions=plan.training_table("regions"),
+        images=plan.training_images(),
+        people=plan.training_people(),
     output:
         weights="<anonymized>/{dataset}/private/fits/{region}-{method}/weights.safetensors",
         record="<anonymized>/{dataset}/private/fits/{region}-{method}/fit.json",
@@ -12,7 +12,7 @@ rule fit:
     benchmark:
         "<logs>/fit/{dataset}/{region}-{method}/bench.tsv"
     wildcard_constraints:
-        region="face|body",
+        region="face|body|frame",
         method="[a-z0-9_]+",
     conda:
         environment("train")
@@ -45,7 +45,7 @@ rule anonymize:
     input:
         record="<data>/{dataset}/download.json",
         images="<annotations>/{dataset}/{split}.images.parquet",
-        regions=plan.regions_file(),
+        people=plan.people_file(),
         weights=plan.fitted(),
     output:
         manifest="<anonymized>/{dataset}/private/{variant}/manifests/{split}/{shard}.jsonl",
@@ -63,7 +63,7 @@ rule anonymize:
         annotations=lambda w, input: str(Path(input.images).parent),
         folder=lambda w: plan.variant_folder(w.dataset, w.variant),
         method=lambda w: plan.method(w.variant),
-        encoder=plan.study.anonymize.encoder,
+        encoder=lambda w: plan.encoder(w.variant),
         link=plan.study.anonymize.link,
         seed=plan.study.seed,
         shards=plan.study.anonymize.shards,

@@ -19,7 +19,7 @@ from anonbench.annotate import detections, geometry, matching
 from anonbench.annotate.options import RegionsConfig
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic, write_text
-from anonbench.records import UNANNOTATED, Box, Reason, RegionKind
+from anonbench.records import OF_PEOPLE, UNANNOTATED, Box, Reason, RegionKind
 
 LEDGER = ("image_id", "person_id", "category", "kind", "status", "source", "x", "y", "width", "height", "note")
 COVERAGE = ("kind", "category", "size", "status", "source", "people")
@@ -418,7 +418,7 @@ def _is_a_face(person: _Row) -> bool:
 def _skipped(table: Path) -> Iterator[list[Any]]:
     """Yield the ledger's lines of people in images that `annotate` skipped: they are in no table and no variant."""
     for image in regions.facts_of(table).get("skipped", ()):
-        for (person_id, category), kind in product(image["people"], RegionKind):
+        for (person_id, category), kind in product(image["people"], OF_PEOPLE):
             yield [
                 image["image_id"],
                 person_id,

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from anonbench import manifests
+from anonbench import manifests, registry
+from anonbench.anonymize.merge import frames_in_doubt
 from anonbench.anonymize.merge import merge as run_merge
 from anonbench.anonymize.shard import Shard
 from anonbench.arguments import mapping
@@ -39,7 +40,10 @@ def anonymize(
     parameters: Annotated[
         str | None, typer.Option(help="The method's parameters as JSON; those of the level when left out.")
     ] = None,
-    encoder: Annotated[str, typer.Option(help="source or quality-N.")] = "source",
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="source, lossless or quality-N; what the method asks for, or source, when left out."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The study's seed.")] = 0,
     shard: Annotated[int, typer.Option(min=0, help="Which shard to write.")] = 0,
     shards: Shards = 1,
@@ -56,14 +60,15 @@ def anonymize(
             "names: whatever is written to one is written to the other. --link reflink saves the same space safely.",
             err=True,
         )
+    parsed = Variant.parse(variant)
     path = Shard(
         data=data,
         annotations=annotations,
         out=out,
         split=split,
-        variant=Variant.parse(variant),
+        variant=parsed,
         parameters=None if parameters is None else mapping(parameters, "--parameters"),
-        encoder=encoder,
+        encoder=encoder or _wished(parsed) or "source",
         seed=seed,
         shard=shard,
         shards=shards,
@@ -74,6 +79,12 @@ def anonymize(
         timing=timing,
     ).run()
     typer.echo(str(path))
+
+
+def _wished(variant: Variant) -> str | None:
+    """Return the encoder policy that a variant's method asks for."""
+    stores: str | None = registry.load("methods", variant.method).stores if variant.method else None
+    return stores
 
 
 def merge(
@@ -96,9 +107,9 @@ def merge(
         typer.echo(f"  {category}: {entry['anonymized']} of {entry['people']} anonymized{left}")
     if lost := summary["left_out"].get("image.license"):
         typer.echo(f"  {lost} images lose their licence: it is none of Creative Commons or COCO's, by its URL")
-    if summary.get("frame_guessed"):
+    if guessed := frames_in_doubt(summary):
         typer.echo(
-            f"  warning: of {summary['frame_guessed']} images it was guessed in which frame their labels were drawn, "
+            f"  warning: of {guessed} images it was guessed in which frame their labels were drawn, "
             "and people stay visible if that is wrong: run anonbench check-frame"
         )
     if people.get("weak"):

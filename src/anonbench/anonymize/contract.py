@@ -3,84 +3,77 @@
 from __future__ import annotations
 
 import abc
+import math
+import re
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-import cv2
 import numpy as np
 from pydantic import ValidationError
 from tqdm import tqdm
 
 from anonbench import registry
 from anonbench.blocks import NoSettings, Strict, explain
+from anonbench.crops import Crop
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.records import Box, Region, RegionKind
-from anonbench.seeding import seed_of
+from anonbench.records import OF_PEOPLE, Region, RegionKind
 from anonbench.variants import Variant
 from anonbench.windows import Window
 
+__all__ = ("Changed", "Crop", "FitJob", "Fitted", "Method", "Result", "check_kinds", "checked_facts", "make")
+"""With the crop: what the author of a method needs."""
+
+Scalar = str | int | float | bool | None
+
 
 @dataclass(frozen=True, slots=True)
-class Crop:
-    """One region as a method sees it, in pixels of the crop; ``region`` and ``window`` are in the image's pixels.
+class Changed:
+    """A changed crop (``pixels`` as `Method.change` returns them), and what there is to say of it.
 
-    ``pixels`` is uint8 HxWx3 RGB and read-only; ``subject`` is the person's or face's own box; ``keypoints``
-    is float32 17x3 (x, y, visibility) or None. ``people`` are all regions of the image. ``seed`` is the person's in
-    this image, ``study_seed`` what it was derived from.
+    ``facts`` are JSON scalars by name, such as bits or distortion; names are lower-case letters, digits and ``_``. They
+    stand in the manifest, in the row of the person or frame, so they must repeat to the byte.
     """
 
-    pixels: np.ndarray = field(repr=False)
-    subject: Box
-    keypoints: np.ndarray | None
-    region: Region
-    window: Window
-    seed: int
-    people: Sequence[Region] = field(default=(), repr=False)
-    study_seed: int = 0
+    pixels: np.ndarray
+    facts: Mapping[str, Scalar] = field(default_factory=dict)
 
-    @property
-    def background(self) -> np.ndarray:
-        """Where nobody's region is, as far as regions are known: bool HxW."""
-        free = ~self.mask
-        left, top, right, bottom = self.window.box
-        for one in self.people:
-            x0, y0, x1, y1 = one.box
-            if x0 < right and left < x1 and y0 < bottom and top < y1:
-                free &= ~replace(self, region=one).mask
-        return free
 
-    @property
-    def mask(self) -> np.ndarray:
-        """Where the result will be pasted: bool HxW."""
-        (left, top, right, bottom), (x0, y0, x1, y1) = self.window.box, self.region.box
-        mask = np.zeros((bottom - top, right - left), np.uint8)
-        a, b, c, d = max(x0, left), max(y0, top), min(x1, right), min(y1, bottom)  # somebody else's may leave the crop
-        mask[b - top : d - top, a - left : c - left] = self.region.mask[b - y0 : d - y0, a - x0 : c - x0]
-        if self.window.size is None:
-            return mask.view(bool)
-        return cv2.resize(mask, self.window.size, interpolation=cv2.INTER_NEAREST).view(bool)
+Result = np.ndarray | Changed
+"""What a method makes of a crop."""
+AResult = TypeVar("AResult", bound=Result)
 
-    def seed_of(self, identity: bool = False) -> int:
-        """Return the person's seed; with ``identity`` that of all images of the person, where the data set tells."""
-        if identity and self.region.identity is not None:
-            return seed_of(self.study_seed, "identity", self.region.identity)
-        return self.seed
+_FACT = re.compile(r"[a-z][a-z0-9_]*")
+_TIME = re.compile(r"(^|_)(s|ms|us|ns|secs?|seconds?|times?|duration|latency|elapsed|fps)(_|$)")
 
-    def generator(self, identity: bool = False) -> np.random.Generator:
-        """Return a new random generator of `seed_of`, the same whenever and wherever the person is worked on."""
-        return np.random.Generator(np.random.PCG64(self.seed_of(identity)))
+
+def checked_facts(facts: Mapping[str, Any], declared: Mapping[str, str]) -> dict[str, Scalar]:
+    """Return a method's facts, NumPy's scalars as Python's; raise ValueError for what the manifest cannot hold.
+
+    That is what is no JSON scalar, and what by its name is a time and is not ``declared``: times do not repeat.
+    """
+    found: dict[str, Scalar] = {}
+    for name, value in facts.items():
+        if not isinstance(name, str) or not _FACT.fullmatch(name):
+            raise ValueError(f"returned a fact called {name!r} (lower-case letters, digits and _ make a name)")
+        plain = value.item() if isinstance(value, np.generic) else value
+        if not isinstance(plain, Scalar) or (isinstance(plain, float) and not math.isfinite(plain)):
+            raise ValueError(f"returned {plain!r} for the fact '{name}', which is no JSON scalar")
+        if name not in declared and _TIME.search(name):
+            raise ValueError(f"returned the fact '{name}': times do not repeat and are no facts, unless it is declared")
+        found[name] = plain
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class FitJob:
     """What a training gets: the images and regions of one split, and where its files go.
 
-    ``root`` holds the images, ``images`` are rows of the images table, ``table`` is the regions table. ``checkpoint``
-    is a file that a killed training continues from, ``sheet`` a picture of samples that is written now and then.
-    ``origin`` says what is fitted on, for the file of weights.
+    ``root`` holds the images, ``images`` are rows of the images table, ``table`` is the regions table, or of frames the
+    table of people. ``checkpoint`` is a file that a killed training continues from, ``sheet`` a picture of samples that
+    is written now and then. ``origin`` says what is fitted on, for the file of weights.
     """
 
     kind: RegionKind
@@ -117,6 +110,9 @@ class Method(abc.ABC):
     Parameters: ClassVar[type[Strict]] = NoSettings
     """Pydantic model: extra keys forbidden, a description on each field."""
 
+    kinds: ClassVar[frozenset[RegionKind]] = frozenset(OF_PEOPLE)
+    """Regions that the method can change. A frame is the whole image, whether somebody is in it or not."""
+
     levels: ClassVar[dict[str, dict[str, Any]]] = {}
     """Named presets of the parameters, weakest first; empty for a method without a strength."""
 
@@ -132,6 +128,14 @@ class Method(abc.ABC):
 
     padding: ClassVar[str] = "replicate"
     """What stands outside the image: ``replicate`` (the border's pixels) or ``zero``."""
+
+    facts: ClassVar[Mapping[str, str]] = {}
+    """What the facts are that come with a `Changed`, with their units, for the manifest. A fact need not be declared
+    unless its name sounds like a time; what is declared repeats to the byte."""
+
+    stores: ClassVar[str | None] = None
+    """Encoder policy that the method asks for: ``lossless`` for one that is a codec itself, whose output must not be
+    compressed once more. None: the study's. What a study says of the method (``methods.<name>.encoder``) beats it."""
 
     fallback: str | None = None
     """Method for a person whom this one failed on. None: a failure ends the run."""
@@ -156,6 +160,11 @@ class Method(abc.ABC):
         """Return what the manifest says of the method besides its parameters, such as the sha256 of its weights."""
         return {}
 
+    @classmethod
+    def kinds_with(cls, parameters: Any) -> frozenset[RegionKind]:
+        """Return the regions that the method can change with these ``Parameters``: all of ``kinds`` unless it says."""
+        return cls.kinds
+
     @property
     def name(self) -> str:
         """The name that the method is registered under: its module's."""
@@ -175,30 +184,36 @@ class Method(abc.ABC):
         raise NotImplementedError(f"{type(self).__name__} has no weights")
 
     @abc.abstractmethod
-    def change(self, crop: Crop) -> np.ndarray:
-        """Return the changed crop, uint8 HxWx3 RGB or float in 0..255; only what the mask covers is used."""
+    def change(self, crop: Crop) -> Result:
+        """Return the changed crop, uint8 HxWx3 RGB or float in 0..255; only what the mask covers is used.
 
-    def change_batch(self, crops: Sequence[Crop]) -> Sequence[np.ndarray]:
+        A `Changed` has facts beside the pixels.
+        """
+
+    def change_batch(self, crops: Sequence[Crop]) -> Sequence[Result]:
         """Change up to ``batch`` crops at once."""
         return [self.change(crop) for crop in crops]
 
     def weakness(self, crop: Crop) -> str | None:
         """Return why a person may still be recognised after `change`, such as a blur that is small against the face.
 
+        Of a frame it is asked for each person in it: ``crop.region`` is then their face's or body's, all else the
+        frame's.
+
         None where nothing speaks for it, which proves nothing. It becomes ``weak`` in the person's manifest row.
         """
         return None
 
     def in_full_batches(
-        self, crops: Sequence[Crop], change: Callable[[Sequence[Crop]], Sequence[np.ndarray]]
-    ) -> list[np.ndarray]:
+        self, crops: Sequence[Crop], change: Callable[[Sequence[Crop]], Sequence[AResult]]
+    ) -> list[AResult]:
         """Change crops ``batch`` at a time, halving it for good when the GPU's memory does not suffice.
 
         ``change`` always gets a full batch, the last crop repeated, so that its company does not change a person.
         """
         import torch
 
-        done: list[np.ndarray] = []
+        done: list[AResult] = []
         while len(done) < len(crops):
             some = [*crops[len(done) : len(done) + self.batch]]
             try:
@@ -215,8 +230,8 @@ class Method(abc.ABC):
 def make(variant: Variant, parameters: dict[str, Any] | None = None) -> Method:
     """Return a variant's method: the parameters of its level, overridden by ``parameters``.
 
-    Raises AnonbenchError for the original (it has no method), a level that neither the method nor
-    ``parameters`` give a meaning, or parameters that are refused.
+    Raises AnonbenchError for the original (it has no method), a region that the method or its fallback does not work
+    on, a level that neither the method nor ``parameters`` give a meaning, or parameters that are refused.
     """
     if variant.method is None:
         raise AnonbenchError("the original has no method")
@@ -225,4 +240,16 @@ def make(variant: Variant, parameters: dict[str, Any] | None = None) -> Method:
         raise AnonbenchError(f"variant '{variant}' names no level", remedy=f"choose one of {', '.join(method.levels)}")
     if not parameters and variant.level is not None and variant.level not in method.levels:
         raise AnonbenchError(f"variant '{variant}': unknown level{nearest(variant.level, method.levels)}")
-    return method({**method.levels.get(variant.level, {}), **(parameters or {})})
+    variant.check_kinds(variant.method, method.kinds)
+    made: Method = method({**method.levels.get(variant.level, {}), **(parameters or {})})
+    check_kinds(variant, method, made.parameters)
+    return made
+
+
+def check_kinds(variant: Variant, method: type[Method], parameters: Any) -> None:
+    """Raise AnonbenchError when a method with ``parameters``, or its fallback, does not work on a variant's region."""
+    assert variant.method is not None
+    variant.check_kinds(variant.method, method.kinds_with(parameters))
+    fallback = getattr(parameters, "fallback", method.fallback)
+    if fallback is not None:
+        variant.check_kinds(f"its fallback {fallback}", registry.load("methods", fallback).kinds)

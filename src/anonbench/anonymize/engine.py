@@ -4,39 +4,30 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from anonbench import registry
-from anonbench.anonymize.contract import Crop, Method
+from anonbench.anonymize.contract import Changed, Method, Result, Scalar, checked_facts
+from anonbench.crops import Crop, Work, cut
 from anonbench.errors import AnonbenchError
-from anonbench.records import ANONYMIZED, Reason, Region
-from anonbench.seeding import seed_of
-from anonbench.windows import PixelBox, Window
+from anonbench.records import ANONYMIZED, Reason, Region, RegionKind
+from anonbench.windows import PixelBox
 
 CONTROL = "control"
 """Status of a person whose region went through a method that changes nothing on purpose (identity)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """One image: ``pixels`` (uint8 HxWx3 RGB) change in place; ``keypoints`` are float32 17x3 by person."""
-
-    image_id: int
-    pixels: np.ndarray = field(repr=False)
-    regions: Sequence[Region]
-    keypoints: Mapping[int, np.ndarray] = field(default_factory=dict)
-    file: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a region: ``fallback`` names the method that was used when the first one failed.
 
-    ``weak`` says why the person may still be recognised (`Method.weakness`).
+    ``facts`` are what the method says of it (`contract.Changed`).
+    ``weak`` says why the person may still be recognised (`Method.weakness`). The outcome of a frame has the
+    ``person_id`` 0, and in ``weak_people`` what there is to say of the people in it, by person id.
     """
 
     person_id: int
@@ -45,6 +36,8 @@ class Outcome:
     seed: int
     fallback: str | None = None
     weak: str | None = None
+    weak_people: Mapping[int, str] = field(default_factory=dict)
+    facts: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 def anonymize_image(
@@ -93,9 +86,11 @@ def anonymize(works: Sequence[Work], method: Method, seed: int) -> list[list[Out
             if isinstance(result, Exception):
                 status, fallback = Reason.METHOD_FAILED.value, method.fallback
                 used, crop, result = _fall_back(method, works[index], crop, result, seed)
-            _paste(works[index].pixels, crop, result)
-            weak = used.weakness(crop)
-            outcomes[index].append(Outcome(crop.region.person_id, status, area, crop.seed, fallback, weak))
+            _paste(works[index].pixels, crop, result.pixels)
+            weak, weak_people = _weak(used, crop, works[index])
+            outcomes[index].append(
+                Outcome(crop.region.person_id, status, area, crop.seed, fallback, weak, weak_people, result.facts)
+            )
     return [sorted(rows, key=lambda row: row.person_id) for rows in outcomes]
 
 
@@ -127,46 +122,7 @@ def _meet(a: PixelBox, b: PixelBox) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def cut(work: Work, region: Region, window: Window, padding: str, seed: int) -> Crop:
-    """Cut a region's crop out of an image, padded where it leaves it and resized to the working size."""
-    height, width = work.pixels.shape[:2]
-    x0, y0, x1, y1 = window.box
-    pixels = work.pixels[max(y0, 0) : min(y1, height), max(x0, 0) : min(x1, width)]
-    beyond = (max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0))
-    if any(beyond):
-        border = cv2.BORDER_CONSTANT if padding == "zero" else cv2.BORDER_REPLICATE
-        pixels = cv2.copyMakeBorder(pixels, *beyond, border)
-    scale = (1.0, 1.0)
-    if window.size is not None:
-        scale = (window.size[0] / (x1 - x0), window.size[1] / (y1 - y0))
-        pixels = _resized(pixels, window.size)
-    keypoints = work.keypoints.get(region.person_id)
-    if keypoints is not None:
-        keypoints = keypoints.astype(np.float32)
-        known = keypoints[:, 2] > 0
-        if known.any():
-            keypoints[known, :2] = (keypoints[known, :2] - (x0, y0)) * scale
-    x, y, w, h = region.subject
-    pixels = pixels.view()
-    pixels.flags.writeable = False
-    return Crop(
-        pixels=pixels,
-        subject=((x - x0) * scale[0], (y - y0) * scale[1], w * scale[0], h * scale[1]),
-        keypoints=keypoints,
-        region=region,
-        window=window,
-        seed=seed_of(seed, work.image_id, region.person_id),
-        people=work.regions,
-        study_seed=seed,
-    )
-
-
-def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    shrinks = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-
-
-def _change(method: Method, crops: list[Crop]) -> list[np.ndarray | Exception]:
+def _change(method: Method, crops: list[Crop]) -> list[Changed | Exception]:
     """Return the changed crops, an exception in the place of one that failed."""
     try:
         results = method.change_batch(crops)
@@ -176,18 +132,25 @@ def _change(method: Method, crops: list[Crop]) -> list[np.ndarray | Exception]:
         if len(crops) == 1:
             return [error]
         return [_change(method, [crop])[0] for crop in crops]
-    return [_or_error(result, crop) for result, crop in zip(results, crops, strict=True)]
+    return [_or_error(method, result, crop) for result, crop in zip(results, crops, strict=True)]
 
 
-def _or_error(result: np.ndarray, crop: Crop) -> np.ndarray | Exception:
+def _or_error(method: Method, result: Result, crop: Crop) -> Changed | Exception:
     try:
-        return _checked(result, crop)
+        return _checked(method, result, crop)
     except ValueError as error:
         return error
 
 
-def _checked(result: np.ndarray, crop: Crop) -> np.ndarray:
-    """Return a method's result as uint8; raise ValueError when it is not a picture of the crop's size."""
+def _checked(method: Method, result: Result, crop: Crop) -> Changed:
+    """Return a method's result, pixels as uint8; raise ValueError for pixels or facts that are none."""
+    if isinstance(result, Changed):
+        return Changed(_picture(result.pixels, crop), checked_facts(result.facts, method.facts))
+    return Changed(_picture(result, crop))
+
+
+def _picture(result: np.ndarray, crop: Crop) -> np.ndarray:
+    """Return pixels as uint8; raise ValueError when they are not a picture of the crop's size."""
     if not isinstance(result, np.ndarray) or result.shape != crop.pixels.shape:
         raise ValueError(f"returned {getattr(result, 'shape', type(result))} for a crop of {crop.pixels.shape}")
     if result.dtype == np.uint8:
@@ -199,12 +162,13 @@ def _checked(result: np.ndarray, crop: Crop) -> np.ndarray:
     return np.clip(np.rint(result), 0, 255).astype(np.uint8)
 
 
-def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: int) -> tuple[Method, Crop, np.ndarray]:
+def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: int) -> tuple[Method, Crop, Changed]:
     """Return the fallback with its crop of a region and its result; raise AnonbenchError when there is no fallback."""
     region = crop.region
     if method.fallback is None:
+        whom = "the frame" if region.kind is RegionKind.FRAME else f"person {region.person_id}"
         raise AnonbenchError(
-            f"method {method.name} failed on person {region.person_id}: {error or type(error).__name__}",
+            f"method {method.name} failed on {whom}: {error or type(error).__name__}",
             file=work.file,
             entry=f"image {work.image_id}",
             remedy="mend the method, or give it a fallback",
@@ -212,7 +176,15 @@ def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: i
     other: Method = registry.load("methods", method.fallback)()
     window = other.window(region, work.pixels.shape[1], work.pixels.shape[0])
     crop = cut(work, region, window, other.padding, seed)
-    return other, crop, _checked(other.change(crop), crop)
+    return other, crop, _checked(other, other.change(crop), crop)
+
+
+def _weak(method: Method, crop: Crop, work: Work) -> tuple[str | None, dict[int, str]]:
+    """Return why the person of a crop may still be recognised, and of a frame why each person in it may."""
+    if crop.region.kind is not RegionKind.FRAME:
+        return method.weakness(crop), {}
+    said = {one.person_id: method.weakness(replace(crop, region=one)) for one in work.people}
+    return None, {person_id: why for person_id, why in said.items() if why is not None}
 
 
 def _paste(pixels: np.ndarray, crop: Crop, result: np.ndarray) -> None:

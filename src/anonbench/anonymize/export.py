@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from anonbench import __version__, manifests, registry
 from anonbench.anonymize.labels import Labels
-from anonbench.anonymize.merge import check_frames, check_nobody_visible
+from anonbench.anonymize.merge import check_frames, check_nobody_visible, frames_in_doubt
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic, read_bytes, sha256_bytes, sha256_file, write_bytes, write_json, write_text
 from anonbench.manifests import Row
@@ -64,9 +64,9 @@ def export(
                 f"  {strangers['people'] - strangers['anonymized']} detections of nobody who is annotated are left "
                 "visible; --strict refuses such a variant"
             )
-        if of.get("frame_guessed"):
+        if guessed := frames_in_doubt(of):
             typer.echo(
-                f"  of {of['frame_guessed']} images it was guessed in which frame their labels were drawn, and people "
+                f"  of {guessed} images it was guessed in which frame their labels were drawn, and people "
                 "stay visible if that is wrong (anonbench check-frame); --strict refuses such a variant"
             )
         if of["people"].get("weak"):
@@ -209,12 +209,12 @@ class Export:
             labels.write(self.part / target, entries, self._renumbered(labels, number, split), videos)
         self.sums[target] = sha256_file(self.part / target)
         return {
-            **{key: summary[key] for key in ("region", "method", "level", "fallback") if key in summary},
+            **{key: summary[key] for key in ("region", "touches", "method", "level", "fallback") if key in summary},
             **_parameters(summary["parameters"]),
             "images": len(order),
             "annotations": count,
             **{key: summary[key] for key in ("people", "share_changed", "share_area_changed")},
-            **{key: summary[key] for key in ("frame_guessed",) if key in summary},
+            **{key: summary[key] for key in ("frame_guessed", "frames") if key in summary},
         }
 
     def _renumbered(self, labels: Labels, number: dict[int, int], split: str) -> Iterator[Row]:

@@ -18,6 +18,7 @@ from anonbench.datasets.record import root_of
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file, write_json
 from anonbench.records import RegionKind
+from anonbench.variants import Variant
 
 WEIGHTS, RECORD, TIMING = "weights.safetensors", "fit.json", "timing.json"
 CHECKPOINT, SHEET = "checkpoint.pt", "samples.png"
@@ -26,7 +27,7 @@ CHECKPOINT, SHEET = "checkpoint.pt", "samples.png"
 def fit(
     data: Annotated[Path, typer.Option(help="Folder with the data set's download.json.")],
     annotations: Annotated[Path, typer.Option(help="Folder that the annotate stage wrote.")],
-    region: Annotated[RegionKind, typer.Option(help="What is filled: faces or bodies.")],
+    region: Annotated[RegionKind, typer.Option(help="What the method is fitted to.")],
     method: Annotated[str, typer.Option(help="Name of a method that is fitted to data.")],
     out: Annotated[Path, typer.Option(help="Folder for weights.safetensors and fit.json.")],
     split: Annotated[str, typer.Option(help="The training split; no other is read.")] = "train",
@@ -44,6 +45,7 @@ def fit(
     plugin = registry.load("methods", method)
     if plugin.Fit is None:
         raise AnonbenchError(f"method {method} has nothing to fit", entry="--method")
+    Variant(region, method).check_kinds(method, plugin.kinds)
     try:
         checked = plugin.Fit.model_validate(mapping(settings, "--settings"))
     except ValidationError as error:
@@ -51,7 +53,7 @@ def fit(
     portable.release_for(getattr(checked, "determinism", "auto"))
     root, record = root_of(data)
     images = annotations / f"{split}.images.parquet"
-    table = annotations / f"{split}.regions.parquet"
+    table = annotations / f"{split}.{region.table}.parquet"
     rows = regions.read(images, regions.IMAGES).to_pylist()
     read = {path.name: sha256_file(path) for path in (images, table) if path.is_file()}
     (out / RECORD).unlink(missing_ok=True)

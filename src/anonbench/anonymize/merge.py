@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from anonbench import manifests, regions, registry
+from anonbench import manifests, names, regions, registry
 from anonbench.anonymize.labels import Labels
 from anonbench.errors import AnonbenchError
 from anonbench.files import is_temporary, sha256_file, write_json, write_text
 from anonbench.manifests import REMEDY, Row
 from anonbench.records import ANONYMIZED, UNANNOTATED, Reason
-from anonbench.variants import Variant
+from anonbench.variants import EVERYTHING, Variant
 
-_COMMON = ("dataset", "variant", "region", "method", "level", "parameters", "encoder", "seed", "anonbench")
-_OF_SOME = ("weights_sha256", "fitted_on", "fallback")
-"""What the manifests of methods with weights say of them."""
+_COMMON = ("dataset", "variant", "region", "touches", "method", "level", "parameters", "encoder", "seed", "anonbench")
+_OF_SOME = ("weights_sha256", "fitted_on", "fallback", "facts")
+"""What the manifests of methods with weights, or with facts, say of them."""
 _KEYS = {
     "image": {"image_id", "file_name", "action", "sha256", "bytes"},
+    "frame": {"image_id", "status", "pixels", "method"},
     "person": {"image_id", "person_id", "category", "status", "area", "method"},
 }
 """What a row must have to be summed up."""
@@ -47,21 +49,23 @@ def merge(
     header = _common_header(tables, paths, split, variant, shards)
     rows = [row for table in tables for row in table[1:]]
     images = {row["image_id"]: row for row in rows if row["type"] == "image"}
-    people = [row for row in rows if row["type"] == "person"]
-    _check_images(rows, images, annotations / f"{split}.images.parquet", out / split, contents)
+    people, frames = ([row for row in rows if row["type"] == kind] for kind in ("person", "frame"))
+    named = _expected_names(annotations / f"{split}.images.parquet", images, header["encoder"])
+    _check_images(rows, images, named, out / split, contents)
     hashes = {row["file_name"]: row["sha256"] for row in images.values()}
     listing, earlier = manifests.listing_path(out, split), manifests.listed(out, split)
     write_text(listing, manifests.listing_of({**earlier, **hashes}))  # ours, whatever ends this run
     gate = _at_the_gate(annotations / f"{split}.images.parquet")
     if strict and variant.method is not None and registry.load("methods", variant.method).anonymizes:
         check_nobody_visible(people, out, split)
-        check_frames(gate, out, split)
+        check_frames({**gate, "touches": header.get("touches")}, out, split)
     _remove_stale_images(out, split, set(hashes))
     _remove_stale_shards(out, header, shards)
     write_text(listing, manifests.listing_of(hashes))
     target = manifests.annotations_path(out, split)
     labels = Labels(annotations / f"{split}.json")
-    labels.write(target)
+    entries = ({**image, "file_name": named.get(image["id"], image["file_name"])} for image in labels.images)
+    labels.write(target, list(entries))
     if variant.region is None:
         people = _unchanged(annotations / f"{split}.people.parquet")
     actions = Counter(row["action"] for row in images.values())
@@ -71,7 +75,9 @@ def merge(
         **{key: header[key] for key in (*_COMMON[1:], *_OF_SOME) if key in header},
         "images": {action: actions[action] for action in ("encoded", "copied", "stripped")},
         **gate,
+        **({"frames": _counts(frames, "frames")} if frames else {}),
         **_coverage(people),
+        **_means([*frames, *people]),
         "shards": [sha256_file(path) for path in paths],
         "annotations_sha256": sha256_file(target),
         "left_out": dict(sorted(labels.left_out.items())),
@@ -82,11 +88,12 @@ def merge(
 
 
 def _rows(path: Path) -> list[Row]:
-    """Read a shard's rows; raise AnonbenchError for one that is neither of an image nor of a person."""
+    """Read a shard's rows; raise AnonbenchError for one that is of neither image, frame nor person."""
     rows = manifests.read_rows(path)
     for number, row in enumerate(rows[1:], start=2):
         if not _KEYS.get(row["type"], {""}) <= row.keys():
-            raise AnonbenchError("is no row of an image or a person", file=path, entry=f"line {number}", remedy=REMEDY)
+            what = "is no row of an image, a frame or a person"
+            raise AnonbenchError(what, file=path, entry=f"line {number}", remedy=REMEDY)
     return rows
 
 
@@ -104,19 +111,25 @@ def _common_header(tables: list[list[Row]], paths: list[Path], split: str, varia
     return first
 
 
-def _check_images(rows: list[Row], images: dict[int, Row], table: Path, folder: Path, contents: bool) -> None:
-    counts = Counter(row["image_id"] for row in rows if row["type"] == "image")
+def _expected_names(table: Path, images: dict[int, Row], encoder: str | None) -> dict[int, str]:
+    """Return the name of each image of the split in the variant: the source's, unless it was made a PNG."""
     expected = regions.read(table, regions.IMAGES)
-    names = dict(zip(expected["image_id"].to_pylist(), expected["file_name"].to_pylist(), strict=True))
-    for image_id in [*names, *sorted(counts.keys() - names.keys())]:
-        if counts[image_id] != (image_id in names) or images[image_id]["file_name"] != names[image_id]:
+    found = dict(zip(expected["image_id"].to_pylist(), expected["file_name"].to_pylist(), strict=True))
+    changed = (i for i in found if i in images and images[i]["action"] == "encoded")
+    return found | {i: names.encoded(found[i], encoder) for i in changed}
+
+
+def _check_images(rows: list[Row], images: dict[int, Row], named: dict[int, str], folder: Path, contents: bool) -> None:
+    counts = Counter(row["image_id"] for row in rows if row["type"] == "image")
+    for image_id in [*named, *sorted(counts.keys() - named.keys())]:
+        if counts[image_id] != (image_id in named) or images[image_id]["file_name"] != named[image_id]:
             raise AnonbenchError(
                 f"stands {counts[image_id]} times in the manifests",
-                file=folder / names.get(image_id, ""),
+                file=folder / named.get(image_id, ""),
                 entry=f"image {image_id}",
                 remedy=f"the annotations have changed: {REMEDY}",
             )
-        path = folder / names[image_id]
+        path = folder / named[image_id]
         if not path.is_file():
             raise AnonbenchError("is missing", file=path, entry=f"image {image_id}", remedy=REMEDY)
         manifests.check_image(path, images[image_id], contents)
@@ -141,8 +154,8 @@ def check_nobody_visible(people: list[Row], out: Path, split: str) -> None:
 
 
 def check_frames(summary: Row, out: Path, split: str) -> None:
-    """Raise AnonbenchError when it was guessed of an image in which frame its labels were drawn."""
-    guessed = summary.get("frame_guessed", 0)
+    """Raise AnonbenchError when it was guessed of an image in which frame its labels were drawn, and that matters."""
+    guessed = frames_in_doubt(summary)
     if guessed:
         raise AnonbenchError(
             f"strict: labels of {guessed} images with an EXIF orientation may have been drawn on the stored image, and "
@@ -154,7 +167,12 @@ def check_frames(summary: Row, out: Path, split: str) -> None:
         )
 
 
-def _remove_stale_images(out: Path, split: str, names: set[str]) -> None:
+def frames_in_doubt(summary: Row) -> int:
+    """Return of how many images a wrong guess of the frame leaves people visible: none where everything is changed."""
+    return 0 if summary.get("touches") == EVERYTHING else int(summary.get("frame_guessed", 0))
+
+
+def _remove_stale_images(out: Path, split: str, current: set[str]) -> None:
     """Remove images of earlier runs that are no longer in the split: temporary files, and what the last merge listed.
 
     Raises AnonbenchError for any other file, and removes nothing then.
@@ -162,7 +180,7 @@ def _remove_stale_images(out: Path, split: str, names: set[str]) -> None:
     folder, earlier = out / split, manifests.listed(out, split)
     stale: list[Path] = []
     strange: list[Path] = []
-    for name in sorted(set(manifests.files_under(folder)) - names):
+    for name in sorted(set(manifests.files_under(folder)) - current):
         path = folder / name
         ours = is_temporary(path.name) or (name in earlier and sha256_file(path) == earlier[name])
         (stale if ours else strange).append(path)
@@ -234,6 +252,17 @@ def _coverage(people: list[Row]) -> Row:
     }
 
 
+def _means(rows: list[Row]) -> Row:
+    """Return of each fact that is a number of how many people or frames it is known, and its mean."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.get("facts", {}).items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                values.setdefault(name, []).append(value)
+    means = {name: {"count": len(of), "mean": math.fsum(of) / len(of)} for name, of in sorted(values.items())}
+    return {"facts_mean": means} if means else {}
+
+
 def _categories(people: list[Row]) -> list[str]:
     return sorted({row["category"] for row in people})
 
@@ -242,11 +271,11 @@ def _is_changed(row: Row) -> bool:
     return row["status"] in (ANONYMIZED, Reason.METHOD_FAILED)
 
 
-def _counts(people: list[Row]) -> Row:
-    """Return how many people there are, how many of them were changed, and the reasons for the others."""
+def _counts(people: list[Row], what: str = "people") -> Row:
+    """Return how many people (or frames) there are, how many of them were changed, and the others' reasons."""
     reasons = Counter(row["status"] for row in people if row["status"] not in (ANONYMIZED, None))
     return {
-        "people": len(people),
+        what: len(people),
         "anonymized": sum(map(_is_changed, people)),
         "reasons": dict(sorted(reasons.items())),
     }

@@ -7,24 +7,23 @@ import errno
 import os
 import threading
 import time
-from collections import defaultdict
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from tqdm import tqdm
 
 from anonbench import __version__, images, manifests, names, regions, workers
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import Method, make
+from anonbench.crops import Work
 from anonbench.datasets.record import root_of
 from anonbench.errors import AnonbenchError
 from anonbench.files import place, sha256_bytes, sha256_file, write_bytes, write_json
-from anonbench.records import Region, RegionKind
+from anonbench.people import Frames, People
+from anonbench.records import RegionKind
 from anonbench.resources import peak_memory
 from anonbench.seeding import seed_of
 from anonbench.variants import Variant
@@ -77,9 +76,9 @@ class Shard:
         self._check_folders(root)
         manifests.check_layout(self.out, self.split)
         everything = regions.read(self.annotations / f"{self.split}.images.parquet", regions.IMAGES)
-        _check_names(everything, self.annotations / f"{self.split}.images.parquet", self.out)
+        _check_names(everything, self.annotations / f"{self.split}.images.parquet", self.out, self.encoder)
         rows = regions.shard_of(everything, self.shard, self.shards).to_pylist()
-        people = People.read(self.annotations / f"{self.split}.regions.parquet", self.variant.region, rows)
+        people = self._people(rows)
         path = manifests.shard_path(self.out, self.split, self.shard)
         self._check_folder_is_ours()
         path.unlink(missing_ok=True)
@@ -89,6 +88,7 @@ class Shard:
             "split": self.split,
             "variant": str(self.variant),
             "region": self.variant.region,
+            "touches": self.variant.touches,
             "method": self.variant.method,
             "level": self.variant.level,
             "parameters": method.parameters.model_dump(mode="json") if method else {},
@@ -97,6 +97,7 @@ class Shard:
             "shard": self.shard,
             "shards": self.shards,
             "anonbench": __version__,
+            **({"facts": dict(method.facts)} if method and method.facts else {}),
             **fitted,
         }
         try:
@@ -113,6 +114,14 @@ class Shard:
                 ) from error
             raise
         return path
+
+    def _people(self, rows: list[_Image]) -> People | Frames:
+        """Return who is in the images, and where."""
+        region = self.variant.region
+        if region is None:
+            return People.nobody()
+        table = self.annotations / f"{self.split}.{region.table}.parquet"
+        return Frames.read(table, rows) if region is RegionKind.FRAME else People.read(table, region, rows)
 
     def _load(self, method: Method) -> dict[str, Any]:
         """Give a fitted method its weights; return what the manifest's header says of the method."""
@@ -154,7 +163,7 @@ class Shard:
             write_bytes(sign, b"")
 
     def _work(
-        self, rows: list[_Image], root: Path, people: People, method: Method | None
+        self, rows: list[_Image], root: Path, people: People | Frames, method: Method | None
     ) -> dict[int, list[manifests.Row]]:
         """Return the manifest rows by image id."""
         size = method.batch if method else 1
@@ -177,7 +186,7 @@ class Shard:
         self,
         rows: list[_Image],
         root: Path,
-        people: People,
+        people: People | Frames,
         method: Method | None,
         turns: AbstractContextManager[Any] = contextlib.nullcontext(),  # noqa: B008 (it has no state)
     ) -> dict[int, list[manifests.Row]]:
@@ -200,19 +209,77 @@ class Shard:
         if method is not None and todo:
             with turns:
                 works = [
-                    engine.Work(
-                        row["image_id"], decoded.pixels, people.regions(row), people.keypoints(row["image_id"]), source
+                    Work(
+                        image_id=row["image_id"],
+                        pixels=decoded.pixels,
+                        regions=people.regions(row),
+                        keypoints=people.keypoints(row["image_id"]),
+                        file=source,
+                        people=people.people(row),
                     )
                     for row, source, _, decoded in todo
                 ]
                 changed = engine.anonymize(works, method, self.seed)
             for (row, _, data, decoded), work, outcome in zip(todo, works, changed, strict=True):
                 encoded = images.encode(work.pixels, decoded, self.encoder, file=work.file)
+                row = {**row, "file_name": names.encoded(row["file_name"], self.encoder)}
                 write_bytes(f"{folder}/{row['file_name']}", encoded.data)
                 image = _image_row(row, "encoded", data, encoded.data, encoded.encoder, decoded.notes)
                 found[work.image_id], outcomes[work.image_id] = image, outcome
-        name = self.variant.method
-        return {i: [image, *people.rows(i, name, self.seed, outcomes.get(i, []))] for i, image in found.items()}
+        return {
+            row["image_id"]: [
+                found[row["image_id"]],
+                *self._region_rows(row["image_id"], people.rows(row), outcomes.get(row["image_id"], [])),
+            ]
+            for row in rows
+        }
+
+    def _region_rows(
+        self, image_id: int, people: list[dict[str, Any]], outcomes: list[engine.Outcome]
+    ) -> list[manifests.Row]:
+        """Return one manifest row per person of an image, changed or not, and before them one of a changed frame.
+
+        What becomes of a frame becomes of everybody in it.
+        """
+        frame = outcomes[0] if self.variant.region is RegionKind.FRAME else None
+        by_id = {outcome.person_id: outcome for outcome in outcomes}
+        written: list[manifests.Row] = [] if frame is None else [self._frame_row(image_id, frame)]
+        for row in people:
+            outcome = frame or by_id.get(row["person_id"])
+            said = frame.weak_people.get(row["person_id"]) if frame else outcome and outcome.weak
+            more: manifests.Row = {"weak": said} if said else {}
+            if outcome and outcome.facts and not frame:
+                more |= {"facts": dict(outcome.facts)}
+            written.append(
+                {
+                    "type": "person",
+                    "image_id": image_id,
+                    "person_id": row["person_id"],
+                    "category": row["category"],
+                    "region": RegionKind(row["kind"]),
+                    "status": outcome.status if outcome else row["status"],
+                    "source": row["source"],
+                    "box": [row["x0"], row["y0"], row["x1"], row["y1"]] if outcome else None,
+                    "pixels": outcome.pixels if outcome else 0,
+                    "area": row["area"],
+                    "method": (outcome.fallback or self.variant.method) if outcome else None,
+                    "seed": outcome.seed if outcome else seed_of(self.seed, image_id, row["person_id"]),
+                    **more,
+                }
+            )
+        return written
+
+    def _frame_row(self, image_id: int, frame: engine.Outcome) -> manifests.Row:
+        return {
+            "type": "frame",
+            "image_id": image_id,
+            "region": RegionKind.FRAME,
+            "status": frame.status,
+            "pixels": frame.pixels,
+            "method": frame.fallback or self.variant.method,
+            "seed": frame.seed,
+            **({"facts": dict(frame.facts)} if frame.facts else {}),
+        }
 
     def _untouched(self, row: _Image, source: str, data: bytes, strip: bool) -> manifests.Row:
         """Place an image byte for byte, without its metadata where ``strip`` says so and it has any."""
@@ -260,10 +327,11 @@ def _image_row(
     }
 
 
-def _check_names(table: pa.Table, file: Path, out: Path) -> None:
+def _check_names(table: pa.Table, file: Path, out: Path, encoder: str) -> None:
     """Raise AnonbenchError for file names that `annotate` does not write, stand twice, or would be one file in ``out``.
 
-    The last where the file system takes names for one that differ in case or in how Unicode writes a letter.
+    The last where two images become PNGs of one name, and where the file system takes names for one that differ in case
+    or in how Unicode writes a letter.
     """
     seen: dict[str, int] = {}
     for image_id, name in zip(table["image_id"].to_pylist(), table["file_name"].to_pylist(), strict=True):
@@ -271,12 +339,14 @@ def _check_names(table: pa.Table, file: Path, out: Path) -> None:
         try:
             if names.normal(name) != name:
                 raise ValueError(f"has the file name {name!r} instead of {names.normal(name)!r}")
-            if name in seen:
+            stored = names.normal(names.encoded(name, encoder))
+            if stored in seen:
                 remedy = "give each image of the split its own name and run annotate again"
-                raise ValueError(f"has the file name of image {seen[name]} ({name})")
+                as_what = "" if stored == name else f" as a PNG, as {name!r} is stored losslessly"
+                raise ValueError(f"has the file name of image {seen[stored]} ({stored}){as_what}")
         except ValueError as error:
             raise AnonbenchError(str(error), file=file, entry=f"image {image_id}", remedy=remedy) from None
-        seen[name] = image_id
+        seen[stored] = image_id
     pair = names.alike(seen)
     if pair and names.are_one(manifests.private_folder(out)):
         raise AnonbenchError(
@@ -284,93 +354,3 @@ def _check_names(table: pa.Table, file: Path, out: Path) -> None:
             file=out,
             remedy="write to one that tells case and Unicode forms apart, or rename one of the images",
         )
-
-
-class People:
-    """The rows of a region kind by image; run lengths stay in Arrow's memory until a mask is needed."""
-
-    def __init__(self, table: pa.Table) -> None:
-        order = pc.sort_indices(table, sort_keys=[("image_id", "ascending"), ("person_id", "ascending")])
-        table = table.take(order).combine_chunks()
-        self._columns = table.drop_columns(["runs", "keypoints"]).to_pylist()
-        self._lists = {name: _Lists(table[name]) for name in ("runs", "keypoints")}
-        self._of: dict[int, list[int]] = defaultdict(list)
-        for index, row in enumerate(self._columns):
-            self._of[row["image_id"]].append(index)
-
-    @classmethod
-    def read(cls, path: Path, region: RegionKind | None, rows: list[_Image]) -> People:
-        """Read the people of a region kind in some images (rows of the images table)."""
-        ids = [row["image_id"] for row in rows]
-        if not ids or region is None:
-            return cls(regions.REGIONS.empty_table())
-        table = regions.read(path, regions.REGIONS, (min(ids), max(ids)))
-        kind = pc.equal(table["kind"], region.value)
-        mine = pc.is_in(table["image_id"], value_set=pa.array(ids, pa.int64()))
-        return cls(table.filter(pc.and_(kind, mine)))
-
-    def have_regions(self, image_id: int) -> bool:
-        """Tell whether anybody in an image has a region."""
-        return any(self._columns[index]["status"] == regions.REGION for index in self._of.get(image_id, ()))
-
-    def regions(self, image: _Image) -> list[Region]:
-        """Return the regions of an image, masks decoded."""
-        found = []
-        for index in self._of.get(image["image_id"], ()):
-            row = self._columns[index]
-            if row["status"] == regions.REGION:
-                found.append(regions.to_region({**row, "runs": self._lists["runs"][index]}, image["height"]))
-        return found
-
-    def keypoints(self, image_id: int) -> dict[int, np.ndarray]:
-        """Return keypoints (float32 17x3) by person id."""
-        found = {}
-        for index in self._of.get(image_id, ()):
-            values = self._lists["keypoints"][index]
-            if values is not None:
-                found[self._columns[index]["person_id"]] = values.reshape(-1, 3)
-        return found
-
-    def rows(self, image_id: int, method: str | None, seed: int, outcomes: list[engine.Outcome]) -> list[manifests.Row]:
-        """Return one manifest row per person of an image, changed or not."""
-        by_id = {outcome.person_id: outcome for outcome in outcomes}
-        written = []
-        for index in self._of.get(image_id, ()):
-            row = self._columns[index]
-            outcome = by_id.get(row["person_id"])
-            weak = {"weak": outcome.weak} if outcome and outcome.weak else {}
-            written.append(
-                {
-                    "type": "person",
-                    "image_id": image_id,
-                    "person_id": row["person_id"],
-                    "category": row["category"],
-                    "region": RegionKind(row["kind"]),
-                    "status": outcome.status if outcome else row["status"],
-                    "source": row["source"],
-                    "box": [row["x0"], row["y0"], row["x1"], row["y1"]] if outcome else None,
-                    "pixels": outcome.pixels if outcome else 0,
-                    "area": row["area"],
-                    "method": (outcome.fallback or method) if outcome else None,
-                    "seed": outcome.seed if outcome else seed_of(seed, image_id, row["person_id"]),
-                    **weak,
-                }
-            )
-        return written
-
-
-class _Lists:
-    """A column of lists, each a slice of one NumPy array; None where the table has null."""
-
-    def __init__(self, column: pa.ChunkedArray) -> None:
-        array = column.combine_chunks()
-        if isinstance(array, pa.ChunkedArray):
-            array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
-        self._offsets = array.offsets.to_numpy()
-        self._values = array.values.to_numpy()
-        self._null = array.is_null().to_numpy(zero_copy_only=False)
-
-    def __getitem__(self, index: int) -> np.ndarray | None:
-        if self._null[index]:
-            return None
-        return self._values[self._offsets[index] : self._offsets[index + 1]]

@@ -2,7 +2,8 @@
 
 Pixels are uint8 HxWx3 in RGB everywhere, transparent ones as they show on black. A changed JPEG is written with its
 own quantisation tables and chroma subsampling (policy ``source``), which leaves the background within one level of
-what it was; a PNG stays PNG. Of the metadata only the colour profile survives, without its texts.
+what it was, or as a PNG (``lossless``); a PNG stays PNG. Of the metadata only the colour profile survives, without its
+texts.
 
 Sizes are read from the header and checked before a pixel is decoded.
 """
@@ -23,7 +24,7 @@ from anonbench.images.jpeg import Jpeg
 from anonbench.images.other import Other
 from anonbench.images.png import Png
 from anonbench.images.record import Decoded, Encoded, Frame, Header, Size, Stripped, undecodable, unwritable
-from anonbench.records import MAX_PIXELS
+from anonbench.records import LOSSLESS, MAX_PIXELS
 
 __all__ = (
     "MAX_PIXELS",
@@ -121,20 +122,24 @@ def decode(
 
 
 def check_policy(policy: str) -> None:
-    """Raise AnonbenchError unless ``policy`` is ``source`` or ``quality-N`` with N from 1 to 100."""
+    """Raise AnonbenchError unless ``policy`` is ``source``, ``lossless`` or ``quality-N`` with N from 1 to 100."""
     _quality(policy)
 
 
 def encode(pixels: np.ndarray, source: Decoded, policy: str = "source", *, file: str | Path | None = None) -> Encoded:
-    """Write pixels (uint8 HxWx3 RGB) in the kind of the image that they were decoded from.
+    """Write pixels (uint8 HxWx3 RGB) in the kind of the image that they were decoded from, or as a PNG.
 
     ``policy``: ``source`` keeps a JPEG's quantisation tables and subsampling, ``quality-N`` takes libjpeg's
-    tables at quality N and the source's subsampling; PNG is lossless under both. Grey stays grey. Raises
-    AnonbenchError for a format that is not written (only JPEG and PNG are) or an unknown policy.
+    tables at quality N and the source's subsampling, ``lossless`` writes a PNG of any format that is read; a PNG stays
+    one under all. Grey stays grey. Raises AnonbenchError for a format that is not written (only JPEG and PNG are) or an
+    unknown policy.
     """
     quality = _quality(policy)
     if source.format == "PNG":
         return png.encode(pixels, source)
+    if policy == LOSSLESS:
+        profile = jpeg.profile_of(source.profile) if source.format == "JPEG" else b""
+        return png.encode(pixels, replace(source, profile=png.profile_chunk(profile)))
     if source.format != "JPEG":
         unwritable(source.format, file)
     return jpeg.encode(pixels, source, quality)
@@ -183,11 +188,11 @@ def _open(data: bytes, file: str | Path | None) -> Jpeg | Png | Other:
 
 
 def _quality(policy: str) -> int | None:
-    if policy == "source":
+    if policy in ("source", LOSSLESS):
         return None
     match = _POLICY.fullmatch(policy)
     if match is None or not 1 <= int(match[1]) <= 100:
         raise AnonbenchError(
-            f"unknown encoder policy '{policy}'", remedy="use 'source' or 'quality-N' with N from 1 to 100"
+            f"unknown encoder policy '{policy}'", remedy="use 'source', 'lossless' or 'quality-N' with N from 1 to 100"
         )
     return int(match[1])

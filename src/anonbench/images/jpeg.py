@@ -162,6 +162,16 @@ class Jpeg:
         return Stripped(_without_tails(data, self._frame.body[5], self._file), notes)
 
 
+def profile_of(segments: bytes) -> bytes:
+    """Return the colour profile in the segments that `Jpeg.decode` makes of one, b"" for none."""
+    profile, at = b"", 0
+    while at < len(segments):
+        end = at + 2 + int.from_bytes(segments[at + 2 : at + 4], "big")
+        profile += segments[at + 18 : end]  # behind marker, length, "ICC_PROFILE\0", number and count
+        at = end
+    return profile
+
+
 def _segment(marker: int, body: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, 2 + len(body)) + body
 

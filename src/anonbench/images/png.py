@@ -141,7 +141,7 @@ class Png:
                 elif clean == profile and part.body.startswith(_PROFILE_NAME):
                     found[part.kind] = part
                 else:
-                    found[part.kind] = _chunk(b"iCCP", _PROFILE_NAME + zlib.compress(clean, 9))
+                    found[part.kind] = _profile_chunk(clean)
             elif len(part.body) in _SMALL[part.kind] and _sensible(part):
                 found[part.kind] = part
         return list(found.values()), notes
@@ -191,6 +191,15 @@ def encode(pixels: np.ndarray, source: Decoded) -> Encoded:
     data = cv2.imencode(".png", stored)[1].tobytes()
     end = len(SIGNATURE) + 25  # behind the header chunk
     return Encoded(data[:end] + source.profile + data[end:], "png")
+
+
+def profile_chunk(profile: bytes) -> bytes:
+    """Return the bytes of the chunk that holds a colour profile, b"" for none."""
+    return _profile_chunk(profile).raw if profile else b""
+
+
+def _profile_chunk(profile: bytes) -> Chunk:
+    return _chunk(b"iCCP", _PROFILE_NAME + zlib.compress(profile, 9))
 
 
 def _chunk(kind: bytes, body: bytes) -> Chunk:

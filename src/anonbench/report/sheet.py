@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from anonbench.datasets.coco import CocoFile
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json
 from anonbench.images import read_rgb
@@ -58,9 +59,9 @@ def write_sheet(study: Study, dataset: str, anonymized: Path, out: Path) -> list
             file=root / ORIGINAL / "annotations" / f"{split}.json",
             remedy="choose another training split, or leave the sheet out",
         )
-    rows = [
-        [_open(root / v / split / image["file_name"], image) for v in study.variants_of(dataset)] for _, image in people
-    ]
+    shown = {image["id"]: image for _, image in people}
+    columns = [_images(root / variant, split, shown) for variant in study.variants_of(dataset)]
+    rows = [[column[image["id"]] for column in columns] for _, image in people]
     with style():
         return save(_draw(study.variants_of(dataset), people, rows), out, f"sheet-{dataset}", tight=False, dpi=DPI)
 
@@ -167,6 +168,22 @@ def crop_box(box: Crop, aspect: float, width: int, height: int, least: float = 0
     x0 = min(max(x + w / 2 - wide / 2, 0), width - wide)
     y0 = min(max(y + h / 2 - tall / 2, 0), height - tall)
     return x0, y0, x0 + wide, y0 + tall
+
+
+def _images(variant: Path, split: str, shown: dict[int, dict[str, Any]]) -> dict[int, Image.Image]:
+    """Return the images to be shown by id, under the names that the variant's own annotations give them."""
+    found = {}
+    for image in CocoFile(variant / "annotations" / f"{split}.json").images:
+        if image["id"] in shown:
+            found[image["id"]] = _open(variant / split / image["file_name"], shown[image["id"]])
+    for image in (image for number, image in shown.items() if number not in found):
+        raise AnonbenchError(
+            "lacks the image",
+            file=variant / "annotations" / f"{split}.json",
+            entry=f"image {image['id']}",
+            remedy="run the anonymize stage again",
+        )
+    return found
 
 
 def _open(path: Path, image: dict[str, Any]) -> Image.Image:

@@ -17,6 +17,7 @@ from anonbench.config import NOT_THE_RECIPE, Study, parse
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import sha256_bytes, sha256_file
 from anonbench.provenance import code_hash
+from anonbench.records import RegionKind
 from anonbench.variants import ORIGINAL, Variant
 
 CONDA_NAMES = {"opencv": "opencv-python-headless", "pytorch": "torch", "matplotlib-base": "matplotlib"}
@@ -219,15 +220,25 @@ class Plan:
         """Return what of a person is a region, as JSON."""
         return compact(self.study.regions.model_dump(mode="json"))
 
-    def regions_file(self) -> Callable[[Any], list[str]]:
-        """Return an input function: the table of regions of a split; the original needs none."""
-        root = self.folder("annotations")
-        return lambda w: [] if w.variant == ORIGINAL else [f"{root}/{w.dataset}/{w.split}.regions.parquet"]
+    def people_file(self) -> Callable[[Any], list[str]]:
+        """Return an input function: the table that says who is where in a split; the original needs none."""
 
-    def training_table(self, name: str) -> Callable[[Any], str]:
-        """Return an input function: a table of the training split, ``images`` or ``regions``."""
-        root = self.folder("annotations")
-        return lambda w: f"{root}/{w.dataset}/{self.training_split(w.dataset)}.{name}.parquet"
+        def file(w: Any) -> list[str]:
+            region = Variant.parse(w.variant).region
+            return [] if region is None else [self._table(w.dataset, w.split, region.table)]
+
+        return file
+
+    def training_images(self) -> Callable[[Any], str]:
+        """Return an input function: the table of images of the training split."""
+        return lambda w: self._table(w.dataset, self.training_split(w.dataset), "images")
+
+    def training_people(self) -> Callable[[Any], str]:
+        """Return an input function: the table that says who is where in the training split."""
+        return lambda w: self._table(w.dataset, self.training_split(w.dataset), RegionKind(w.region).table)
+
+    def _table(self, dataset: str, split: str, name: str) -> str:
+        return f"{self.folder('annotations')}/{dataset}/{split}.{name}.parquet"
 
     def detections(self, finds: str) -> Callable[[Any], list[str]]:
         """Return an input function: the tables of detected faces or people of a split, one per shard, if any."""
@@ -278,6 +289,10 @@ class Plan:
     def method(self, variant: str) -> str:
         """Return the complete parameters of a variant's method, as JSON."""
         return compact(self.study.parameters(variant))
+
+    def encoder(self, variant: str) -> str:
+        """Return the encoder policy of a variant."""
+        return self.study.encoder(variant)
 
     def method_code(self, variant: str) -> str:
         """Return the hash of the code that writes a variant: the stage's, its method's and the method's fallback's."""

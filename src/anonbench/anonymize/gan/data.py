@@ -14,9 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from anonbench import images
-from anonbench.anonymize import engine
-from anonbench.anonymize.shard import People
+from anonbench.crops import Work, cut
 from anonbench.errors import AnonbenchError
+from anonbench.people import People
 from anonbench.records import FLIP, Region, RegionKind
 from anonbench.regions import frame_of
 from anonbench.seeding import generator
@@ -125,9 +125,9 @@ class Crops:
             data = images.read_bytes(source)
             digests[index] = f"{hashlib.sha256(data).hexdigest()}  {row['file_name']}\n"
             decoded = images.decode(data, file=source, **frame_of(row))
-            work = engine.Work(row["image_id"], decoded.pixels, regions, people.keypoints(row["image_id"]), source)
+            work = Work(row["image_id"], decoded.pixels, regions, people.keypoints(row["image_id"]), source)
             for at, one in enumerate(regions, starts[index]):
-                crop = engine.cut(work, one, published_crop(one, row["width"], row["height"]), "replicate", seed)
+                crop = cut(work, one, published_crop(one, row["width"], row["height"]), "replicate", seed)
                 pixels[at], masks[at] = shrink(crop.pixels, crop.mask, size)
                 keypoints[at] = shares(crop.keypoints, crop.pixels.shape[1::-1])
 

@@ -21,9 +21,9 @@ from anonbench.anonymize.gan.data import Batch, Crops
 from anonbench.anonymize.gan.networks import Architecture, Generator
 from anonbench.anonymize.gan.options import Fit
 from anonbench.anonymize.gan.style import Styles, describe
-from anonbench.anonymize.shard import People
 from anonbench.files import write_bytes
 from anonbench.learning import choose_device, deterministic
+from anonbench.people import People
 from anonbench.provenance import code_hash
 from anonbench.records import RegionKind
 from anonbench.resources import peak_memory

@@ -70,10 +70,10 @@ class AdaptivePixelate(Method):
         return mosaic_window(region, max(2.0, published, self.parameters.share * face_of(region)), width, height)
 
     def change(self, crop: Crop) -> np.ndarray:
-        return mosaic(crop.pixels, *crop.window.note)
+        return mosaic(crop.pixels, *crop.window.note[:2])
 
     def weakness(self, crop: Crop) -> str | None:
-        (columns, rows), (x0, y0, x1, y1) = crop.window.note, crop.window.box
+        (columns, rows), (x0, y0, x1, y1) = crop.window.note[:2], crop.window.box
         cells = [side / count for side, count in ((x1 - x0, columns), (y1 - y0, rows)) if count > 1]
         return weak_mosaic(min(cells), crop.region) if cells else None
 

@@ -18,15 +18,15 @@ from pydantic import Field
 from anonbench.anonymize.contract import Crop, Method
 from anonbench.anonymize.strength import weak_blur
 from anonbench.blocks import Strict
-from anonbench.records import Region
-from anonbench.windows import PixelBox, Window, interval, published_window
+from anonbench.records import Region, RegionKind
+from anonbench.windows import FRAME_SIDE, PixelBox, Window, interval, published_window
 
 
 class Blur(Method):
-    """Gaussian blur whose strength follows the size of the person or face."""
+    """Gaussian blur whose strength follows the size of the person or face, or of the frame."""
 
     class Parameters(Strict):
-        """Parameters of `Blur`; lengths are pixels of the published crop (face 128x128, body 288 high)."""
+        """Parameters of `Blur`; lengths in pixels of a crop: face 128x128, body 288 high, frame 288 (short side)."""
 
         sigma: float = Field(7.0, gt=0, description="Sigma of the Gaussian, in pixels of the published crop.")
         kernel: int = Field(21, ge=3, description="Taps of its kernel, which cuts the Gaussian off; odd.")
@@ -36,6 +36,8 @@ class Blur(Method):
         "medium": {"sigma": 7.0, "kernel": 21},
         "high": {"sigma": 14.0, "kernel": 41},
     }
+
+    kinds: ClassVar[frozenset[RegionKind]] = frozenset(RegionKind)
 
     brief: ClassVar[bool] = True
 
@@ -60,7 +62,9 @@ class Blur(Method):
         return weak_blur(crop.window.note * self._deviation, crop.region)
 
     def _scale(self, region: Region, width: int, height: int) -> float:
-        """Return the image's pixels per pixel of the published crop."""
+        """Return the image's pixels per pixel of the published crop, or of a frame with a shorter side of 288."""
+        if region.kind is RegionKind.FRAME:
+            return min(region.subject[2:]) / FRAME_SIDE
         window = published_window(region, width, height)
         return (window.box[3] - window.box[1]) / (window.size or (1, 1))[1]
 

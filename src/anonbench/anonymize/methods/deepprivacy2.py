@@ -116,6 +116,10 @@ class DeepPrivacy2(Method):
         """Return why the method cannot run here with its default parameters."""
         return "deepprivacy2 needs 'model', 'checkout' and 'weights'"
 
+    @classmethod
+    def kinds_with(cls, parameters: Any) -> frozenset[RegionKind]:
+        return frozenset((models.MODELS[parameters.model].kind,))
+
     def describe(self) -> dict[str, Any]:
         return {"weights_sha256": self.sha256}
 

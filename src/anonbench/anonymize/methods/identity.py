@@ -7,10 +7,13 @@ from typing import ClassVar
 import numpy as np
 
 from anonbench.anonymize.contract import Crop, Method
+from anonbench.records import RegionKind
 
 
 class Identity(Method):
     """Returns every crop as it is."""
+
+    kinds: ClassVar[frozenset[RegionKind]] = frozenset(RegionKind)
 
     anonymizes: ClassVar[bool] = False
 

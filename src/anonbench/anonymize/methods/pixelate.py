@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,7 +20,8 @@ class Pixelate(Method):
     """Each cell is the mean colour of its pixels, background included.
 
     A cell's side is the longer side of the person's or face's box divided by the number of cells, 2 pixels at
-    least (one pixel per cell would change nothing). Cells start at the upper left corner of the region's box.
+    least (one pixel per cell would change nothing); on a frame it is the image's shorter side that is divided. Cells
+    start at the upper left corner of the region's box.
     """
 
     class Parameters(Strict):
@@ -28,12 +29,15 @@ class Pixelate(Method):
 
         face_cells: int = Field(8, ge=1, description="Cells along the longer side of a face's box.")
         body_cells: int = Field(16, ge=1, description="Cells along the longer side of a person's box.")
+        frame_cells: int = Field(16, ge=1, description="Cells along the shorter side of a frame.")
 
     levels: ClassVar[dict[str, dict[str, Any]]] = {
-        "low": {"face_cells": 16, "body_cells": 32},
-        "medium": {"face_cells": 8, "body_cells": 16},
-        "high": {"face_cells": 4, "body_cells": 8},
+        "low": {"face_cells": 16, "body_cells": 32, "frame_cells": 32},
+        "medium": {"face_cells": 8, "body_cells": 16, "frame_cells": 16},
+        "high": {"face_cells": 4, "body_cells": 8, "frame_cells": 8},
     }
+
+    kinds: ClassVar[frozenset[RegionKind]] = frozenset(RegionKind)
 
     brief: ClassVar[bool] = True
 
@@ -41,29 +45,38 @@ class Pixelate(Method):
         return mosaic_window(region, self._cell(region), width, height)
 
     def change(self, crop: Crop) -> np.ndarray:
-        return mosaic(crop.pixels, *crop.window.note)
+        return mosaic(crop.pixels, *crop.window.note[:2])
 
     def weakness(self, crop: Crop) -> str | None:
-        return weak_mosaic(self._cell(crop.region), crop.region)
+        return weak_mosaic(crop.window.note.side, crop.region)
 
     def _cell(self, region: Region) -> float:
         """Return a cell's side in pixels."""
-        face = region.kind is RegionKind.FACE
-        count = self.parameters.face_cells if face else self.parameters.body_cells
-        return max(2.0, max(region.subject[2:]) / count)
+        p, sides = self.parameters, region.subject[2:]
+        if region.kind is RegionKind.FRAME:
+            return max(2.0, min(sides) / p.frame_cells)
+        return max(2.0, max(sides) / (p.face_cells if region.kind is RegionKind.FACE else p.body_cells))
+
+
+class Cells(NamedTuple):
+    """How many cells a mosaic has along each axis, and the side of one in pixels."""
+
+    columns: int
+    rows: int
+    side: float
 
 
 def mosaic_window(region: Region, cell: float, width: int, height: int) -> Window:
     """Return the window that cells of a side of ``cell`` pixels fill from the upper left corner of a region's box on.
 
-    Its note is the number of columns and rows. Somebody in the last column or row alone gets the one before as well:
+    Its note is `Cells`. Somebody in the last column or row alone gets the one before as well:
     a cell of repeated pixels would show them.
     """
     x0, y0, x1, y1 = region.box
     x0, y0 = max(0, min(x0, width - 2)), max(0, min(y0, height - 2))
     columns, rows = math.ceil((x1 - x0) / cell), math.ceil((y1 - y0) / cell)
     box = (x0, y0, max(x1, x0 + round(columns * cell)), max(y1, y0 + round(rows * cell)))
-    return Window(box, note=(columns, rows))
+    return Window(box, note=Cells(columns, rows, cell))
 
 
 def mosaic(pixels: np.ndarray, columns: int, rows: int) -> np.ndarray:
