@@ -122,6 +122,10 @@ class Method(abc.ABC):
     batch: int = 1
     """Crops in one call of `change_batch` at most; they come from several images."""
 
+    clips: ClassVar[bool] = False
+    """Whether the method works on videos: `change_clip` is called and not `change_batch`. All frames of a video are then
+    in memory."""
+
     brief: ClassVar[bool] = False
     """Whether `change` is a few short calls. Threads amid such would spend their time on handing Python's lock to and
     fro, so half of them at most change people, while the others read and write images."""
@@ -192,6 +196,15 @@ class Method(abc.ABC):
 
     def change_batch(self, crops: Sequence[Crop]) -> Sequence[Result]:
         """Change up to ``batch`` crops at once."""
+        return [self.change(crop) for crop in crops]
+
+    def change_clip(self, crops: Sequence[Crop]) -> Sequence[Result]:
+        """Change the crops of one video in the order of its frames (only if ``clips`` is True).
+
+        Of the region `frame` they are all frames; of faces and bodies those of one person, whom the data set's
+        ``identity`` tells in several frames, so that frames may be missing between them. A still image, and whoever has
+        no identity, is a clip of one crop.
+        """
         return [self.change(crop) for crop in crops]
 
     def weakness(self, crop: Crop) -> str | None:

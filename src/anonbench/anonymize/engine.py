@@ -80,18 +80,47 @@ def anonymize(works: Sequence[Work], method: Method, seed: int) -> list[list[Out
                 queue.popleft()
                 taken.append(region.box)
                 wave.append(_Step(index, area, cut(work, region, window, method.padding, seed)))
-        for (index, area, crop), result in zip(wave, _change(method, [step.crop for step in wave]), strict=True):
-            used, fallback = method, None
-            status = ANONYMIZED if method.anonymizes else CONTROL
-            if isinstance(result, Exception):
-                status, fallback = Reason.METHOD_FAILED.value, method.fallback
-                used, crop, result = _fall_back(method, works[index], crop, result, seed)
-            _paste(works[index].pixels, crop, result.pixels)
-            weak, weak_people = _weak(used, crop, works[index])
-            outcomes[index].append(
-                Outcome(crop.region.person_id, status, area, crop.seed, fallback, weak, weak_people, result.facts)
-            )
+        for step, result in zip(wave, _change(method, [step.crop for step in wave]), strict=True):
+            outcomes[step.image].append(_settle(method, works[step.image], step, result, seed))
     return [sorted(rows, key=lambda row: row.person_id) for rows in outcomes]
+
+
+def anonymize_clip(works: Sequence[Work], method: Method, seed: int) -> list[list[Outcome]]:
+    """Change the frames of one video, given in order, in place by `Method.change_clip`; see `anonymize`.
+
+    People are changed one after another, whoever is largest in any frame last, and each one's crops show those who were
+    changed before. Whoever has no identity, or one that another person of the frame has, is changed frame by frame.
+    """
+    tracks: dict[tuple[object, ...], list[tuple[int, int, Region]]] = {}
+    for index, work in enumerate(works):
+        for area, region in _ordered(work):
+            key: tuple[object, ...] = (index, region.person_id)
+            if region.kind is RegionKind.FRAME:
+                key = ("frame",)
+            elif region.identity is not None and sum(r.identity == region.identity for r in work.regions) == 1:
+                key = ("identity", region.identity)
+            tracks.setdefault(key, []).append((index, area, region))
+    outcomes: list[list[Outcome]] = [[] for _ in works]
+    for track in sorted(tracks.values(), key=lambda track: (max(area for _, area, _ in track), track[0][2].person_id)):
+        steps = []
+        for index, area, region in track:
+            window = method.window(region, works[index].pixels.shape[1], works[index].pixels.shape[0])
+            steps.append(_Step(index, area, cut(works[index], region, window, method.padding, seed)))
+        for step, result in zip(steps, _change_clip(method, [step.crop for step in steps]), strict=True):
+            outcomes[step.image].append(_settle(method, works[step.image], step, result, seed))
+    return [sorted(rows, key=lambda row: row.person_id) for rows in outcomes]
+
+
+def _settle(method: Method, work: Work, step: _Step, result: Changed | Exception, seed: int) -> Outcome:
+    """Paste a changed crop, or the fallback's where the method failed, and return what became of the region."""
+    crop, used, fallback = step.crop, method, None
+    status = ANONYMIZED if method.anonymizes else CONTROL
+    if isinstance(result, Exception):
+        status, fallback = Reason.METHOD_FAILED.value, method.fallback
+        used, crop, result = _fall_back(method, work, crop, result, seed)
+    _paste(work.pixels, crop, result.pixels)
+    weak, weak_people = _weak(used, crop, work)
+    return Outcome(crop.region.person_id, status, step.area, crop.seed, fallback, weak, weak_people, result.facts)
 
 
 class _Step(NamedTuple):
@@ -132,6 +161,17 @@ def _change(method: Method, crops: list[Crop]) -> list[Changed | Exception]:
         if len(crops) == 1:
             return [error]
         return [_change(method, [crop])[0] for crop in crops]
+    return [_or_error(method, result, crop) for result, crop in zip(results, crops, strict=True)]
+
+
+def _change_clip(method: Method, crops: list[Crop]) -> list[Changed | Exception]:
+    """Return the changed crops of a clip; where the method failed on the clip, the exception in the place of all."""
+    try:
+        results = method.change_clip(crops)
+        if len(results) != len(crops):
+            raise ValueError(f"{len(results)} results for a clip of {len(crops)} crops")
+    except Exception as error:  # whatever a plugin raises becomes a sentence, or the fallback's work
+        return [error] * len(crops)
     return [_or_error(method, result, crop) for result, crop in zip(results, crops, strict=True)]
 
 

@@ -166,8 +166,7 @@ class Shard:
         self, rows: list[_Image], root: Path, people: People | Frames, method: Method | None
     ) -> dict[int, list[manifests.Row]]:
         """Return the manifest rows by image id."""
-        size = method.batch if method else 1
-        groups = [rows[start : start + size] for start in range(0, len(rows), size)]
+        groups = _clips(rows) if method and method.clips else _batches(rows, method.batch if method else 1)
         groups.sort(key=lambda group: -sum(row["bytes"] for row in group))  # no long one left for the end
         written: dict[int, list[manifests.Row]] = {}
         brief = method is not None and method.brief
@@ -190,7 +189,7 @@ class Shard:
         method: Method | None,
         turns: AbstractContextManager[Any] = contextlib.nullcontext(),  # noqa: B008 (it has no state)
     ) -> dict[int, list[manifests.Row]]:
-        """Write a few images (several at a time only for a method that works on batches); return manifest rows.
+        """Write a few images (several at a time for a method that works on batches or clips only); return their rows.
 
         People are changed within ``turns``.
         """
@@ -219,7 +218,8 @@ class Shard:
                     )
                     for row, source, _, decoded in todo
                 ]
-                changed = engine.anonymize(works, method, self.seed)
+                change = engine.anonymize_clip if method.clips else engine.anonymize
+                changed = change(works, method, self.seed)
             for (row, _, data, decoded), work, outcome in zip(todo, works, changed, strict=True):
                 encoded = images.encode(work.pixels, decoded, self.encoder, file=work.file)
                 row = {**row, "file_name": names.encoded(row["file_name"], self.encoder)}
@@ -295,6 +295,19 @@ class Shard:
         else:
             place(Path(source), target, "reflink")
         return _image_row(row, "copied" if same else "stripped", data, data if same else kept, None, notes)
+
+
+def _batches(rows: list[_Image], size: int) -> list[list[_Image]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _clips(rows: list[_Image]) -> list[list[_Image]]:
+    """Return the frames of each video in order, and every still image alone."""
+    clips: dict[tuple[str, int], list[_Image]] = {}
+    for row in rows:
+        still = row["video_id"] is None
+        clips.setdefault(("image", row["image_id"]) if still else ("video", row["video_id"]), []).append(row)
+    return [sorted(clip, key=lambda row: row["frame_index"] or 0) for clip in clips.values()]
 
 
 def _timing(written: dict[int, list[manifests.Row]], seconds: float) -> dict[str, float]:

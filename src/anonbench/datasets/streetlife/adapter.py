@@ -38,4 +38,7 @@ class Streetlife(DatasetAdapter):
             sources=(file,),
             info=coco["info"],
             licenses=coco["licenses"],
+            videos=coco.get("videos", []),
+            actions=coco.get("actions", []),
+            attributes=coco.get("attributes", {}),
         )

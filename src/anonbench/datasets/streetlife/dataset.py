@@ -15,8 +15,11 @@ from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import write_bytes
 from anonbench.records import KEYPOINTS, SKELETON
 
+from . import attributes as traits
+from .clips import render_clip
+from .motion import ACTIONS
 from .options import Options
-from .render import render_scene
+from .render import Scene, render_scene
 from .scene import CAR, PERSON, RIDER
 from .sprite import Bytes
 
@@ -44,7 +47,7 @@ def render_split(
 ) -> dict[str, Any]:
     """Write `directory/<split>/000001.jpg` ... and `directory/annotations/<split>.json`; return the latter's content.
 
-    Each file appears whole or not at all, the annotations last.
+    The frames of clip 1 are `000001_0000.jpg` ... Each file appears whole or not at all, the annotations last.
     """
     if split not in options.splits:
         raise AnonbenchError(f"streetlife has no split '{split}'{nearest(split, options.splits)}")
@@ -53,15 +56,25 @@ def render_split(
     (root / "annotations").mkdir(exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for index in tqdm(range(1, options.splits[split] + 1), f"streetlife {split}", unit="image", disable=not progress):
-        scene = render_scene(options, split, index)
-        name = f"{index:06d}.{options.format}"
+    videos: list[dict[str, Any]] = []
+    size = {"height": options.height, "width": options.width}
+
+    def write(scene: Scene, name: str, **place: int) -> None:
+        image = len(images) + 1
         write_bytes(root / split / name, encode(scene.image, options))
-        images.append(
-            {"file_name": name, "height": options.height, "id": index, "license": LICENSE["id"], "width": options.width}
-        )
+        images.append({"file_name": name, "id": image, "license": LICENSE["id"], **size, **place})
         for record in scene.objects:
-            annotations.append({**record, "id": len(annotations) + 1, "image_id": index})
+            annotations.append({**record, "id": len(annotations) + 1, "image_id": image})
+
+    unit = "clip" if options.of_clips else "image"
+    for index in tqdm(range(1, options.splits[split] + 1), f"streetlife {split}", unit=unit, disable=not progress):
+        if not options.of_clips:
+            write(render_scene(options, split, index), f"{index:06d}.{options.format}")
+            continue
+        clip = render_clip(options, split, index)
+        videos.append({"action": clip.action, "fps": options.fps, "id": index, "name": f"{index:06d}", **size})
+        for frame, scene in enumerate(clip.frames):
+            write(scene, f"{index:06d}_{frame:04d}.{options.format}", video_id=index, frame_index=frame)
     content: dict[str, Any] = {
         "annotations": annotations,
         "categories": CATEGORIES,
@@ -74,6 +87,8 @@ def render_split(
             "version": "1.0",
         },
         "licenses": [LICENSE],
+        **({"actions": list(ACTIONS), "videos": videos} if options.of_clips else {}),
+        **({"attributes": traits.lists(options)} if options.attributes else {}),
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     write_bytes(root / "annotations" / f"{split}.json", text.encode() + b"\n")

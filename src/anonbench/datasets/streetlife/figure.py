@@ -39,7 +39,7 @@ class Figure:
     """A person ready to be painted."""
 
     sprite: Sprite
-    identity: int
+    who: Identity
     rider: bool
     marks: list[Mark]  # in the order of KEYPOINTS
     face: tuple[float, float, float, float] | None  # x0, y0, x1, y1 in design units
@@ -95,7 +95,7 @@ def _draw(body: Body, head: Head, bicycle: Colour | None) -> None:
         body.torso()
     body.neck()
     if body.cos <= 0.0:
-        body.bag(behind=False) if body.who.bag != "backpack" else body.bag(behind=True)
+        body.bag(behind=body.who.bag == "backpack" and not body.who.packed)
     else:
         body.bag(behind=False)
     raised = [n for n in arms if n not in behind and body.at[f"wrist_{n}"][1] < body.at[f"shoulder_{n}"][1]]
@@ -163,4 +163,4 @@ def figure(
     if outline is not None:
         low, high = outline.min(axis=0), outline.max(axis=0)
         face = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
-    return Figure(body.sprite, who.number, bicycle is not None, _marks(body, head), face)
+    return Figure(body.sprite, who, bicycle is not None, _marks(body, head), face)

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serializer, model_validator
+
+from .motion import ACTIONS
+
+SplitName = Literal["train", "val", "gallery", "probe"]
+REIDENTIFICATION = ("gallery", "probe")
+"""The splits whose people are in no other one."""
+_LATER = {
+    "attributes", "outfits", "gallery", "probe", "gallery_identities", "clips", "frames", "fps",
+}  # fmt: skip
+"""Options that the first data sets did not have; no record names them where they are left alone."""
+_STILLS = {"train", "val", *REIDENTIFICATION}
+"""Options that count single images."""
 
 
 class Options(BaseModel):
@@ -21,6 +34,16 @@ class Options(BaseModel):
     format: Literal["jpg", "png"] = "jpg"
     quality: int = Field(95, ge=1, le=100, description="of JPEG files")
     people: tuple[int, int] = Field((1, 6), description="fewest and most people in an image")
+    attributes: bool = Field(False, description="record skin tone, hair, clothes and the like of each person")
+    outfits: int = Field(1, ge=1, le=4, description="sets of clothes of each person, one of which is worn in a scene")
+    gallery: int = Field(0, ge=0, description="images of the split `gallery`, whose people are also in `probe` alone")
+    probe: int = Field(0, ge=0, description="images of the split `probe`, of the same people in other scenes")
+    gallery_identities: int = Field(20, ge=1, description="people of gallery and probe, beside `identities`")
+    clips: int | dict[SplitName, int] = Field(
+        0, description="clips of train and of val, or of each split by name; a split then holds them alone, no images"
+    )
+    frames: int = Field(16, ge=2, le=1000, description="frames of a clip")
+    fps: float = Field(8.0, ge=1, le=60, description="frames in a second of a clip")
 
     @field_validator("people")
     @classmethod
@@ -29,7 +52,60 @@ class Options(BaseModel):
             raise ValueError("people must be (fewest, most) with 0 <= fewest <= most <= 12")
         return value
 
+    @field_validator("clips")
+    @classmethod
+    def _counts(cls, value: int | dict[SplitName, int]) -> int | dict[SplitName, int]:
+        if min(value.values(), default=0) < 0 if isinstance(value, dict) else value < 0:
+            raise ValueError("clips cannot be fewer than 0")
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = self.model_fields_set
+        if self.of_clips:
+            if stills := sorted(given & _STILLS):
+                raise ValueError(f"{', '.join(stills)}: splits of clips hold no images; count clips in clips instead")
+        elif given & {"frames", "fps"}:
+            raise ValueError("frames and fps are of clips; set clips too")
+        counts = [self.splits.get(split, 0) for split in REIDENTIFICATION]
+        if not any(counts):
+            if "gallery_identities" in given:
+                raise ValueError("gallery_identities are of the splits gallery and probe; set both")
+            return self
+        least = self.gallery_identities * (len(ACTIONS) if self.of_clips else 1)
+        if min(counts) < least:
+            what = f"clips, {len(ACTIONS)} for each" if self.of_clips else "images, one for each"
+            raise ValueError(f"gallery and probe need at least {least} {what} of gallery_identities")
+        if self.people[0] < 1:
+            raise ValueError("people: gallery and probe need somebody in each image")
+        return self
+
+    @property
+    def of_clips(self) -> bool:
+        """Whether the splits hold clips and not single images."""
+        return any(self.clips.values()) if isinstance(self.clips, dict) else self.clips > 0
+
+    @property
+    def later(self) -> bool:
+        """Whether anything is asked for that the first data sets did not have."""
+        return bool(_LATER - self._idle())
+
+    def _idle(self) -> set[str]:
+        return {name for name in _LATER if getattr(self, name) == type(self).model_fields[name].default}
+
     @property
     def splits(self) -> dict[str, int]:
-        """The number of images of each split."""
-        return {"train": self.train, "val": self.val}
+        """The number of images, or of clips, of each split."""
+        if self.of_clips:
+            clips = self.clips
+            return {"train": clips, "val": clips} if isinstance(clips, int) else {str(k): n for k, n in clips.items()}
+        found = {"train": self.train, "val": self.val, "gallery": self.gallery, "probe": self.probe}
+        return {name: count for name, count in found.items() if count or name not in REIDENTIFICATION}
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: Callable[[Self], dict[str, Any]]) -> dict[str, Any]:
+        """The options that matter, so that a record says no more than it did before there were others."""
+        idle = self._idle()
+        if self.of_clips:
+            idle |= _STILLS
+        return {name: value for name, value in dump(self).items() if name not in idle}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .dice import Dice
 from .geometry import Colour
+from .options import REIDENTIFICATION, Options
 
 SKINS: list[Colour] = [
     (252, 218, 192), (244, 200, 168), (232, 182, 144), (214, 160, 120), (190, 134, 94), (160, 106, 72),
@@ -28,6 +29,10 @@ BOTTOMS: list[Colour] = [
 SHOES: list[Colour] = [(244, 242, 238), (44, 42, 46), (120, 76, 48), (206, 62, 56), (60, 92, 150), (236, 182, 60)]
 
 MALE_HAIR = ("short", "side", "buzz", "bald", "curly", "spiky", "receding", "cap", "beanie")
+TOP_STYLES = ("shirt", "sleeves", "jacket", "hoodie", "coat", "dress")
+BOTTOM_STYLES = ("trousers", "shorts", "skirt")
+PATTERNS, PATTERN_WEIGHTS = ("plain", "stripes", "band", "print"), (5, 2, 1, 2)
+BAGS, BAG_WEIGHTS = ("none", "backpack", "shoulder"), (65, 20, 15)
 FEMALE_HAIR = ("long", "bob", "ponytail", "bun", "fringe", "afro", "wavy", "scarf", "beanie")
 
 
@@ -76,6 +81,12 @@ class Identity:
     shoes: Colour
     bag: str  # none, backpack, shoulder
     bag_colour: Colour
+    outfit: int = 0  # which of the person's sets of clothes this is
+    packed: bool = True  # a backpack is seen from behind, which it was not in the first data sets
+
+    @property
+    def female(self) -> bool:
+        return self.shoulders < 1
 
 
 def _identity(dice: Dice, number: int, top: Colour, bottom: Colour, skin: Colour, style: str) -> Identity:
@@ -83,10 +94,8 @@ def _identity(dice: Dice, number: int, top: Colour, bottom: Colour, skin: Colour
     hairs = HAIRS if SKINS.index(skin) < 4 else HAIRS[:4] + HAIRS[7:8]
     hair = dice.choice(hairs)
     lips = (196, 84, 88) if female else (176, 104, 92)
-    bottom_style = dice.weighted(("trousers", "shorts", "skirt"), (6, 2, 3 if female else 0))
-    top_style = dice.weighted(
-        ("shirt", "sleeves", "jacket", "hoodie", "coat", "dress"), (4, 3, 3, 2, 2, 3 if female else 0)
-    )
+    bottom_style = dice.weighted(BOTTOM_STYLES, (6, 2, 3 if female else 0))
+    top_style = dice.weighted(TOP_STYLES, (4, 3, 3, 2, 2, 3 if female else 0))
     inner = dice.choice([c for c in TOPS if c != top])
     return Identity(
         number=number,
@@ -126,11 +135,11 @@ def _identity(dice: Dice, number: int, top: Colour, bottom: Colour, skin: Colour
         top_style=top_style,
         top=top,
         inner=inner,
-        pattern=dice.weighted(("plain", "stripes", "band", "print"), (5, 2, 1, 2)),
+        pattern=dice.weighted(PATTERNS, PATTERN_WEIGHTS),
         bottom_style=bottom_style,
         bottom=bottom,
         shoes=dice.choice(SHOES),
-        bag=dice.weighted(("none", "backpack", "shoulder"), (65, 20, 15)),
+        bag=dice.weighted(BAGS, BAG_WEIGHTS),
         bag_colour=dice.choice(TOPS),
     )
 
@@ -163,3 +172,37 @@ def population(seed: int, size: int) -> tuple[Identity, ...]:
         dice = Dice("streetlife", seed, "identity", number)
         people.append(_identity(dice, number, top, bottom, skin, style))  # type: ignore[arg-type]
     return tuple(people)
+
+
+def dressed(who: Identity, outfit: int, seed: int) -> Identity:
+    """The same person in another outfit (0 is that of the population); no two of one person share a colour."""
+    if outfit == 0:
+        return who
+    key = ("streetlife", seed, "identity", who.number)
+    wardrobe = Dice(*key, "outfits")
+    tops = wardrobe.shuffled([colour for colour in TOPS if colour != who.top])
+    bottoms = wardrobe.shuffled([colour for colour in BOTTOMS if colour != who.bottom])
+    dice = Dice(*key, "outfit", outfit)
+    top = tops[outfit - 1]
+    return replace(
+        who,
+        outfit=outfit,
+        top=top,
+        bottom=bottoms[outfit - 1],
+        top_style=dice.weighted(TOP_STYLES, (4, 3, 3, 2, 2, 3 if who.female else 0)),
+        bottom_style=dice.weighted(BOTTOM_STYLES, (6, 2, 3 if who.female else 0)),
+        inner=dice.choice([colour for colour in TOPS if colour != top]),
+        pattern=dice.weighted(PATTERNS, PATTERN_WEIGHTS),
+        hat=dice.choice(TOPS),
+        shoes=dice.choice(SHOES),
+        bag=dice.weighted(BAGS, BAG_WEIGHTS),
+        bag_colour=dice.choice(TOPS),
+    )
+
+
+def people_of(options: Options, split: str) -> tuple[Identity, ...]:
+    """The identities of a split: train and val share theirs, gallery and probe have others in common."""
+    if split in REIDENTIFICATION:
+        return population(options.seed, options.identities + options.gallery_identities)[options.identities :]
+    everyone = population(options.seed, options.identities)
+    return everyone if options.later else tuple(replace(who, packed=False) for who in everyone)

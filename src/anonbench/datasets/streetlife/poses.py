@@ -32,7 +32,7 @@ class Skeleton:
     seated: bool = False
 
 
-def _step(start: Point3, side: int, length: float, pitch: float, spread: float) -> Point3:
+def step(start: Point3, side: int, length: float, pitch: float, spread: float) -> Point3:
     """The end of a limb that hangs down at 0, swings forward by `pitch` and outward by `spread` degrees."""
     out = sine(spread)
     hang = cosine(spread)
@@ -43,7 +43,7 @@ def _step(start: Point3, side: int, length: float, pitch: float, spread: float) 
     )
 
 
-def _bend(start: Point3, end: Point3, first: float, second: float, forward: float) -> Point3:
+def middle(start: Point3, end: Point3, first: float, second: float, forward: float) -> Point3:
     """The middle joint of a two-part limb (in the person's sagittal plane); `forward` picks the side (+1, -1)."""
     dy, dz = end[1] - start[1], end[2] - start[2]
     reach = math.sqrt(dy * dy + dz * dz)
@@ -58,7 +58,7 @@ def _bend(start: Point3, end: Point3, first: float, second: float, forward: floa
     )
 
 
-def _torso(joints: dict[str, Point3], lean: float, twist: float = 0.0) -> None:
+def torso(joints: dict[str, Point3], lean: float, twist: float = 0.0) -> None:
     """Shoulders, neck and head above the pelvis."""
     _, y, z = joints["pelvis"]
     up, ahead = cosine(lean), sine(lean)
@@ -69,15 +69,15 @@ def _torso(joints: dict[str, Point3], lean: float, twist: float = 0.0) -> None:
     joints["head"] = (0.0, top_y + 0.11, top_z + 0.02 + 0.09 * ahead)
 
 
-def _legs(joints: dict[str, Point3], pitches: dict[str, tuple[float, float]], spread: float, lift: bool) -> None:
+def legs(joints: dict[str, Point3], pitches: dict[str, tuple[float, float]], spread: float, lift: bool) -> None:
     """Legs from (thigh pitch, knee bend); the lower foot stands on the ground."""
     low = 0.0
     chains = {}
     for name, side in SIDES:
         pitch, bend = pitches[name]
         hip = (side * HIP, 0.0, 0.0)
-        knee = _step(hip, side, THIGH, pitch, spread)
-        ankle = _step(knee, side, SHIN, pitch - bend, spread * 0.4)
+        knee = step(hip, side, THIGH, pitch, spread)
+        ankle = step(knee, side, SHIN, pitch - bend, spread * 0.4)
         chains[name] = (hip, knee, ankle, pitch - bend)
         low = min(low, ankle[1])
     raise_by = ANKLE - low
@@ -94,42 +94,42 @@ def _legs(joints: dict[str, Point3], pitches: dict[str, tuple[float, float]], sp
     joints["pelvis"] = (0.0, raise_by, 0.0)
 
 
-def _arm(joints: dict[str, Point3], name: str, upper: tuple[float, float], fore: tuple[float, float]) -> None:
+def arm(joints: dict[str, Point3], name: str, upper: tuple[float, float], fore: tuple[float, float]) -> None:
     """An arm from (pitch, spread) of its two parts."""
     side = 1 if name == "l" else -1
-    elbow = _step(joints[f"shoulder_{name}"], side, UPPER_ARM, *upper)
+    elbow = step(joints[f"shoulder_{name}"], side, UPPER_ARM, *upper)
     joints[f"elbow_{name}"] = elbow
-    joints[f"wrist_{name}"] = _step(elbow, side, FOREARM, *fore)
+    joints[f"wrist_{name}"] = step(elbow, side, FOREARM, *fore)
 
 
 def _arm_action(joints: dict[str, Point3], name: str, action: str, dice: Dice) -> None:
     jitter = dice.uniform(-6, 6)
     if action == "hang":
-        _arm(joints, name, (jitter, 7 + abs(jitter) * 0.5), (14 + jitter, 3))
+        arm(joints, name, (jitter, 7 + abs(jitter) * 0.5), (14 + jitter, 3))
     elif action == "wave":
-        _arm(joints, name, (10, 78 + jitter), (12, 158 + 3 * jitter))
+        arm(joints, name, (10, 78 + jitter), (12, 158 + 3 * jitter))
     elif action == "raise":
-        _arm(joints, name, (20, 128 + jitter), (14, 160 + jitter))
+        arm(joints, name, (20, 128 + jitter), (14, 160 + jitter))
     elif action == "phone":
-        _arm(joints, name, (34 + jitter, 8), (128 + jitter, -24))
+        arm(joints, name, (34 + jitter, 8), (128 + jitter, -24))
     elif action == "call":
-        _arm(joints, name, (38 + jitter, 40), (160, -14))
+        arm(joints, name, (38 + jitter, 40), (160, -14))
     elif action == "hip":
-        _arm(joints, name, (-8, 40 + jitter), (16, -46))
+        arm(joints, name, (-8, 40 + jitter), (16, -46))
     elif action == "pocket":
-        _arm(joints, name, (-10, 18 + jitter * 0.3), (24, -14))
+        arm(joints, name, (-10, 18 + jitter * 0.3), (24, -14))
     elif action == "strap":
-        _arm(joints, name, (12, 14), (122 + jitter, -16))
+        arm(joints, name, (12, 14), (122 + jitter, -16))
     elif action == "point":
-        _arm(joints, name, (76 + jitter, 26), (84 + jitter, 22))
+        arm(joints, name, (76 + jitter, 26), (84 + jitter, 22))
 
 
 def standing(dice: Dice) -> Skeleton:
     joints: dict[str, Point3] = {}
     relaxed = dice.choice(("l", "r"))
     pitches = {name: (10.0, 14.0) if name == relaxed else (0.0, 0.0) for name in ("l", "r")}
-    _legs(joints, pitches, dice.uniform(2, 7), lift=False)
-    _torso(joints, dice.uniform(-2, 3))
+    legs(joints, pitches, dice.uniform(2, 7), lift=False)
+    torso(joints, dice.uniform(-2, 3))
     actions = ("hang", "wave", "raise", "phone", "call", "hip", "pocket", "strap", "point")
     first = dice.weighted(actions, (3, 4, 1, 4, 2, 3, 4, 1, 1))
     second = first if first in ("pocket", "hip") and dice.chance(0.6) else dice.choice(("hang", "hang", "pocket"))
@@ -146,17 +146,17 @@ def walking(dice: Dice) -> Skeleton:
     ahead = dice.choice(("l", "r"))
     behind = "r" if ahead == "l" else "l"
     stride = dice.uniform(12, 27)
-    _legs(
+    legs(
         joints,
         {ahead: (stride, dice.uniform(2, 12)), behind: (-stride * 0.8, dice.uniform(10, 34))},
         dice.uniform(0, 3),
         lift=True,
     )
     lean = dice.uniform(1, 5)
-    _torso(joints, lean, twist=0.0)
+    torso(joints, lean, twist=0.0)
     swing = stride * dice.uniform(0.7, 1.1)
-    _arm(joints, behind, (swing, 8), (swing + dice.uniform(12, 34), 2))
-    _arm(joints, ahead, (-swing, 8), (-swing + dice.uniform(8, 22), 4))
+    arm(joints, behind, (swing, 8), (swing + dice.uniform(12, 34), 2))
+    arm(joints, ahead, (-swing, 8), (-swing + dice.uniform(8, 22), 4))
     extra = dice.weighted(("none", "phone", "wave", "strap", "pocket", "call"), (58, 10, 8, 8, 10, 6))
     name = dice.choice(("l", "r"))
     if extra != "none":
@@ -170,11 +170,11 @@ def running(dice: Dice) -> Skeleton:
     joints: dict[str, Point3] = {}
     ahead = dice.choice(("l", "r"))
     behind = "r" if ahead == "l" else "l"
-    _legs(joints, {ahead: (52, dice.uniform(50, 76)), behind: (-22, dice.uniform(12, 36))}, 1.0, lift=True)
+    legs(joints, {ahead: (52, dice.uniform(50, 76)), behind: (-22, dice.uniform(12, 36))}, 1.0, lift=True)
     lean = dice.uniform(6, 12)
-    _torso(joints, lean)
-    _arm(joints, behind, (46, 12), (130, -6))
-    _arm(joints, ahead, (-46, 16), (36, -4))
+    torso(joints, lean)
+    arm(joints, behind, (46, 12), (130, -6))
+    arm(joints, ahead, (-46, 16), (36, -4))
     return Skeleton(joints, lean, dice.uniform(-10, 10), 0.0, 0.0)
 
 
@@ -185,27 +185,34 @@ CRANK = 0.095
 GRIPS = (0.62, 0.26)
 
 
-def cycling(dice: Dice) -> Skeleton:
+def cyclist(turn: float, lean: float, head_yaw: float = 0.0) -> Skeleton:
+    """Somebody on a bicycle whose left pedal stands at `turn` degrees (0: ahead, 90: up)."""
     joints: dict[str, Point3] = {"pelvis": (0.0, SADDLE[0] + 0.02, SADDLE[1])}
-    turn = dice.uniform(0, 360)
     for name, side in SIDES:
         angle = turn + (0 if name == "l" else 180)
         hip = (side * HIP, joints["pelvis"][1], SADDLE[1])
         pedal = (PEDALS[0] + CRANK * sine(angle), PEDALS[1] + CRANK * cosine(angle))
         ankle = (side * 0.06, round(pedal[0] + 0.045, 6), round(pedal[1] - 0.035, 6))
         joints[f"hip_{name}"], joints[f"ankle_{name}"] = hip, ankle
-        joints[f"knee_{name}"] = _bend(hip, ankle, THIGH, SHIN, 1.0)
+        joints[f"knee_{name}"] = middle(hip, ankle, THIGH, SHIN, 1.0)
         joints[f"toe_{name}"] = (side * 0.066, round(pedal[0] + 0.012, 6), round(pedal[1] + 0.05, 6))
-    lean = dice.uniform(22, 32)
-    _torso(joints, lean)
+    torso(joints, lean)
     for name, side in SIDES:
         wrist = (side * 0.13, GRIPS[0] + 0.012, GRIPS[1] - 0.01)
         joints[f"wrist_{name}"] = wrist
-        elbow = _bend(joints[f"shoulder_{name}"], wrist, UPPER_ARM, FOREARM, -1.0)
+        elbow = middle(joints[f"shoulder_{name}"], wrist, UPPER_ARM, FOREARM, -1.0)
         joints[f"elbow_{name}"] = (elbow[0] + side * 0.03, elbow[1], elbow[2])
+    return Skeleton(joints, lean, head_yaw, 0.0, 0.03)
+
+
+def cycling(dice: Dice) -> Skeleton:
+    turn = dice.uniform(0, 360)
+    pose = cyclist(turn, dice.uniform(22, 32))
+    joints = pose.joints
     if dice.chance(0.15):
         _arm_action(joints, dice.choice(("l", "r")), "wave", dice)
-    return Skeleton(joints, lean, dice.uniform(-25, 25), 0.0, 0.03)
+    pose.head_yaw = dice.uniform(-25, 25)
+    return pose
 
 
 SEAT = 0.262  # height of a bench, in units of the sitter's height
@@ -223,13 +230,13 @@ def sitting(dice: Dice) -> Skeleton:
         joints[f"hip_{name}"], joints[f"knee_{name}"], joints[f"ankle_{name}"] = hip, knee, ankle
         joints[f"toe_{name}"] = (ankle[0] + side * 0.015, ANKLE - 0.028, ankle[2] + 0.085)
     lean = dice.uniform(-6, 14)
-    _torso(joints, lean)
+    torso(joints, lean)
     phone = dice.choice(("l", "r", "", ""))
     for name, _ in SIDES:
         if name == phone:
             _arm_action(joints, name, "phone", dice)
         else:
-            _arm(joints, name, (dice.uniform(14, 28), 8), (dice.uniform(62, 80), -12))
+            arm(joints, name, (dice.uniform(14, 28), 8), (dice.uniform(62, 80), -12))
     turn = 0.0 if phone else dice.uniform(-30, 30)
     return Skeleton(joints, lean, turn, dice.uniform(-4, 4), -0.12 if phone else 0.0, phone, seated=True)
 

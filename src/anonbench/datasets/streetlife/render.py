@@ -8,7 +8,7 @@ from typing import Any
 from .dice import Dice, generator
 from .options import Options
 from .painting import paint, photograph
-from .scene import CAR, compose
+from .scene import CAR, compose, lead_of
 from .sprite import Bytes, Canvas
 from .truth import annotate
 
@@ -27,6 +27,7 @@ def render_scene(options: Options, split: str, index: int) -> Scene:
     Everybody in the picture is annotated: who is hidden too much is taken out before painting.
     """
     canvas = Canvas(options.width, options.height)
+    lead = lead_of(options, split, index)
     for attempt in range(50):
         plan = compose(options, split, index, attempt)
         stencils = [canvas.stencil(actor.sprite) for actor in plan.actors]
@@ -37,7 +38,8 @@ def render_scene(options: Options, split: str, index: int) -> Scene:
             # Whoever is hidden most may be hidden by somebody who goes too: take out one at a time, the last first.
             gone = hidden[0]
             del plan.actors[gone], stencils[gone]
-        if sum(1 for o in objects if o["category_id"] != CAR) >= options.people[0]:
+        shown = [record["identity"] for record in objects if record["category_id"] != CAR]
+        if len(shown) >= options.people[0] and (lead is None or lead in shown):
             break
     else:
         raise RuntimeError(

@@ -9,8 +9,8 @@ from .dice import Dice
 from .figure import Figure, figure
 from .geometry import DESIGN_HEIGHT, Camera
 from .light import LIGHT_WEIGHTS, LIGHTS, Light
-from .options import Options
-from .population import Identity, population
+from .options import REIDENTIFICATION, Options
+from .population import Identity, dressed, people_of
 from .poses import cycling, pedestrian
 from .sprite import SUPERSAMPLING, Sprite
 from .street import Street
@@ -80,7 +80,7 @@ def shaded(street: Street, light: Light, x: float, z: float) -> bool:
     return x > street.edges[1] - street.shade
 
 
-def _overlap(a: Box, b: Box) -> float:
+def overlap(a: Box, b: Box) -> float:
     """The intersection as a share of the smaller box."""
     w = min(a[2], b[2]) - max(a[0], b[0])
     h = min(a[3], b[3]) - max(a[1], b[1])
@@ -89,7 +89,33 @@ def _overlap(a: Box, b: Box) -> float:
     return w * h / min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
 
 
-class _Stage:
+def lead_of(options: Options, split: str, index: int) -> int | None:
+    """The identity that image `index` of gallery or probe shows beside others; None in other splits.
+
+    They take turns, so that both splits show everybody.
+    """
+    if split not in REIDENTIFICATION:
+        return None
+    return options.identities + (index - 1) % options.gallery_identities
+
+
+def _cast(options: Options, split: str, index: int) -> list[Identity]:
+    """The people of a split in the clothes that they wear in image `index`."""
+    lead, turn = lead_of(options, split, index), (index - 1) // options.gallery_identities
+    cast = []
+    for who in people_of(options, split):
+        if options.outfits == 1:
+            outfit = 0
+        elif who.number == lead:  # in other clothes from turn to turn, and in probe than in gallery
+            outfit = (turn + (split == "probe")) % options.outfits
+        else:
+            key = ("streetlife", options.seed, split, index, "outfit", who.number)
+            outfit = Dice(*key).integer(0, options.outfits - 1)
+        cast.append(dressed(who, outfit, options.seed))
+    return cast
+
+
+class Stage:
     """Places actors and remembers the boxes that they take."""
 
     def __init__(self, options: Options, dice: Dice) -> None:
@@ -171,7 +197,7 @@ class _Stage:
             else:
                 self.add(getattr(scenery, kind)(camera, x, z, tone, dice), x)
 
-    def _spot(self, tall: float, metres: float, riding: bool) -> tuple[float, float] | None:
+    def spot(self, tall: float, metres: float, riding: bool) -> tuple[float, float] | None:
         """A free place for somebody who looks `tall` units high: (x, z), or None."""
         dice, street, camera = self.dice, self.street, self.camera
         z = camera.depth(tall, metres)
@@ -195,20 +221,21 @@ class _Stage:
 
     def _free(self, box: Box, z: float) -> bool:
         for other, depth, person in self.boxes:
-            share = _overlap(box, other)
+            share = overlap(box, other)
             if share > (0.5 if person else 0.6):
                 return False
             if not person and share > 0.15 and abs(depth - z) < 1.6:
                 return False
         return True
 
-    def people(self) -> None:
+    def people(self, everyone: list[Identity], lead: int | None) -> None:
         options, dice, camera = self.options, self.dice, self.camera
-        everyone = population(options.seed, options.identities)
         low, high = options.people
         counts = list(range(low, high + 1))
         wanted = dice.weighted(counts, [1.0 / (1 + abs(i - len(counts) * 0.35)) for i in range(len(counts))])
         deck = dice.shuffled(range(len(everyone)))
+        if lead is not None:
+            deck.sort(key=lambda number: everyone[number].number != lead)
         placed = 0
         for _ in range(wanted * 14):
             if placed == wanted:
@@ -219,7 +246,7 @@ class _Stage:
                 (dice.uniform(24, 42), dice.uniform(42, 90), dice.uniform(90, 150), dice.uniform(150, 185)),
                 (10, 38, 42, 10),
             )
-            spot = self._spot(tall, who.height, riding)
+            spot = self.spot(tall, who.height, riding)
             if spot is None:
                 continue
             x, z = spot
@@ -261,9 +288,9 @@ class _Stage:
 
 def compose(options: Options, split: str, index: int, attempt: int = 0) -> Plan:
     """The plan of image `index` (from 1) of a split; `attempt` gives another one for the same image."""
-    stage = _Stage(options, Dice("streetlife", options.seed, split, index, attempt))
+    stage = Stage(options, Dice("streetlife", options.seed, split, index, attempt))
     stage.cars()
     stage.scenery()
-    stage.people()
+    stage.people(_cast(options, split, index), lead_of(options, split, index))
     stage.actors.sort(key=lambda actor: -actor.sprite.depth)
     return Plan(stage.camera, stage.street, stage.light, stage.actors)

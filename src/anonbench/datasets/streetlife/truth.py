@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from . import attributes
 from .figure import Mark
 from .options import Options
 from .scene import Actor
@@ -129,7 +130,9 @@ def annotate(
         }
         if actor.figure is not None:
             keypoints = _keypoints(actor.figure.marks, view, number, canvas, options)
-            record["identity"] = actor.figure.identity
+            record["identity"] = actor.figure.who.number
+            if options.attributes:
+                record["attributes"] = attributes.of(actor.figure.who, options)
             record["keypoints"] = keypoints
             record["num_keypoints"] = sum(1 for v in keypoints[2::3] if v > 0)
             face = _face(actor, stencil, view, number, canvas, options)
