@@ -1,4 +1,4 @@
-"""One file over HTTP, left alone until it is there: resumed, retried with back-off, and verified."""
+"""A resumable, verified download of one file over HTTP, retried with back-off."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def transfer(
         raise AnonbenchError(
             f"cannot be fetched from {wanted.place}: {error}",
             file=wanted.name,
-            remedy="run again: it goes on where it broke off" if part.size else "check the network and run again",
+            remedy="run again to resume it" if part.size else "check the network and run again",
         ) from None
     except OSError as error:
         raise _disk(error, target) from error
@@ -192,7 +192,7 @@ def check(wanted: Wanted, digest: Digest, part: _Part | None = None) -> None:
             f"has {kind.format(found)}, expected {published}",
             file=wanted.name,
             entry=wanted.place,
-            remedy="run again to fetch it afresh; if this stays so, the file has changed at its source"
+            remedy="run again to fetch it anew; if the error persists, the file has changed at its source"
             if part is not None
             else "replace it with the published file",
         )
@@ -274,7 +274,7 @@ def _attempt(wanted: Wanted, part: _Part, session: requests.Session, timeout: tu
     with _answer(wanted.url, session, headers, timeout) as response:
         if response.status_code == 416:
             part.remove()
-            raise _Again("the part does not fit the server's file, starting over")
+            raise _Again("the partial file does not match the server's file, starting over")
         _accepted(wanted, response)
         length = response.headers.get("Content-Length", "")
         rest = int(length) if length.isdigit() else None
@@ -282,7 +282,7 @@ def _attempt(wanted: Wanted, part: _Part, session: requests.Session, timeout: tu
             first, total = _range(response)
             if "Range" not in headers or first != have or (part.total not in (None, total)):
                 part.remove()
-                raise _Again("the server sent another range than was asked for, starting over")
+                raise _Again("the server sent a range that was not asked for, starting over")
             say(f"{wanted.name}: going on at {have / 1e6:.1f} MB")
         else:
             total, have = rest, 0
@@ -293,7 +293,7 @@ def _attempt(wanted: Wanted, part: _Part, session: requests.Session, timeout: tu
             room(part.path.parent, total - have, wanted.name)
         _write(wanted, part, response, have, total)
     if total is not None and part.size != total:
-        raise _Again(f"it broke off after {part.size} of {total} bytes")
+        raise _Again(f"the transfer ended after {part.size} of {total} bytes")
     if part.total is None:
         part.total = part.size
 
@@ -327,7 +327,7 @@ def _answer(
     except requests.exceptions.SSLError:
         raise _Again("its certificate cannot be verified") from None
     except requests.exceptions.TooManyRedirects:
-        raise _Again("it redirects without end") from None
+        raise _Again("it redirects in a loop") from None
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
         raise _Again("the server cannot be reached") from None
     except requests.RequestException as error:
