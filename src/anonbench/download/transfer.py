@@ -24,16 +24,16 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_bytes, write_json
 
 CHUNK = 1 << 20
-PASSING = (408, 425, 429, 500, 502, 503, 504)
-"""HTTP statuses that may be gone a moment later."""
+RETRYABLE = (408, 425, 429, 500, 502, 503, 504)
+"""HTTP statuses of temporary failures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How long a broken transfer is tried again: ``attempts`` in a row that brought nothing, waits in seconds.
+    """How often a broken transfer is retried: ``attempts`` in a row without progress, waits in seconds.
 
     The wait doubles from ``first`` to ``longest``, plus a random part of up to ``first``. A server's own Retry-After is
-    kept, up to ``patience``.
+    respected, up to ``patience``.
     """
 
     attempts: int = 8
@@ -78,7 +78,7 @@ class Digest:
 
 
 class _Again(Exception):
-    """Something that may be better a moment later; ``after`` is the server's Retry-After in seconds."""
+    """A temporary failure; ``after`` is the server's Retry-After in seconds."""
 
     def __init__(self, why: str, after: float | None = None) -> None:
         super().__init__(why)
@@ -349,7 +349,7 @@ def _accepted(wanted: Wanted, response: requests.Response) -> None:
     """Raise what an answer that brings no file means."""
     status = response.status_code
     where = wanted.place
-    if status in PASSING:
+    if status in RETRYABLE:
         raise _Again(f"the server answers {status} {response.reason}", _after(response.headers.get("Retry-After")))
     if status in (401, 403):
         raise AnonbenchError(
