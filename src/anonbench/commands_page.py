@@ -17,7 +17,7 @@ HEAD = """# Commands
 <!-- Written by `anonbench config --write` from the command line; edit it there. -->
 
 One command per step of the study. Snakemake calls them with the study's values; you can call each by hand. A mistake
-that you can mend becomes one sentence on standard error and status 2."""
+of the user becomes one sentence on standard error and status 2."""
 
 
 def page() -> str:
