@@ -25,7 +25,7 @@ def page() -> str:
     lines = [HEAD]
     for name, module in COMMANDS.items():
         function = getattr(importlib.import_module(module), name.replace("-", "_"))
-        lines += ["", f"## anonbench {name}", "", inspect.getdoc(function) or "", ""]
+        lines += ["", f"## anonbench {name}", "", cell(inspect.getdoc(function) or ""), ""]
         lines += ["| option | default | meaning |", "|---|---|---|", *_rows(function)]
     return "\n".join(lines) + "\n"
 
