@@ -323,7 +323,7 @@ def test_damaged_files_are_named(pixels: np.ndarray, tmp_path: Path) -> None:
 def test_a_path_that_is_no_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     for name in (".", "x\0y.jpg", "\ud800.jpg", "\udcff.jpg", "x" * 300, "a.png/"):
-        expected = "no such image" if name == "\udcff.jpg" else r"cannot be read \(.*\); mend the image's name"
+        expected = "no such image" if name == "\udcff.jpg" else r"cannot be read \(.*\); correct the image's name"
         with pytest.raises(AnonbenchError, match=rf": {expected}") as error:
             images.read_rgb(f"{tmp_path}/{name}")
         assert str(error.value).isprintable()

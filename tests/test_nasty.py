@@ -106,10 +106,10 @@ REFUSED: list[tuple[str, Change, str]] = [
       for value in (True, 64.0, "64", None, [], 0, -1, 2**31, HUGE, NAN)),
     ("another width", image(width=2**31 - 1), "is 64x48 pixels"),
     *((f"name {str(value)[:9]!a}", image(file_name=value), f"image 1.*: .*{said}") for value, said in (
-        (None, "no path inside"), (7, "no path inside"), ("", "no path inside"), ([], "no path inside"),
-        ("../000001.jpg", "no path inside"), ("/etc/passwd", "no path inside"), ("a\0b.jpg", "control character"),
-        ("a\nb.jpg", "control character"), ("\ud800.jpg", "surrogate"), ("000001.jpg/", "folder's"),
-        (".", "folder's"), ("x" * 252 + ".jpg", "256 bytes"), ("sub\\000001.jpg", "backslash"),
+        (None, "not a path inside"), (7, "not a path inside"), ("", "not a path inside"), ([], "not a path inside"),
+        ("../000001.jpg", "not a path inside"), ("/etc/passwd", "not a path inside"), ("a\0b.jpg", "control character"),
+        ("a\nb.jpg", "control character"), ("\ud800.jpg", "surrogate"), ("000001.jpg/", "of a folder"),
+        (".", "of a folder"), ("x" * 252 + ".jpg", "256 bytes"), ("sub\\000001.jpg", "backslash"),
         ("000001.jpg/a.jpg", "cannot be read"), ("d/" * 3000 + "a.jpg", "cannot be read"), ("none.jpg", "not on disk"),
         (".000001.jpg.7.7.part", "half-written"))),
     *((f"category called {value!a}", category(name=value), "category 1: has the name")

@@ -17,7 +17,7 @@ HEAD = """# Commands
 <!-- Written by `anonbench config --write` from the command line; edit it there. -->
 
 One command per step of the study. Snakemake calls them with the study's values; you can call each by hand. A mistake
-that you can mend becomes one sentence on standard error and status 2."""
+of the user becomes one sentence on standard error and status 2."""
 
 
 def page() -> str:
@@ -25,7 +25,7 @@ def page() -> str:
     lines = [HEAD]
     for name, module in COMMANDS.items():
         function = getattr(importlib.import_module(module), name.replace("-", "_"))
-        lines += ["", f"## anonbench {name}", "", inspect.getdoc(function) or "", ""]
+        lines += ["", f"## anonbench {name}", "", cell(inspect.getdoc(function) or ""), ""]
         lines += ["| option | default | meaning |", "|---|---|---|", *_rows(function)]
     return "\n".join(lines) + "\n"
 

@@ -124,7 +124,7 @@ def page() -> str:
         doc = (model.__doc__ or "").strip().split("\n")[0]
         lines += [
             "",
-            f"## `{path}`" if path and "`" not in path else f"## {path or 'The study'}",
+            f"## `{path}`" if path and "`" not in path else f"## {commands_page.cell(path) or 'The study'}",
             "",
             doc,
             "",

@@ -146,7 +146,7 @@ def read_json(path: str | Path) -> Any:
         raise AnonbenchError(
             f"is not valid JSON ({error})",
             file=path,
-            remedy="the file may be cut short: fetch or write it again",
+            remedy="the file may be truncated: fetch or write it again",
         ) from error
 
 

@@ -26,22 +26,22 @@ def normal(name: Any) -> str:
     characters, a part of more than 255 bytes, half of a surrogate pair, a name of the temporary files beside an image.
     """
     if not isinstance(name, str) or not name or name.startswith("/") or ".." in name.split("/"):
-        raise ValueError(f"has the file name {name!r}, which is no path inside the folder of images")
+        raise ValueError(f"has the file name {name!r}, which is not a path inside the image folder")
     try:
         encoded = name.encode()
     except UnicodeEncodeError:
         raise ValueError(f"has the file name {name!a}, which is not Unicode (half of a surrogate pair)") from None
     if any(unicodedata.category(letter) == "Cc" for letter in name):
-        raise ValueError(f"has the file name {name!a}, which holds a control character")
+        raise ValueError(f"has the file name {name!a}, which contains a control character")
     if "\\" in name:
-        raise ValueError(f"has the file name {name!r}, which holds a backslash (folders are separated by /)")
+        raise ValueError(f"has the file name {name!r}, which contains a backslash (folders are separated by /)")
     if name.endswith("/") or name.split("/")[-1] == ".":
-        raise ValueError(f"has the file name {name!r}, which is a folder's")
+        raise ValueError(f"has the file name {name!r}, which is the name of a folder")
     longest = max(len(part) for part in encoded.split(b"/"))
     if longest > LONGEST:
-        raise ValueError(f"has a file name of {longest} bytes ({name[:20]!r}...), and {LONGEST} are the most")
+        raise ValueError(f"has a file name of {longest} bytes ({name[:20]!r}...), more than the limit of {LONGEST}")
     if is_temporary(posixpath.basename(name)):
-        raise ValueError(f"has the file name {name!r}, which is one of half-written files")
+        raise ValueError(f"has the file name {name!r}, which is reserved for half-written files")
     return posixpath.normpath(name)
 
 

@@ -307,7 +307,7 @@ def test_what_no_variant_could_hold_is_bad_at_once(folder: CocoFolder, tmp_path:
 
 
 def test_a_limit_of_pixels(folder: CocoFolder, tmp_path: Path) -> None:
-    with pytest.raises(AnonbenchError, match=r"8 of 8 .*64x48 = 3072 pixels, more than the 3071"):
+    with pytest.raises(AnonbenchError, match=r"8 of 8 .*64x48 = 3072 pixels, more than the limit of 3071"):
         annotated(folder, tmp_path / "out", Gate(max_pixels=3071))
     assert annotated(folder, tmp_path / "out", Gate(max_pixels=3072))["images"] == 8
 

@@ -162,7 +162,7 @@ def test_stored_boxes(name: str, options: Callable[[str], dict[str, Any]]) -> No
 
 def test_a_class_that_is_no_detector_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "load", lambda group, name: dict)
-    with pytest.raises(AnonbenchError, match="the detector plugin 'mine' is no Detector"):
+    with pytest.raises(AnonbenchError, match="the detector plugin 'mine' is not a Detector"):
         base.load("mine")
 
 

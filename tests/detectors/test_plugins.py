@@ -180,13 +180,13 @@ class TestBoxes:
         [
             ("[1, 2]", "is not an object of images"),
             ('{"1": [', "is not valid JSON"),
-            ('{"1": [], "1": []}', "boxes.json, 1: stands twice"),
-            ('{"1": {"boxes": [[0, 0, 1, 1]], "keypoint_indices": [0]}}', "not that of faces matched to people"),
+            ('{"1": [], "1": []}', "boxes.json, 1: is a duplicate entry"),
+            ('{"1": {"boxes": [[0, 0, 1, 1]], "keypoint_indices": [0]}}', "not the file of faces that were matched"),
             ('{"1": [[1, 2, 3, 4]]}', r"1: \[1, 2, 3, 4\] is not \[x0, y0, x1, y1, score\]"),
             ('{"1": [[1, 2, NaN, 4, 0.5]]}', "is not .x0, y0, x1, y1, score"),
             ('{"1": [[1, 2, 3, 4, true]]}', "is not .x0, y0, x1, y1, score"),
             ('{"1": [[1, 2, 3, 4, 98]]}', "the score 98 is not within 0..1"),
-            ('{"1": [[100, 2, 30, 40, 0.5]]}', "ends before it starts; write corners"),
+            ('{"1": [[100, 2, 30, 40, 0.5]]}', "has its corners swapped; write corners"),
         ],
     )
     def test_bad_files(self, tmp_path: Path, content: str, message: str) -> None:

@@ -146,7 +146,7 @@ def test_a_broken_network_is_one_sentence_and_a_rerun_continues(server: Server, 
     server.plan["/blob.bin"] = [("break", 1_000_000)] + [("break", 0)] * 20
     error = raised(lambda: get(wanted(server), tmp_path / "blob.bin"))
     assert "toy/blob.bin: cannot be fetched from http://127.0.0.1" in str(error)
-    assert error.remedy == "run again: it goes on where it broke off"
+    assert error.remedy == "run again to resume it"
     assert len(server.log) == 1 + QUICK.attempts - 1
     server.plan.clear()
     get(wanted(server), tmp_path / "blob.bin")
@@ -238,7 +238,7 @@ def test_a_truncated_file_is_told_before_it_is_fetched(server: Server, tmp_path:
 def test_a_bad_hash_is_told_and_the_part_removed(server: Server, tmp_path: Path) -> None:
     server.files["/blob.bin"] = BLOB[:1000] + b"x" + BLOB[1001:]
     error = raised(lambda: get(wanted(server), tmp_path / "blob.bin"))
-    assert f"expected {wanted(server).md5}; run again to fetch it afresh" in str(error)
+    assert f"expected {wanted(server).md5}; run again to fetch it anew" in str(error)
     assert not list(tmp_path.iterdir())
     server.files["/blob.bin"] = BLOB
     get(wanted(server), tmp_path / "blob.bin")
@@ -344,15 +344,15 @@ def _tar_of(*names: str) -> bytes:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (_zip_of("a", "a/b"), "'a/b': needs a folder where the entry 'a' is a file"),
-        (_zip_of("a/b", "a"), "'a/b': needs a folder where the entry 'a' is a file"),
-        (_zip_of("a/b/c", "x", "a"), "'a/b/c': needs a folder where the entry 'a' is a file"),
-        (_zip_of("a", "a/"), "'a/': needs a folder where the entry 'a' is a file"),
-        (_zip_of("./a", "a/b"), "'a/b': needs a folder where the entry './a' is a file"),
+        (_zip_of("a", "a/b"), "'a/b': needs a folder in the place of the file 'a'"),
+        (_zip_of("a/b", "a"), "'a/b': needs a folder in the place of the file 'a'"),
+        (_zip_of("a/b/c", "x", "a"), "'a/b/c': needs a folder in the place of the file 'a'"),
+        (_zip_of("a", "a/"), "'a/': needs a folder in the place of the file 'a'"),
+        (_zip_of("./a", "a/b"), "'a/b': needs a folder in the place of the file './a'"),
         (_zip_of("."), "'.': is a file without a name"),
         (_zip_of("a/" + "x" * 256), "has a name of more than 255 bytes"),
-        (_tar_of("a", "a/b"), "'a/b': needs a folder where the entry 'a' is a file"),
-        (_tar_of("a/b", "a"), "'a/b': needs a folder where the entry 'a' is a file"),
+        (_tar_of("a", "a/b"), "'a/b': needs a folder in the place of the file 'a'"),
+        (_tar_of("a/b", "a"), "'a/b': needs a folder in the place of the file 'a'"),
         (_tar_of("x" * 256), "has a name of more than 255 bytes"),
         (_zip_of("\u00e9").replace("\u00e9".encode(), b"\xff\xff"), "is damaged or of an unknown kind"),
         (_zip_with("../evil.txt"), "would be written outside"),
@@ -367,8 +367,8 @@ def _tar_of(*names: str) -> bytes:
         (_tar_with("link", tarfile.SYMTYPE, "../../evil.txt"), "is a link or a device"),
         (_tar_with("link", tarfile.LNKTYPE, "good.txt"), "is a link or a device"),
         (_tar_with("null", tarfile.CHRTYPE), "is a link or a device"),
-        (b"not an archive at all", "is neither a zip nor a tar archive"),
-        (ZIP[: len(ZIP) // 2], "is neither a zip nor a tar archive, or is cut short"),
+        (b"not an archive at all", "is truncated, or is not a zip or tar archive"),
+        (ZIP[: len(ZIP) // 2], "is truncated, or is not a zip or tar archive"),
         (ZIP[:3000] + b"x" * 50 + ZIP[3050:], "is damaged"),
         (gzip.compress(_tar_with("a"))[:-20], "is damaged"),
     ],
@@ -507,7 +507,7 @@ def test_a_kill_while_unpacking_starts_that_archive_over(
 def test_a_damaged_archive_without_a_published_hash_is_fetched_again(server: Server, tmp_path: Path) -> None:
     server.files["/toy.zip"] = ZIP[: len(ZIP) // 2]
     unknown = row("toy.zip", url=f"{server.url}/toy.zip")
-    assert "cut short" in str(raised(lambda: fetcher([unknown]).fetch(tmp_path, ["train"])))
+    assert "truncated" in str(raised(lambda: fetcher([unknown]).fetch(tmp_path, ["train"])))
     server.files["/toy.zip"] = ZIP
     fetcher([unknown]).fetch(tmp_path, ["train"])
     assert tree(tmp_path) == CONTENT
@@ -625,7 +625,7 @@ def test_without_an_account_the_way_is_told(account: str, said: tuple[str, str],
 def test_a_password_goes_over_https_only(tmp_path: Path) -> None:
     rows = [row("a.zip", url="http://example.org/a.zip", requires="cityscapes")]
     error = raised(lambda: fetcher(rows, credentials=Credentials(ME)).fetch(tmp_path, ["train"]))
-    assert "a password is sent over https only" in str(error)
+    assert "a password is only sent over https" in str(error)
 
 
 def test_bdd100k_takes_the_users_links(server: Server, tmp_path: Path) -> None:
@@ -653,7 +653,7 @@ def test_bdd100k_takes_the_users_links(server: Server, tmp_path: Path) -> None:
         ("cityscapes: {username: me, password: secret}", 0o604, "can be read by others"),
         ("cityscapes: {password: [secret", 0o600, "is not valid YAML"),
         ("- secret", 0o600, "is not a mapping of accounts"),
-        (None, 0o600, "the token file that ANONBENCH_TOKENS names is not there"),
+        (None, 0o600, "does not exist, although ANONBENCH_TOKENS names it as the token file"),
     ],
 )
 def test_token_files_that_are_refused(text: str | None, mode: int, said: str, tmp_path: Path) -> None:

@@ -420,7 +420,7 @@ _IDAT = png(RGB, 8, 2)
 
 REFUSED: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "is empty"),
-    "JPEG: arithmetic coding": (PLAIN.replace(b"\xff\xc0", b"\xff\xc9"), "none of Huffman's"),
+    "JPEG: arithmetic coding": (PLAIN.replace(b"\xff\xc0", b"\xff\xc9"), "not Huffman-coded"),
     "JPEG: a restart marker missing": (RESTARTED.replace(b"\xff\xd1", b"\0\0"), "belong to no pixel"),
     "text": (SECRET * 40, NO_IMAGE),
     "zeros": (bytes(5000), NO_IMAGE),
@@ -460,7 +460,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         flood().replace(b"\xff\xda", b"\xff\xda", 1)[: len(PROGRESSIVE) + 20] + b"\xff\xd9",
         DAMAGED,
     ),
-    "JPEG: a scan 500 times": (flood(), "in 51[0-9] scans, more than the 200"),
+    "JPEG: a scan 500 times": (flood(), "has 51[0-9] scans, more than the limit of 200"),
     "JPEG: restart markers in disorder": (RESTARTED.replace(b"\xff\xd1", b"\xff\xd5"), DAMAGED),
     "JPEG: no quantisation table": (PLAIN.replace(b"\xff\xdb", b"\xff\xee"), DAMAGED),
     "JPEG: table of no bytes": (
@@ -490,7 +490,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "PNG: a second header": (_IDAT[:-12] + chunk(b"IHDR", SECRET[:13]) + _IDAT[-12:], DAMAGED),
     "JPEG: of 65500x65500": (claiming(PLAIN, 65500, 65500), "is 65500x65500 pixels, but annotated as 96x64"),
     "JPEG: of width 0": (claiming(PLAIN, 0, HEIGHT), "it has no pixels"),
-    "JPEG: of height 0": (claiming(PLAIN, WIDTH, 0), "how high it is"),
+    "JPEG: of height 0": (claiming(PLAIN, WIDTH, 0), "height is missing"),
     "JPEG: of height 0 in DNL": (
         claiming(PLAIN, WIDTH, 0)[:-2] + segment(0xDC, b"\0\0") + PLAIN[-2:],
         "it has no pixels",

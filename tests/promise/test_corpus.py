@@ -489,9 +489,9 @@ SENTENCES: dict[str, tuple[Change, str]] = {
     "another frame": (lambda c: c["images"][0].update(labels_on="left"), "labels_on 'left', which is none of"),
     "a name outside": (
         lambda c: c["images"][0].update(file_name="../annotations/instances_train.json"),
-        "no path inside",
+        "not a path inside",
     ),
-    "an absolute name": (lambda c: c["images"][0].update(file_name="/etc/passwd"), "no path inside"),
+    "an absolute name": (lambda c: c["images"][0].update(file_name="/etc/passwd"), "not a path inside"),
     "a name with NUL": (lambda c: c["images"][0].update(file_name="0001.jpg\0.png"), "control character"),
 }
 

@@ -88,7 +88,7 @@ def load(name: str) -> type[Detector] | type[StoredDetections]:
     plugin = registry.load("detectors", name)
     if not (isinstance(plugin, type) and issubclass(plugin, (Detector, StoredDetections))):
         raise AnonbenchError(
-            f"the detector plugin '{name}' is no Detector",
+            f"the detector plugin '{name}' is not a Detector",
             remedy="derive it from anonbench.detectors.base.Detector or StoredDetections",
         )
     return plugin
@@ -107,7 +107,10 @@ def check_file(path: Path, sha256: str | None, entry: str) -> str:
         raise AnonbenchError("no such file", file=path, entry=entry, remedy=f"set {entry} to a file") from None
     if sha256 is not None and found != sha256.lower():
         raise AnonbenchError(
-            f"its sha256 is {found}, not {sha256}", file=path, entry=entry, remedy="fetch it again, or mend the sha256"
+            f"its sha256 is {found}, not {sha256}",
+            file=path,
+            entry=entry,
+            remedy="fetch it again, or correct the sha256",
         )
     return found
 

@@ -95,19 +95,24 @@ def _boxes(entry: Any, name: str, path: Path) -> np.ndarray:
             "is not a list of boxes",
             file=path,
             entry=name,
-            remedy="give the file of detections, not that of faces matched to people",
+            remedy="give the file of detections, not the file of faces that were matched to people",
         )
     for box in entry:
         if not isinstance(box, list) or len(box) != 5 or not all(_number(value) for value in box):
             raise AnonbenchError(
-                f"{json.dumps(box)[:80]} is not [x0, y0, x1, y1, score]", file=path, entry=name, remedy="mend the box"
+                f"{json.dumps(box)[:80]} is not [x0, y0, x1, y1, score]",
+                file=path,
+                entry=name,
+                remedy="correct the box",
             )
         x0, y0, x1, y1, score = box
         if not 0 <= score <= 1:
-            raise AnonbenchError(f"the score {score} is not within 0..1", file=path, entry=name, remedy="mend the box")
+            raise AnonbenchError(
+                f"the score {score} is not within 0..1", file=path, entry=name, remedy="correct the box"
+            )
         if x1 < x0 or y1 < y0:
             raise AnonbenchError(
-                f"the box {json.dumps(box)} ends before it starts",
+                f"the box {json.dumps(box)} has its corners swapped",
                 file=path,
                 entry=name,
                 remedy="write corners (x0, y0, x1, y1), not width and height",
@@ -130,6 +135,6 @@ class _Once:
         found: dict[str, Any] = {}
         for name, value in pairs:
             if name in found:
-                raise AnonbenchError("stands twice", file=self.path, entry=name, remedy="name every image once")
+                raise AnonbenchError("is a duplicate entry", file=self.path, entry=name, remedy="name every image once")
             found[name] = value
         return found

@@ -73,7 +73,7 @@ class Torchvision(Detector):
                 f"does not fit {o.model} with {o.classes} classes ({str(error).splitlines()[0]})",
                 file=o.weights,
                 entry="options.weights",
-                remedy="name the model and the classes that the weights are of",
+                remedy="name the model and the number of classes that the weights were trained for",
             ) from None
         self._model = model.eval().to(self._device)
 

@@ -57,7 +57,7 @@ class Credentials:
             path = self.file
             if not path.is_file():
                 if self._environment.get(TOKENS):
-                    raise AnonbenchError(f"the token file that {TOKENS} names is not there", file=path)
+                    raise AnonbenchError(f"does not exist, although {TOKENS} names it as the token file", file=path)
                 return {}
             if stat.S_IMODE(path.stat().st_mode) & 0o077:
                 raise AnonbenchError("can be read by others", file=path, remedy=f"chmod 600 {path}")
@@ -122,7 +122,10 @@ def login(row: Row, credentials: Credentials, current: requests.Session) -> None
     parts = urlsplit(page)
     if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
         raise AnonbenchError(
-            "a password is sent over https only", file=f"{row.dataset}/{row.file}", entry=page, remedy="mend its url"
+            "a password is only sent over https",
+            file=f"{row.dataset}/{row.file}",
+            entry=page,
+            remedy="give it an https address",
         )
     form = {key: str(credentials.get("cityscapes", key)) for key in ("username", "password")}
     try:

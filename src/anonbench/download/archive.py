@@ -80,7 +80,7 @@ def merge(source: Path, target: Path) -> list[str]:
         if old.is_dir() and new.is_dir():
             merge(old, new)
         elif new.exists() and old.is_dir() != new.is_dir():
-            raise AnonbenchError("is in the way of an archive's content", file=new, remedy="move it away")
+            raise AnonbenchError("already exists where a file of the archive belongs", file=new, remedy="move it away")
         else:
             os.replace(old, new)
     return names
@@ -97,7 +97,7 @@ def _entries(archive: Path) -> Iterator[list[_Entry]]:
         try:
             tar = stack.enter_context(tarfile.open(archive))
         except tarfile.ReadError:
-            raise _bad(archive, "is neither a zip nor a tar archive, or is cut short") from None
+            raise _bad(archive, "is truncated, or is not a zip or tar archive") from None
         yield [_tar_entry(archive, tar, info) for info in tar.getmembers()]
 
 
@@ -135,13 +135,13 @@ def _check_places(archive: Path, checked: list[tuple[PurePosixPath, _Entry]]) ->
     for path, entry in checked:
         for place in (path, *path.parents) if entry.folder else path.parents:
             if place in files:
-                raise _bad(archive, f"needs a folder where the entry {files[place]!r} is a file", repr(entry.name))
+                raise _bad(archive, f"needs a folder in the place of the file {files[place]!r}", repr(entry.name))
 
 
 def _check_size(archive: Path, folder: Path, entries: list[_Entry]) -> None:
     total, packed = sum(entry.size for entry in entries), archive.stat().st_size
     if total > FREE and total > RATIO * packed:
-        raise _bad(archive, f"would unpack from {packed} to {total} bytes, as no data set does")
+        raise _bad(archive, f"would unpack from {packed} to {total} bytes, which no data set does")
     room(folder.parent, total + BLOCK * len(entries) // 2, f"unpacking {archive.name}")
 
 
@@ -169,7 +169,7 @@ def _write(archive: Path, entry: _Entry, path: Path) -> None:
             f"cannot be written ({error.strerror})", file=path, remedy="free some space and run again"
         ) from error
     if written != entry.size:
-        raise _bad(archive, f"has not the {entry.size} bytes that the archive declares", entry.name)
+        raise _bad(archive, f"does not have the {entry.size} bytes that the archive declares", entry.name)
 
 
 def _bad(archive: Path, message: str, entry: str | None = None) -> Damaged:

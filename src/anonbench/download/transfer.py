@@ -1,4 +1,4 @@
-"""One file over HTTP, left alone until it is there: resumed, retried with back-off, and verified."""
+"""A resumable, verified download of one file over HTTP, retried with back-off."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_bytes, write_json
 
 CHUNK = 1 << 20
-PASSING = (408, 425, 429, 500, 502, 503, 504)
-"""HTTP statuses that may be gone a moment later."""
+RETRYABLE = (408, 425, 429, 500, 502, 503, 504)
+"""HTTP statuses of temporary failures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How long a broken transfer is tried again: ``attempts`` in a row that brought nothing, waits in seconds.
+    """How often a broken transfer is retried: ``attempts`` in a row without progress, waits in seconds.
 
     The wait doubles from ``first`` to ``longest``, plus a random part of up to ``first``. A server's own Retry-After is
-    kept, up to ``patience``.
+    respected, up to ``patience``.
     """
 
     attempts: int = 8
@@ -78,7 +78,7 @@ class Digest:
 
 
 class _Again(Exception):
-    """Something that may be better a moment later; ``after`` is the server's Retry-After in seconds."""
+    """A temporary failure; ``after`` is the server's Retry-After in seconds."""
 
     def __init__(self, why: str, after: float | None = None) -> None:
         super().__init__(why)
@@ -168,7 +168,7 @@ def transfer(
         raise AnonbenchError(
             f"cannot be fetched from {wanted.place}: {error}",
             file=wanted.name,
-            remedy="run again: it goes on where it broke off" if part.size else "check the network and run again",
+            remedy="run again to resume it" if part.size else "check the network and run again",
         ) from None
     except OSError as error:
         raise _disk(error, target) from error
@@ -192,7 +192,7 @@ def check(wanted: Wanted, digest: Digest, part: _Part | None = None) -> None:
             f"has {kind.format(found)}, expected {published}",
             file=wanted.name,
             entry=wanted.place,
-            remedy="run again to fetch it afresh; if this stays so, the file has changed at its source"
+            remedy="run again to fetch it anew; if the error persists, the file has changed at its source"
             if part is not None
             else "replace it with the published file",
         )
@@ -274,7 +274,7 @@ def _attempt(wanted: Wanted, part: _Part, session: requests.Session, timeout: tu
     with _answer(wanted.url, session, headers, timeout) as response:
         if response.status_code == 416:
             part.remove()
-            raise _Again("the part does not fit the server's file, starting over")
+            raise _Again("the partial file does not match the server's file, starting over")
         _accepted(wanted, response)
         length = response.headers.get("Content-Length", "")
         rest = int(length) if length.isdigit() else None
@@ -282,7 +282,7 @@ def _attempt(wanted: Wanted, part: _Part, session: requests.Session, timeout: tu
             first, total = _range(response)
             if "Range" not in headers or first != have or (part.total not in (None, total)):
                 part.remove()
-                raise _Again("the server sent another range than was asked for, starting over")
+                raise _Again("the server sent a range that was not asked for, starting over")
             say(f"{wanted.name}: going on at {have / 1e6:.1f} MB")
         else:
             total, have = rest, 0
@@ -293,7 +293,7 @@ def _attempt(wanted: Wanted, part: _Part, session: requests.Session, timeout: tu
             room(part.path.parent, total - have, wanted.name)
         _write(wanted, part, response, have, total)
     if total is not None and part.size != total:
-        raise _Again(f"it broke off after {part.size} of {total} bytes")
+        raise _Again(f"the transfer ended after {part.size} of {total} bytes")
     if part.total is None:
         part.total = part.size
 
@@ -327,7 +327,7 @@ def _answer(
     except requests.exceptions.SSLError:
         raise _Again("its certificate cannot be verified") from None
     except requests.exceptions.TooManyRedirects:
-        raise _Again("it redirects without end") from None
+        raise _Again("it redirects in a loop") from None
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
         raise _Again("the server cannot be reached") from None
     except requests.RequestException as error:
@@ -349,7 +349,7 @@ def _accepted(wanted: Wanted, response: requests.Response) -> None:
     """Raise what an answer that brings no file means."""
     status = response.status_code
     where = wanted.place
-    if status in PASSING:
+    if status in RETRYABLE:
         raise _Again(f"the server answers {status} {response.reason}", _after(response.headers.get("Retry-After")))
     if status in (401, 403):
         raise AnonbenchError(

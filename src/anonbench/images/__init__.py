@@ -58,7 +58,7 @@ def read_bytes(path: str | Path) -> bytes:
     except (OSError, ValueError) as error:  # a folder, a name that no file can have
         why = error.strerror if isinstance(error, OSError) else "no file can have this name"
         raise AnonbenchError(
-            f"cannot be read ({why})", file=shown, remedy="mend the image's name in the annotations"
+            f"cannot be read ({why})", file=shown, remedy="correct the image's name in the annotations"
         ) from None
     if not data:
         undecodable(path, "it is empty")

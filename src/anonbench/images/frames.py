@@ -31,7 +31,7 @@ def choose(
     pixels = stored[0] * stored[1]
     if pixels > max_pixels:
         raise AnonbenchError(
-            f"has {stored[0]}x{stored[1]} = {pixels} pixels, more than the {max_pixels} that are decoded",
+            f"has {stored[0]}x{stored[1]} = {pixels} pixels, more than the limit of {max_pixels}",
             file=file,
             remedy="scale it and its labels down or take it out of the annotations",
         )
@@ -41,12 +41,14 @@ def choose(
 def _wrong_size(header: Header, size: Size, labels_on: Frame | None, file: str | Path | None) -> None:
     frames = {"upright": header.upright, "stored": header.size}
     width, height = frames[labels_on or "upright"]
-    where, remedy = "", "fetch images and labels again, or mend the annotated width and height"
+    where, remedy = "", "fetch images and labels again, or correct the annotated width and height"
     if labels_on and header.upright != header.size:
         where = f" in its {labels_on} frame (EXIF orientation {header.orientation})"
         other = "stored" if labels_on == "upright" else "upright"
         if tuple(size) == frames[other]:
-            remedy = f"say labels_on: {other} if its labels were drawn on the {other} frame, or mend its annotated size"
+            remedy = (
+                f"set labels_on: {other} if its labels were drawn on the {other} frame, or correct its annotated size"
+            )
     raise AnonbenchError(
         f"is {width}x{height} pixels{where}, but annotated as {size[0]}x{size[1]}", file=file, remedy=remedy
     )

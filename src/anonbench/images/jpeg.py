@@ -63,7 +63,7 @@ class Jpeg:
         if self._data.count(b"\xff\xda") > _MOST_SCANS:
             scans = sum(segment.marker == _SOS for segment in _segments(self._data, file, whole=True))
             if scans > _MOST_SCANS:
-                undecodable(file, f"its pixels are coded in {scans} scans, more than the {_MOST_SCANS} that are read")
+                undecodable(file, f"it has {scans} scans, more than the limit of {_MOST_SCANS}")
         exif = (s.body[6:] for s in self._segments if s.marker == 0xE1 and s.body.startswith(b"Exif\0\0"))
         self.header = Header("JPEG", (width, height), next((exif_orientation(tiff) for tiff in exif), 1))
 
@@ -72,7 +72,7 @@ class Jpeg:
         first = next((i for i, segment in enumerate(segments) if segment.marker == _SOS), len(segments))
         behind = segments[first + 1 : first + 2]
         if not behind or behind[0].marker != _DNL or len(behind[0].body) != 2:
-            undecodable(self._file, "neither its header nor a segment behind its first scan says how high it is")
+            undecodable(self._file, "its height is missing, in the header and after the first scan")
         return int.from_bytes(behind[0].body, "big")
 
     def decode(self) -> Decoded:
@@ -191,7 +191,7 @@ def _segments(data: bytes, file: str | Path | None, whole: bool = False) -> list
         if marker in _ALONE:
             continue
         if marker == _SOI:
-            undecodable(file, "another image starts within it")
+            undecodable(file, "another image starts inside it")
         end = at + int.from_bytes(data[at : at + 2], "big")
         if not at + 2 <= end <= len(data):
             undecodable(file, "it is cut short")
@@ -260,7 +260,7 @@ def _live(segments: list[Segment], file: str | Path | None) -> set[tuple[int, in
     """
     frame = _frame(segments, file)
     if frame.marker not in (_BASELINE, _EXTENDED, _PROGRESSIVE):
-        undecodable(file, f"its coding is none of Huffman's (frame marker {frame.marker:#x})")
+        undecodable(file, f"it is not Huffman-coded (frame marker {frame.marker:#x})")
     quantisation = {frame.body[6 + 3 * i]: frame.body[8 + 3 * i] for i in range(frame.body[5])}
     current: dict[tuple[int, int], tuple[int, int]] = {}
     live: set[tuple[int, int]] = set()
@@ -289,7 +289,7 @@ def _live(segments: list[Segment], file: str | Path | None) -> set[tuple[int, in
                     elif not earlier:
                         used.add((_DHT, tables >> 4))
                 if component not in quantisation or cells & coded:
-                    undecodable(file, "a scan codes what is no part of the image or was coded before")
+                    undecodable(file, "a scan codes something that is not in the image, or was coded before")
                 if component not in {known for known, _ in coded}:
                     used.add((_DQT, quantisation[component]))
                 coded |= cells
@@ -309,7 +309,7 @@ def _without_tails(data: bytes, components: int, file: str | Path | None) -> byt
     while why and "extraneous" in why:
         scan = next((s for s in _segments(data, file, whole=True) if s.marker == _SOS and s.start >= start), None)
         if scan is None:
-            undecodable(file, "bytes within its coded data belong to no pixel")
+            undecodable(file, "its coded data has bytes that belong to no pixel")
         end = _scan_end(data, scan, components)
         data, start = data[:end] + data[scan.end :], end
         why = _complaint(data, components)

@@ -47,7 +47,7 @@ class Other:
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             pixels = turned_back(pixels, self.header.orientation)
         if pixels.shape[1::-1] != self.header.size:
-            undecodable(self._file, "its pixels are more or fewer than its header says")
+            undecodable(self._file, "it has more or fewer pixels than its header says")
         grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
         return Decoded(np.ascontiguousarray(pixels), self.header.format, grey, notes=notes)
 
