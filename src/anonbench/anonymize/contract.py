@@ -123,7 +123,7 @@ class Method(abc.ABC):
     """Crops in one call of `change_batch` at most; they come from several images."""
 
     clips: ClassVar[bool] = False
-    """Whether the method works on videos: `change_clip` is called and not `change_batch`. All frames of a video are then
+    """Whether the method works on videos: `change_clip` is called, not `change_batch`. All frames of a video are then
     in memory."""
 
     brief: ClassVar[bool] = False
