@@ -40,6 +40,16 @@ def _hash() -> str:
     return provenance.code_hash("toy.stage.run")
 
 
+def edit(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    """Let `code_hash` see another text in the file of ours whose path ends so."""
+    meaning = provenance._meaning
+    monkeypatch.setattr(
+        provenance,
+        "_meaning",
+        lambda path: meaning(path) + (b"edited" if path.as_posix().endswith(f"/{file}") else b""),
+    )
+
+
 @pytest.mark.parametrize(
     ("edited", "changes"),
     [("stage/run.py", True), ("stage/near.py", True), ("shared.py", True), ("plot.py", False)],
@@ -48,6 +58,14 @@ def test_only_imported_modules_count(package: Path, edited: str, changes: bool) 
     before = _hash()
     (package / edited).write_text((package / edited).read_text() + "\nedited = 1\n")
     assert (_hash() != before) == changes
+
+
+def test_what_a_plugin_of_another_package_uses_of_ours_counts(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that builds on COCO's is measured anew when COCO's scoring is edited."""
+    (package / "stage" / "run.py").write_text("from anonbench.tasks.coco import CocoTask\n")
+    before = _hash()
+    edit(monkeypatch, "tasks/matches.py")
+    assert _hash() != before
 
 
 BIG = {"preset": "clean-cityscapes"}
