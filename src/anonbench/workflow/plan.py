@@ -403,12 +403,15 @@ class Plan:
 
     def evaluation_code(self, model: str) -> str:
         """Return the hash of the code that scores a model's tasks."""
-        return code_hash("anonbench.evaluate.cli", *(registry.module("tasks", task) for task in self.tasks(model)))
+        return code_hash("anonbench.evaluate.metrics", *(registry.module("tasks", task) for task in self.tasks(model)))
 
-    def tables_code(self) -> str:
-        """Return the hash of the code that makes the tables: that of the tasks' scores, too."""
-        modules = [registry.module("tasks", task) for task in self.tasks()]
-        return code_hash("anonbench.report.tables", "anonbench.report.collect", *modules)
+    def report_code(self, *parts: str) -> str:
+        """Return the hash of the code of some modules of the report, and of the tasks, which they ask for their words.
+
+        The tables ask them for their scores, too.
+        """
+        tasks = (registry.module("tasks", task) for task in self.tasks())
+        return code_hash(*(f"anonbench.report.{part}" for part in parts), *tasks)
 
     def trainer_code(self, model: str) -> str:
         """Return the hash of the code that trains a model."""
