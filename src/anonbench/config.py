@@ -291,7 +291,7 @@ class Study(Strict):
     def _check_start(self, model: str) -> None:
         """Refuse a start that no training of the study makes, or that waits for the model itself."""
         chain = [model]
-        while (start := self.start(chain[-1])) is not None:
+        while (start := self.starting_training(chain[-1])) is not None:
             dataset, variant, source, seed = start
             where = f"models.{chain[-1]}.initialisation.file"
             if source in chain:
@@ -300,7 +300,7 @@ class Study(Strict):
                 raise ValueError(f"{where}: the study does not train {dataset}/{variant}/{source}/seed{seed}")
             chain.append(source)
 
-    def start(self, model: str) -> tuple[str, str, str, int] | None:
+    def starting_training(self, model: str) -> tuple[str, str, str, int] | None:
         """Return data set, variant, model and seed of the training of this study that a model starts from, if any.
 
         A recipe names it by its folder or weights, ``models/<data set>/<variant>/<model>/seed<k>``, from the study's

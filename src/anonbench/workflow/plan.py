@@ -379,14 +379,14 @@ class Plan:
     def recipe(self, model: str) -> str:
         """Return a model's recipe, as JSON."""
         recipe = self.study.models[model].model_dump(mode="json", exclude=NOT_THE_RECIPE)
-        if self.study.start(model) is not None:
+        if self.study.starting_training(model) is not None:
             recipe["initialisation"]["file"] = self._start_file(model)
         return compact(recipe)
 
     def _start_file(self, model: str) -> str | None:
         """Return the file, or folder of a training, that a model starts from, as seen from the working folder."""
         file = self.study.models[model].initialisation.file
-        if file is None or self.study.start(model) is None:
+        if file is None or self.study.starting_training(model) is None:
             return file
         return file if file.startswith(f"{self.folder('models')}/") else (self.study.output / file).as_posix()
 
@@ -446,7 +446,7 @@ class Plan:
 
     def start_files(self, model: str) -> list[str]:
         """Return what must be there before a model that starts from another training of this study."""
-        start = self.study.start(model)
+        start = self.study.starting_training(model)
         if start is None:
             return []
         dataset, variant, source, seed = start
@@ -454,7 +454,7 @@ class Plan:
         return [f"{folder}/train.json", f"{folder}/weights.safetensors"]
 
     @functools.cache  # noqa: B019 (one plan per process)
-    def start(self, model: str) -> str:
+    def first_weights(self, model: str) -> str:
         """Return what tells other first weights: the hash of the file, or of the training's weights, that is named."""
         file = self._start_file(model)
         if file is None or self.start_files(model):
