@@ -283,7 +283,7 @@ class Study(Strict):
                 raise ValueError(
                     f"methods.{name}.fit_on: unknown data set '{method.fit_on}'{nearest(method.fit_on, self.datasets)}"
                 )
-            if registry.load("methods", name).Fit is None and (method.fit or method.fit_on):
+            if registry.load("methods", name).FitSettings is None and (method.fit or method.fit_on):
                 raise ValueError(f"methods.{name}: there is nothing to fit; remove fit and fit_on")
             self.fit(name)
         return self
@@ -343,7 +343,7 @@ class Study(Strict):
 
         Raises ValueError for a setting that the method refuses.
         """
-        settings = registry.load("methods", method).Fit
+        settings = registry.load("methods", method).FitSettings
         if settings is None:
             return {}
         try:

@@ -144,7 +144,7 @@ class Method(abc.ABC):
     fallback: str | None = None
     """Method for a person whom this one failed on. None: a failure ends the run."""
 
-    Fit: ClassVar[type[Strict] | None] = None
+    FitSettings: ClassVar[type[Strict] | None] = None
     """Settings of the training of a method that is fitted to data (`fit`, `load`); None: there is nothing to train. A
     field ``determinism`` is the level that is asked for (`portable.level`)."""
 

@@ -125,7 +125,7 @@ class Shard:
 
     def _load(self, method: Method) -> dict[str, Any]:
         """Give a fitted method its weights; return what the manifest's header says of the method."""
-        if method.Fit is None:
+        if method.FitSettings is None:
             if self.weights is not None:
                 raise AnonbenchError(f"method {method.name} is not fitted", entry="--weights", remedy="leave it out")
             return method.describe()

@@ -331,7 +331,7 @@ class Plan:
     def is_fitted(self, variant: str) -> bool:
         """Tell whether a variant's method is fitted to data first."""
         name = Variant.parse(variant).method
-        return name is not None and registry.load("methods", name).Fit is not None
+        return name is not None and registry.load("methods", name).FitSettings is not None
 
     def fit_folder(self, dataset: str, variant: str) -> str:
         """Return the folder of what a variant's method is fitted to."""
