@@ -26,10 +26,10 @@ LEVEL = r"^[a-z0-9]+$"
 ENCODER = r"^(source|lossless|quality-\d{1,3})$"
 START = re.compile(r"models/(?P<dataset>[^/]+)/(?P<variant>[^/]+)/(?P<model>[^/]+)/seed(?P<seed>\d+)(/.*)?")
 """A start's file that names a training of the study, from the study's output folder."""
-NOT_THE_RECIPE = {"datasets", "variants"}
+NON_RECIPE_KEYS = {"datasets", "variants"}
 """Keys of a model that say where it is trained, not how."""
-OF_THE_START = {"initialisation", "base_learning_rate", "reference_batch_size"}
-"""Entries of a recipe in which models may differ that are compared by their starts."""
+START_KEYS = {"initialisation", "base_learning_rate", "reference_batch_size"}
+"""Keys of a recipe in which models that are compared by their starts may differ."""
 
 
 class DatasetConfig(Strict):
@@ -147,7 +147,7 @@ class TrainConfig(Strict):
     @classmethod
     def _unique(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) != len(seeds):
-            raise ValueError("a seed stands twice")
+            raise ValueError("duplicate seed")
         return seeds
 
 
@@ -236,7 +236,7 @@ class Study(Strict):
         if ORIGINAL not in self.variants:
             raise ValueError(f"variants: '{ORIGINAL}' is missing: every difference is taken to it")
         if len(set(self.variants)) != len(self.variants):
-            raise ValueError("variants: a variant stands twice")
+            raise ValueError("variants: duplicate variant")
         for name in self.methods:
             if name not in registry.names("methods"):
                 raise ValueError(f"methods: unknown method '{name}'{nearest(name, registry.names('methods'))}")
@@ -334,7 +334,7 @@ class Study(Strict):
         for dataset in self.datasets:
             for name, model in self.models.items():
                 if set(self.trained(dataset, name)) - {ORIGINAL}:
-                    rest = model.model_dump_json(exclude=NOT_THE_RECIPE | OF_THE_START)
+                    rest = model.model_dump_json(exclude=NON_RECIPE_KEYS | START_KEYS)
                     groups.setdefault((dataset, rest), []).append(name)
         return [(dataset, names) for (dataset, _), names in groups.items() if len(names) > 1]
 

@@ -27,7 +27,7 @@ rule report_tables:
             "<results>/tables/impact.csv",
             caption="../report/impact_table.rst",
             category="Answer",
-            labels={"what": "impact on AP"},
+            labels={"what": "impact"},
         ),
         collect("<results>/tables/{name}", name=plan.tables_after_impact()),
     log:

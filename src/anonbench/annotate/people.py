@@ -273,7 +273,7 @@ def _checked(
     for index, annotation in enumerate(annotations):
         number = _id_of(annotation, index, "annotation", file)
         if number in seen:
-            _twice(number, "annotation", file)
+            _refuse_duplicate(number, "annotation", file)
         seen.add(number)
         image, category = annotation.get("image_id"), annotation.get("category_id")
         if number < 0:
@@ -309,9 +309,9 @@ def _id_of(entry: Any, index: int, what: str, file: Path) -> int:
     return number
 
 
-def _twice(number: int, what: str, file: Path) -> None:
+def _refuse_duplicate(number: int, what: str, file: Path) -> None:
     raise AnonbenchError(
-        f"{what} id {number} stands twice",
+        f"duplicate {what} id {number}",
         file=file,
         entry=f"{what} {number}",
         remedy="ids must be unique within a file",
@@ -345,6 +345,6 @@ def _by_id(entries: list[dict[str, Any]], what: str, file: Path) -> dict[int, di
     for index, entry in enumerate(entries):
         number = _id_of(entry, index, what, file)
         if number in found:
-            _twice(number, what, file)
+            _refuse_duplicate(number, what, file)
         found[number] = entry
     return found

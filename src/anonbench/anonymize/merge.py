@@ -41,7 +41,7 @@ def merge(
 
     ``contents`` checks each image's sha256 (otherwise that it is there with its size). What an earlier run of the
     variant left and this one does not have is removed, and nothing else. Raises AnonbenchError when shards do not
-    fit together, an image is missing, stands twice or was edited, a file in the image folder was not written by the
+    fit together, an image is missing, listed twice or edited, a file in the image folder was not written by the
     variant's runs, or with ``strict`` a person was left visible (controls aside).
     """
     paths = [manifests.shard_path(out, split, shard) for shard in range(shards)]

@@ -22,7 +22,7 @@ from torch import nn
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file
-from anonbench.recipe import OF_TRAININGS, SUFFIXES, Recipe
+from anonbench.recipe import FOLDER_KINDS, SUFFIXES, Recipe
 from anonbench.train.data import Category
 
 Weights = dict[str, torch.Tensor]
@@ -124,7 +124,7 @@ def check(recipe: Recipe) -> None:
     if start.file is None:
         return
     path = Path(start.file)
-    if path.is_dir() and start.kind in OF_TRAININGS:
+    if path.is_dir() and start.kind in FOLDER_KINDS:
         if not (path / RECORDED).is_file():
             raise AnonbenchError("holds no finished training (no train.json)", file=path, entry=ENTRY)
     elif not path.is_file():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import manifests, registry
-from anonbench.config import NOT_THE_RECIPE, Study, parse
+from anonbench.config import NON_RECIPE_KEYS, Study, parse
 from anonbench.directions import ON_ORIGINAL, Evaluation, pair
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import sha256_bytes, sha256_file
@@ -378,7 +378,7 @@ class Plan:
 
     def recipe(self, model: str) -> str:
         """Return a model's recipe, as JSON."""
-        recipe = self.study.models[model].model_dump(mode="json", exclude=NOT_THE_RECIPE)
+        recipe = self.study.models[model].model_dump(mode="json", exclude=NON_RECIPE_KEYS)
         if self.study.starting_training(model) is not None:
             recipe["initialisation"]["file"] = self._start_file(model)
         return compact(recipe)
@@ -471,7 +471,7 @@ class Plan:
                 "seed": study.seed,
                 "datasets": {n: {"train": d.train, "val": d.val} for n, d in study.datasets.items()},
                 "variants": study.variants,
-                "models": {n: m.model_dump(mode="json", exclude=NOT_THE_RECIPE) for n, m in study.models.items()},
+                "models": {n: m.model_dump(mode="json", exclude=NON_RECIPE_KEYS) for n, m in study.models.items()},
                 "trained": {d: {m: study.trained(d, m) for m in study.models} for d in study.datasets},
                 "starts": study.starts(),
                 "seeds": study.train.seeds,
