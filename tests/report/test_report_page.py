@@ -354,4 +354,6 @@ def test_snakemakes_captions_say_the_same(request) -> None:
     folder = request.config.rootpath / "workflow" / "report"
     for name in ("impact_table", "figures", "sheet", "page"):
         assert (folder / f"{name}.rst").read_text().strip()
-    assert CAPTIONS["sheet"] in " ".join((folder / "sheet.rst").read_text().split())
+    said = {name: " ".join((folder / f"{name}.rst").read_text().split()) for name in ("figures", "sheet")}
+    assert said["sheet"] == CAPTIONS["sheet"]
+    assert said["figures"] == " ".join(f"**{name}**: {CAPTIONS[name]}" for name in CAPTIONS if name != "sheet")

@@ -341,7 +341,7 @@ def _image_row(
 
 
 def _check_names(table: pa.Table, file: Path, out: Path, encoder: str) -> None:
-    """Raise AnonbenchError for duplicate file names, and names that `annotate` does not write or that would be one file.
+    """Raise AnonbenchError for a file name that `annotate` does not write, is a duplicate, or would be another's file.
 
     The last where two images become PNGs of one name, and where the file system takes names for one that differ in case
     or in how Unicode writes a letter.
