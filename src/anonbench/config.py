@@ -227,66 +227,74 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Study:
-        for name, recipe in self.models.items():
-            if recipe.batch_size % self.train.processes:
-                raise ValueError(
-                    f"train.processes: {self.train.processes} cannot share models.{name}'s batches of "
-                    f"{recipe.batch_size} images equally"
-                )
-        if ORIGINAL not in self.variants:
-            raise ValueError(f"variants: '{ORIGINAL}' is missing: every difference is taken to it")
-        if len(set(self.variants)) != len(self.variants):
-            raise ValueError("variants: duplicate variant")
-        for name in self.methods:
-            if name not in registry.names("methods"):
-                raise ValueError(f"methods: unknown method '{name}'{nearest(name, registry.names('methods'))}")
+        """Check what blocks say of each other and of plugins."""
+        self._check_variants()
         for name, dataset in self.datasets.items():
-            adapter = dataset.adapter or name
-            if adapter not in registry.names("datasets"):
-                raise ValueError(
-                    f"datasets: unknown data set '{adapter}'{nearest(adapter, registry.names('datasets'))}"
-                )
-            options = registry.load("datasets", adapter).Options
-            try:
-                options.model_validate(dataset.options)
-            except ValidationError as error:
-                raise ValueError(f"datasets.{name}.options.{explain(error, options)}") from None
-            for both in set(dataset.people) & set(dataset.not_people):
-                raise ValueError(f"datasets.{name}: '{both}' cannot be both people and not_people")
-            if dataset.train == dataset.val:
-                raise ValueError(f"datasets.{name}: train and val are the same split ('{dataset.train}')")
+            self._check_dataset(name, dataset)
         for name, model in self.models.items():
-            for key, known in (("datasets", self.datasets), ("variants", self.variants)):
-                for wrong in (n for n in getattr(model, key) or () if n not in known):
-                    raise ValueError(
-                        f"models.{name}.{key}: '{wrong}' is not among the study's {key}{nearest(wrong, known)}"
-                    )
-            if model.variants and ORIGINAL not in model.variants:
-                raise ValueError(f"models.{name}.variants: '{ORIGINAL}' is missing: every difference is taken to it")
-            self._check_start(name)
+            self._check_model(name, model)
         for name in self.report.margins:
             if name not in registry.names("tasks"):
                 raise ValueError(f"report.margins: unknown task '{name}'{nearest(name, registry.names('tasks'))}")
-        for text in self.variants:
-            self.parameters(text)
         for name, method in self.methods.items():
-            known = registry.load("methods", name).levels
-            for level in method.levels:
-                used = any(
-                    (Variant.parse(text).method, Variant.parse(text).level) == (name, level) for text in self.variants
-                )
-                if level not in known and not used:
-                    raise ValueError(f"methods.{name}.levels: unknown level '{level}'{nearest(level, known)}")
-                self._checked(name, level)
-            self._checked(name, None)
-            if method.fit_on is not None and method.fit_on not in self.datasets:
-                raise ValueError(
-                    f"methods.{name}.fit_on: unknown data set '{method.fit_on}'{nearest(method.fit_on, self.datasets)}"
-                )
-            if registry.load("methods", name).FitSettings is None and (method.fit or method.fit_on):
-                raise ValueError(f"methods.{name}: there is nothing to fit; remove fit and fit_on")
-            self.fit(name)
+            self._check_method(name, method)
         return self
+
+    def _check_variants(self) -> None:
+        if ORIGINAL not in self.variants:
+            raise ValueError(f"variants: '{ORIGINAL}' is missing: every difference is taken to it")
+        for text in self.variants:
+            if self.variants.count(text) > 1:
+                raise ValueError(f"variants: duplicate variant '{text}'")
+            self.parameters(text)
+
+    @staticmethod
+    def _check_dataset(name: str, dataset: DatasetConfig) -> None:
+        adapter = dataset.adapter or name
+        if adapter not in registry.names("datasets"):
+            raise ValueError(f"datasets: unknown data set '{adapter}'{nearest(adapter, registry.names('datasets'))}")
+        options = registry.load("datasets", adapter).Options
+        try:
+            options.model_validate(dataset.options)
+        except ValidationError as error:
+            raise ValueError(f"datasets.{name}.options.{explain(error, options)}") from None
+        for both in set(dataset.people) & set(dataset.not_people):
+            raise ValueError(f"datasets.{name}: '{both}' cannot be both people and not_people")
+        if dataset.train == dataset.val:
+            raise ValueError(f"datasets.{name}: train and val are the same split ('{dataset.train}')")
+
+    def _check_model(self, name: str, model: ModelConfig) -> None:
+        if model.batch_size % self.train.processes:
+            raise ValueError(
+                f"train.processes: {self.train.processes} cannot share models.{name}'s batches of "
+                f"{model.batch_size} images equally"
+            )
+        for key, known in (("datasets", self.datasets), ("variants", self.variants)):
+            for wrong in (n for n in getattr(model, key) or () if n not in known):
+                raise ValueError(
+                    f"models.{name}.{key}: '{wrong}' is not among the study's {key}{nearest(wrong, known)}"
+                )
+        if model.variants and ORIGINAL not in model.variants:
+            raise ValueError(f"models.{name}.variants: '{ORIGINAL}' is missing: every difference is taken to it")
+        self._check_start(name)
+
+    def _check_method(self, name: str, config: MethodConfig) -> None:
+        if name not in registry.names("methods"):
+            raise ValueError(f"methods: unknown method '{name}'{nearest(name, registry.names('methods'))}")
+        method = registry.load("methods", name)
+        used = {Variant.parse(text).level for text in self.variants if Variant.parse(text).method == name}
+        for level in config.levels:
+            if level not in method.levels and level not in used:
+                raise ValueError(f"methods.{name}.levels: unknown level '{level}'{nearest(level, method.levels)}")
+            self._checked(name, level)
+        self._checked(name, None)
+        if config.fit_on is not None and config.fit_on not in self.datasets:
+            raise ValueError(
+                f"methods.{name}.fit_on: unknown data set '{config.fit_on}'{nearest(config.fit_on, self.datasets)}"
+            )
+        if method.FitSettings is None and (config.fit or config.fit_on):
+            raise ValueError(f"methods.{name}: there is nothing to fit; remove fit and fit_on")
+        self.fit(name)
 
     def _check_start(self, model: str) -> None:
         """Refuse a start that no training of the study makes, or that waits for the model itself."""
