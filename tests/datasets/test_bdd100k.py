@@ -255,7 +255,7 @@ def in_two_splits(root: Path) -> None:
         (lambda r: edit(r, lambda f: f.pop(0)), r"\.png: has pedestrian 1, which ins_seg_train.json does not have"),
         (lambda r: edit(r, lambda f: f[0]["labels"].pop(0)), r"which ins_seg_train.json does not have"),
         (lambda r: edit(r, lambda f: f[0]["labels"][0].update(category="tree")), r"has the class 'tree'"),
-        (in_two_splits, r"stands in the splits 'train' and 'val'"),
+        (in_two_splits, r"is in the splits 'train' and 'val'"),
     ],
 )
 def test_bad_input_is_named(root: Path, change: Change, said: str) -> None:
