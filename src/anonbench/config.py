@@ -52,7 +52,7 @@ class DatasetConfig(Strict):
     not_people: list[str] = Field(
         [],
         description="Categories that are not people whatever they are called; they stay as they are. A category whose "
-        "name looks like people must stand in one of the two lists.",
+        "name looks like people must be in one of the two lists.",
     )
     labels_on: LabelsOn = Field(
         LabelsOn.AUTO,

@@ -149,7 +149,7 @@ def test_a_damaged_checkpoint_is_named(dataset: Dataset, tmp_path: Path) -> None
     out = tmp_path / "fit"
     out.mkdir()
     (out / "checkpoint.pt").write_bytes(b"nonsense")
-    with pytest.raises(AnonbenchError, match=r"checkpoint\.pt: is no checkpoint that can be read"):
+    with pytest.raises(AnonbenchError, match=r"checkpoint\.pt: is not a readable checkpoint"):
         run(dataset, out)
 
 
@@ -309,7 +309,7 @@ def test_running_out_of_memory_says_the_largest_batch_that_fits(
         return forward(encoder, real, *rest)
 
     monkeypatch.setattr(loop.Encoder, "forward", limited)
-    with pytest.raises(AnonbenchError, match=rf"fit batch_size: the memory does not suffice {said}"):
+    with pytest.raises(AnonbenchError, match=rf"fit batch_size: the memory is not enough {said}"):
         run(dataset, tmp_path / "fit", warmup=0)
     assert tried == [4, 2]
     assert not (tmp_path / "fit" / "fit.json").exists()

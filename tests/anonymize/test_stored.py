@@ -72,13 +72,13 @@ def test_facts_are_json_scalars_and_numpy_s_become_python_s() -> None:
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"bits": [1, 2]}, r"returned \[1, 2\] for the fact 'bits', which is no JSON scalar"),
+        ({"bits": [1, 2]}, r"returned \[1, 2\] for the fact 'bits', which is not a JSON scalar"),
         ({"psnr": math.inf}, "returned inf for the fact 'psnr'"),
         ({"psnr": np.float32("nan")}, "returned nan for the fact 'psnr'"),
         ({"Bits": 1}, "returned a fact called 'Bits'"),
         ({1: 1}, "returned a fact called 1"),
-        ({"seconds": 0.2}, "returned the fact 'seconds': times do not repeat"),
-        ({"decode_ms": 3}, "returned the fact 'decode_ms': times do not repeat"),
+        ({"seconds": 0.2}, "returned the fact 'seconds': times differ from run to run"),
+        ({"decode_ms": 3}, "returned the fact 'decode_ms': times differ from run to run"),
     ],
 )
 def test_what_is_no_fact_ends_the_run_in_one_sentence(facts: dict[Any, Any], message: str) -> None:

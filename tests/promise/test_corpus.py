@@ -529,7 +529,7 @@ def test_annotations_are_not_written_among_the_sources(tmp_path: Path) -> None:
     bench.save()
     status, said = bench.run("annotate", "--out", str(mine.parent))
     assert status == 2
-    assert "holds the data set's own annotations; choose another folder" in said
+    assert "contains the data set's own annotations; choose another folder" in said
     assert bench.state() == bench.known
 
 

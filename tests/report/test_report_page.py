@@ -296,7 +296,7 @@ def test_a_sheet_of_people_without_faces_or_tiny(made, tmp_path, small: bool) ->
     with Image.open(tmp_path / "sheet-streetlife.png") as image:
         assert len(image.convert("L").getcolors(256) or []) > 8
     place.write_text(json.dumps(truth | {"annotations": []}))
-    with pytest.raises(AnonbenchError, match="holds nobody with a box"):
+    with pytest.raises(AnonbenchError, match="contains nobody with a box"):
         write_sheet(study, "streetlife", tmp_path / "anonymized", tmp_path)
 
 

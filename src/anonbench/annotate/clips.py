@@ -44,7 +44,7 @@ def check_videos(
         place = f"image {image_id}"
         if type(video) is not int or video not in frames:
             raise AnonbenchError(
-                f"is of video {video!a:.80}, which is not in the file",
+                f"belongs to video {video!a:.80}, which is not in the file",
                 file=file,
                 entry=place,
                 remedy="add the video's entry, or remove video_id and frame_index of the image",

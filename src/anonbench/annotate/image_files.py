@@ -142,7 +142,9 @@ def _see(path: Path, entry: dict[str, Any], gate: Gate) -> Seen:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return Seen(problem="is a folder" if stat.S_ISDIR(status.st_mode) else "is no file (a device or a pipe)")
+            return Seen(
+                problem="is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file (a device or a pipe)"
+            )
         if status.st_size == 0:
             return Seen(problem="is empty")
         data = images.read_bytes(path)

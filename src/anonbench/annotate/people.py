@@ -51,7 +51,7 @@ def convert(
     file = split.sources[0]
     if out.resolve() in {source.resolve().parent for source in split.sources}:
         raise AnonbenchError(
-            "holds the data set's own annotations", file=out, remedy="choose another folder to write to"
+            "contains the data set's own annotations", file=out, remedy="choose another folder to write to"
         )
     categories = naming.decide(_categories(split.categories, file), declared or {}, file)
     people_categories = {number: category for number, category in categories.items() if is_people(category)}
@@ -122,7 +122,10 @@ def _json(value: Callable[[], dict[str, Any]], file: Path, entry: str) -> bytes:
         return _ENCODER.encode(value())
     except (UnicodeEncodeError, OverflowError, TypeError, RecursionError, ValueError) as error:
         raise AnonbenchError(
-            f"holds what JSON in UTF-8 cannot ({error})", file=file, entry=entry, remedy="mend or remove the value"
+            f"contains text that JSON in UTF-8 cannot hold ({error})",
+            file=file,
+            entry=entry,
+            remedy="correct or remove the value",
         ) from None
 
 

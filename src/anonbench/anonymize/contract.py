@@ -60,9 +60,11 @@ def checked_facts(facts: Mapping[str, Any], declared: Mapping[str, str]) -> dict
             raise ValueError(f"returned a fact called {name!r} (lower-case letters, digits and _ make a name)")
         plain = value.item() if isinstance(value, np.generic) else value
         if not isinstance(plain, Scalar) or (isinstance(plain, float) and not math.isfinite(plain)):
-            raise ValueError(f"returned {plain!r} for the fact '{name}', which is no JSON scalar")
+            raise ValueError(f"returned {plain!r} for the fact '{name}', which is not a JSON scalar")
         if name not in declared and _TIME.search(name):
-            raise ValueError(f"returned the fact '{name}': times do not repeat and are no facts, unless it is declared")
+            raise ValueError(
+                f"returned the fact '{name}': times differ from run to run; declare it if this one repeats"
+            )
         found[name] = plain
     return found
 

@@ -211,7 +211,7 @@ def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: i
             f"method {method.name} failed on {whom}: {error or type(error).__name__}",
             file=work.file,
             entry=f"image {work.image_id}",
-            remedy="mend the method, or give it a fallback",
+            remedy="fix the method, or give it a fallback",
         ) from error
     other: Method = registry.load("methods", method.fallback)()
     window = other.window(region, work.pixels.shape[1], work.pixels.shape[0])

@@ -92,7 +92,7 @@ def _rows(path: Path) -> list[Row]:
     rows = manifests.read_rows(path)
     for number, row in enumerate(rows[1:], start=2):
         if not _KEYS.get(row["type"], {""}) <= row.keys():
-            what = "is no row of an image, a frame or a person"
+            what = "is not the row of an image, a frame or a person"
             raise AnonbenchError(what, file=path, entry=f"line {number}", remedy=REMEDY)
     return rows
 
@@ -124,7 +124,7 @@ def _check_images(rows: list[Row], images: dict[int, Row], named: dict[int, str]
     for image_id in [*named, *sorted(counts.keys() - named.keys())]:
         if counts[image_id] != (image_id in named) or images[image_id]["file_name"] != named[image_id]:
             raise AnonbenchError(
-                f"stands {counts[image_id]} times in the manifests",
+                f"appears {counts[image_id]} times in the manifests",
                 file=folder / named.get(image_id, ""),
                 entry=f"image {image_id}",
                 remedy=f"the annotations have changed: {REMEDY}",

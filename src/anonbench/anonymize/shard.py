@@ -66,7 +66,9 @@ class Shard:
         gone by then.
         """
         if not 0 <= self.shard < self.shards:
-            raise AnonbenchError(f"there is no shard {self.shard} of {self.shards}", remedy="shards count from 0")
+            raise AnonbenchError(
+                f"there is no shard {self.shard} of {self.shards}", remedy="shards are numbered from 0"
+            )
         if self.split in _RESERVED:
             raise AnonbenchError(f"a split cannot be called '{self.split}'")
         images.check_policy(self.encoder)
@@ -155,7 +157,7 @@ class Shard:
         folder, sign = self.out / self.split, manifests.sign_path(self.out, self.split)
         if not sign.is_file() and folder.is_dir() and any(folder.iterdir()):
             raise AnonbenchError(
-                "holds files that this stage did not write",
+                "contains files that this stage did not write",
                 file=folder,
                 remedy="move them away, or choose another output folder",
             )

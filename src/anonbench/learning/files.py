@@ -49,7 +49,7 @@ def read_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise AnonbenchError(f"is no checkpoint that can be read ({error})", file=path, remedy="delete it") from error
+        raise AnonbenchError(f"is not a readable checkpoint ({error})", file=path, remedy="delete it") from error
     if state.get("key") != key:
         print(f"{path}: belongs to another training and is not used", file=sys.stderr)
         return None

@@ -56,7 +56,7 @@ def advice(
     if fits is not None:
         said = f"; {'' if fits else 'not even '}{fits or least} {'fit' if (fits or least) > 1 else 'fits'}"
     return AnonbenchError(
-        f"{memory} does not suffice for {what} at a time (iteration {iteration + 1}){said}",
+        f"{memory} is not enough for {what} at a time (iteration {iteration + 1}){said}",
         entry=entry,
         remedy=f"{remedy}, or {instead}" if remedy else instead,
     )

@@ -130,7 +130,7 @@ def read_run(folder: Path) -> Run:
     except (KeyError, TypeError, AttributeError):
         measured = False
     if not measured:
-        raise AnonbenchError("holds no metrics", file=folder / "metrics.json", remedy="delete it and evaluate again")
+        raise AnonbenchError("contains no metrics", file=folder / "metrics.json", remedy="delete it and evaluate again")
     return Run(metrics, evidence.read(folder / evidence.FILE), folder)
 
 

@@ -101,7 +101,7 @@ class Diffusion(Method):
         @model_validator(mode="after")
         def _check(self) -> Diffusion.Parameters:
             if int(self.steps * self.strength) < 1:
-                raise ValueError(f"{self.steps} steps at strength {self.strength:g} are none at all")
+                raise ValueError(f"{self.steps} steps at strength {self.strength:g} leave no step to run")
             return self
 
     def __init__(self, parameters: dict[str, Any] | None = None) -> None:
