@@ -409,17 +409,17 @@ def test_frozen_stages_keep_their_weights(variant: Path, tmp_path: Path) -> None
     [
         (
             5,
-            r"not suffice for 8 images .*iteration 1\); 4 fit; set batch_size: 4 .*rate 0\.04\), or lower settings",
+            r"not enough for 8 images .*iteration 1\); 4 fit; set batch_size: 4 .*rate 0\.04\), or lower settings",
         ),
         (
             3,
-            r"not suffice for 8 images .*iteration 1\); 2 fit; set batch_size: 2 .*rate 0\.02\), or lower settings",
+            r"not enough for 8 images .*iteration 1\); 2 fit; set batch_size: 2 .*rate 0\.02\), or lower settings",
         ),
         (
             1,
-            r"not suffice for 8 images .*iteration 1\); 1 fits; set batch_size: 1 .*rate 0\.01\), or lower settings",
+            r"not enough for 8 images .*iteration 1\); 1 fits; set batch_size: 1 .*rate 0\.01\), or lower settings",
         ),
-        (0, r"not suffice for 8 images .*iteration 1\); not even 1 fits; lower settings\.max_size, or settings\."),
+        (0, r"not enough for 8 images .*iteration 1\); not even 1 fits; lower settings\.max_size, or settings\."),
     ],
 )
 @pytest.mark.parametrize("what", ["GPU", "processor"])
@@ -439,7 +439,7 @@ def test_running_out_of_memory_says_the_largest_batch_that_fits(
         return forward(heads, features, proposals, *rest)
 
     monkeypatch.setattr(models.Heads, "forward", limited)
-    with pytest.raises(AnonbenchError, match="batch_size: the memory does " + said):
+    with pytest.raises(AnonbenchError, match="batch_size: the memory is " + said):
         train(write_variant(tmp_path / "variant", 8), tmp_path / "model", tiny_recipe(batch_size=8))
     fitting = max([size for size in (4, 2, 1) if size <= room], default=1)
     assert tried == [size for size in (8, 4, 2, 1) if size >= fitting]
