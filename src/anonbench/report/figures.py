@@ -18,6 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
+from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, ON_SAME
 from anonbench.files import write_bytes
 from anonbench.records import UNANNOTATED, Reason
 from anonbench.report.collect import COVERAGE_COLUMNS, HANDLED, PEOPLE, UNTOUCHED
@@ -27,6 +28,7 @@ from anonbench.report.tables import (
     DAGGER,
     blocks,
     capital,
+    direction,
     is_number,
     leaky,
     margins,
@@ -65,6 +67,9 @@ STYLE: dict[str, Any] = {
     "figure.dpi": 150,
     "path.simplify": False,
 }
+
+SHORT = {ON_SAME: "tested on itself", ON_DEPLOYED: "deployed on it"}
+"""Directions in few words, for the margin of a figure."""
 
 PNG_DPI = 150
 FORMATS = ("png", "pdf")
@@ -165,7 +170,7 @@ def impact_figure(table: pd.DataFrame, seeds: pd.DataFrame, study: Study) -> Fig
                 axis.set_xlabel(f"Δ {_metric(part, task)} to original")
             if column == 0:
                 axis.set_yticks(range(len(variants)), [_label(v, region) for v in variants])
-                name = "\n".join([dataset, *marked(model, part).split(", "), region]) if several else region
+                name = "\n".join([dataset, *_whose(model, part), region]) if several else region
                 lying: dict[str, Any] = (
                     {"rotation": 0, "ha": "right", "va": "center", "labelpad": 10} if several else {}
                 )
@@ -238,6 +243,13 @@ def _colours(part: pd.DataFrame, categories: list[str]) -> dict[str, str]:
 def _label(variant: str, region: str) -> str:
     name = variant.removeprefix(f"{region}-").replace("_", " ").replace("-", ", ")
     return "identity (re-encoded only)" if is_identity(variant) else name
+
+
+def _whose(model: str, part: pd.DataFrame) -> list[str]:
+    """Return the lines that name a row's model and, unless it is the usual one, the direction."""
+    on = direction(part)
+    first = f"{model} {DAGGER}" if leaky(part) else model
+    return [first] if on == ON_ORIGINAL else [first, SHORT[on]]
 
 
 def _metric(part: pd.DataFrame, task: str) -> str:
