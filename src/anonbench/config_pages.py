@@ -165,7 +165,7 @@ def config(
     write: Annotated[bool, typer.Option("--write", help="Write the files instead of comparing them.")] = False,
     base: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
 ) -> None:
-    """Compare (or write) the schema, the default study and the pages of configuration and commands with the code."""
+    """Compare (or write) the schema, the default study and the configuration page with the configuration's model."""
     stale = []
     for name, text in generated().items():
         path = base / name
