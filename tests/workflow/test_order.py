@@ -27,7 +27,7 @@ def clone(committed: Path, tmp_path: Path) -> Path:
     for path in folder.iterdir():
         if path.name != ".git":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    shutil.copytree(committed, folder, dirs_exist_ok=True)
+    shutil.copytree(committed, folder, symlinks=True, dirs_exist_ok=True)
     subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
     for name in git("ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")[:-1]:
         if name.partition("/")[0] in WRITTEN_BY_RUNS:
@@ -35,7 +35,7 @@ def clone(committed: Path, tmp_path: Path) -> Path:
         (folder / name).unlink(missing_ok=True)
         if (PROJECT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(PROJECT / name, folder / name)
+            shutil.copy2(PROJECT / name, folder / name, follow_symlinks=False)
     return folder
 
 
