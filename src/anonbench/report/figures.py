@@ -21,7 +21,7 @@ from PIL import Image
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, ON_SAME
 from anonbench.files import write_bytes
 from anonbench.records import UNANNOTATED, Reason
-from anonbench.report.collect import COVERAGE_COLUMNS, HANDLED, PEOPLE, UNTOUCHED
+from anonbench.report.collect import COVERAGE_COLUMNS, HANDLED, PEOPLE, TOUCHED, UNTOUCHED
 from anonbench.report.starts import starts_figure
 from anonbench.report.study import ORIGINAL, Study, is_identity, region_order
 from anonbench.report.tables import (
@@ -262,10 +262,12 @@ def _legend(table: pd.DataFrame, study: Study) -> list[Any]:
     categories = list(dict.fromkeys(c for *_, part in blocks(table) for c in shown(part)))
     colours = _colours(table, categories)
     people = set(table.loc[table.group == PEOPLE, "category"])
+    touched = set(table.loc[table.group == TOUCHED, "category"])
     handles: list[Any] = []
     for c in categories:
         shape, size, width = ("o", 4.5, 2.0) if c in people else ("s", 4.0, 1.4)
-        name = c if c in people else "untouched categories" if c == UNTOUCHED else f"{c} (not people)"
+        left = "not people" if c in touched else "not anonymized"
+        name = c if c in people else "untouched categories" if c == UNTOUCHED else f"{c} ({left})"
         handles.append(Line2D([], [], color=colours[c], label=name, marker=shape, ms=size, lw=width))
     dot: dict[str, Any] = {"marker": "o", "ms": 3, "mfc": "white", "mec": "#444444", "mew": 0.7}
     handles.append(Line2D([], [], color="none", label="one seed", **dot))
