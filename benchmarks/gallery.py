@@ -8,6 +8,7 @@ person is one whom the report's sheet would show, too: with a visible face, neit
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -62,29 +63,30 @@ def main(
 
 
 def _tables(rows: dict[tuple[str, str], dict[str, str]]) -> str:
-    """Return a section per kind of region: methods without levels in one row, then a row per method with them."""
+    """Return a section per kind of region: a row for all methods without levels, then a table per set of levels."""
     lines = []
     for kind, (title, _) in SHOWN.items():
-        mine = {method: cells for (of, method), cells in rows.items() if of == kind}
-        if not mine:
+        by_levels: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        for of, method in rows:
+            if of == kind:
+                by_levels[tuple(rows[of, method])].append(method)
+        if not by_levels:
             continue
-        plain = [method for method, cells in mine.items() if set(cells) == {""}]
-        levels = list(dict.fromkeys(level for cells in mine.values() for level in cells if level))
-        lines += ["", f"## {title}", "", '<div class="gallery" markdown>', ""]
-        lines += [_row(f"`{method}`" if method != ORIGINAL else method for method in plain), _row("---" for _ in plain)]
-        lines += [_row(mine[method][""] for method in plain), ""]
-        lines += [_row(["", *levels]), _row("---" for _ in ["", *levels])]
-        lines += [
-            _row([f"`{method}`", *(cells.get(level, "") for level in levels)])
-            for method, cells in mine.items()
-            if method not in plain
-        ]
+        lines += ["", f"## {title}", "", '<div class="gallery" markdown>']
+        for levels, methods in by_levels.items():
+            names = [f"`{method}`" if method != ORIGINAL else method for method in methods]
+            cells = [[rows[kind, method][level] for level in levels] for method in methods]
+            if levels == ("",):
+                lines += ["", _row(names), _row("---" for _ in names), _row(cell for (cell,) in cells)]
+            else:
+                lines += ["", _row(["", *levels]), _row("---" for _ in ["", *levels])]
+                lines += [_row([name, *more]) for name, more in zip(names, cells, strict=True)]
         lines += ["", "</div>"]
     return "\n".join(lines)
 
 
-def _row(cells: object) -> str:
-    return f"| {' | '.join(cells)} |"  # type: ignore[arg-type]
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
