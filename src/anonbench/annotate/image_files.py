@@ -152,7 +152,7 @@ def _see(path: Path, entry: dict[str, Any], gate: Gate) -> Seen:
         labels_on, guessed = _frame(header, size, gate.labels_on, entry)
         frame: dict[str, Any] = {"size": size, "labels_on": labels_on, "max_pixels": gate.max_pixels}
         images.decode(data, **frame)
-        images.without_metadata(data, **frame)  # so every variant writes it, whether somebody stands in it or not
+        images.without_metadata(data, **frame)  # so every variant writes it, whether somebody is in it or not
     except FileNotFoundError:
         return Seen(problem="is not on disk")
     except AnonbenchError as error:

@@ -40,7 +40,7 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[st
 
 
 def read_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any] | None:
-    """Return the checkpoint of the training that ``key`` stands for; None when there is none, or one of another.
+    """Return the checkpoint of the training that ``key`` identifies; None when there is none, or one of another.
 
     Raises AnonbenchError for a file that cannot be read.
     """

@@ -1,4 +1,4 @@
-"""What to say when the memory does not suffice: the largest batch that does."""
+"""What to say when memory runs out: the largest batch that fits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def exhausted(error: RuntimeError) -> bool:
 
 
 def suffices(step: Callable[[], object], device: torch.device) -> bool:
-    """Tell whether a step has the memory that it needs; it is made."""
+    """Tell whether a step has the memory that it needs; the step is taken."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     try:

@@ -1,6 +1,6 @@
 """What a study costs: seconds, speed and memory of its jobs, and their sum in GPU and CPU hours.
 
-Its numbers differ from run to run. Therefore ``cost.csv`` stands beside the page, not among the tables that DVC
+Its numbers differ from run to run. Therefore ``cost.csv`` is written beside the page, not among the tables that DVC
 certifies.
 """
 

@@ -174,7 +174,7 @@ class Plan:
     def check_target(self, target: str) -> None:
         """Raise AnonbenchError when a file that is asked for by its name is of an unknown data set, variant or model.
 
-        Snakemake would say so with a traceback of ours. What is no file of a stage is left to it.
+        Snakemake would say so with a traceback of ours. What is not a file of a stage is left to it.
         """
         for stage in ("data", "annotations", "anonymized", "models", "evaluations"):
             folder = f"{self.folder(stage)}/"

@@ -63,7 +63,7 @@ class Gan(Method):
         require_keypoints: bool = Field(
             False, description="Give bodies without a complete limb to the fallback, instead of filling them without."
         )
-        batch: int = Field(32, ge=1, description="People in one go on a GPU; halved when its memory does not suffice.")
+        batch: int = Field(32, ge=1, description="People in one go on a GPU; halved when its memory is not enough.")
         fallback: Fallback = "mask_out"
 
     FitSettings: ClassVar[type[Strict] | None] = options.FitSettings
