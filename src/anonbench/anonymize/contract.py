@@ -52,7 +52,8 @@ _TIME = re.compile(r"(^|_)(s|ms|us|ns|secs?|seconds?|times?|duration|latency|ela
 def checked_facts(facts: Mapping[str, Any], declared: Mapping[str, str]) -> dict[str, Scalar]:
     """Return a method's facts, NumPy's scalars as Python's; raise ValueError for what the manifest cannot hold.
 
-    That is what is not a JSON scalar, and what by its name is a time and is not ``declared``: times differ from run to run.
+    That is what is not a JSON scalar, and what by its name is a time, which differs from run to run, and is not
+    ``declared``.
     """
     found: dict[str, Scalar] = {}
     for name, value in facts.items():

@@ -144,8 +144,8 @@ def run(learner: Learner[Batch], checkpoint: Path | None, key: str) -> Ran:
     """Train in place.
 
     ``checkpoint`` is a file that is written every ``learner.checkpoint_every`` iterations and at the end, and read at
-    the start if it carries the same ``key`` (`files.key_of`); TensorBoard's files are written beside it, in ``events``. In a
-    group of processes all call this, and the first writes. Raises AnonbenchError at a loss that is not finite (the
+    the start if it carries the same ``key`` (`files.key_of`); TensorBoard's files are written beside it, in ``events``.
+    In a group of processes all call this, and the first writes. Raises AnonbenchError at a loss that is not finite (the
     checkpoint from before is kept) and when the memory is not enough.
     """
     progress = _resume(learner, checkpoint, key)

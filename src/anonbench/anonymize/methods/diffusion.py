@@ -28,7 +28,7 @@ from anonbench.windows import Window, published_window
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 GREY = 0.5
-"""What is painted where the person was, in 0..1: zero in the models' own range -1..1, as in-painting models are trained."""
+"""What is painted where the person was, in 0..1: zero in the models' own range -1..1, which they are trained with."""
 
 
 def _eights(size: tuple[int, int]) -> tuple[int, int]:
