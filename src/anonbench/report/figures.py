@@ -165,7 +165,8 @@ def impact_figure(table: pd.DataFrame, seeds: pd.DataFrame, study: Study) -> Fig
                 axis.set_xlabel(f"Δ {_metric(part, task)} to original")
             if column == 0:
                 axis.set_yticks(range(len(variants)), [_label(v, region) for v in variants])
-                name = "\n".join([dataset, *marked(model, part).split(", "), region]) if several else region
+                who = marked(model, part, not study.trains(model)).split(", ")
+                name = "\n".join([dataset, *who, region]) if several else region
                 lying: dict[str, Any] = (
                     {"rotation": 0, "ha": "right", "va": "center", "labelpad": 10} if several else {}
                 )
@@ -256,10 +257,19 @@ def _legend(table: pd.DataFrame, study: Study) -> list[Any]:
         name = c if c in people else "untouched categories" if c == UNTOUCHED else f"{c} (not people)"
         handles.append(Line2D([], [], color=colours[c], label=name, marker=shape, ms=size, lw=width))
     dot: dict[str, Any] = {"marker": "o", "ms": 3, "mfc": "white", "mec": "#444444", "mew": 0.7}
-    handles.append(Line2D([], [], color="none", label="one seed", **dot))
+    trained = any(study.trains(model) for model in set(table.model))
+    if trained:
+        handles.append(Line2D([], [], color="none", label="one seed", **dot))
     handles.append(Patch(color="#0072B2", alpha=0.10, lw=0, label=f"{margins(study, table)}: no practical difference"))
     if leaky(table):
-        handles.append(Line2D([], [], color="none", label=f"{DAGGER} the start had seen the original images"))
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color="none",
+                label=f"{DAGGER} the {'start' if trained else 'model'} had seen the original images",
+            )
+        )
     return handles
 
 
@@ -275,7 +285,7 @@ def _nothing(text: str) -> Figure:
 def curves_figure(losses: pd.DataFrame) -> Figure:
     """Training loss, smoothed and averaged over seeds: a panel per data set and model, a line per variant."""
     if losses.empty:
-        return _nothing("no training record")
+        return _nothing("nothing was trained")
     parts_ = blocks(losses)
     columns = min(len(parts_), 2)
     rows = -(-len(parts_) // columns)
