@@ -63,8 +63,8 @@ CAPTIONS = {
 """The figures' captions; workflow/report/ holds the same for Snakemake's own report."""
 
 AS_IT_IS = {
-    "impact": "Difference to the same model on the original images. Bars are 95 % intervals over validation images. The "
-    "band is the study's margin of no practical difference. Each row of panels has its own scale.",
+    "impact": "Difference to the same model on the original images. Bars are 95 % intervals over validation images. "
+    "The band is the study's margin of no practical difference. Each row of panels has its own scale.",
 }
 """Captions of a study that trains nothing."""
 

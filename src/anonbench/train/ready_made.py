@@ -80,9 +80,9 @@ class ReadyMade(Trainer):
     def confirm(self, recipe: Recipe, start: dict[str, Any]) -> None:
         for key, value in _identity(_detector(recipe)).items():
             if value != start.get(key):
+                name = recipe.settings.detector.plugin
                 raise AnonbenchError(
-                    f"the {key} of the detector {recipe.settings.detector.plugin} is {value}, not {start.get(key)} as "
-                    "train.json says",
+                    f"{key} of the detector {name}: {value}, not {start.get(key)} as train.json says",
                     remedy="run the train stage again",
                 )
 

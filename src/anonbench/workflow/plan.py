@@ -460,12 +460,12 @@ class Plan:
     def start(self, model: str) -> str:
         """Return what tells other first weights: the hash of the file, or of the training's weights, that is named.
 
-        Of a trainer that reads other files, what tells that they changed.
+        Of a trainer that reads other files, their hashes.
         """
         recipe, file = self.study.models[model], self._start_file(model)
         others = registry.load("trainers", recipe.trainer)().files(recipe)
         if others:
-            return compact([file, [_file_state(path) for path in others]])
+            return compact([file, [sha256_file(path)[:16] if path.is_file() else "missing" for path in others]])
         if file is None or self.start_files(model):
             return file or "scratch"
         path = Path(file) / "weights.safetensors" if Path(file).is_dir() else Path(file)
