@@ -15,6 +15,7 @@ from anonbench.tasks.truth import read_annotations
 
 TRUTH = synthetic.ground_truth(4, seed=1)
 FOUND = synthetic.predictions(TRUTH, 0.9, seed=1)
+MASK = FOUND["detections"][0]["segmentation"]["counts"]
 
 
 def _set(path: str, value):
@@ -43,6 +44,16 @@ def _person() -> int:
         (_set("detections/0/bbox", [1, 2, 3]), "detection 0: has no bbox"),
         (_set("detections/0/segmentation", None), "detection 0: has no segmentation"),
         (_set("detections/0/segmentation", {"size": [3, 3], "counts": "09"}), "mask of size \\[3, 3\\]"),
+        (_set("detections/0/segmentation/size", 5), "detection 0: has a mask of size 5"),
+        (_set("detections/0/segmentation/counts", MASK + "oooo"), "detection 0: has a mask that does not fill"),
+        (_set("detections/0/segmentation/counts", MASK[:-9]), "detection 0: has a mask that does not fill"),
+        (_set("detections/0/segmentation/counts", "\ud800"), "detection 0: has a mask that does not fill"),
+        (_set("detections/2/image_id", True), "detection 2: lies in image True"),
+        (_set("detections/2/category_id", [1]), "detection 2: is of category \\[1\\]"),
+        (_set("detections/0/score", 10**400), "detection 0: has no finite score"),
+        (_set("detections/0/bbox", [10**400, 1, 1, 1]), "detection 0: has no bbox"),
+        (_set("categories", [{"name": "person"}]), "category 0: has no id and name"),
+        (_set("categories", {"a": 1}), "has no list 'categories'"),
         (_set(f"detections/{_person()}/keypoints", [0.0]), "has no keypoints"),
         (_set("categories/1/name", "boat"), "'boat' is not category 2 .*another data set"),
         (_set("model/tasks", ["flying"]), "model.tasks: unknown task .flying."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ def numbers(values: Any, count: int) -> bool:
     return (
         isinstance(values, list)
         and len(values) == count
-        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
+        and all(isinstance(v, (int, float)) and abs(v) <= sys.float_info.max for v in values)  # NaN is not
     )
 
 
