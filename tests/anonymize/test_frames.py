@@ -271,7 +271,7 @@ FITTED = """
 
     class Codec(Method):
         kinds: ClassVar = frozenset((RegionKind.FRAME,))
-        Fit: ClassVar = NoSettings
+        FitSettings: ClassVar = NoSettings
 
         @classmethod
         def fit(cls, job):
