@@ -146,11 +146,11 @@ def read_runs(
     Raises AnonbenchError for the first that is missing, unless ``allow_missing``; always when the original has none,
     or when two were not made on the same images.
     """
-    runs: Runs = {variant: {} for variant in study.trained(dataset, model)}
+    runs: Runs = {variant: {} for variant in study.told(dataset, model, direction)}
     first: Run | None = None
     for variant in runs:
         trained, tested = pair(direction, variant)
-        for seed in study.seeds:
+        for seed in study.seeds_of(model):
             folder = sources.evaluation(Evaluation(dataset, trained, model, seed, tested))
             if allow_missing and not (folder / "metrics.json").exists():
                 continue
@@ -236,9 +236,11 @@ def impact(study: Study, sources: Sources, allow_missing: bool = False) -> tuple
                 continue
             leaky = leaks(study, sources, dataset, model)
             for direction in study.directions:
+                if not study.told(dataset, model, direction):
+                    continue
                 runs = read_runs(study, sources, dataset, model, allow_missing, direction)
                 keys = {"dataset": dataset, "model": model, "direction": direction, "leaks": leaky}
-                for compared in _compared(study, dataset, runs):
+                for compared in _compared(study, dataset, model, runs):
                     for variant in runs:
                         row = compared.row(variant) | _describe(manifests[variant], variant, compared)
                         rows += [{**row, **keys, **metric} for metric in compared.metrics(variant)]
@@ -250,7 +252,10 @@ def impact(study: Study, sources: Sources, allow_missing: bool = False) -> tuple
 
 @dataclass(frozen=True)
 class Compared:
-    """One category of one task over all variants: ``scores`` by variant and seed, ``noise`` (B) of the seeds."""
+    """One category of one task over all variants: ``scores`` by variant and seed, ``noise`` (B) of the seeds.
+
+    ``fixed``: the model is not trained, so that there are no other seeds whose noise could be missing.
+    """
 
     study: Study
     name: str
@@ -263,6 +268,7 @@ class Compared:
     scores: dict[str, dict[int, Scores]]
     spread: resample.Spread | None
     noise: np.ndarray
+    fixed: bool = False
 
     def row(self, variant: str) -> dict[str, Any]:
         """Return what all metrics of a variant have in common."""
@@ -305,7 +311,7 @@ class Compared:
         learnt = self.task.floor is None or reference >= self.task.floor
         margin = self.study.margin_of(self.name)
         found = resample.difference(
-            per_seed, replicates, self.noise, margin, self.samples, learnt, self.spread, first.best
+            per_seed, replicates, self.noise, margin, self.samples, learnt, self.spread, first.best, self.fixed
         )
         return {
             "difference": found.value, "difference_low": found.low, "difference_high": found.high,
@@ -334,7 +340,7 @@ class Compared:
                     }  # fmt: skip
 
 
-def _compared(study: Study, dataset: str, runs: Runs) -> Iterator[Compared]:
+def _compared(study: Study, dataset: str, model: str, runs: Runs) -> Iterator[Compared]:
     """Yield what is compared over the variants: each task and category that the original has a score of."""
     one = next(iter(runs[ORIGINAL].values()))
     for name in tasks.known(list(one.evidence)):
@@ -365,6 +371,7 @@ def _compared(study: Study, dataset: str, runs: Runs) -> Iterator[Compared]:
                 scores,
                 spread,
                 resample.student(freedom + 1, study.bootstrap, study.seed, dataset),
+                not study.trains(model),
             )
 
 
@@ -380,7 +387,8 @@ def _describe(manifest: dict[str, Any] | None, variant: str, compared: Compared)
         group = MEAN
     elif everything:
         group = TOUCHED
-    share = _share(manifest, method, category)
+    whose = ALL if compared.task.all_people and group == PEOPLE else category
+    share = _share(manifest, method, whose)
     return {"region": region, "method": method, "level": level, "group": group, "share_changed": share}
 
 
@@ -422,7 +430,7 @@ def _subsets_of(
 ) -> dict[tuple[str, str, str, str], dict[int, tuple[float, int, int]]]:
     """Return value, instances and images by seed of each task, category of people, subset and metric."""
     found: dict[tuple[str, str, str, str], dict[int, tuple[float, int, int]]] = {}
-    for seed in study.seeds:
+    for seed in study.seeds_of(model):
         path = sources.evaluation(Evaluation(dataset, variant, model, seed, ORIGINAL)) / "metrics.json"
         if not path.exists():
             continue
@@ -544,14 +552,14 @@ def leaks(study: Study, sources: Sources, dataset: str, model: str) -> str:
     """
     said = set()
     for variant in study.trained(dataset, model):
-        for seed in study.seeds:
+        for seed in study.seeds_of(model):
             record = training_record(sources, dataset, variant, model, seed) or {}
             said.add((record.get("initialisation") or {}).get("leaks"))
     return LEAKS if True in said else "false" if False in said else ""
 
 
 def curves(study: Study, sources: Sources, allow_missing: bool = False) -> pd.DataFrame:
-    """Return the training loss, averaged over seeds, per iteration: the total and its terms.
+    """Return the training loss, averaged over seeds, per iteration: the total and its terms; none of untrained models.
 
     Raises AnonbenchError when a training has no record, unless ``allow_missing``.
     """
@@ -564,6 +572,8 @@ def curves(study: Study, sources: Sources, allow_missing: bool = False) -> pd.Da
             if allow_missing:
                 continue
             raise AnonbenchError("no such file", file=folder / "train.json", remedy="run the train stage first")
+        if not study.trains(model):
+            continue
         points = record.get("loss_curve")
         if not points or not all(isinstance(p, dict) and "iteration" in p for p in points):
             raise AnonbenchError("has no loss curve", file=folder / "train.json", entry="loss_curve")

@@ -88,6 +88,9 @@ class Task(abc.ABC):
     floor: ClassVar[float | None] = None
     """Value of the first metric that a model must pass on the original for a difference to it to say anything."""
 
+    all_people: ClassVar[bool] = False
+    """Whether each part about people is about all of them, not about the category that has its name."""
+
     @abc.abstractmethod
     def encode(self, output: Any, people: frozenset[int]) -> dict[str, Any]:
         """Return one of a trainer's outputs as an entry of the predictions: JSON with at least an ``image_id``.
