@@ -117,6 +117,8 @@ def person(**attributes: Any) -> Change:
         (lambda coco: coco.pop("videos"), "image 1: is of video 3, which is not in the file"),
         (frame(6, width=63), "video 9: has frames of different sizes: image 6 is 63x48 and not 64x48; cut"),
         (lambda coco: coco["videos"][0].update(height=50), "image 2 is 64x48 and not 64x50"),
+        (lambda coco: coco["videos"][0].update(width=None), "video 9: has the size Nonex48; write the pixels"),
+        (lambda coco: coco["videos"][0].update(width="64"), "video 9: has the size '64'x48; write"),
         (lambda coco: coco["videos"].append({"id": 9, "name": "c"}), "video id 9 stands twice"),
         (lambda coco: coco["videos"].append({"id": 4, "name": "c"}), "video 4: has no frames; add its images"),
         (lambda coco: coco["videos"].append({"name": "c"}), "video number 2: has no integer id"),
