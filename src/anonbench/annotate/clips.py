@@ -101,7 +101,7 @@ def _video(
         )
     sizes = [(images[image_id].get("width"), images[image_id].get("height")) for image_id in frames]
     size = (entry.get("width", sizes[0][0]), entry.get("height", sizes[0][1]))
-    if not all(isinstance(side, int | float) for side in size):
+    if not all(isinstance(side, int) or (isinstance(side, float) and side.is_integer()) for side in size):
         raise refuse("has the size {!a:.80}x{!a:.80}".format(*size), "write the pixels of a frame, or leave them out")
     for image_id, other in zip(frames, sizes, strict=True):
         if other != size:
@@ -109,7 +109,8 @@ def _video(
                 f"has frames of different sizes: image {image_id} is {other[0]}x{other[1]} and not {size[0]}x{size[1]}",
                 "cut or scale the frames of a video to one size",
             )
-    return Video({**entry, "width": size[0], "height": size[1], "frames": len(frames)}, tuple(frames))
+    width, height = map(int, size)  # JSON may have 640.0, which no variant takes
+    return Video({**entry, "width": width, "height": height, "frames": len(frames)}, tuple(frames))
 
 
 def check_attributes(attributes: Mapping[str, Any], file: Path) -> Meanings:
