@@ -52,6 +52,8 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
         ("datasets/private", {}, r"datasets: 'private' is the name of the folders of what may not be handed out"),
         ("anonymize/encodr", "source", r"anonymize.encodr: unknown key \(did you mean 'encoder'\?\)"),
         ("anonymize/encoder", "best", r"anonymize.encoder: .*\"best\""),
+        ("anonymize/encoder", "quality-0", r"anonymize.encoder: .*\"quality-0\""),
+        ("methods/blur", {"encoder": "quality-101"}, r"methods.blur.encoder: .*\"quality-101\""),
         ("datasets/streetlife/rot", "x", r"datasets.streetlife.rot: unknown key \(did you mean 'root'\?\)"),
         ("datasets/streetlife/options/widht", 9, r"datasets.streetlife.options.widht"),
         ("datasets/streetlif", {}, r"unknown data set 'streetlif' \(did you mean 'streetlife'\?\)"),
@@ -120,6 +122,22 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(AnonbenchError, match=r"list.yaml: is not a YAML mapping"):
         config.load(tmp_path / "list.yaml")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'name: "caf\xe9"\n', "is not UTF-8"),
+        (b"name: " + b"[" * 5000, "nested too deeply"),
+        (b"name: 2020-99-99\n", "is not valid YAML"),
+        (b"seed: " + b"1" * 5000, "is not valid YAML"),
+    ],
+)
+def test_files_that_yaml_stumbles_over_are_named(tmp_path: Path, data: bytes, said: str) -> None:
+    (tmp_path / "bad.yaml").write_bytes(data)
+    with pytest.raises(AnonbenchError, match=rf"bad.yaml: .*{said}") as error:
+        config.load(tmp_path / "bad.yaml")
+    assert "\n" not in str(error.value)
 
 
 def test_levels_of_the_study_reach_the_method() -> None:

@@ -134,3 +134,11 @@ def test_the_longest_names_can_be_written(tmp_path: Path, name: str, how: str) -
         (left := other / f".{stem}.4711.3.part").write_text("half")
         files.write_bytes(other / name, b"whole")
         assert not left.exists()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"id": ' + "1" * 5000 + "}", "{", '"\xff"'])
+def test_what_json_stumbles_over_is_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(AnonbenchError, match=r"bad\.json: is not valid JSON") as error:
+        files.read_json(tmp_path / "bad.json")
+    assert "\n" not in str(error.value)

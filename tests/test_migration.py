@@ -126,3 +126,28 @@ def test_what_is_no_study_is_named(tmp_path: Path, text: str | None, said: str) 
         (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(AnonbenchError, match=rf"bad\.yaml: {said}"):
         migrated(tmp_path / "bad.yaml")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'name: "\xff"\n', "is not UTF-8"),
+        (b"models: " + b"[" * 3000, "is not valid YAML"),
+        (b"models: {a: {settings: {min_size: [5]}, max_size: 9}}\n", r"models\.a: has max_size beside its settings"),
+    ],
+)
+def test_what_cannot_be_rewritten_is_left_alone(tmp_path: Path, data: bytes, said: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_bytes(data)
+    with pytest.raises(AnonbenchError, match=rf"bad\.yaml.* ?{said}") as error:
+        run("--migrate", file, "--in-place")
+    assert "\n" not in str(error.value)
+    assert file.read_bytes() == data
+
+
+def test_a_model_that_is_another_s_alias_stays_one(tmp_path: Path) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text("models:\n  a: &a\n    max_size: 9\n    epochs: 1\n  b: *a\n")
+    text, moved = migrated(file)
+    assert text == "models:\n  a: &a\n    settings:\n      max_size: 9\n    epochs: 1\n  b: *a\n"
+    assert moved == ["models.a.max_size: now models.a.settings.max_size"]

@@ -23,7 +23,7 @@ from anonbench.variants import ORIGINAL, Variant
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
 SPLIT = r"^[A-Za-z0-9_]+$"
 LEVEL = r"^[a-z0-9]+$"
-ENCODER = r"^(source|lossless|quality-\d{1,3})$"
+ENCODER = r"^(source|lossless|quality-([1-9]\d?|100))$"
 START = re.compile(r"models/(?P<dataset>[^/]+)/(?P<variant>[^/]+)/(?P<model>[^/]+)/seed(?P<seed>\d+)(/.*)?")
 """A start's file that names a training of the study, from the study's output folder."""
 NOT_THE_RECIPE = {"datasets", "variants"}

@@ -142,7 +142,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_bytes())
     except FileNotFoundError:
         raise AnonbenchError("no such file", file=path) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits is none of the JSON errors
         raise AnonbenchError(
             f"is not valid JSON ({error})",
             file=path,
@@ -158,11 +158,19 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         value = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise AnonbenchError("no such configuration file", file=path) from None
-    except yaml.YAMLError as error:
-        raise AnonbenchError(f"is not valid YAML ({error})".replace("\n", " "), file=path) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such as the date 2020-99-99
+        raise no_yaml(error, path) from None
     if not isinstance(value, dict):
         raise AnonbenchError("is not a YAML mapping", file=path)
     return value
+
+
+def no_yaml(error: Exception, path: str | Path) -> AnonbenchError:
+    """Return, in one sentence, why a file could not be read as YAML."""
+    if isinstance(error, UnicodeDecodeError):
+        return AnonbenchError(f"is not UTF-8 ({error})", file=path, remedy="save the file as UTF-8")
+    said = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+    return AnonbenchError(f"is not valid YAML ({said})", file=path)
 
 
 def sha256_bytes(data: bytes) -> str:

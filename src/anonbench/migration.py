@@ -13,13 +13,15 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.mergevalue import merge_attrib
 
 from anonbench.errors import AnonbenchError
+from anonbench.files import no_yaml
 from anonbench.recipe import MOVED
 
 
 def migrated(path: Path) -> tuple[str, list[str]]:
     """Return a YAML file's text in today's form and a line for each entry that was moved.
 
-    The file is a study, or a recipe by itself. Raises AnonbenchError when it is no YAML mapping.
+    The file is a study, or a recipe by itself. Raises AnonbenchError when it is no YAML mapping, and for a block
+    that has entries of the old form beside ``settings``.
     """
     yaml = YAML()
     yaml.preserve_quotes = True
@@ -30,14 +32,26 @@ def migrated(path: Path) -> tuple[str, list[str]]:
         value = yaml.load(text)
     except FileNotFoundError:
         raise AnonbenchError("no such file", file=path) from None
-    except YAMLError as error:
-        raise AnonbenchError(f"is not valid YAML ({error})".replace("\n", " "), file=path) from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise no_yaml(error, path) from None
     if not isinstance(value, CommentedMap):
         raise AnonbenchError("is not a YAML mapping", file=path)
     models = value.get("models")
-    blocks = {f"models.{name}.": block for name, block in models.items()} if isinstance(models, dict) else {"": value}
+    named = {f"models.{name}.": block for name, block in models.items()} if isinstance(models, dict) else {"": value}
+    blocks: dict[str, CommentedMap] = {}
+    for where, block in named.items():  # one that is another's alias (`b: *a`) shows what becomes of that one
+        if isinstance(block, CommentedMap) and not any(block is other for other in blocks.values()):
+            blocks[where] = block
+    for where, block in blocks.items():
+        if (own := _own(block)) and "settings" in block:
+            raise AnonbenchError(
+                f"has {', '.join(own)} beside its settings",
+                file=path,
+                entry=where.rstrip(".") or None,
+                remedy="move it into them by hand, and run again",
+            )
     # before any is changed: a block that is merged into another one shows there what it has
-    moves = {where: _moves(block) for where, block in blocks.items() if isinstance(block, CommentedMap)}
+    moves = {where: _moves(block) for where, block in blocks.items()}
     said = [f"{where}{name}: now {where}settings.{name}" for where, names in moves.items() for name in names]
     if not said:
         return text, []

@@ -170,7 +170,7 @@ class Recipe(Section):
             if name in value:
                 raise Moved(name, f"settings.{name}")
         value = _with_preset(value, (info.context or {}).get("folder", Path()))
-        if value.get("length") in LENGTHS:
+        if isinstance(value.get("length"), str) and value["length"] in LENGTHS:
             return {"steps": LENGTHS[value["length"]][1], **value}
         return value
 
@@ -281,7 +281,8 @@ def presets() -> list[str]:
 def _with_preset(value: dict[str, Any], folder: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return a recipe's entries laid over those of the preset that it names, if any, which may name another.
 
-    Paths are relative to ``folder``. Raises ValueError for an unknown preset, AnonbenchError for an unreadable one.
+    Paths are relative to ``folder``. Raises ValueError for an unknown preset, AnonbenchError for one that cannot be
+    read or is of the old form.
     """
     name = value.get("preset")
     if name is None:
@@ -295,7 +296,13 @@ def _with_preset(value: dict[str, Any], folder: Path, above: tuple[Path, ...] = 
         raise ValueError(f"unknown preset '{name}'{nearest(str(name), presets())}")
     if path.resolve() in above:
         raise ValueError(f"preset: {path} is laid over itself")
-    below = _with_preset(read_yaml(path), path.parent, (*above, path.resolve()))
+    entries = read_yaml(path)
+    for old in MOVED:
+        if old in entries:
+            raise AnonbenchError(
+                f"now settings.{old}", file=path, entry=old, remedy="run anonbench config --migrate with this file"
+            )
+    below = _with_preset(entries, path.parent, (*above, path.resolve()))
     return _laid_over(below, value)
 
 

@@ -56,6 +56,10 @@ class Says(Method):
         return Changed(255 - crop.pixels, self.said)
 
 
+class Flag(int):
+    """A number that no encoder of JSON knows."""
+
+
 def said(method: Method) -> dict[str, Any]:
     (rows,) = engine.anonymize([Work(1, photograph(40, 30), [region((4, 4, 20, 20))])], method, seed=0)
     return dict(rows[0].facts)
@@ -79,12 +83,46 @@ def test_facts_are_json_scalars_and_numpy_s_become_python_s() -> None:
         ({1: 1}, "returned a fact called 1"),
         ({"seconds": 0.2}, "returned the fact 'seconds': times do not repeat"),
         ({"decode_ms": 3}, "returned the fact 'decode_ms': times do not repeat"),
+        ({"bits": 10**400}, "returned 1000.*0 for the fact 'bits', which is no JSON scalar"),
+        ({"bits": Flag(1)}, "returned 1 for the fact 'bits', which is no JSON scalar"),
+        ({"codebook": "\ud800"}, r"returned '\\ud800' for the fact 'codebook', which is no JSON scalar"),
+        (None, "returned NoneType as facts, which is no mapping"),
+        ([("bits", 1)], "returned list as facts, which is no mapping"),
     ],
 )
 def test_what_is_no_fact_ends_the_run_in_one_sentence(facts: dict[Any, Any], message: str) -> None:
     with pytest.raises(AnonbenchError, match=rf"method test_stored failed on person 1: {message}") as error:
         said(Says(facts))
     assert "\n" not in str(error.value)
+
+
+class Fails(Method):
+    """Raises what has several lines, as libraries do."""
+
+    fallback = None
+
+    def change(self, crop: Crop) -> np.ndarray:
+        raise ValueError("one\n  two\nthree")
+
+
+def test_a_failure_of_many_lines_is_told_in_one() -> None:
+    with pytest.raises(AnonbenchError, match=r"method test_stored failed on person 1: one two three; mend"):
+        said(Fails())
+
+
+class Falls(Method):
+    """Fails, and names a fallback that fails, too."""
+
+    fallback = "mask_out"
+
+    def change(self, crop: Crop) -> np.ndarray:
+        raise ValueError("out of ideas")
+
+
+def test_a_fallback_that_fails_ends_the_run_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "load", lambda group, name: Fails)
+    with pytest.raises(AnonbenchError, match="out of ideas, and its fallback mask_out: one two three; mend one"):
+        said(Falls())
 
 
 def test_a_name_that_sounds_like_a_time_may_be_declared() -> None:
@@ -208,6 +246,14 @@ def test_two_images_that_would_become_one_png_are_refused(dataset: Dataset) -> N
     with pytest.raises(AnonbenchError, match=r"\(2\.png\) as a PNG, as '2\.jpeg' is stored losslessly"):
         dataset.run("frame-blur-low", encoder="lossless")
     dataset.shard("frame-blur-low").run()  # as JPEGs they are two
+
+
+def test_an_image_that_would_take_the_name_of_a_folder_is_refused(dataset: Dataset) -> None:
+    rename(dataset, 5, "2.png/5.jpg")
+    with pytest.raises(AnonbenchError, match=r"image 2: has the file name 2\.png, which is a folder") as e:
+        dataset.run("frame-blur-low", encoder="lossless")
+    assert "\n" not in str(e.value)
+    assert not (dataset.folder / "out" / "frame-blur-low" / "train").exists()
 
 
 def test_another_encoder_leaves_no_old_image(dataset: Dataset) -> None:

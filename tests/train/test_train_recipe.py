@@ -57,6 +57,7 @@ def test_an_unknown_entry_is_refused_with_the_nearest_known_one() -> None:
         ({"initialisation": {"kind": "scratch", "pixels": "zoo"}}, "scratch takes no pixels"),
         ({"iterations": None, "length": "4x"}, "'1x', '2x' or '3x'"),
         ({"iterations": None, "length": "1x", "steps": [0.5]}, "has its own steps"),
+        ({"iterations": None, "length": ["1x"]}, "length: Input should be '1x', '2x' or '3x'"),
         ({"preset": "clean-cityscape"}, "did you mean 'clean-cityscapes'"),
     ],
 )
@@ -237,6 +238,8 @@ def test_entries_of_the_old_form_are_refused_with_their_new_place(tmp_path: Path
     (tmp_path / "old.yaml").write_text("epochs: 1\narchitecture: {backbone: resnet18}\n")
     with pytest.raises(AnonbenchError, match=r"old\.yaml, recipe: architecture: now settings\.architecture"):
         recipes.read(str(tmp_path / "old.yaml"))
+    with pytest.raises(AnonbenchError, match=r"old\.yaml, architecture: now settings\.architecture; run anonbench"):
+        recipes.parse({"preset": "old.yaml"}, "study.yaml", tmp_path)
 
 
 class Boxes(Trainer):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +44,8 @@ Result = np.ndarray | Changed
 """What a method makes of a crop."""
 AResult = TypeVar("AResult", bound=Result)
 
+_LARGEST = 1e300
+"""Of facts, so that the sum of all is finite."""
 _FACT = re.compile(r"[a-z][a-z0-9_]*")
 _TIME = re.compile(r"(^|_)(s|ms|us|ns|secs?|seconds?|times?|duration|latency|elapsed|fps)(_|$)")
 
@@ -54,17 +55,28 @@ def checked_facts(facts: Mapping[str, Any], declared: Mapping[str, str]) -> dict
 
     That is what is no JSON scalar, and what by its name is a time and is not ``declared``: times do not repeat.
     """
+    if not isinstance(facts, Mapping):
+        raise ValueError(f"returned {type(facts).__name__} as facts, which is no mapping")
     found: dict[str, Scalar] = {}
     for name, value in facts.items():
         if not isinstance(name, str) or not _FACT.fullmatch(name):
             raise ValueError(f"returned a fact called {name!r} (lower-case letters, digits and _ make a name)")
         plain = value.item() if isinstance(value, np.generic) else value
-        if not isinstance(plain, Scalar) or (isinstance(plain, float) and not math.isfinite(plain)):
-            raise ValueError(f"returned {plain!r} for the fact '{name}', which is no JSON scalar")
+        if not _is_scalar(plain):
+            raise ValueError(f"returned {plain!a:.80} for the fact '{name}', which is no JSON scalar")
         if name not in declared and _TIME.search(name):
             raise ValueError(f"returned the fact '{name}': times do not repeat and are no facts, unless it is declared")
         found[name] = plain
     return found
+
+
+def _is_scalar(value: Any) -> bool:
+    """Tell whether a value is one that JSON in UTF-8 can hold, and a number one that can be summed up."""
+    if type(value) is str:
+        return not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if type(value) in (int, float):
+        return bool(abs(value) <= _LARGEST)  # NaN is not
+    return value is None or type(value) is bool
 
 
 @dataclass(frozen=True, slots=True)

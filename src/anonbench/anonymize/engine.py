@@ -205,18 +205,23 @@ def _picture(result: np.ndarray, crop: Crop) -> np.ndarray:
 def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: int) -> tuple[Method, Crop, Changed]:
     """Return the fallback with its crop of a region and its result; raise AnonbenchError when there is no fallback."""
     region = crop.region
+    whom = "the frame" if region.kind is RegionKind.FRAME else f"person {region.person_id}"
+    said = f"method {method.name} failed on {whom}: {_told(error)}"
+    where = {"file": work.file, "entry": f"image {work.image_id}"}
     if method.fallback is None:
-        whom = "the frame" if region.kind is RegionKind.FRAME else f"person {region.person_id}"
-        raise AnonbenchError(
-            f"method {method.name} failed on {whom}: {error or type(error).__name__}",
-            file=work.file,
-            entry=f"image {work.image_id}",
-            remedy="mend the method, or give it a fallback",
-        ) from error
+        raise AnonbenchError(said, **where, remedy="mend the method, or give it a fallback") from error
     other: Method = registry.load("methods", method.fallback)()
     window = other.window(region, work.pixels.shape[1], work.pixels.shape[0])
     crop = cut(work, region, window, other.padding, seed)
-    return other, crop, _checked(other, other.change(crop), crop)
+    try:
+        return other, crop, _checked(other, other.change(crop), crop)
+    except Exception as failure:
+        said = f"{said}, and its fallback {method.fallback}: {_told(failure)}"
+        raise AnonbenchError(said, **where, remedy="mend one of the two") from failure
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _weak(method: Method, crop: Crop, work: Work) -> tuple[str | None, dict[int, str]]:

@@ -7,6 +7,7 @@ import errno
 import os
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -340,6 +341,13 @@ def _image_row(
     }
 
 
+def _folders(name: str) -> Iterator[str]:
+    """Yield the folders that a file lies in, the innermost first."""
+    while "/" in name:
+        name = name.rpartition("/")[0]
+        yield name
+
+
 def _check_names(table: pa.Table, file: Path, out: Path, encoder: str) -> None:
     """Raise AnonbenchError for file names that `annotate` does not write, stand twice, or would be one file in ``out``.
 
@@ -360,6 +368,14 @@ def _check_names(table: pa.Table, file: Path, out: Path, encoder: str) -> None:
         except ValueError as error:
             raise AnonbenchError(str(error), file=file, entry=f"image {image_id}", remedy=remedy) from None
         seen[stored] = image_id
+    folders = {parent for name in seen for parent in _folders(name)}
+    for name in sorted(folders & seen.keys()):
+        raise AnonbenchError(
+            f"has the file name {name}, which is a folder of other images",
+            file=file,
+            entry=f"image {seen[name]}",
+            remedy="rename one of the two and run annotate again",
+        )
     pair = names.alike(seen)
     if pair and names.are_one(manifests.private_folder(out)):
         raise AnonbenchError(

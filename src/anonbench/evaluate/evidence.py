@@ -8,6 +8,7 @@ For the k-th part of a task it holds ``<task>/<k>/<field>`` with the fields of t
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,11 @@ from anonbench.files import atomic
 from anonbench.tasks.base import Evidence, Outcome
 
 FILE = "evidence.npz"
+_DAMAGED = (
+    OSError, EOFError, LookupError, TypeError, ValueError, ArithmeticError, MemoryError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What NumPy and zipfile raise for an archive that was cut short, edited, or is none."""
 
 
 @dataclass(frozen=True)
@@ -61,5 +67,5 @@ def read(path: str | Path) -> dict[str, TaskEvidence]:
         return found
     except FileNotFoundError:
         raise AnonbenchError("no such file", file=path, remedy="run the evaluate stage first") from None
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise AnonbenchError(f"cannot be read ({error})", file=path, remedy="delete it and evaluate again") from None

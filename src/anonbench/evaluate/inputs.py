@@ -52,7 +52,7 @@ def read_predictions(path: str | Path, truth: Truth) -> Predictions:
         if not isinstance(data.get(key), list):
             raise AnonbenchError(f"has no list '{key}'", file=path, remedy="give what `anonbench predict` wrote")
         entries[key] = data[key]
-    _check_categories(path, data.get("categories") or [], truth)
+    _check_categories(path, data.get("categories", []), truth)
     for key, found in entries.items():
         asking = [task for task in of.values() if task.entries == key]
         for index, entry in enumerate(found):
@@ -64,8 +64,12 @@ def read_predictions(path: str | Path, truth: Truth) -> Predictions:
     return Predictions(path, of, entries, model)
 
 
-def _check_categories(path: Path, categories: list[dict[str, Any]], truth: Truth) -> None:
-    for category in categories:
+def _check_categories(path: Path, categories: Any, truth: Truth) -> None:
+    if not isinstance(categories, list):
+        raise AnonbenchError("has no list 'categories'", file=path, remedy="give what `anonbench predict` wrote")
+    for index, category in enumerate(categories):
+        if not isinstance(category, dict) or type(category.get("id")) is not int or "name" not in category:
+            raise AnonbenchError("has no id and name", file=path, entry=f"category {index}", remedy=AGAIN)
         ours = truth.categories.get(category["id"])
         if ours is None or ours["name"] != category["name"]:
             raise AnonbenchError(
@@ -81,7 +85,7 @@ def _problem(entry: Any, truth: Truth, asking: list[Task]) -> Problem | None:
     if not isinstance(entry, dict):
         return Problem("is not a JSON object", AGAIN)
     image = entry.get("image_id")
-    if not isinstance(image, int) or image not in truth.images:
+    if type(image) is not int or image not in truth.images:
         return Problem(f"lies in image {image}, which the annotations do not have", OTHER)
     found = (task.problem(entry, truth) for task in asking)
     return next((problem for problem in found if problem is not None), None)

@@ -21,7 +21,7 @@ from tabulate import tabulate
 
 from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError
-from anonbench.files import write_text
+from anonbench.files import no_yaml, write_text
 from anonbench.report.collect import PEOPLE, PRIMARY
 from anonbench.report.tables import is_number, read_csv
 
@@ -67,8 +67,8 @@ def read(path: Path) -> Expected:
         value = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise AnonbenchError("no such file", file=path) from None
-    except yaml.YAMLError as error:
-        raise AnonbenchError(f"is not valid YAML ({error})", file=path) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise no_yaml(error, path) from None
     if not isinstance(value, dict):
         raise AnonbenchError("does not hold expected results (a mapping)", file=path)
     try:
@@ -147,7 +147,12 @@ def check(
 ) -> None:
     """Compare a study's results with those that are expected of it."""
     table = results / "tables" / "impact.csv"
-    compared = compare(read(expected), read_csv(table))
+    impact = read_csv(table)
+    for column in (*KEYS, "value", SHARE):
+        if column not in impact.columns:
+            remedy = "it may be of an earlier version: write the study's report again"
+            raise AnonbenchError(f"has no column '{column}'", file=table, remedy=remedy)
+    compared = compare(read(expected), impact)
     lines = []
     for c in compared:
         found = "absent" if c.found is None else f"{c.found:.2f}"

@@ -87,12 +87,13 @@ def read_csv(path: Path) -> pd.DataFrame:
     """Read a table that `write_csv` wrote; raise AnonbenchError when it is missing or damaged."""
     try:
         frame = pd.read_csv(path, keep_default_na=False, na_values={}, dtype={"leaks": str})
+        for name in frame.columns:
+            frame[name] = frame[name].astype(str) if name in TEXTS else pd.to_numeric(frame[name].replace("", None))
     except FileNotFoundError:
         raise AnonbenchError("no such table", file=path, remedy="run `anonbench report-tables` first") from None
     except (ValueError, pd.errors.ParserError) as error:
-        raise AnonbenchError(f"is not a table ({error})", file=path, remedy="write it again") from None
-    for name in frame.columns:
-        frame[name] = frame[name].astype(str) if name in TEXTS else pd.to_numeric(frame[name].replace("", None))
+        said = " ".join(str(error).split())
+        raise AnonbenchError(f"is not a table ({said})", file=path, remedy="write it again") from None
     return frame
 
 

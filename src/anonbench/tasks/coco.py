@@ -54,7 +54,7 @@ class CocoTask(Task):
 
     def problem(self, entry: dict[str, Any], truth: Truth) -> Problem | None:
         """Return what is wrong with an entry's category, score or box."""
-        if entry.get("category_id") not in truth.categories:
+        if type(entry.get("category_id")) is not int or entry["category_id"] not in truth.categories:
             return Problem(f"is of category {entry.get('category_id')}, which the annotations do not have", OTHER)
         if not numbers([entry.get("score")], 1):
             return Problem("has no finite score")

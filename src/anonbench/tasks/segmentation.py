@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from anonbench.regions import runs_of
 from anonbench.tasks.base import Outcome, Part, Problem
 from anonbench.tasks.coco import CocoTask
 from anonbench.tasks.truth import Truth
+
+
+def _fills(counts: str, size: list[int]) -> bool:
+    """Tell whether run lengths end where the image does: pycocotools takes for granted that they do, or never ends."""
+    try:
+        runs = runs_of(counts)
+    except ValueError:
+        return False
+    return bool(runs.size) and int(runs.min()) >= 0 and int(runs.sum()) == size[0] * size[1]
 
 
 class Segmentation(CocoTask):
@@ -26,9 +36,9 @@ class Segmentation(CocoTask):
         size = [int(image["height"]), int(image["width"])]
         if not isinstance(mask, dict) or not isinstance(mask.get("counts"), str):
             return Problem("has no segmentation (compressed RLE), which its model's tasks promise")
-        if list(mask.get("size", ())) != size:
+        if mask.get("size") != size:
             return Problem(f"has a mask of size {mask.get('size')} in an image of size {size}")
-        return None
+        return None if _fills(mask["counts"], size) else Problem("has a mask that does not fill its image")
 
     def judged(self, truth: Truth) -> list[int]:
         """Return the ids of the categories that have masks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -135,13 +135,12 @@ def read_annotations(path: str | Path) -> Truth:
     for key in ("images", "annotations", "categories"):
         if not isinstance(data, dict) or not isinstance(data.get(key), list):
             raise AnonbenchError(f"has no list '{key}'", file=path, remedy="give COCO annotations")
-    truth = Truth(
-        path,
-        {i["id"]: i for i in data["images"]},
-        {c["id"]: c for c in data["categories"]},
-        data["annotations"],
-        {v["id"]: v for v in data.get("videos") or ()},
-    )
+    images, categories = _by_id(data["images"], "image", path), _by_id(data["categories"], "category", path)
+    videos = data.get("videos")
+    if not isinstance(videos, list | None):
+        raise AnonbenchError("has no list 'videos'", file=path, remedy="give COCO annotations")
+    _by_id(data["annotations"], "annotation", path)
+    truth = Truth(path, images, categories, data["annotations"], _by_id(videos or [], "video", path))
     if not truth.images:
         raise AnonbenchError("has no images", file=path, remedy="give the annotations of a validation split")
     for image in data["images"]:
@@ -156,18 +155,39 @@ def read_annotations(path: str | Path) -> Truth:
     return truth
 
 
+def _by_id(entries: list[Any], what: str, path: Path) -> dict[int, dict[str, Any]]:
+    """Return entries by their id; raise AnonbenchError for one that has none."""
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, dict) or type(entry.get("id")) is not int:
+            remedy = "give the annotations that the anonymize stage wrote"
+            raise AnonbenchError("has no integer id", file=path, entry=f"{what} number {index}", remedy=remedy)
+    return {entry["id"]: entry for entry in entries}
+
+
 def _annotation_problem(annotation: dict[str, Any], truth: Truth) -> str | None:
-    if annotation.get("image_id") not in truth.images:
-        return f"lies in image {annotation.get('image_id')}, which is not among the images"
-    if annotation.get("category_id") not in truth.categories:
-        return f"is of category {annotation.get('category_id')}, which is not among the categories"
+    image, category = annotation.get("image_id"), annotation.get("category_id")
+    if type(image) is not int or image not in truth.images:
+        return f"lies in image {image}, which is not among the images"
+    if type(category) is not int or category not in truth.categories:
+        return f"is of category {category}, which is not among the categories"
     if not numbers(annotation.get("bbox"), 4):
         return "has no bbox of four numbers"
     if not _names(annotation.get("subsets", [])):
         return "has 'subsets' that are no list of names"
     masks = annotation.get("segmentation")
-    if isinstance(masks, list) and not all(isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0 for p in masks):
+    if isinstance(masks, list) and not all(
+        isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0 and numbers(p, len(p)) for p in masks
+    ):
         return "has a polygon of fewer than three points"
+    if masks and not isinstance(masks, list) and not (isinstance(masks, dict) and {"size", "counts"} <= masks.keys()):
+        return "has a segmentation that is neither polygons nor run lengths"
+    if annotation.get("area") is not None and not numbers([annotation["area"]], 1):
+        return "has an area that is no number"
+    if annotation.get("iscrowd") not in (None, 0, 1):
+        return "has an iscrowd that is neither 0 nor 1"
+    face = annotation.get("face")
+    if face and not (isinstance(face, dict) and (face.get("bbox") is None or numbers(face["bbox"], 4))):
+        return "has a face without a bbox of four numbers"
     points = annotation.get("keypoints")
     if points and not numbers(points, 3 * len(KEYPOINTS)):
         return f"has {len(points)} numbers as keypoints, not {3 * len(KEYPOINTS)} (COCO's sigmas are for 17 keypoints)"
@@ -179,7 +199,7 @@ def numbers(values: Any, count: int) -> bool:
     return (
         isinstance(values, list)
         and len(values) == count
-        and all(isinstance(v, (int, float)) and math.isfinite(v) for v in values)
+        and all(isinstance(v, (int, float)) and abs(v) <= sys.float_info.max for v in values)  # NaN is not
     )
 
 
