@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from anonbench import __version__
-from anonbench.directions import ON_ORIGINAL, TESTED
+from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, TESTED
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.provenance import provenance
@@ -25,10 +25,14 @@ from anonbench.report.study import ORIGINAL, Study, is_identity
 from anonbench.report.tables import (
     DAGGER,
     LEAKY,
+    PLURALS,
     blocks,
     capital,
+    direction,
     is_number,
+    label,
     leaky,
+    lower,
     margins,
     marked,
     number,
@@ -37,13 +41,12 @@ from anonbench.report.tables import (
     read_csv,
     rows_of,
     shown,
+    units,
     write_csv,
 )
 from anonbench.tasks.base import title
 
 CLASSES = {DROP: "drop", GAIN: "gain", SAME: "same", UNSURE: "unsure", REFERENCE: "", MISSING: "missing"}
-
-PLURALS = {"image": "images", "video": "videos", "person": "people"}
 
 CAPTIONS = {
     "impact": "Difference to a model trained on the original images and tested on original images. Bars are "
@@ -100,7 +103,11 @@ def write_html(
         warnings=warnings(study, table, cover, records, absent),
         parts=[_part(dataset, model, part) for dataset, model, part in blocks(primary(table))],
         margins=margins(study, primary(table)),
+        on_original=ON_ORIGINAL in study.directions,
         tested=[TESTED[on] for on in study.directions if on != ON_ORIGINAL],
+        units=units(primary(table)),
+        lower=lower(primary(table)),
+        samples=" and ".join(dict.fromkeys(PLURALS[sampled] for sampled in table.sampled)),
         impact=[i for i in images if i["name"] in ("impact", "starts")],
         sheets=[i for i in images if i["name"].startswith("sheet")],
         others=[i for i in images if i["name"] in ("coverage", "people", "curves")],
@@ -164,11 +171,14 @@ def _part(dataset: str, model: str, part: pd.DataFrame) -> dict[str, Any]:
             )
         alone = {c: set(rows.loc[rows.category == c, "group"]) == {CONTROL} for c in categories}
         heads = [
-            {"name": c, "note": "not anonymized" if alone[c] else "", "people": groups[c] == PEOPLE} for c in categories
+            {"name": label(rows, c), "note": "not anonymized" if alone[c] else "", "people": groups[c] == PEOPLE}
+            for c in categories
         ]
         metric = rows.metric.iloc[0]
         tasks.append({"name": capital(title(task)), "metric": metric, "heads": heads, "lines": lines})
-    return {"dataset": dataset, "model": marked(model, part), "tasks": tasks, "seeds": int(part.n_seeds.max())}
+    on = "tested on" if direction(part) == ON_DEPLOYED else "trained on"
+    found = {"dataset": dataset, "model": marked(model, part), "variants": on, "tasks": tasks}
+    return {**found, "seeds": int(part.n_seeds.max())}
 
 
 def _cell(row: Any, people: bool) -> dict[str, Any]:

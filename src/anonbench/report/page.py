@@ -74,7 +74,7 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 {% for text in answer %}
 <p class="answer">{{ text }}</p>
 {% endfor %}
-<p class="soft">Every model is trained on a variant of the images and tested on the original ones{% if tested %}; where it says so, {{ tested | join("; or ") }}{% endif %}. Seeds: {{ study.seeds | join(", ") }}. An effect whose
+<p class="soft">{% if on_original %}Every model is trained on a variant of the images and tested on the original ones{% if tested %}; where it says so, {{ tested | join("; or ") }}{% endif %}{% else %}Models are {{ tested | join("; or, where it says so, ") }}{% endif %}. Seeds: {{ study.seeds | join(", ") }}. An effect whose
 95&nbsp;% interval lies inside {{ margins }} counts as no practical difference.</p>
 {% if warnings %}
 <section class="warnings" aria-label="Warnings">
@@ -97,7 +97,7 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 {% for task in part.tasks %}
 <h3>{{ part.dataset }}, {{ part.model }}: {{ task.name }}</h3>
 <div class="scroll"><table>
-<thead><tr><th class="text">trained on</th><th>people changed</th>
+<thead><tr><th class="text">{{ part.variants }}</th><th>people changed</th>
 {% for head in task.heads %}
 {% if head.people %}<th>{{ head.name }}<span class="small">{{ task.metric }}</span></th><th>Δ {{ task.metric }}<span class="small">95 % interval</span></th><th class="text">verdict</th>
 {% else %}<th>Δ {{ head.name }}<span class="small">{{ head.note }}</span></th>
@@ -121,7 +121,7 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 </tbody></table></div>
 {% endfor %}
 {% endfor %}
-<p class="soft">Means ± standard deviation over seeds, AP in per cent; differences are paired over validation images and seeds.{% if leaky %} {{ leaky }}{% endif %}</p>
+<p class="soft">Means ± standard deviation over seeds, {{ units }}; differences are paired over validation {{ samples }} and seeds.{% if lower %} {{ lower }}{% endif %}{% if leaky %} {{ leaky }}{% endif %}</p>
 </section>
 
 {% if subsets %}
