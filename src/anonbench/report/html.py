@@ -50,8 +50,9 @@ CLASSES = {DROP: "drop", GAIN: "gain", SAME: "same", UNSURE: "unsure", REFERENCE
 
 CAPTIONS = {
     "impact": "Difference to a model trained on the original images and tested on original images. Bars are "
-    "95 % intervals over validation images and seeds, open dots single seeds, squares categories that are not people. "
-    "The band is the study's margin of no practical difference. Each row of panels has its own scale.",
+    "95 % intervals over validation images (or videos) and seeds, open dots single seeds, squares categories that are "
+    "not people. The band is the study's margin of no practical difference. Each row of panels has its own scale, and "
+    "in it each unit.",
     "starts": "Difference, on people, to the same model trained on the original images, by start and learning rate. "
     "Bars are 95 % intervals over validation images and seeds. A start that has seen the original images (†) has seen "
     "what the anonymized ones hide. Each row of panels has its own scale.",
