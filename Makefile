@@ -8,11 +8,15 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo test setup lint types check docs lock generated
+.PHONY: demo quick test setup lint types check docs lock generated
 
 demo: setup  ## the default study: tables, figures and results/report.html
 	snakemake --cores $(CORES)
 	@echo; cat logs/report/html.log; echo "More in results/report.html and results/tables/impact.md."
+
+quick: setup  ## the product in three minutes: four variants, one seed, runs/quick/results/report.html
+	snakemake --cores $(CORES) --configfile config/quick.yaml
+	@echo; cat runs/quick/logs/report/html.log; echo "More in runs/quick/results/report.html."
 
 test: setup lint types check  ## everything that CI runs
 

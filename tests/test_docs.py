@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from anonbench import registry
+
 PROJECT = Path(__file__).parents[1]
 BUILD = """
 import sys
@@ -120,3 +122,16 @@ def test_dead_links_stop_the_build(tmp_path: Path, committed: Path) -> None:
     for said in ("gone.md", "#gone", "figures/gone.png", "gone-from-the-menu.md"):
         assert said in done.stderr, done.stderr
     assert done.stderr.count("WARNING") == 4, done.stderr
+
+
+@pytest.mark.parametrize("name", registry.names("methods"))
+def test_the_gallery_shows_every_method_and_level(name: str) -> None:
+    page = (PROJECT / "docs" / "gallery.md").read_text()
+    if name in ("diffusion", "deepprivacy2"):  # need weights that do not come with the project
+        assert f"[`{name}`]({name}.md)" in page
+        return
+    for kind in registry.load("methods", name).kinds:
+        for level in registry.load("methods", name).levels or [""]:
+            figure = f"figures/gallery/{'-'.join(filter(None, (kind, name, level)))}.jpg"
+            assert figure in page
+            assert 1000 < (PROJECT / "docs" / figure).stat().st_size < 30_000

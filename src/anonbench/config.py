@@ -44,6 +44,11 @@ class DatasetConfig(Strict):
     train: str = Field("train", pattern=SPLIT, description="Split that is anonymized and trained on.")
     val: str = Field("val", pattern=SPLIT, description="Split whose original images every model is evaluated on.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the data set plugin.")
+    disjoint: bool = Field(
+        False,
+        description="Refuse a data set in which somebody (by `identity`) is in both train and val: models, and later "
+        "attackers, must be judged on people whom they have not seen.",
+    )
     people: list[str] = Field(
         [],
         description="Categories, by their exact names, that are people, where the data set does not say so itself "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -22,7 +23,10 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file
 from anonbench.records import ANONYMIZED, Region, RegionKind
 from anonbench.seeding import seed_of
+from anonbench.studies import DEFAULT
 from anonbench.variants import Variant
+from anonbench.workflow.plan import Plan
+from tests.fixtures.outside import install
 
 from .conftest import Dataset, photograph
 
@@ -253,6 +257,61 @@ def test_nothing_is_fitted_to_a_region_that_it_cannot_do(dataset: Dataset, tmp_p
     done = CliRunner().invoke(app, [*words, "--region", "frame", "--out", str(tmp_path / "fit")])
     assert isinstance(done.exception, AnonbenchError)
     assert "gan does not work on the region 'frame'" in str(done.exception)
+
+
+FITTED = """
+    from pathlib import Path
+    from typing import ClassVar
+
+    from anonbench.anonymize.contract import Fitted, Method
+    from anonbench.blocks import NoSettings
+    from anonbench.people import Frames
+    from anonbench.records import RegionKind
+
+
+    class Codec(Method):
+        kinds: ClassVar = frozenset((RegionKind.FRAME,))
+        Fit: ClassVar = NoSettings
+
+        @classmethod
+        def fit(cls, job):
+            frames = Frames.read(job.table, job.images)
+            sizes = [list(frames.regions(row)[0].box[2:]) for row in job.images]
+            job.weights.parent.mkdir(parents=True, exist_ok=True)
+            job.weights.write_bytes(b"weights")
+            return Fitted({"sizes": sizes, "kind": job.kind.value}, {"seconds": 0.0})
+
+        def load(self, weights, kind, device):
+            assert (weights.read_bytes(), kind) == (b"weights", RegionKind.FRAME)
+            return {"fitted_on": "frames"}
+
+        def change(self, crop):
+            return 255 - crop.pixels
+"""
+
+
+def test_a_method_is_fitted_to_frames(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "toy_fitted", FITTED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry._entries.cache_clear()
+    try:
+        (dataset.annotations / "train.regions.parquet").unlink()
+        words = ["--data", str(dataset.data), "--annotations", str(dataset.annotations), "--method", "toy_fitted"]
+        done = CliRunner().invoke(app, ["fit", *words, "--region", "frame", "--out", str(tmp_path / "fit")])
+        assert done.exit_code == 0, done.output
+        record = read_json(tmp_path / "fit" / "fit.json")
+        assert record["sizes"] == [[160 + 8 * i, 120] for i in range(1, 9)]
+        assert sorted(record["tables_sha256"]) == ["train.images.parquet", "train.people.parquet"]
+        out = dataset.run("frame-toy_fitted", weights=tmp_path / "fit" / "weights.safetensors", strict=True)
+        assert manifests.summary_of(out, "train")["fitted_on"] == "frames"
+        study = {**DEFAULT, "variants": ["original", "frame-toy_fitted"]}
+        plan = Plan(study, Path(__file__).parents[2])
+        asked = SimpleNamespace(dataset="streetlife", region="frame", variant="frame-toy_fitted", split="train")
+        assert plan.training_people()(asked) == "annotations/streetlife/train.people.parquet"
+        assert plan.people_file()(asked) == ["annotations/streetlife/train.people.parquet"]
+        assert plan.fitted()(asked) == ["anonymized/streetlife/private/fits/frame-toy_fitted/weights.safetensors"]
+    finally:
+        registry._entries.cache_clear()
 
 
 def test_a_crop_of_a_frame_is_the_image() -> None:

@@ -1,4 +1,4 @@
-"""A task, a trainer and a method of another package, through the whole workflow in every direction."""
+"""Plugins of another package, one of each kind, through the whole workflow in every direction."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,8 +21,9 @@ from tests.workflow.conftest import Project
 STUDY: dict[str, Any] = {
     "name": "counting",
     "seed": 7,
-    "datasets": {"streetlife": {"options": {"train": 12, "val": 9}}},
-    "variants": ["original", "body-identity", "body-smear"],
+    "datasets": {"drawn": {"adapter": "boxes_drawn", "options": {"train": 12, "val": 9}}},
+    "regions": {"detectors": {"face": {"plugin": "dark"}}},
+    "variants": ["original", "body-identity", "body-smear", "face-smear"],
     "models": {"counter": {"trainer": "counter", "tasks": ["counting"], "iterations": 1, "settings": {"side": 6}}},
     "train": {"seeds": [0], "device": "cpu"},
     "evaluate": {"on": ["original", "same", "deployed"]},
@@ -70,7 +72,7 @@ def test_it_is_in_every_table(counted: Project) -> None:
 def test_the_numbers_are_those_of_the_predictions(counted: Project) -> None:
     """The table's error, from the predictions and the annotations, with nothing of ours."""
     root = counted.folder
-    truth = json.loads((root / "anonymized/streetlife/original/annotations/val.json").read_text())
+    truth = json.loads((root / "anonymized/drawn/original/annotations/val.json").read_text())
     kinds = {c["id"] for c in truth["categories"] if c["supercategory"] == "person"}
     people = {
         i["id"]: sum(a["image_id"] == i["id"] and a["category_id"] in kinds for a in truth["annotations"])
@@ -82,16 +84,35 @@ def test_the_numbers_are_those_of_the_predictions(counted: Project) -> None:
         "deployed": ("original", "body-smear"),
     }  # fmt: skip
     for direction, (trained, tested) in places.items():
-        file = root / f"evaluations/streetlife/{trained}/counter/seed0/on-{tested}/predictions.json"
+        file = root / f"evaluations/drawn/{trained}/counter/seed0/on-{tested}/predictions.json"
         counts = json.loads(file.read_text())["counts"]
         error = np.mean([abs(entry["count"] - people[entry["image_id"]]) for entry in counts])
         row = table[(table.direction == direction) & (table.variant == "body-smear") & (table.metric == "MAE")].iloc[0]
         assert row.value == pytest.approx(error, abs=1e-3)
-    assert (root / "evaluations/streetlife/original/counter/seed0/on-original/metrics.json").is_file()
+    assert (root / "evaluations/drawn/original/counter/seed0/on-original/metrics.json").is_file()
+
+
+def test_nobody_is_left_out_and_the_fridge_is_untouched(counted: Project) -> None:
+    root = counted.folder / "anonymized/drawn"
+    summary = json.loads((root / "private/face-smear/manifests/train.json").read_text())
+    people = summary["people"]["by_category"]["person"]
+    assert people["people"] == people["anonymized"] > 5, "the detector finds every face"
+    truth = json.loads((root / "original/annotations/train.json").read_text())
+    names = {image["id"]: image["file_name"] for image in truth["images"]}
+    for a in truth["annotations"]:
+        x, y, w, h = map(int, a["bbox"])
+        before, after = (
+            cv2.imread(str(root / v / "train" / names[a["image_id"]]))[y : y + h, x : x + w]
+            for v in ("original", "body-smear")
+        )
+        if a["category_id"] == 2:
+            assert (before == after).all()
+    frames = [cv2.imread(str(root / v / "train/1.png")) for v in ("original", "body-identity")]
+    assert (frames[0] == frames[1]).all()
 
 
 def test_only_what_a_direction_asks_for_is_anonymized(counted: Project) -> None:
-    assert (counted.folder / "anonymized/streetlife/private/body-smear/manifests/val.json").is_file()
+    assert (counted.folder / "anonymized/drawn/private/body-smear/manifests/val.json").is_file()
     counted.study("one", {**STUDY, "evaluate": {"on": ["original"]}})
     planned = counted.command(
         "snakemake", "--cores", "1", "--dry-run", "--forceall", "--configfile", "config/one.yaml"

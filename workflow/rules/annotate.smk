@@ -18,14 +18,15 @@ rule annotate:
         folder=lambda w, output: str(Path(output.coco).parent),
         categories=lambda w: plan.categories(w.dataset),
         gate=lambda w: plan.gate(w.dataset),
+        apart=lambda w: plan.apart(w.dataset, w.split),
         adapter=lambda w: plan.adapter_code(w.dataset),
-        code=code_hash("anonbench.annotate.people"),
+        code=code_hash("anonbench.annotate.people", "anonbench.annotate.identities"),
         environment=plan.environment("data"),
     message:
         "annotate {wildcards.dataset} {wildcards.split}"
     shell:
         "anonbench annotate --data {params.data_folder:q} --split {wildcards.split}"
-        " {params.categories} {params.gate} --threads {threads}"
+        " {params.categories} {params.gate} {params.apart} --threads {threads}"
         " --out {params.folder:q} > {log:q} 2>&1"
 
 

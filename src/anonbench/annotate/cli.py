@@ -35,12 +35,18 @@ def annotate(
     ] = OnBadImage.FAIL,
     max_pixels: Annotated[int, typer.Option(min=1, help="Width times height of the largest image.")] = MAX_PIXELS,
     threads: Annotated[int, typer.Option(min=1, help="Image files looked at at a time.")] = 1,
+    apart_from: Annotated[
+        list[str] | None, typer.Option(help="Name of a split that must not show the same people.")
+    ] = None,
 ) -> None:
     """Look at every image of a split, and convert it to COCO JSON with a table of its images and one of its people."""
+    from anonbench.annotate.identities import check_apart
     from anonbench.annotate.people import convert
     from anonbench.datasets.record import reader_of
 
     root, adapter, expected = reader_of(data, split)
+    for other in apart_from or ():
+        check_apart(adapter, root, split, other)
     declared = dict.fromkeys(people or (), True) | dict.fromkeys(not_people or (), False)
     if both := set(people or ()) & set(not_people or ()):
         raise AnonbenchError(f"'{min(both)}' cannot be both", entry="--people, --not-people", remedy="name it once")

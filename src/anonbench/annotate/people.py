@@ -48,7 +48,7 @@ def convert(
     frames are not all there in order, labels outside their lists (see `anonbench.annotate.clips`), and a split without
     people.
     """
-    file = split.sources[0]
+    file = split.sources[0] if split.sources else root / split.folder
     if out.resolve() in {source.resolve().parent for source in split.sources}:
         raise AnonbenchError(
             "holds the data set's own annotations", file=out, remedy="choose another folder to write to"

@@ -18,15 +18,17 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from PIL import Image
 
+from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, ON_SAME
 from anonbench.files import write_bytes
 from anonbench.records import UNANNOTATED, Reason
-from anonbench.report.collect import ALL, COVERAGE_COLUMNS, HANDLED, PEOPLE, UNTOUCHED
+from anonbench.report.collect import ALL, COVERAGE_COLUMNS, HANDLED, PEOPLE, TOUCHED, UNTOUCHED
 from anonbench.report.starts import starts_figure
 from anonbench.report.study import ORIGINAL, Study, is_identity, region_order
 from anonbench.report.tables import (
     DAGGER,
     blocks,
     capital,
+    direction,
     is_number,
     label,
     leaky,
@@ -66,6 +68,9 @@ STYLE: dict[str, Any] = {
     "figure.dpi": 150,
     "path.simplify": False,
 }
+
+SHORT = {ON_SAME: "tested on itself", ON_DEPLOYED: "deployed on it"}
+"""Directions in few words, for the margin of a figure."""
 
 PNG_DPI = 150
 FORMATS = ("png", "pdf")
@@ -168,7 +173,7 @@ def impact_figure(table: pd.DataFrame, seeds: pd.DataFrame, study: Study) -> Fig
                 axis.set_xlabel(f"Δ {_metric(part, task)} to original")
             if column == 0:
                 axis.set_yticks(range(len(variants)), [_label(v, region) for v in variants])
-                name = "\n".join([dataset, *marked(model, part).split(", "), region]) if several else region
+                name = "\n".join([dataset, *_whose(model, part), region]) if several else region
                 lying: dict[str, Any] = (
                     {"rotation": 0, "ha": "right", "va": "center", "labelpad": 10} if several else {}
                 )
@@ -251,6 +256,13 @@ def _label(variant: str, region: str) -> str:
     return "identity (re-encoded only)" if is_identity(variant) else name
 
 
+def _whose(model: str, part: pd.DataFrame) -> list[str]:
+    """Return the lines that name a row's model and, unless it is the usual one, the direction."""
+    on = direction(part)
+    first = f"{model} {DAGGER}" if leaky(part) else model
+    return [first] if on == ON_ORIGINAL else [first, SHORT[on]]
+
+
 def _metric(part: pd.DataFrame, task: str) -> str:
     """Return the name of a task's first metric."""
     of = part.loc[part.task == task, "metric"]
@@ -261,11 +273,13 @@ def _legend(table: pd.DataFrame, study: Study) -> list[Any]:
     categories = list(dict.fromkeys(c for *_, part in blocks(table) for c in shown(part)))
     colours = _colours(table, categories)
     people = set(table.loc[table.group == PEOPLE, "category"])
+    touched = set(table.loc[table.group == TOUCHED, "category"])
     handles: list[Any] = []
     for c in categories:
         shape, size, width = ("o", 4.5, 2.0) if c in people else ("s", 4.0, 1.4)
         means = {UNTOUCHED: f"{label(table, UNTOUCHED)} categories", ALL: "all categories"}
-        name = c if c in people else means.get(c, f"{c} (not people)")
+        left = "not people" if c in touched else "not anonymized"
+        name = c if c in people else means.get(c, f"{c} ({left})")
         handles.append(Line2D([], [], color=colours[c], label=name, marker=shape, ms=size, lw=width))
     dot: dict[str, Any] = {"marker": "o", "ms": 3, "mfc": "white", "mec": "#444444", "mew": 0.7}
     handles.append(Line2D([], [], color="none", label="one seed", **dot))

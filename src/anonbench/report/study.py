@@ -128,6 +128,7 @@ _DOING = {
     "mask_out": "masking out",
     IDENTITY: "only re-encoding",
     "gan": "synthesizing",
+    "downsample": "downsampling",
     "diffusion": "in-painting",
     "adaptive_blur": "blurring, by the size of face and image,",
     "adaptive_pixelate": "pixelating, by the size of face and image,",

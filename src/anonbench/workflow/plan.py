@@ -235,6 +235,12 @@ class Plan:
         block = self.study.datasets[dataset]
         return f"--labels-on {block.labels_on} --on-bad-image {block.on_bad_image} --max-pixels {block.max_pixels}"
 
+    def apart(self, dataset: str, split: str) -> str:
+        """Return the argument of `anonbench annotate` that names a split which must not show the same people."""
+        if not self.study.datasets[dataset].disjoint or split != self.evaluation_split(dataset):
+            return ""
+        return f"--apart-from {self.training_split(dataset)}"
+
     def splits(self, dataset: str) -> str:
         """Return the names of the splits that the study reads, separated by commas."""
         return f"{self.training_split(dataset)},{self.evaluation_split(dataset)}"
