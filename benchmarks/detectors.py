@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from anonbench.annotate.detect import detect
-from anonbench.annotate.detect_options import DetectorConfig
 from anonbench.annotate.geometry import HEAD, rle_of
 from anonbench.detectors.base import Detector, make
+from anonbench.detectors.config import DetectorConfig
+from anonbench.detectors.engine import detect
 from anonbench.images import read_rgb
 
 FRONT = slice(0, 3)

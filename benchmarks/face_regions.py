@@ -22,12 +22,12 @@ from tqdm import tqdm
 
 from anonbench import regions
 from anonbench.annotate.choose import Scene
-from anonbench.annotate.detect import detect
-from anonbench.annotate.detect_options import DetectorConfig
 from anonbench.annotate.options import Detectors, FaceRegions, RegionsConfig
 from anonbench.annotate.people import convert
 from anonbench.datasets.coco import Coco
 from anonbench.detectors.base import Detector, make
+from anonbench.detectors.config import DetectorConfig
+from anonbench.detectors.engine import detect
 from anonbench.images import read_rgb
 from anonbench.records import RegionKind
 

@@ -12,7 +12,7 @@ from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.anonymize.contract import check_kinds
 from anonbench.blocks import Strict, explain
-from anonbench.directions import ON_ORIGINAL, Direction
+from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, told
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_yaml
 from anonbench.manifests import PRIVATE
@@ -131,19 +131,24 @@ class ModelConfig(Recipe):
     """One model of the study: its recipe, and what it is trained on."""
 
     datasets: tuple[str, ...] | None = Field(
-        None, min_length=1, description="data sets of the study that it is trained on; all unless given"
+        None,
+        min_length=1,
+        description="data sets of the study that it is trained (or, as it is, tested) on; all unless given",
     )
     variants: tuple[str, ...] | None = Field(
         None,
         min_length=1,
-        description="variants of the study that it is trained on, `original` among them; all unless given",
+        description="variants of the study that it is trained (or, as it is, tested) on, `original` among them; all "
+        "unless given",
     )
 
 
 class TrainConfig(Strict):
     """How trainings are run. None of it changes a result on one machine but `device`, `threads` and `processes`."""
 
-    seeds: list[int] = Field([0, 1, 2], min_length=1, description="One training per seed.")
+    seeds: list[int] = Field(
+        [0, 1, 2], min_length=1, description="One training per seed; a model that needs none has the first."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto` takes CUDA where it is there.")
     threads: int = Field(1, ge=1, description="CPU threads of one training, or of each of its processes.")
     processes: int = Field(1, ge=1, description="Processes that share each batch of a training, one per GPU.")
@@ -233,7 +238,7 @@ class Study(Strict):
     @model_validator(mode="after")
     def _check(self) -> Study:
         for name, recipe in self.models.items():
-            if recipe.batch_size % self.train.processes:
+            if recipe.trains and recipe.batch_size % self.train.processes:
                 raise ValueError(
                     f"train.processes: {self.train.processes} cannot share models.{name}'s batches of "
                     f"{recipe.batch_size} images equally"
@@ -268,6 +273,12 @@ class Study(Strict):
                     )
             if model.variants and ORIGINAL not in model.variants:
                 raise ValueError(f"models.{name}.variants: '{ORIGINAL}' is missing: every difference is taken to it")
+            alone = set(model.variants or self.variants) == {ORIGINAL}
+            if not model.trains and not alone and ON_DEPLOYED not in self.evaluate.on:
+                raise ValueError(
+                    f"models.{name}: it needs no training, so that a variant can only be what it is tested on; add "
+                    f"`{ON_DEPLOYED}` to evaluate.on, or set its variants to [{ORIGINAL}]"
+                )
             self._check_start(name)
         for name in self.report.margins:
             if name not in registry.names("tasks"):
@@ -301,7 +312,8 @@ class Study(Strict):
             where = f"models.{chain[-1]}.initialisation.file"
             if source in chain:
                 raise ValueError(f"{where}: {' starts from '.join([*chain, source])}: none of them can be the first")
-            if variant not in self.trained(dataset, source) or seed not in self.train.seeds:
+            made = self.models[source].trains and variant in self.trained(dataset, source)
+            if not made or seed not in self.train.seeds:
                 raise ValueError(f"{where}: the study does not train {dataset}/{variant}/{source}/seed{seed}")
             chain.append(source)
 
@@ -321,16 +333,29 @@ class Study(Strict):
             return None
         return found["dataset"], found["variant"], found["model"], int(found["seed"])
 
-    def trained(self, dataset: str, model: str) -> list[str]:
-        """Return the variants of a data set that a model is trained on, in the study's order; [] for none."""
+    def asked(self, dataset: str, model: str) -> list[str]:
+        """Return the variants of a data set that a model is to tell of, in the study's order; [] for none."""
         chosen = self.models[model]
         if dataset not in self.datasets or (chosen.datasets is not None and dataset not in chosen.datasets):
             return []
         return [v for v in self.variants if chosen.variants is None or v in chosen.variants]
 
+    def trained(self, dataset: str, model: str) -> list[str]:
+        """Return the variants of a data set that a model is trained on; the original alone if it needs no training."""
+        asked = self.asked(dataset, model)
+        return asked if self.models[model].trains else [v for v in asked if v == ORIGINAL]
+
+    def told(self, dataset: str, model: str, direction: str) -> list[str]:
+        """Return the variants of a data set that a model tells something of in a direction; see `directions.told`."""
+        return told(direction, self.asked(dataset, model), self.models[model].trains)
+
+    def seeds_of(self, model: str) -> list[int]:
+        """Return the seeds of a model's trainings; the first of the study's if it needs none."""
+        return self.train.seeds if self.models[model].trains else self.train.seeds[:1]
+
     def variants_of(self, dataset: str) -> list[str]:
-        """Return the variants of a data set that some model is trained on, in the study's order, and the original."""
-        wanted = {ORIGINAL}.union(*(self.trained(dataset, model) for model in self.models))
+        """Return the variants of a data set that some model is to tell of, in the study's order, and the original."""
+        wanted = {ORIGINAL}.union(*(self.asked(dataset, model) for model in self.models))
         return [v for v in self.variants if v in wanted]
 
     def starts(self) -> list[tuple[str, list[str]]]:

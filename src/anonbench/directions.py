@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,14 @@ TESTED = {
     ON_SAME: "tested on the variant's own images",
     ON_DEPLOYED: "trained on the original images and tested on the variant's",
 }
+
+AS_IT_IS = "as it is, tested on the variant's images"
+"""What the last of them is of a model that is not trained."""
+
+
+def in_words(direction: str, fixed: bool = False) -> str:
+    """Return in words what a direction tests on what; ``fixed`` of a model that is not trained."""
+    return AS_IT_IS if fixed and direction == ON_DEPLOYED else TESTED[direction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +52,14 @@ def pair(direction: str, variant: str) -> tuple[str, str]:
         ON_SAME: (variant, variant),
         ON_DEPLOYED: (ORIGINAL, variant),
     }[direction]
+
+
+def told(direction: str, variants: Sequence[str], trains: bool) -> list[str]:
+    """Return those of a model's variants that a direction tells something of.
+
+    A model that needs no training is the same whatever it would be trained on: it tells of a variant when it is
+    deployed on it; on the original it has its reference; and of training on a variant it says nothing.
+    """
+    if trains or direction == ON_DEPLOYED:
+        return list(variants)
+    return [v for v in variants if v == ORIGINAL and direction == ON_ORIGINAL]

@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -33,6 +35,8 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".pkl")
 """Names of files of weights end so; whatever else a start names is the folder of a training."""
 OF_TRAININGS = ("backbone", "checkpoint")
 """Kinds of start that may name such a folder."""
+ASKED = ("preset", "trainer", "tasks", "settings", "determinism")
+"""Entries that mean something where nothing is trained: what is asked for, not a schedule."""
 LENGTHS: dict[str, tuple[int, tuple[float, ...]]] = {
     "1x": (12, (60 / 90, 80 / 90)),
     "2x": (24, (120 / 180, 160 / 180)),
@@ -211,6 +215,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if not self.trains:
+            return self._untrained()
         if [self.epochs, self.iterations, self.length].count(None) != 2:
             raise ValueError("give either epochs or iterations or length")
         if self.length is not None and self.steps != LENGTHS[self.length][1]:
@@ -218,6 +224,25 @@ class Recipe(Section):
         if list(self.steps) != sorted(set(self.steps)):
             raise ValueError("steps must increase")
         return self
+
+    def _untrained(self) -> Self:
+        """Refuse what only a training would read."""
+        fields = Recipe.model_fields
+        changed = [name for name in fields if name not in ASKED and getattr(self, name) != fields[name].get_default()]
+        if changed:
+            raise Inside(changed[0], f"the trainer {self.trainer} trains nothing; leave it out")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _read(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what only a training would read, where there is none: a record must not speak of it."""
+        value: dict[str, Any] = handler(self)
+        return value if self.trains else {k: v for k, v in value.items() if k in ASKED or k not in Recipe.model_fields}
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is a training: False of a model that is used as it is."""
+        return bool(_trainer(self.trainer).trains)
 
     def learning_rate(self) -> float:
         """Return the peak learning rate by the linear rule (Goyal et al. 2017, section 2.1)."""
@@ -235,7 +260,12 @@ class Recipe(Section):
         return self.level(device) != "seeded"
 
     def total_iterations(self, images: int) -> int:
-        """Return the number of optimiser steps on ``images`` training images; an epoch's last batch may be short."""
+        """Return the number of optimiser steps on ``images`` training images; an epoch's last batch may be short.
+
+        0 where nothing is trained.
+        """
+        if not self.trains:
+            return 0
         if self.iterations is not None:
             return self.iterations
         epochs = LENGTHS[self.length][0] if self.length is not None else self.epochs

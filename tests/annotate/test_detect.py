@@ -21,10 +21,11 @@ from PIL import Image
 from pydantic import ValidationError
 
 from anonbench import regions
-from anonbench.annotate import detect as engine
 from anonbench.annotate import detections
-from anonbench.annotate.detect_options import DetectorConfig
+from anonbench.annotate.detect import detect_shard
+from anonbench.detectors import engine
 from anonbench.detectors.base import Detector, tidy
+from anonbench.detectors.config import DetectorConfig
 from anonbench.errors import AnonbenchError
 from tests.detectors import drawn
 
@@ -188,14 +189,14 @@ class Folder:
         paths = []
         for shard in range(shards):
             paths.append(out / f"{shard}.parquet")
-            engine.detect_shard(regions.shard_of(self.table, shard, shards), self.root, config(**changes), paths[-1])
+            detect_shard(regions.shard_of(self.table, shard, shards), self.root, config(**changes), paths[-1])
         return paths
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     """Return a folder whose images a `Bright` looks at."""
-    monkeypatch.setattr(engine, "make", lambda name, options: Bright())
+    monkeypatch.setattr("anonbench.annotate.detect.make", lambda name, options: Bright())
     return Folder(tmp_path / "data")
 
 
@@ -227,7 +228,7 @@ class TestShards:
         assert sorted(run["images"]) == [1, 2, 3, 4, 5, 6, 7]
 
     def test_counts(self, folder: Folder, tmp_path: Path) -> None:
-        counts = engine.detect_shard(folder.table, folder.root, config(), tmp_path / "x.parquet")
+        counts = detect_shard(folder.table, folder.root, config(), tmp_path / "x.parquet")
         assert counts == {"images": 7, "detections": 10, "missing": 0}
 
     def test_boxes_end_at_the_frame(self, folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,7 +319,7 @@ class TestStored:
         for shard in range(3):
             paths.append(out / f"{shard}.parquet")
             part = regions.shard_of(folder.table, shard, 3)
-            engine.detect_shard(part, folder.root, DetectorConfig.model_validate(settings), paths[-1])
+            detect_shard(part, folder.root, DetectorConfig.model_validate(settings), paths[-1])
         return paths
 
     def test_boxes_come_from_the_file(self, images: Folder, tmp_path: Path) -> None:
@@ -393,7 +394,7 @@ def test_a_real_detector_finds_small_faces_in_a_wide_street(tmp_path: Path) -> N
     folder.add(1, "street.png", drawn.scene(1280, 480, places))
     out = tmp_path / "faces.parquet"
     settings = {"plugin": "centerface", "scales": [1.0, 2.0], "tile": 640}
-    counts = engine.detect_shard(folder.table, folder.root, DetectorConfig.model_validate(settings), out)
+    counts = detect_shard(folder.table, folder.root, DetectorConfig.model_validate(settings), out)
     found = detections.by_image([out], folder.rows)[1]
     assert counts["detections"] == len(found) == len(places)
     for x, y, side in places:

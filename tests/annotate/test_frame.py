@@ -15,11 +15,11 @@ from PIL import Image
 
 from anonbench import images
 from anonbench.annotate import cli, frame
-from anonbench.annotate.detect_options import DetectorConfig
 from anonbench.annotate.frame import Answer, Vote
 from anonbench.annotate.image_files import Gate, LabelsOn
 from anonbench.annotate.people import convert
 from anonbench.datasets.coco import Coco
+from anonbench.detectors.config import DetectorConfig
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_json
 from tests.detectors import drawn

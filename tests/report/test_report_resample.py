@@ -108,6 +108,20 @@ def test_one_seed_gives_no_verdict() -> None:
     assert (found.seeds_needed, found.images_needed) == (None, None)
 
 
+def test_a_model_without_training_has_one_seed_and_a_verdict() -> None:
+    per_seed, noise = np.array([-4.0]), student(1, 1001)
+    narrow = np.linspace(-1, 1, 1001)[:, None] - 4
+    found = difference(per_seed, narrow, noise, 1.0, 100, fixed=True)
+    assert (found.low, found.high) == pytest.approx((-4.95, -3.05), abs=1e-6)
+    assert (found.verdict, found.seeds_needed, found.images_needed) == (DROP, None, None)
+    assert difference(per_seed + 4, narrow * 0.1 + 0.4, noise, 1.0, 100, fixed=True).verdict == SAME
+    wide = 8 * (narrow + 4) - 3.9
+    found = difference(per_seed + 0.1, wide, noise, 1.0, 100, fixed=True)
+    assert (found.low, found.high) == pytest.approx((-11.5, 3.7), abs=1e-6)
+    # a half-width of 7.6 must shrink to 3.9, which takes (7.6 / 3.9) ** 2 = 3.797 times the images, and no seed
+    assert (found.verdict, found.seeds_needed, found.images_needed) == (UNSURE, None, 380)
+
+
 def test_no_equivalence_to_a_model_that_learnt_nothing() -> None:
     noise, replicates = student(3, 200), np.full((200, 3), -0.1)
     per_seed = np.full(3, -0.1)

@@ -60,7 +60,7 @@ def made(tmp_path_factory):
     }
     value["datasets"]["elsewhere"] = {"train": "train", "val": "val"}
     all_ = list(QUALITY)
-    value["trained"] = {
+    value["asked"] = {
         "streetlife": {"compact": all_, "leaky": all_, "fast": ["original", "body-mask_out"], "clean": []},
         "elsewhere": {"compact": [], "leaky": [], "fast": [], "clean": ["original"]},
     }

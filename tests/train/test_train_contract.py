@@ -19,8 +19,11 @@ from anonbench.train.prediction import run_prediction
 from anonbench.train.record import RECORD, WEIGHTS
 from anonbench.train.training import run_training
 
+TRAINED = [name for name in registry.names("trainers") if registry.load("trainers", name).trains]
+"""The others have a test of their own, test_train_ready_made.py."""
 
-@pytest.fixture(scope="session", params=registry.names("trainers"))
+
+@pytest.fixture(scope="session", params=TRAINED)
 def model(request: pytest.FixtureRequest, variant: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of each trainer, trained for a few iterations."""
     if request.param == "detectron2":

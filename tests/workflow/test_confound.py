@@ -127,7 +127,7 @@ def test_where_a_model_is_trained_is_not_part_of_its_recipe() -> None:
         "body-mask_out",
     }
     summary = json.loads(part.summary())
-    assert summary["trained"]["streetlife"] == {"first": VARIANTS, "m": ["original", "body-mask_out"]}
+    assert summary["asked"]["streetlife"] == {"first": VARIANTS, "m": ["original", "body-mask_out"]}
 
 
 def test_what_no_model_is_trained_on_is_not_anonymized() -> None:

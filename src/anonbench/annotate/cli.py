@@ -72,8 +72,8 @@ def detect(
 ) -> None:
     """Look for faces or people in a shard of a split's images."""
     from anonbench.annotate.detect import detect_shard
-    from anonbench.annotate.detect_options import DetectorConfig
     from anonbench.datasets.record import root_of
+    from anonbench.detectors.config import DetectorConfig
 
     root, _ = root_of(data)
     images = tables.read(annotations / f"{split}.images.parquet", tables.IMAGES)
@@ -94,8 +94,8 @@ def check_frame(
 ) -> None:
     """Find out on which frame labels were drawn where sizes cannot tell; status 1 if the annotations have the other."""
     from anonbench.annotate import frame
-    from anonbench.annotate.detect_options import DetectorConfig
     from anonbench.datasets.record import root_of
+    from anonbench.detectors.config import DetectorConfig
 
     root, _ = root_of(data)
     config = _checked(DetectorConfig, detector, "--detector")

@@ -16,10 +16,10 @@ import numpy as np
 from tqdm import tqdm
 
 from anonbench import images, regions
-from anonbench.annotate.detect import detect
-from anonbench.annotate.detect_options import DetectorConfig
 from anonbench.annotate.options import LabelsOn
 from anonbench.detectors.base import Detector, make, nms
+from anonbench.detectors.config import DetectorConfig
+from anonbench.detectors.engine import detect
 from anonbench.errors import AnonbenchError
 from anonbench.seeding import seed_of
 

@@ -7,8 +7,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from anonbench.annotate.detect_options import DetectorConfig
 from anonbench.blocks import Strict
+from anonbench.detectors.config import DetectorConfig
 
 
 class LabelsOn(StrEnum):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pandas as pd
 
-from anonbench.directions import ON_ORIGINAL, TESTED
+from anonbench.directions import ON_ORIGINAL, in_words
 from anonbench.records import UNANNOTATED
 from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, HANDLED, PEOPLE, UNTOUCHED
 from anonbench.report.resample import DROP, GAIN, MISSING
@@ -34,28 +34,29 @@ ENOUGH_SAMPLES = 20
 """With fewer images, videos or people, drawing them with replacement says too little of how they vary."""
 
 
-def sentences(table: pd.DataFrame) -> list[str]:
+def sentences(table: pd.DataFrame, untrained: Collection[str] = ()) -> list[str]:
     """Return two sentences per data set, model and direction: what anonymization costs, and what the controls did.
 
     They speak of the first task (boxes where there are any) and of the category of people with the most instances.
+    ``untrained`` are the models that are not trained.
     """
     parts = blocks(primary(table))
     treated = [(d, m, part) for d, m, part in parts if set(part.variant) != {ORIGINAL}]
     several = table.model.nunique() > 1
-    return [_sentences(dataset, model, part, several) for dataset, model, part in treated or parts]
+    return [_sentences(d, m, part, several, m in untrained) for d, m, part in treated or parts]
 
 
-def _sentences(dataset: str, model: str, part: pd.DataFrame, several: bool) -> str:
+def _sentences(dataset: str, model: str, part: pd.DataFrame, several: bool, fixed: bool) -> str:
     task = str(part.task.iloc[0])
     rows = part[part.task == task]
     people = rows[rows.group == PEOPLE]
     on = f"On {dataset}" + (f" with {model}" if several else "")
-    on += "" if direction(part) == ON_ORIGINAL else f", {TESTED[direction(part)]}"
+    on += "" if direction(part) == ON_ORIGINAL else f", {in_words(direction(part), fixed)}"
     if people.empty:
         return f"{on}, the validation images hold nobody whose {title(task)} could be measured."
     category = people.sort_values("instances", ascending=False, kind="stable").category.iloc[0]
     own = people[people.category == category]
-    whom = "people" if category == "person" else category
+    whom = {"person": "people", "face": "faces"}.get(category, category)
     treated = own[(own.variant != ORIGINAL) & ~reencoded(own)]
     measured = treated[treated.difference.notna()]
     if measured.empty:
@@ -76,7 +77,7 @@ def _sentences(dataset: str, model: str, part: pd.DataFrame, several: bool) -> s
             texts.append(f"{phrase(row.variant)} {size}{unit} ({_interval(row, first)})")
         joined = " and ".join(texts)
         clauses.append(f"{joined} (the mildest and the harshest of {len(named)})" if between else joined)
-    return f"{on}, {', while '.join(clauses)}. {_controls(rows, own, whom)}"
+    return f"{on}, {', while '.join(clauses)}. {_controls(rows, own, whom, fixed)}"
 
 
 def _verb(row: Any) -> str:
@@ -94,7 +95,7 @@ def _interval(row: Any, first: bool) -> str:
     return f"{'95 % interval ' if first else ''}{ends}: {row.verdict}{why}"
 
 
-def _controls(rows: pd.DataFrame, own: pd.DataFrame, whom: str) -> str:
+def _controls(rows: pd.DataFrame, own: pd.DataFrame, whom: str, fixed: bool) -> str:
     controls = rows[(rows.group == CONTROL) & (rows.variant != ORIGINAL) & rows.difference.notna()]
     names = list(dict.fromkeys(controls.category))
     if len(names) > 2:
@@ -109,7 +110,8 @@ def _controls(rows: pd.DataFrame, own: pd.DataFrame, whom: str) -> str:
     codec = codec[codec.difference.notna()]
     second = f"re-encoding alone moves {whom} by {_most(codec)}" if len(codec) else "re-encoding alone was not measured"
     seeds = int(own.n_seeds.max())
-    return f"{first}, and {second} ({seeds} {'seed' if seeds == 1 else 'seeds'}, {int(own.instances.max())} {whom})."
+    trainings = "no training" if fixed else f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
+    return f"{first}, and {second} ({trainings}, {int(own.instances.max())} {whom})."
 
 
 def _most(rows: pd.DataFrame) -> str:
@@ -129,8 +131,9 @@ def warnings(
     files that should be there.
     """
     table = primary(table)
-    found = [*_missing(study, table), *_learning(table), *_leaks(records), *_unequal(records)]
-    found += [*_controls_moved(table), *_codec(study, table), *_few_seeds(table), *_few_samples(table)]
+    trained = table[table.model.map(study.trains).astype(bool)]
+    found = [*_missing(study, table), *_learning(study, table), *_leaks(study, records), *_unequal(records)]
+    found += [*_controls_moved(table), *_codec(study, table), *_few_seeds(trained), *_few_samples(table)]
     found += [*_fell_back(cover), *_visible(cover)]
     return [*dict.fromkeys(found)] + [f"{name} is missing, so the page does not show it." for name in absent]
 
@@ -152,30 +155,28 @@ def _missing(study: Study, table: pd.DataFrame) -> list[str]:
     found = []
     for dataset, model, part in blocks(table):
         empty = list(dict.fromkeys(part.loc[part.verdict == MISSING, "variant"]))
-        empty += [v for v in study.trained(dataset, model) if v not in set(part.variant)]
+        empty += [v for v in study.told(dataset, model, direction(part)) if v not in set(part.variant)]
+        where = f"{dataset}, {named(model, part, not study.trains(model))}"
         if empty:
-            found.append(
-                f"{dataset}, {named(model, part)}: no evaluation of {', '.join(empty)}. The comparison is incomplete."
-            )
-        fewer = part[(part.n_seeds < len(study.seeds)) & (part.n_seeds > 0)]
+            found.append(f"{where}: no evaluation of {', '.join(empty)}. The comparison is incomplete.")
+        fewer = part[(part.n_seeds < len(study.seeds_of(model))) & (part.n_seeds > 0)]
         if len(fewer):
             names = ", ".join(dict.fromkeys(fewer.variant))
-            found.append(
-                f"{dataset}, {named(model, part)}: not every seed is evaluated for {names}; "
-                "only common seeds are compared."
-            )
+            found.append(f"{where}: not every seed is evaluated for {names}; only common seeds are compared.")
     return found
 
 
-def _learning(table: pd.DataFrame) -> list[str]:
+def _learning(study: Study, table: pd.DataFrame) -> list[str]:
     rows = table[(table.variant == ORIGINAL) & (table.group == PEOPLE) & ~learnt(table)]
     found = []
     for dataset, model, part in blocks(rows[rows.direction == rows.direction.iloc[0]] if len(rows) else rows):
         poor = ", ".join(f"{number(row.value)} {title(row.task)} on {row.category}" for row in rows_of(part))
-        found.append(
-            f"{dataset}, {model}: trained on the original images, the model reaches only {poor}. It learnt next to "
-            "nothing there, so a difference to it says nothing."
+        said = (
+            f"trained on the original images, the model reaches only {poor}. It learnt next to nothing there"
+            if study.trains(model)
+            else f"on the original images, the model reaches only {poor}. It can do next to nothing there"
         )
+        found.append(f"{dataset}, {model}: {said}, so a difference to it says nothing.")
     return found
 
 
@@ -185,13 +186,22 @@ def learnt(table: pd.DataFrame) -> pd.Series:
     return pd.Series(passed, index=table.index, dtype=bool)
 
 
-def _leaks(records: list[dict[str, Any]]) -> list[str]:
-    """Say which starts have seen the study's images; `train` decided that (``leaks`` in its record)."""
+def _leaks(study: Study, records: list[dict[str, Any]]) -> list[str]:
+    """Say which starts, or models, have seen the study's images; `train` decided that (``leaks`` in its record)."""
     found: list[str] = []
     for record in records:
         start = record.get("initialisation") or {}
         where = f"{record['dataset']}, {record['model']}"
-        if start.get("leaks") is True:
+        if not study.trains(record["model"]):
+            if start.get("leaks") is False:
+                continue
+            text = (
+                f"{where}: the model was fitted on {', '.join(start.get('seen') or [])}, that is, on images of this "
+                "data set. On the original it finds more than it would on images that are new to it."
+                if start.get("leaks")
+                else f"{where}: the model does not say what it was fitted on; it may have been the original images."
+            )
+        elif start.get("leaks") is True:
             text = (
                 f"{where}: the start weights have seen {', '.join(start.get('seen') or [])}, that is, the original "
                 "images. What anonymization costs may be underestimated."

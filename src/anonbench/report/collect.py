@@ -143,11 +143,11 @@ def read_runs(
     Raises AnonbenchError for the first that is missing, unless ``allow_missing``; always when the original has none,
     or when two were not made on the same images.
     """
-    runs: Runs = {variant: {} for variant in study.trained(dataset, model)}
+    runs: Runs = {variant: {} for variant in study.told(dataset, model, direction)}
     first: Run | None = None
     for variant in runs:
         trained, tested = pair(direction, variant)
-        for seed in study.seeds:
+        for seed in study.seeds_of(model):
             folder = sources.evaluation(Evaluation(dataset, trained, model, seed, tested))
             if allow_missing and not (folder / "metrics.json").exists():
                 continue
@@ -247,9 +247,11 @@ def impact(study: Study, sources: Sources, allow_missing: bool = False) -> tuple
                 continue
             leaky = leaks(study, sources, dataset, model)
             for direction in study.directions:
+                if not study.told(dataset, model, direction):
+                    continue
                 runs = read_runs(study, sources, dataset, model, allow_missing, direction)
                 keys = {"dataset": dataset, "model": model, "direction": direction, "leaks": leaky}
-                for compared in _compared(study, dataset, runs, direction):
+                for compared in _compared(study, dataset, model, runs, direction):
                     for variant in runs:
                         manifest = manifests[changed[direction]][variant]
                         row = compared.row(variant) | _describe(manifest, variant, compared)
@@ -265,6 +267,7 @@ class Compared:
     """One category of one task over all variants: ``scores`` by variant and seed.
 
     ``spread`` is that of a difference over seeds, pooled over the variants; None where each variant has its own.
+    ``fixed``: the model is not trained, so that there are no other seeds whose noise could be missing.
     """
 
     study: Study
@@ -278,6 +281,7 @@ class Compared:
     samples: int
     scores: dict[str, dict[int, Scores]]
     spread: resample.Spread | None
+    fixed: bool = False
 
     def row(self, variant: str) -> dict[str, Any]:
         """Return what all metrics of a variant have in common."""
@@ -320,7 +324,9 @@ class Compared:
         freedom = self.spread.freedom if self.spread else len(both) - 1
         noise = resample.student(freedom + 1, self.study.bootstrap, self.study.seed, self.dataset)
         margin, learnt = self.study.margin_of(self.name), self.task.learnt(reference)
-        found = resample.difference(per_seed, replicates, noise, margin, self.samples, learnt, self.spread, first.best)
+        found = resample.difference(
+            per_seed, replicates, noise, margin, self.samples, learnt, self.spread, first.best, self.fixed
+        )
         return {
             "difference": found.value, "difference_low": found.low, "difference_high": found.high,
             "verdict": found.verdict, "seeds_needed": found.seeds_needed, "samples_needed": found.images_needed,
@@ -348,7 +354,7 @@ class Compared:
                     }  # fmt: skip
 
 
-def _compared(study: Study, dataset: str, runs: Runs, direction: str) -> Iterator[Compared]:
+def _compared(study: Study, dataset: str, model: str, runs: Runs, direction: str) -> Iterator[Compared]:
     """Yield what is compared over the variants: each task and category that the original has a score of.
 
     Where one model is tested on every variant, its seeds are paired and there are no trainings to pool a spread over.
@@ -383,6 +389,7 @@ def _compared(study: Study, dataset: str, runs: Runs, direction: str) -> Iterato
                 len(of.groups),
                 scores,
                 None if direction == ON_DEPLOYED else resample.pooled(values, task.floor, first.best),
+                not study.trains(model),
             )
 
 
@@ -398,7 +405,8 @@ def _describe(manifest: dict[str, Any] | None, variant: str, compared: Compared)
         group = MEAN
     elif everything:
         group = TOUCHED
-    share = _share(manifest, method, category)
+    whose = ALL if compared.task.all_people and group == PEOPLE else category
+    share = _share(manifest, method, whose)
     return {"region": region, "method": method, "level": level, "group": group, "share_changed": share}
 
 
@@ -440,7 +448,7 @@ def _subsets_of(
 ) -> dict[tuple[str, str, str, str], dict[int, tuple[float, int, int]]]:
     """Return value, instances and images by seed of each task, category of people, subset and metric."""
     found: dict[tuple[str, str, str, str], dict[int, tuple[float, int, int]]] = {}
-    for seed in study.seeds:
+    for seed in study.seeds_of(model):
         path = sources.evaluation(Evaluation(dataset, variant, model, seed, ORIGINAL)) / "metrics.json"
         if not path.exists():
             continue
@@ -562,14 +570,14 @@ def leaks(study: Study, sources: Sources, dataset: str, model: str) -> str:
     """
     said = set()
     for variant in study.trained(dataset, model):
-        for seed in study.seeds:
+        for seed in study.seeds_of(model):
             record = training_record(sources, dataset, variant, model, seed) or {}
             said.add((record.get("initialisation") or {}).get("leaks"))
     return LEAKS if True in said else "false" if False in said else ""
 
 
 def curves(study: Study, sources: Sources, allow_missing: bool = False) -> pd.DataFrame:
-    """Return the training loss, averaged over seeds, per iteration: the total and its terms.
+    """Return the training loss, averaged over seeds, per iteration: the total and its terms; none of untrained models.
 
     Raises AnonbenchError when a training has no record, unless ``allow_missing``.
     """
@@ -582,6 +590,8 @@ def curves(study: Study, sources: Sources, allow_missing: bool = False) -> pd.Da
             if allow_missing:
                 continue
             raise AnonbenchError("no such file", file=folder / "train.json", remedy="run the train stage first")
+        if not study.trains(model):
+            continue
         points = record.get("loss_curve")
         if not points or not all(isinstance(p, dict) and "iteration" in p for p in points):
             raise AnonbenchError("has no loss curve", file=folder / "train.json", entry="loss_curve")

@@ -37,7 +37,8 @@ def cost(study: Study, records: list[dict[str, Any]], logs: Path | None = None) 
     process; of a processor, in trainings one of wall time for each thread, elsewhere one of processor time. Raises
     AnonbenchError for a benchmark file that is damaged.
     """
-    jobs = [_training(record) for record in records if is_number(record["timing"].get("seconds"))]
+    trainings = [record for record in records if study.trains(record["model"])]
+    jobs = [_training(record) for record in trainings if is_number(record["timing"].get("seconds"))]
     on_gpu = {(job["dataset"], job["variant"], job["model"]) for job in jobs if is_number(job["gpu_hours"])}
     if logs is not None:
         jobs += [

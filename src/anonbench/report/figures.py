@@ -282,10 +282,19 @@ def _legend(table: pd.DataFrame, study: Study) -> list[Any]:
         name = c if c in people else means.get(c, f"{c} ({left})")
         handles.append(Line2D([], [], color=colours[c], label=name, marker=shape, ms=size, lw=width))
     dot: dict[str, Any] = {"marker": "o", "ms": 3, "mfc": "white", "mec": "#444444", "mew": 0.7}
-    handles.append(Line2D([], [], color="none", label="one seed", **dot))
+    trained = any(study.trains(model) for model in set(table.model))
+    if trained:
+        handles.append(Line2D([], [], color="none", label="one seed", **dot))
     handles.append(Patch(color="#0072B2", alpha=0.10, lw=0, label=f"{margins(study, table)}: no practical difference"))
     if leaky(table):
-        handles.append(Line2D([], [], color="none", label=f"{DAGGER} the start had seen the original images"))
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color="none",
+                label=f"{DAGGER} the {'start' if trained else 'model'} had seen the original images",
+            )
+        )
     return handles
 
 
@@ -301,7 +310,7 @@ def _nothing(text: str) -> Figure:
 def curves_figure(losses: pd.DataFrame) -> Figure:
     """Training loss, smoothed and averaged over seeds: a panel per data set and model, a line per variant."""
     if losses.empty:
-        return _nothing("no training record")
+        return _nothing("nothing was trained")
     parts_ = blocks(losses)
     columns = min(len(parts_), 2)
     rows = -(-len(parts_) // columns)

@@ -24,11 +24,11 @@ from anonbench.report.resample import DROP, GAIN, MISSING, REFERENCE, SAME, UNSU
 from anonbench.report.study import ORIGINAL, Study, is_identity
 from anonbench.report.tables import (
     DAGGER,
-    LEAKY,
     PLURALS,
     blocks,
     capital,
     direction,
+    footnote,
     is_number,
     label,
     leaky,
@@ -65,6 +65,12 @@ CAPTIONS = {
 }
 """The figures' captions; workflow/report/ holds the same for Snakemake's own report."""
 
+AS_IT_IS = {
+    "impact": "Difference to the same model on the original images. Bars are 95 % intervals over validation images. "
+    "The band is the study's margin of no practical difference. Each row of panels has its own scale.",
+}
+"""Captions of a study that trains nothing."""
+
 
 def write_html(
     study: Study,
@@ -85,24 +91,27 @@ def write_html(
     records, absent = _records(study, models, timings)
     images: list[dict[str, str]] = []
     drawn = ("impact", *(["starts"] if study.starts else []), "coverage", "people", "curves")
+    captions = CAPTIONS if set(study.models) - set(study.untrained) else CAPTIONS | AS_IT_IS
     for name in (*drawn, *(f"sheet-{dataset}" for dataset in study.datasets)):
         if (figures / f"{name}.png").exists():
             kind = name.partition("-")[0]
-            images.append({"name": name, "data": _inline(figures / f"{name}.png"), "caption": CAPTIONS[kind]})
+            images.append({"name": name, "data": _inline(figures / f"{name}.png"), "caption": captions[kind]})
         else:
             absent.append(f"figure {name}.png")
     made = {
         **provenance(), "study": study.name, "seed": study.seed, "config_sha256": study.config_sha256,
         "anonbench": __version__,
     }  # fmt: skip
-    answer, spent = sentences(table), cost(study, records, logs)
+    answer, spent = sentences(table, study.untrained), cost(study, records, logs)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     page = environment.from_string(PAGE).render(
         study=study,
         answer=answer,
-        leaky=f"{DAGGER} {LEAKY}." if leaky(table) else "",
+        leaky=f"{DAGGER} {footnote(table, study)}." if leaky(table) else "",
         warnings=warnings(study, table, cover, records, absent),
-        parts=[_part(dataset, model, part) for dataset, model, part in blocks(primary(table))],
+        parts=[_part(d, m, part, not study.trains(m)) for d, m, part in blocks(primary(table))],
+        fixed=[m for m in study.models if not study.trains(m)],
+        trained=[m for m in study.models if study.trains(m)],
         margins=margins(study, primary(table)),
         on_original=ON_ORIGINAL in study.directions,
         tested=[TESTED[on] for on in study.directions if on != ON_ORIGINAL],
@@ -151,8 +160,8 @@ def _records(study: Study, models: Path, timings: Path | None) -> tuple[list[dic
     return records, absent
 
 
-def _part(dataset: str, model: str, part: pd.DataFrame) -> dict[str, Any]:
-    """Return the main table of one data set and model: a block per task."""
+def _part(dataset: str, model: str, part: pd.DataFrame, fixed: bool) -> dict[str, Any]:
+    """Return the main table of one data set and model: a block per task. ``fixed``: the model is not trained."""
     tasks = []
     for task in dict.fromkeys(part.task):
         rows = part[part.task == task]
@@ -177,9 +186,8 @@ def _part(dataset: str, model: str, part: pd.DataFrame) -> dict[str, Any]:
         ]
         metric = rows.metric.iloc[0]
         tasks.append({"name": capital(title(task)), "metric": metric, "heads": heads, "lines": lines})
-    on = "tested on" if direction(part) == ON_DEPLOYED else "trained on"
-    found = {"dataset": dataset, "model": marked(model, part), "variants": on, "tasks": tasks}
-    return {**found, "seeds": int(part.n_seeds.max())}
+    on = "tested on" if fixed or direction(part) == ON_DEPLOYED else "trained on"
+    return {"dataset": dataset, "model": marked(model, part, fixed), "tasks": tasks, "on": on}
 
 
 def _cell(row: Any, people: bool) -> dict[str, Any]:
@@ -261,6 +269,12 @@ def _cost(table: pd.DataFrame) -> list[dict[str, str]]:
     return lines
 
 
+def _seen(start: dict[str, Any]) -> str | None:
+    if "seen" not in start:
+        return None
+    return "not known" if start["seen"] is None else ", ".join(start["seen"]) or "nothing"
+
+
 def _trainings(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return how each model was trained, from its first record."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
@@ -273,7 +287,8 @@ def _trainings(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "tasks": ", ".join(recipe.get("tasks") or []),
             "backbone": ((recipe.get("settings") or {}).get("architecture") or {}).get("backbone"),
             "initialisation": start.get("kind"),
-            "weights have seen": ", ".join(start.get("seen") or []) or "nothing" if "seen" in start else None,
+            "detector": start.get("detector"),
+            "weights have seen": _seen(start),
             "optimiser": recipe.get("optimizer"),
             "learning rate": rate
             and f"{rate:g} (base {recipe.get('base_learning_rate'):g} at batch "

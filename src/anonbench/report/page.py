@@ -70,11 +70,11 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 <main>
 <header>
 <p class="eyebrow">anonbench, study “{{ study.name }}”</p>
-<h1>What does anonymizing the training images cost?</h1>
+<h1>What does anonymizing the {{ "training images" if trained else "images" }} cost{{ "" if trained else " a model that is in use" }}?</h1>
 {% for text in answer %}
 <p class="answer">{{ text }}</p>
 {% endfor %}
-<p class="soft">{% if on_original %}Every model is trained on a variant of the images and tested on the original ones{% if tested %}; where it says so, {{ tested | join("; or ") }}{% endif %}{% else %}Models are {{ tested | join("; or, where it says so, ") }}{% endif %}. Seeds: {{ study.seeds | join(", ") }}. An effect whose
+<p class="soft">{% if trained %}{% if on_original %}Every model is trained on a variant of the images and tested on the original ones{% if tested %}; where it says so, {{ tested | join("; or ") }}{% endif %}{% else %}Models are {{ tested | join("; or, where it says so, ") }}{% endif %}. Seeds: {{ study.seeds | join(", ") }}. {% endif %}{% if fixed %}{{ fixed | join(", ") }} {{ "needs" if fixed | length == 1 else "need" }} no training and {{ "is" if fixed | length == 1 else "are" }} tested as {{ "it is" if fixed | length == 1 else "they are" }}: one model, no seeds, and intervals over validation {{ samples }} alone. {% endif %}An effect whose
 95&nbsp;% interval lies inside {{ margins }} counts as no practical difference.</p>
 {% if warnings %}
 <section class="warnings" aria-label="Warnings">
@@ -97,7 +97,7 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 {% for task in part.tasks %}
 <h3>{{ part.dataset }}, {{ part.model }}: {{ task.name }}</h3>
 <div class="scroll"><table>
-<thead><tr><th class="text">{{ part.variants }}</th><th>people changed</th>
+<thead><tr><th class="text">{{ part.on }}</th><th>people changed</th>
 {% for head in task.heads %}
 {% if head.people %}<th>{{ head.name }}<span class="small">{{ task.metric }}</span></th><th>Δ {{ task.metric }}<span class="small">95 % interval</span></th><th class="text">verdict</th>
 {% else %}<th>Δ {{ head.name }}<span class="small">{{ head.note }}</span></th>
@@ -121,7 +121,7 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 </tbody></table></div>
 {% endfor %}
 {% endfor %}
-<p class="soft">Means ± standard deviation over seeds, {{ units }}; differences are paired over validation {{ samples }} and seeds.{% if lower %} {{ lower }}{% endif %}{% if leaky %} {{ leaky }}{% endif %}</p>
+<p class="soft">{% if trained %}Means ± standard deviation over seeds, {{ units }}; differences are paired over validation {{ samples }} and seeds.{% else %}{{ units }}; differences are paired over validation {{ samples }}.{% endif %}{% if lower %} {{ lower }}{% endif %}{% if leaky %} {{ leaky }}{% endif %}</p>
 </section>
 
 {% if subsets %}
@@ -140,7 +140,7 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 
 {% if sheets %}
 <section>
-<h2>What the models saw</h2>
+<h2>What the models {{ "saw" if trained else "see" }}</h2>
 {% for image in sheets %}
 <figure><img src="{{ image.data }}" alt="The same people under every variant"><figcaption>{{ image.caption }}</figcaption></figure>
 {% endfor %}
@@ -166,7 +166,7 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 
 <section>
 <h2>Training</h2>
-{% for image in others if image.name == "curves" %}
+{% for image in others if image.name == "curves" and trained %}
 <figure><img src="{{ image.data }}" alt="Training loss per variant"><figcaption>{{ image.caption }}</figcaption></figure>
 {% endfor %}
 {% if cost %}

@@ -105,6 +105,7 @@ def difference(
     learnt: bool = True,
     spread: Spread | None = None,
     best: str = "higher",
+    fixed: bool = False,
 ) -> Difference:
     """Return the difference with interval and verdict.
 
@@ -112,7 +113,8 @@ def difference(
     images (NaN where the category was not drawn), ``noise`` (B) comes from `student`; all in the metric's unit.
     ``spread`` is that of a difference over seeds; left out, it is taken from ``per_seed`` alone.
     Unless the original has ``learnt`` anything there is no equivalence to be had, but `UNSURE`. ``best`` says whether
-    the metric's ``higher`` or ``lower`` values are the better ones, a `GAIN`.
+    the metric's ``higher`` or ``lower`` values are the better ones, a `GAIN`. ``fixed``: of a model that is not
+    trained, whose one seed is all that there are: images are the only noise, and they decide.
     """
     n = len(per_seed)
     value = float(np.mean(per_seed))
@@ -129,9 +131,11 @@ def difference(
     tails = 50 * (1 - LEVEL), 100 - 50 * (1 - LEVEL)
     low, high = (float(v) for v in np.percentile(both[known], tails))
     ends_of = (low, high) if best == "higher" else (-high, -low)
-    said = verdict(*ends_of, margin) if n > 1 else UNSURE
+    said = verdict(*ends_of, margin) if n > 1 or fixed else UNSURE
     if said == SAME and not learnt:
         return Difference(value, low, high, UNSURE)
+    if said == UNSURE and fixed:
+        return Difference(value, low, high, said, None, images_needed(value, (high - low) / 2, margin, images))
     if said != UNSURE or n < 2:
         return Difference(value, low, high, said)
     ends = np.percentile(images_only[known], tails)
@@ -151,6 +155,15 @@ def verdict(low: float, high: float, margin: float) -> str:
     if low > 0:
         return GAIN
     return UNSURE
+
+
+def images_needed(value: float, half: float, margin: float, images: int) -> int:
+    """Estimate how many images would decide, if the difference stayed what it is and nothing else were uncertain.
+
+    ``half`` is the half-width of the interval with ``images`` images; it shrinks with their root. See `needed`.
+    """
+    target = max(margin - abs(value), abs(value))
+    return max(images, math.ceil(images * (half / target) ** 2))
 
 
 def needed(

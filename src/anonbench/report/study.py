@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anonbench.directions import ON_ORIGINAL
+from anonbench.directions import ON_ORIGINAL, told
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file
 from anonbench.records import RegionKind
@@ -22,8 +22,9 @@ class Study:
     """Data sets with their splits, variants, models and seeds, and what the report needs to know.
 
     ``datasets[name]`` holds ``train`` and ``val``; ``margin`` is in AP points; ``bootstrap`` counts resamples;
-    ``config_sha256`` is the sha256 of the file that the study was read from. ``chosen[data set][model]`` lists the
-    variants that a model is trained on, where the study says so; ``directions`` are those that are evaluated;
+    ``config_sha256`` is the sha256 of the file that the study was read from. ``asked[data set][model]`` lists the
+    variants that a model is to tell of, where the study says so; ``untrained`` are the models that need no training,
+    which have the first seed alone; ``directions`` are those that are evaluated;
     ``margins`` are by task, in the unit of its first metric, where they are not ``margin``; ``starts`` holds pairs of a
     data set and the models on it that differ in first weights or learning rate alone.
     """
@@ -38,22 +39,39 @@ class Study:
     bootstrap: int = 1000
     people_per_sheet: int = 4
     config_sha256: str = ""
-    chosen: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    asked: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     starts: list[tuple[str, list[str]]] = field(default_factory=list)
     directions: tuple[str, ...] = (ON_ORIGINAL,)
     margins: dict[str, float] = field(default_factory=dict)
+    untrained: tuple[str, ...] = ()
 
     def margin_of(self, task: str) -> float:
         """Return the difference below which a task's first metric counts as equal, in its unit."""
         return self.margins.get(task, self.margin)
 
+    def trains(self, model: str) -> bool:
+        """Tell whether a model is trained; if not, it is the same whatever the seed and the variant."""
+        return model not in self.untrained
+
+    def seeds_of(self, model: str) -> list[int]:
+        """Return the seeds of a model's trainings."""
+        return self.seeds if self.trains(model) else self.seeds[:1]
+
     def trained(self, dataset: str, model: str) -> list[str]:
         """Return the variants of a data set that a model is trained on, in the study's order; [] for none."""
-        return self.chosen.get(dataset, {}).get(model, self.variants)
+        asked = self._asked(dataset, model)
+        return asked if self.trains(model) else [v for v in asked if v == ORIGINAL]
+
+    def told(self, dataset: str, model: str, direction: str) -> list[str]:
+        """Return the variants of a data set that a model tells something of in a direction; see `directions.told`."""
+        return told(direction, self._asked(dataset, model), self.trains(model))
+
+    def _asked(self, dataset: str, model: str) -> list[str]:
+        return self.asked.get(dataset, {}).get(model, self.variants)
 
     def variants_of(self, dataset: str) -> list[str]:
-        """Return the variants of a data set that any model is trained on, in the study's order, and the original."""
-        wanted = {ORIGINAL}.union(*(self.trained(dataset, model) for model in self.models))
+        """Return the variants of a data set that any model is to tell of, in the study's order, and the original."""
+        wanted = {ORIGINAL}.union(*(self._asked(dataset, model) for model in self.models))
         return [v for v in self.variants if v in wanted]
 
     def trainings(self) -> Iterator[tuple[str, str, str, int]]:
@@ -61,7 +79,7 @@ class Study:
         for dataset in self.datasets:
             for model in self.models:
                 for variant in self.trained(dataset, model):
-                    for seed in self.seeds:
+                    for seed in self.seeds_of(model):
                         yield dataset, model, variant, seed
 
     @classmethod
@@ -94,10 +112,11 @@ class Study:
             value["models"],
             list(seeds),
             config_sha256=sha256_file(path),
-            chosen=value.get("trained") or {},
+            asked=value.get("asked") or {},
             starts=[(dataset, list(models)) for dataset, models in value.get("starts") or []],
             directions=tuple(value.get("directions") or (ON_ORIGINAL,)),
             margins=options.get("margins") or {},
+            untrained=tuple(value.get("untrained") or ()),
             **known,
         )
 

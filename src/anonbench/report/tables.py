@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from anonbench.directions import ON_ORIGINAL, TESTED
+from anonbench.directions import ON_ORIGINAL, in_words
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.report.collect import (
@@ -48,7 +48,8 @@ TEXTS = (
 
 DAGGER = "†"
 LEAKY = "the first weights had seen the original images: what anonymization costs may be underestimated"
-"""The footnote of the dagger."""
+LEAKY_AS_IT_IS = "the model was fitted on images of the data set: on the original it finds more than on new ones"
+"""The footnotes of the dagger; the second one of a model that is not trained."""
 
 AP_POINTS = "AP points"
 """Unit of COCO's metrics."""
@@ -150,15 +151,25 @@ def direction(part: pd.DataFrame) -> str:
     return str(part.direction.iloc[0]) if "direction" in part.columns and len(part) else ON_ORIGINAL
 
 
-def named(model: str, part: pd.DataFrame) -> str:
-    """Return a model's name and, unless it is tested on original images, what it is tested on."""
+def footnote(table: pd.DataFrame, study: Study) -> str:
+    """Return what the dagger says in a table; '' where there is none."""
+    models = set(table.loc[table.leaks == LEAKS, "model"])
+    said = {True: LEAKY, False: LEAKY_AS_IT_IS}
+    return "; ".join(text for trains, text in said.items() if trains in {study.trains(m) for m in models})
+
+
+def named(model: str, part: pd.DataFrame, fixed: bool = False) -> str:
+    """Return a model's name and, unless it is tested on original images, what it is tested on.
+
+    ``fixed`` of a model that is not trained.
+    """
     on = direction(part)
-    return model if on == ON_ORIGINAL else f"{model}, {TESTED[on]}"
+    return model if on == ON_ORIGINAL else f"{model}, {in_words(on, fixed)}"
 
 
-def marked(model: str, part: pd.DataFrame) -> str:
+def marked(model: str, part: pd.DataFrame, fixed: bool = False) -> str:
     """Return `named`, with a dagger where the first weights had seen the data set's original images."""
-    return named(f"{model} {DAGGER}" if leaky(part) else model, part)
+    return named(f"{model} {DAGGER}" if leaky(part) else model, part, fixed)
 
 
 def flat(table: pd.DataFrame) -> dict[str, Any]:
@@ -249,7 +260,8 @@ def markdown(table: pd.DataFrame, study: Study) -> str:
         for task in dict.fromkeys(part.task):
             rows = part[part.task == task]
             categories = [c for c in shown(rows) if c in set(rows.category)]
-            lines += ["", f"## {dataset}, {marked(model, part)}: {title(task)}", ""]
+            heading = marked(model, part, not study.trains(model))
+            lines += ["", f"## {dataset}, {heading}: {title(task)}", ""]
             body = []
             for variant in dict.fromkeys(rows.variant):
                 of = {row.category: row for row in rows_of(rows[rows.variant == variant])}
@@ -265,7 +277,7 @@ def markdown(table: pd.DataFrame, study: Study) -> str:
             head = ["variant", "changed", "seeds", *(_heading(rows, c) for c in categories)]
             lines.append(tabulate(body, headers=head, tablefmt="github", disable_numparse=True))
     if leaky(table):
-        lines += ["", f"{DAGGER} {LEAKY}."]
+        lines += ["", f"{DAGGER} {footnote(table, study)}."]
     return "\n".join(lines) + "\n"
 
 
@@ -344,7 +356,7 @@ def latex(table: pd.DataFrame, study: Study) -> str:
         names = [rf"{escape(c)} & $\Delta$" if people else rf"$\Delta$ {escape(c)}" for *_, c, people in columns]
         kinds = "".join("rl" if people else "l" for *_, people in columns)
         lines = [
-            f"% {dataset}, {named(model, part)}",
+            f"% {dataset}, {named(model, part, not study.trains(model))}",
             FIT + "{%",
             rf"\begin{{tabular}}{{lr{kinds}}}",
             r"\toprule",
@@ -363,7 +375,8 @@ def latex(table: pd.DataFrame, study: Study) -> str:
             share = escape(percent(rows.share_changed.iloc[0])) if variant != ORIGINAL else "--"
             cells = [_tex_cell(of.get((task, category)), people) for task, category, _, people in columns]
             lines.append(f"{escape(variant)} & {share} & " + " & ".join(cells) + r" \\")
-        note = [rf"\multicolumn{{{at - 1}}}{{l}}{{\footnotesize $^\dagger$ {LEAKY}}} \\"] if leaky(part) else []
+        said = footnote(part, study)
+        note = [rf"\multicolumn{{{at - 1}}}{{l}}{{\footnotesize $^\dagger$ {said}}} \\"] if said else []
         parts_.append("\n".join([*lines, r"\bottomrule", *note, r"\end{tabular}}"]))
     return "\n\n".join(parts_) + "\n"
 

@@ -98,6 +98,9 @@ class Task(abc.ABC):
             return True
         return not (value < self.floor if self.metrics[0].best == "higher" else value > self.floor)
 
+    all_people: ClassVar[bool] = False
+    """Whether each part about people is about all of them, not about the category that has its name."""
+
     @abc.abstractmethod
     def encode(self, output: Any, people: frozenset[int]) -> dict[str, Any]:
         """Return one of a trainer's outputs as an entry of the predictions: JSON with at least an ``image_id``.

@@ -15,6 +15,7 @@ class Found(CocoTask):
     """Box AP of one thing, over all categories of people. An entry has an image, a box and a score."""
 
     iou_type = "bbox"
+    all_people = True
     thing: ClassVar[str]
 
     def encode(self, output: Any, people: frozenset[int]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ trainer's module: it imports torch, and all that does, where it trains and predi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -55,6 +55,11 @@ class Trainer(ABC):
     """The recipe's block ``settings``: a pydantic model with a default and a description for each field."""
     tasks: ClassVar[tuple[str, ...]] = ()
     """Names of the tasks that its models can predict."""
+    trains: ClassVar[bool] = True
+    """False of one whose models need no training: they have one seed, no schedule, and are the same whatever the data.
+
+    A study tests them as they are; `train` returns a `Fit` without weights and iterations.
+    """
 
     def check(self, recipe: Recipe) -> None:
         """Raise AnonbenchError, with the recipe's ``entry``, when it asks for what this trainer cannot do.
@@ -71,6 +76,20 @@ class Trainer(ABC):
 
     def require(self, recipe: Recipe) -> None:  # noqa: B027 (nothing is a good answer)
         """Raise AnonbenchError when what the recipe needs is not on this machine: packages, first weights."""
+
+    def seen(self, recipe: Recipe) -> Sequence[str] | None:
+        """Return the data sets that the first weights were fitted on, None where that is not known."""
+        from anonbench.train import initialisation
+
+        return initialisation.seen(recipe)
+
+    def modules(self, recipe: Recipe) -> list[str]:
+        """Return modules, besides its own and what that imports, whose code decides what the recipe's models say."""
+        return []
+
+    def files(self, recipe: Recipe) -> list[Path]:
+        """Return files, besides the start's, whose content decides what the recipe's models say."""
+        return []
 
     def describe(self, recipe: Recipe) -> str:
         """Return what the log says of the recipe's settings, on one line."""
@@ -90,6 +109,12 @@ class Trainer(ABC):
         self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
     ) -> Iterator[Outputs]:
         """Yield the outputs for each image of ``variant``, in its order: what the recipe's tasks encode."""
+
+    def confirm(self, recipe: Recipe, start: dict[str, Any]) -> None:  # noqa: B027 (nothing is a good answer)
+        """Raise AnonbenchError when what `Fit.initialisation` recorded of a model is not what predicts here.
+
+        For models whose weights are not in the training's own file.
+        """
 
     def launch(self, function: Callable[..., None], processes: int, arguments: tuple[Any, ...]) -> None:
         """Call ``function(*arguments)`` in ``processes`` processes of this machine that form a torch group."""

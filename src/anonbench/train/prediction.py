@@ -53,6 +53,7 @@ def run_prediction(
     except SafetensorError as error:
         raise AnonbenchError(f"cannot be read ({error})", file=model / WEIGHTS, remedy="train again") from error
     trainer: Trainer = registry.load("trainers", recipe.trainer)()
+    trainer.confirm(recipe, record["initialisation"])
     people = frozenset(category.id for category in categories if category.person)
     asked = [tasks.load(name) for name in recipe.tasks]
     writers = {task.entries: task for task in reversed(asked)}

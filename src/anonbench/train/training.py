@@ -62,7 +62,7 @@ def run_training(
             _train(*arguments)
         finally:
             distributed.leave()
-    elif processes > 1:
+    elif processes > 1 and trainer.trains:
         distributed.launch(trainer.launch, _train, processes, where, *arguments)
     else:
         _train(*arguments)
@@ -88,23 +88,21 @@ def _train(
     level = recipe.level(where.type)
     hold(level, threads)
     variant = Variant.read(variant_dir, split)
-    if not variant.samples:
+    if trainer.trains and not variant.samples:
         raise AnonbenchError("has no images to train on", file=variant.annotations)
-    resolved = {
-        "batch_size": recipe.batch_size,
-        "learning_rate": recipe.learning_rate(),
-        "iterations": recipe.total_iterations(len(variant.samples)),
-        **held(level),
-    }
-    seen = initialisation.seen(recipe)
-    leaks = initialisation.leaks(seen, datasets)
+    resolved = {"iterations": recipe.total_iterations(len(variant.samples)), **held(level)}
+    if trainer.trains:
+        resolved = {"batch_size": recipe.batch_size, "learning_rate": recipe.learning_rate(), **resolved}
+    seen = trainer.seen(recipe)
+    leaks = initialisation.leaks(seen, datasets) if seen is not None else None
     if place.rank == 0:
         (out / RECORD).unlink(missing_ok=True)
         _announce(trainer.describe(recipe), recipe, resolved, variant, where, place.size)
         if leaks:
             print(
-                f"WARNING: the first weights have seen {', '.join(seen)}, that is, images of {datasets[0]}: what "
-                "anonymization costs is underestimated",
+                f"WARNING: the {'first weights have' if trainer.trains else 'model has'} seen {', '.join(seen or ())}, "
+                f"that is, images of {datasets[0]}: what anonymization costs is "
+                + ("underestimated" if trainer.trains else "not what it would cost on images that are new to it"),
                 file=sys.stderr,
             )
     checkpoint = checkpoints / CHECKPOINT if checkpoints is not None else None
@@ -126,7 +124,9 @@ def _train(
             "annotations_sha256": variant.sha256,
             "images_digest": variant.images_digest,
             **variant.counts,
-        },
+        }
+        if trainer.trains
+        else {"dataset": datasets[0]},
         "loss_curve": fit.curve,
         "weights_sha256": sha256_file(out / WEIGHTS),
         "device": portable.processor() if level == "portable" else device_name(where),
@@ -149,6 +149,12 @@ def _announce(
     settings: str, recipe: Recipe, resolved: dict[str, Any], variant: Variant, device: torch.device, processes: int
 ) -> None:
     """Print what is about to happen."""
+    if not recipe.trains:
+        print(
+            f"trainer {recipe.trainer}, {', '.join(recipe.tasks)}, nothing to train\nsettings {settings}",
+            file=sys.stderr,
+        )
+        return
     start = recipe.initialisation
     rule = f"{recipe.base_learning_rate:g} for {recipe.reference_batch_size} images"
     lines = [

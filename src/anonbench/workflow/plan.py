@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -112,19 +113,20 @@ class Plan:
         for dataset in self.study.datasets:
             for variant in self.study.variants_of(dataset):
                 for model in self.study.models:
-                    for seed in self.study.train.seeds if variant in self.study.trained(dataset, model) else ():
+                    for seed in self.study.seeds_of(model) if variant in self.study.trained(dataset, model) else ():
                         yield f"{dataset}/{variant}/{model}/seed{seed}"
 
     def evaluations(self) -> list[Evaluation]:
         """Return every evaluation, each once: of what is trained on what is tested on in the study's directions."""
-        found: dict[Evaluation, None] = {}
-        for training in self.trainings():
-            dataset, variant, model, seed = training.split("/")
-            for direction in (ON_ORIGINAL, *self.study.evaluate.on):
+        study, found = self.study, dict[Evaluation, None]()
+        for dataset, model in product(study.datasets, study.models):
+            for direction in (ON_ORIGINAL, *study.evaluate.on):
+                told = study.told(dataset, model, direction)
                 # every difference is taken to the original on the original
-                if variant == ORIGINAL or direction in self.study.evaluate.on:
+                asked = [v for v in told if v == ORIGINAL or direction in study.evaluate.on]
+                for variant, seed in product(asked, study.seeds_of(model)):
                     trained, tested = pair(direction, variant)
-                    found[Evaluation(dataset, trained, model, int(seed.removeprefix("seed")), tested)] = None
+                    found[Evaluation(dataset, trained, model, seed, tested)] = None
         return list(found)
 
     def training_logs(self, wildcards: Any) -> str:
@@ -404,8 +406,7 @@ class Plan:
     def prediction_code(self, model: str) -> str:
         """Return the hash of the code that runs a model and writes down what it says."""
         modules = [registry.module("tasks", task) for task in self.tasks(model)]
-        trainer = registry.module("trainers", self.study.models[model].trainer)
-        return code_hash("anonbench.train.prediction", trainer, *modules)
+        return code_hash("anonbench.train.prediction", *self._trainer_modules(model), *modules)
 
     def evaluation_code(self, model: str) -> str:
         """Return the hash of the code that scores a model's tasks."""
@@ -418,7 +419,12 @@ class Plan:
 
     def trainer_code(self, model: str) -> str:
         """Return the hash of the code that trains a model."""
-        return code_hash("anonbench.train.training", registry.module("trainers", self.study.models[model].trainer))
+        return code_hash("anonbench.train.training", *self._trainer_modules(model))
+
+    def _trainer_modules(self, model: str) -> list[str]:
+        recipe = self.study.models[model]
+        plugin = registry.load("trainers", recipe.trainer)()
+        return [registry.module("trainers", recipe.trainer), *plugin.modules(recipe)]
 
     def environment(self, name: str) -> str:
         """Return the hash of an environment file and of the locked versions of what it names.
@@ -458,8 +464,14 @@ class Plan:
 
     @functools.cache  # noqa: B019 (one plan per process)
     def start(self, model: str) -> str:
-        """Return what tells other first weights: the hash of the file, or of the training's weights, that is named."""
-        file = self._start_file(model)
+        """Return what tells other first weights: the hash of the file, or of the training's weights, that is named.
+
+        Of a trainer that reads other files, their hashes.
+        """
+        recipe, file = self.study.models[model], self._start_file(model)
+        others = registry.load("trainers", recipe.trainer)().files(recipe)
+        if others:
+            return compact([file, [sha256_file(path)[:16] if path.is_file() else "missing" for path in others]])
         if file is None or self.start_files(model):
             return file or "scratch"
         path = Path(file) / "weights.safetensors" if Path(file).is_dir() else Path(file)
@@ -475,7 +487,8 @@ class Plan:
                 "datasets": {n: {"train": d.train, "val": d.val} for n, d in study.datasets.items()},
                 "variants": study.variants,
                 "models": {n: m.model_dump(mode="json", exclude=NOT_THE_RECIPE) for n, m in study.models.items()},
-                "trained": {d: {m: study.trained(d, m) for m in study.models} for d in study.datasets},
+                "asked": {d: {m: study.asked(d, m) for m in study.models} for d in study.datasets},
+                "untrained": [name for name, model in study.models.items() if not model.trains],
                 "starts": study.starts(),
                 "seeds": study.train.seeds,
                 "directions": study.evaluate.on,

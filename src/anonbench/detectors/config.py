@@ -1,4 +1,4 @@
-"""The settings of a pass of a detector over a data set."""
+"""The settings of a pass of a detector over images."""
 
 from __future__ import annotations
 

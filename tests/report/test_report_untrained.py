@@ -1,0 +1,146 @@
+"""A model that needs no training beside one that is trained, and alone: its rows, its interval, its warnings."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic_study import QUALITY, dump, write_study
+
+from anonbench.report.answer import warnings
+from anonbench.report.collect import Sources
+from anonbench.report.figures import write_figures
+from anonbench.report.html import write_html
+from anonbench.report.study import Study
+from anonbench.report.tables import primary, read_csv, write_tables
+
+
+def add_finder(root: Path, seen: list[str] | None, leaks: bool | None, alone: bool = False) -> Study:
+    """Add the model ``finder``, which finds on a variant what ``compact``, trained on it, finds on the original."""
+    place = root / "evaluations" / "streetlife"
+    for model, seeds in (("compact", (0, 1)), ("finder", (0,))):
+        for variant, seed in product(QUALITY, seeds):
+            to = place / "original" / model / f"seed{seed}" / f"on-{variant}"
+            if not to.exists():
+                shutil.copytree(place / variant / "compact" / f"seed{seed}" / "on-original", to)
+    recipe = {"trainer": "ready_made", "tasks": ["detection"], "settings": {"detector": {"plugin": "centerface"}}}
+    start = {"kind": "ready_made", "seen": seen, "leaks": leaks, "detector": "a detector", "weights": []}
+    record = {
+        "recipe": recipe, "resolved": {"iterations": 0}, "initialisation": start, "seed": 0, "loss_curve": [],
+        "device": "a CPU", "threads": 1, "versions": {"torch": "2.13.0"}, "data": {"dataset": "streetlife"},
+    }  # fmt: skip
+    folder = root / "models" / "streetlife" / "original" / "finder" / "seed0"
+    dump(folder / "train.json", record)
+    dump(folder / "timing.json", {"seconds": 0.0, "iterations": 0, "iterations_per_second": 0.0})
+    value: dict[str, Any] = json.loads((root / "study.json").read_text())
+    models = {"finder": recipe} if alone else {**value["models"], "finder": recipe}
+    value |= {"models": models, "untrained": ["finder"], "directions": ["original", "same", "deployed"]}
+    if not alone:  # `same` asks for evaluations of the trained model that are not there
+        value["directions"] = ["original", "deployed"]
+    dump(root / "study.json", value)
+    return Study.read(root / "study.json")
+
+
+def everything(root: Path, study: Study) -> tuple[Any, str]:
+    sources = Sources(root / "evaluations", root / "models", root / "anonymized", annotations=root / "annotations")
+    write_tables(study, sources, root / "tables")
+    write_figures(study, root / "tables", root / "figures")
+    write_html(study, root / "tables", root / "figures", root / "models", root / "report.html")
+    page = re.sub(r"data:image[^\"]*", "", (root / "report.html").read_text())
+    return read_csv(root / "tables" / "impact.csv"), " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, str]:
+    root = tmp_path_factory.mktemp("mixed")
+    write_study(root, seeds=(0, 1), images=30, bootstrap=100, tasks=("detection",), people_per_sheet=1)
+    return root, *everything(root, add_finder(root, ["streetlife"], True))
+
+
+def test_its_rows_are_of_one_seed_and_have_a_verdict(mixed: tuple[Path, Any, str]) -> None:
+    table = primary(mixed[1])
+    own = table[table.model == "finder"]
+    assert set(own[own.direction == "original"].variant) == {"original"}
+    assert set(own[own.direction == "deployed"].variant) == set(QUALITY)
+    assert set(own.n_seeds) == {1}
+    assert own.value_std.isna().all()
+    assert own.seeds_needed.isna().all()
+    worst = own[(own.variant == "body-mask_out") & (own.category == "person")].iloc[0]
+    assert worst.verdict == "drop"
+    assert worst.difference_low < worst.difference < worst.difference_high < 0
+    trained = table[(table.model == "compact") & (table.variant != "original")]
+    assert set(trained.n_seeds) == {2}
+    assert set(trained[trained.direction == "original"].variant) == set(QUALITY) - {"original"}
+
+
+def test_its_interval_is_of_images_alone(mixed: tuple[Path, Any, str]) -> None:
+    """The middle 95 % of the differences on resampled images, computed here from the evidence."""
+    from anonbench.evaluate import evidence
+    from anonbench.report.resample import image_weights
+    from anonbench.tasks.base import load
+
+    place = mixed[0] / "evaluations/streetlife/original/finder/seed0"
+    runs = [
+        evidence.read(place / f"on-{variant}" / evidence.FILE)["detection"] for variant in ("original", "body-mask_out")
+    ]
+    weights = image_weights(len(runs[0].groups), 100, 7, "streetlife")
+    base, own = (load("detection").score(run.parts["person"], weights) for run in runs)
+    table = primary(mixed[1])
+    row = table[(table.model == "finder") & (table.variant == "body-mask_out") & (table.category == "person")].iloc[0]
+    assert (row.difference_low, row.difference_high) == pytest.approx(
+        tuple(np.percentile(own - base, (2.5, 97.5))), abs=1e-3
+    )
+
+
+def test_the_page_speaks_of_it_rightly(mixed: tuple[Path, Any, str]) -> None:
+    _, table, page = mixed
+    assert "finder needs no training and is tested as it is: one model, no seeds" in page
+    assert "streetlife, finder: the model was fitted on streetlife, that is, on images of this data set." in page
+    assert "start weights have seen" not in page
+    assert "one seed only" not in page
+    assert "streetlife, compact: 2 seeds only" in page
+    assert "finder: 1 seeds" not in page
+    assert "not every seed is evaluated" not in page
+    assert set(table[table.model == "finder"].leaks) == {"true"}
+    assert "† the model was fitted on images of the data set" in page
+    assert "a detector" in page
+    curves = (mixed[0] / "tables/curves.csv").read_text()
+    assert "compact" in curves
+    assert "finder" not in curves
+
+
+def test_alone_there_are_still_figures_and_a_page(tmp_path: Path) -> None:
+    write_study(tmp_path, seeds=(0, 1), images=20, bootstrap=100, tasks=("detection",), people_per_sheet=1)
+    study = add_finder(tmp_path, None, None, alone=True)
+    table, page = everything(tmp_path, study)
+    assert set(table.direction) == {"original", "deployed"}
+    for name in ("impact", "curves", "coverage", "people"):
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 1000
+    assert "What does anonymizing the images cost a model that is in use?" in page
+    assert "Every model is trained" not in page
+    assert "Training loss" not in page
+    assert "streetlife, finder: the model does not say what it was fitted on" in page
+    assert "weights have seen not known" in page
+    assert "seed only" not in page
+    assert "seeds only" not in page
+
+
+def test_what_it_has_seen_is_told_from_what_a_start_has(mixed: tuple[Path, Any, str]) -> None:
+    study = Study.read(mixed[0] / "study.json")
+    table, cover = (read_csv(mixed[0] / "tables" / f"{name}.csv") for name in ("impact", "coverage"))
+
+    def said(model: str, seen: list[str] | None, leaks: bool | None) -> str:
+        start = {"kind": "ready_made" if model == "finder" else "coco", "seen": seen, "leaks": leaks}
+        records = [{"dataset": "streetlife", "model": model, "variant": "original", "seed": 0, "initialisation": start}]
+        return " ".join(warnings(study, table, cover, records))
+
+    assert "fitted on" not in said("finder", ["elsewhere"], False)
+    assert "the model was fitted on streetlife" in said("finder", ["streetlife"], True)
+    assert "the model does not say what it was fitted on" in said("finder", None, None)
+    assert "the start weights have seen streetlife" in said("compact", ["streetlife"], True)
