@@ -25,7 +25,7 @@ def study() -> Study:
         ["original", "face-gan-low", "face-gan-high"],
         {"small": {}, "large": {}},
         [0, 1],
-        chosen={"street": {"small": ["original", "face-gan-low"], "large": ["original"]}},
+        asked={"street": {"small": ["original", "face-gan-low"], "large": ["original"]}},
     )
 
 

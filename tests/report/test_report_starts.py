@@ -137,8 +137,8 @@ def test_combinations_that_the_study_does_not_ask_for_are_no_failures(made) -> N
 
 def test_what_the_study_asks_for_is_still_missed(made) -> None:
     root, study, *_ = made
-    chosen = {**study.chosen, "elsewhere": {**study.chosen["elsewhere"], "leaky": ["original"]}}
-    asked = Study(**{**study.__dict__, "chosen": chosen})
+    chosen = {**study.asked, "elsewhere": {**study.asked["elsewhere"], "leaky": ["original"]}}
+    asked = Study(**{**study.__dict__, "asked": chosen})
     with pytest.raises(AnonbenchError, match="no such file"):
         write_tables(asked, _sources(root), root / "more")
 
