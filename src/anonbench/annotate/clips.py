@@ -109,7 +109,7 @@ def _video(
                 f"has frames of different sizes: image {image_id} is {other[0]}x{other[1]} and not {size[0]}x{size[1]}",
                 "cut or scale the frames of a video to one size",
             )
-    width, height = map(int, size)  # JSON may have 640.0, which no variant takes
+    width, height = (int(side) for side in size if side is not None)  # JSON may have 640.0, which no variant takes
     return Video({**entry, "width": width, "height": height, "frames": len(frames)}, tuple(frames))
 
 
