@@ -100,7 +100,7 @@ def _video(
             "number the frames of each video 0, 1, 2, ... without a gap, or make two videos of it",
         )
     sizes = [(images[image_id].get("width"), images[image_id].get("height")) for image_id in frames]
-    size = (entry.get("width", sizes[0][0]), entry.get("height", sizes[0][1]))
+    size: tuple[Any, Any] = (entry.get("width", sizes[0][0]), entry.get("height", sizes[0][1]))
     if not all(isinstance(side, int) or (isinstance(side, float) and side.is_integer()) for side in size):
         raise refuse("has the size {!a:.80}x{!a:.80}".format(*size), "write the pixels of a frame, or leave them out")
     for image_id, other in zip(frames, sizes, strict=True):
