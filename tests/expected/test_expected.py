@@ -18,7 +18,10 @@ from tests.workflow.conftest import Project
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 KEYS = {"dataset": "street", "model": "m", "task": "detection", "category": "person", "direction": "original"}
-METRICS = ({"metric": "AP", "role": "primary"}, {"metric": "AP50", "role": "secondary"})
+METRICS = (
+    {"metric": "AP", "role": "primary", "unit": "AP points"},
+    {"metric": "AP50", "role": "secondary", "unit": "AP points"},
+)
 
 
 def entry(**changes: object) -> dict[str, object]:

@@ -13,6 +13,7 @@ from error_study import register, write
 
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence
+from anonbench.report import expected
 from anonbench.report.answer import sentences, warnings
 from anonbench.report.collect import Sources, _mean_of_known, coverage, impact
 from anonbench.report.figures import impact_figure, write_figures
@@ -242,3 +243,16 @@ def test_units_have_scales_of_their_own(tmp_path: Path) -> None:
     assert left.get_xlim()[1] == pytest.approx(4.2, abs=0.3)
     assert right.get_xlim()[1] == pytest.approx(0.042, abs=0.003)
     assert "±1 m (distance error), ±0.01 shares (share)" in markdown(table, study)
+
+
+def test_what_is_expected_in_another_unit_can_fail(tmp_path: Path) -> None:
+    def error(part: str, trained: str, tested: str, seed: int, image: int) -> float:
+        return 30 + 20 * (trained != "original") + 0.1 * seed
+
+    study, sources = write(tmp_path, error, tasks=("share",))
+    table, seeds = impact(study, sources)
+    proposed = expected.propose("errors", table, seeds)
+    assert {entry.metric for entry in proposed.entries} == {"share"}
+    assert all(found.within for found in expected.compare(proposed, table))
+    assert all(entry.tolerance < 0.01 for entry in proposed.entries)
+    assert not any(found.within for found in expected.compare(proposed, table.assign(value=table.value + 0.02)))
