@@ -87,7 +87,7 @@ def main(
         size = (root / evidence.FILE).stat().st_size / 1e6
     rows = [[name, f"{statistics.median(t):.2f}", f"{min(t):.2f}", f"{max(t):.2f}"] for name, t in took.items()]
     print(tabulate(rows, headers=[f"{images} images", "median s", "min", "max"], tablefmt="github"))
-    print(f"matches.npz: {size:.1f} MB")
+    print(f"evidence.npz: {size:.1f} MB")
 
 
 if __name__ == "__main__":

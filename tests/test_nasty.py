@@ -114,8 +114,8 @@ REFUSED: list[tuple[str, Change, str]] = [
         (".000001.jpg.7.7.part", "half-written"))),
     *((f"category called {value!a}", category(name=value), "category 1: has the name")
       for value in (None, 5, [], "", "\ud800", "a\nb")),
-    ("a surrogate in a caption", annotation(caption="\ud800"), "annotation 10: holds what JSON in UTF-8 cannot"),
-    ("a surrogate in info", lambda c: c.update(info={"by": "\ud800"}), "all but the annotations: holds what JSON"),
+    ("a surrogate in a caption", annotation(caption="\ud800"), "annotation 10: contains text that JSON"),
+    ("a surrogate in info", lambda c: c.update(info={"by": "\ud800"}), "all but the annotations: contains text"),
 ]  # fmt: skip
 
 

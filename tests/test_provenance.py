@@ -13,6 +13,8 @@ from anonbench import provenance
 from anonbench.studies import DEFAULT
 from anonbench.workflow.plan import Plan
 
+ROOT = Path(__file__).parents[1]
+
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -40,6 +42,16 @@ def _hash() -> str:
     return provenance.code_hash("toy.stage.run")
 
 
+def edit(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    """Let `code_hash` see another text in the file of ours whose path ends so."""
+    meaning = provenance._meaning
+    monkeypatch.setattr(
+        provenance,
+        "_meaning",
+        lambda path: meaning(path) + (b"edited" if path.as_posix().endswith(f"/anonbench/{file}") else b""),
+    )
+
+
 @pytest.mark.parametrize(
     ("edited", "changes"),
     [("stage/run.py", True), ("stage/near.py", True), ("shared.py", True), ("plot.py", False)],
@@ -48,6 +60,14 @@ def test_only_imported_modules_count(package: Path, edited: str, changes: bool) 
     before = _hash()
     (package / edited).write_text((package / edited).read_text() + "\nedited = 1\n")
     assert (_hash() != before) == changes
+
+
+def test_what_a_plugin_of_another_package_uses_of_ours_counts(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that builds on COCO's is measured anew when COCO's scoring is edited."""
+    (package / "stage" / "run.py").write_text("from anonbench.tasks.coco import CocoTask\n")
+    before = _hash()
+    edit(monkeypatch, "tasks/matches.py")
+    assert _hash() != before
 
 
 BIG = {"preset": "clean-cityscapes"}
@@ -104,28 +124,88 @@ def test_report_code_is_not_in_the_trainer() -> None:
 
 def test_the_code_of_a_variant_is_that_of_its_fallback_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """People on whom the generator fails are masked out: another mask_out makes another variant."""
-    plan = Plan(DEFAULT, Path(__file__).parents[1])
+    plan = Plan(DEFAULT, ROOT)
     before = {variant: plan.method_code(variant) for variant in DEFAULT["variants"]}
-    meaning = provenance._meaning
-    monkeypatch.setattr(
-        provenance, "_meaning", lambda path: meaning(path) + (b"edited" if path.name == "mask_out.py" else b"")
-    )
+    edit(monkeypatch, "anonymize/methods/mask_out.py")
     after = {variant: plan.method_code(variant) for variant in DEFAULT["variants"]}
     assert [v for v in before if before[v] != after[v]] == ["face-mask_out", "face-gan", "body-mask_out", "body-gan"]
 
 
-def test_a_trainer_s_code_is_not_another_s(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("file", "changed"),
+    [
+        ("train/detectron2.py", ["detectron2"]),
+        ("train/torchvision.py", ["torchvision"]),
+        ("train/rcnn.py", ["torchvision", "detectron2"]),
+    ],
+)
+def test_a_trainer_s_code_is_not_another_s(monkeypatch: pytest.MonkeyPatch, file: str, changed: list[str]) -> None:
     """An edit of detectron2's settings retrains no model of torchvision's; one of what both share retrains both."""
     models = {name: {"preset": "cpu-small"} if name == "torchvision" else BIG for name in ("torchvision", "detectron2")}
-    plan = Plan({**DEFAULT, "models": models}, Path(__file__).parents[1])
+    plan = Plan({**DEFAULT, "models": models}, ROOT)
     before = {name: plan.trainer_code(name) for name in models}
-    meaning = provenance._meaning
-    edits = {"detectron2.py": ["detectron2"], "torchvision.py": ["torchvision"], "rcnn.py": [*models]}
-    for file, changed in edits.items():
-        monkeypatch.setattr(
-            provenance, "_meaning", lambda path, file=file: meaning(path) + (b"edited" if path.name == file else b"")
-        )
-        assert [name for name in models if plan.trainer_code(name) != before[name]] == changed
+    edit(monkeypatch, file)
+    assert [name for name in models if plan.trainer_code(name) != before[name]] == changed
+
+
+def codes(plan: Plan) -> dict[str, str]:
+    """Return the hashes of code that rules name; `anonymize` is that of body-gan, `blur` that of body-blur-medium."""
+    model = next(iter(plan.study.models))
+    return {
+        "download": provenance.code_hash("anonbench.download.fetch"),
+        "annotate": provenance.code_hash("anonbench.annotate.people"),
+        "regions": provenance.code_hash("anonbench.annotate.choose"),
+        "fit": plan.fit_code("gan"),
+        "anonymize": plan.method_code("body-gan"),
+        "blur": plan.method_code("body-blur-medium"),
+        "merge": provenance.code_hash("anonbench.anonymize.merge"),
+        "train": plan.trainer_code(model),
+        "predict": plan.prediction_code(model),
+        "evaluate": plan.evaluation_code(model),
+        "tables": plan.report_code("tables", "collect"),
+        "figures": plan.report_code("figures"),
+        "html": plan.report_code("html"),
+    }
+
+
+REPORT = ["tables", "figures", "html"]
+
+
+@pytest.mark.parametrize(
+    ("file", "rules"),
+    [
+        # what is asked and how it is scored fits no network anew
+        ("tasks/base.py", ["predict", "evaluate", *REPORT]),
+        ("tasks/detection.py", ["predict", "evaluate", *REPORT]),
+        ("tasks/matches.py", ["predict", "evaluate", *REPORT]),
+        # a detection as trainers write it
+        ("tasks/detections.py", ["train", "predict", "evaluate", *REPORT]),
+        ("evaluate/inputs.py", ["evaluate"]),
+        ("report/resample.py", REPORT),
+        ("report/html.py", ["html"]),
+        ("train/training.py", ["train"]),
+        ("train/prediction.py", ["predict"]),
+        ("learning/loop.py", ["fit", "anonymize", "train", "predict"]),
+        ("learning/supervised.py", ["train", "predict"]),
+        ("anonymize/engine.py", ["anonymize", "blur"]),
+        ("anonymize/shard.py", ["anonymize", "blur"]),
+        ("anonymize/gan/training.py", ["fit", "anonymize"]),
+        ("people.py", ["fit", "anonymize", "blur"]),
+        ("crops.py", ["fit", "anonymize", "blur"]),
+        ("manifests.py", ["anonymize", "blur", "merge", "train", "predict", *REPORT]),
+        ("annotate/clips.py", ["annotate"]),
+        ("config.py", []),
+        ("cli.py", []),
+        ("download/cli.py", []),
+        ("evaluate/cli.py", []),
+    ],
+)
+def test_an_edit_reruns_the_rules_that_use_it(monkeypatch: pytest.MonkeyPatch, file: str, rules: list[str]) -> None:
+    assert (ROOT / "src" / "anonbench" / file).is_file()
+    plan = Plan(DEFAULT, ROOT)
+    before = codes(plan)
+    edit(monkeypatch, file)
+    assert [rule for rule, code in codes(plan).items() if code != before[rule]] == rules
 
 
 def test_reading_a_study_loads_no_torch() -> None:
@@ -134,7 +214,7 @@ def test_reading_a_study_loads_no_torch() -> None:
         "import sys; from anonbench import config; config.load('config/larger-models.yaml')\n"
         "assert not {'torch', 'detectron2', 'torchvision'} & sys.modules.keys()"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def modules(*names: str) -> set[str]:
@@ -160,15 +240,3 @@ def test_fitting_does_not_hang_on_how_variants_are_written() -> None:
         "anonbench.anonymize.engine", "anonbench.anonymize.merge", "anonbench.anonymize.shard", "anonbench.manifests",
         "anonbench.workers",
     }  # fmt: skip
-
-
-def test_an_edited_shard_fits_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Plan(DEFAULT, Path(__file__).parents[1])
-    before = plan.fit_code("gan"), plan.method_code("body-gan")
-    meaning = provenance._meaning
-    monkeypatch.setattr(
-        provenance, "_meaning", lambda path: meaning(path) + (b"edited" if path.name == "shard.py" else b"")
-    )
-    after = plan.fit_code("gan"), plan.method_code("body-gan")
-    assert before[0] == after[0]
-    assert before[1] != after[1]

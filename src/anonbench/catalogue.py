@@ -68,7 +68,7 @@ def read(path: Path) -> list[Row]:
     seen: set[tuple[str, str]] = set()
     for row in rows:
         if (row.dataset, row.file) in seen:
-            raise AnonbenchError("stands twice", file=path, entry=f"{row.dataset} {row.file}")
+            raise AnonbenchError("duplicate entry", file=path, entry=f"{row.dataset} {row.file}")
         seen.add((row.dataset, row.file))
     return rows
 
@@ -167,7 +167,7 @@ def _counts(cell: str) -> dict[str, int]:
         if match is None:
             raise ValueError(f"'{part}' is not split=number")
         if match[1] in counts:
-            raise ValueError(f"the split '{match[1]}' stands twice")
+            raise ValueError(f"duplicate split '{match[1]}'")
         counts[match[1]] = int(match[2])
     return counts
 

@@ -77,7 +77,7 @@ def decide(
                 f"has no category '{name}'{nearest(name, names)}",
                 file=file,
                 entry="people" if said else "not_people",
-                remedy="give the names exactly as they stand in the data set",
+                remedy="give the names exactly as the data set writes them",
             )
     if unclear := [category for category in categories.values() if _is_unclear(category, declared)]:
         raise AnonbenchError(_question(unclear), file=file, entry="categories", remedy=_remedy(unclear))

@@ -26,10 +26,10 @@ LEVEL = r"^[a-z0-9]+$"
 ENCODER = r"^(source|lossless|quality-([1-9]\d?|100))$"
 START = re.compile(r"models/(?P<dataset>[^/]+)/(?P<variant>[^/]+)/(?P<model>[^/]+)/seed(?P<seed>\d+)(/.*)?")
 """A start's file that names a training of the study, from the study's output folder."""
-NOT_THE_RECIPE = {"datasets", "variants"}
+NON_RECIPE_KEYS = {"datasets", "variants"}
 """Keys of a model that say where it is trained, not how."""
-OF_THE_START = {"initialisation", "base_learning_rate", "reference_batch_size"}
-"""Entries of a recipe in which models may differ that are compared by their starts."""
+START_KEYS = {"initialisation", "base_learning_rate", "reference_batch_size"}
+"""Keys of a recipe in which models that are compared by their starts may differ."""
 
 
 class DatasetConfig(Strict):
@@ -57,7 +57,7 @@ class DatasetConfig(Strict):
     not_people: list[str] = Field(
         [],
         description="Categories that are not people whatever they are called; they stay as they are. A category whose "
-        "name looks like people must stand in one of the two lists.",
+        "name looks like people must be in one of the two lists.",
     )
     labels_on: LabelsOn = Field(
         LabelsOn.AUTO,
@@ -157,7 +157,7 @@ class TrainConfig(Strict):
     @classmethod
     def _unique(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) != len(seeds):
-            raise ValueError("a seed stands twice")
+            raise ValueError("duplicate seed")
         return seeds
 
 
@@ -237,77 +237,85 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Study:
-        for name, recipe in self.models.items():
-            if recipe.trains and recipe.batch_size % self.train.processes:
-                raise ValueError(
-                    f"train.processes: {self.train.processes} cannot share models.{name}'s batches of "
-                    f"{recipe.batch_size} images equally"
-                )
-        if ORIGINAL not in self.variants:
-            raise ValueError(f"variants: '{ORIGINAL}' is missing: every difference is taken to it")
-        if len(set(self.variants)) != len(self.variants):
-            raise ValueError("variants: a variant stands twice")
-        for name in self.methods:
-            if name not in registry.names("methods"):
-                raise ValueError(f"methods: unknown method '{name}'{nearest(name, registry.names('methods'))}")
+        """Check what blocks say of each other and of plugins."""
+        self._check_variants()
         for name, dataset in self.datasets.items():
-            adapter = dataset.adapter or name
-            if adapter not in registry.names("datasets"):
-                raise ValueError(
-                    f"datasets: unknown data set '{adapter}'{nearest(adapter, registry.names('datasets'))}"
-                )
-            options = registry.load("datasets", adapter).Options
-            try:
-                options.model_validate(dataset.options)
-            except ValidationError as error:
-                raise ValueError(f"datasets.{name}.options.{explain(error, options)}") from None
-            for both in set(dataset.people) & set(dataset.not_people):
-                raise ValueError(f"datasets.{name}: '{both}' cannot be both people and not_people")
-            if dataset.train == dataset.val:
-                raise ValueError(f"datasets.{name}: train and val are the same split ('{dataset.train}')")
+            self._check_dataset(name, dataset)
         for name, model in self.models.items():
-            for key, known in (("datasets", self.datasets), ("variants", self.variants)):
-                for wrong in (n for n in getattr(model, key) or () if n not in known):
-                    raise ValueError(
-                        f"models.{name}.{key}: '{wrong}' is not among the study's {key}{nearest(wrong, known)}"
-                    )
-            if model.variants and ORIGINAL not in model.variants:
-                raise ValueError(f"models.{name}.variants: '{ORIGINAL}' is missing: every difference is taken to it")
-            alone = set(model.variants or self.variants) == {ORIGINAL}
-            if not model.trains and not alone and ON_DEPLOYED not in self.evaluate.on:
-                raise ValueError(
-                    f"models.{name}: it needs no training, so that a variant can only be what it is tested on; add "
-                    f"`{ON_DEPLOYED}` to evaluate.on, or set its variants to [{ORIGINAL}]"
-                )
-            self._check_start(name)
+            self._check_model(name, model)
         for name in self.report.margins:
             if name not in registry.names("tasks"):
                 raise ValueError(f"report.margins: unknown task '{name}'{nearest(name, registry.names('tasks'))}")
-        for text in self.variants:
-            self.parameters(text)
         for name, method in self.methods.items():
-            known = registry.load("methods", name).levels
-            for level in method.levels:
-                used = any(
-                    (Variant.parse(text).method, Variant.parse(text).level) == (name, level) for text in self.variants
-                )
-                if level not in known and not used:
-                    raise ValueError(f"methods.{name}.levels: unknown level '{level}'{nearest(level, known)}")
-                self._checked(name, level)
-            self._checked(name, None)
-            if method.fit_on is not None and method.fit_on not in self.datasets:
-                raise ValueError(
-                    f"methods.{name}.fit_on: unknown data set '{method.fit_on}'{nearest(method.fit_on, self.datasets)}"
-                )
-            if registry.load("methods", name).Fit is None and (method.fit or method.fit_on):
-                raise ValueError(f"methods.{name}: there is nothing to fit; remove fit and fit_on")
-            self.fit(name)
+            self._check_method(name, method)
         return self
+
+    def _check_variants(self) -> None:
+        if ORIGINAL not in self.variants:
+            raise ValueError(f"variants: '{ORIGINAL}' is missing: every difference is taken to it")
+        for text in self.variants:
+            if self.variants.count(text) > 1:
+                raise ValueError(f"variants: duplicate variant '{text}'")
+            self.parameters(text)
+
+    @staticmethod
+    def _check_dataset(name: str, dataset: DatasetConfig) -> None:
+        adapter = dataset.adapter or name
+        if adapter not in registry.names("datasets"):
+            raise ValueError(f"datasets: unknown data set '{adapter}'{nearest(adapter, registry.names('datasets'))}")
+        options = registry.load("datasets", adapter).Options
+        try:
+            options.model_validate(dataset.options)
+        except ValidationError as error:
+            raise ValueError(f"datasets.{name}.options.{explain(error, options)}") from None
+        for both in set(dataset.people) & set(dataset.not_people):
+            raise ValueError(f"datasets.{name}: '{both}' cannot be both people and not_people")
+        if dataset.train == dataset.val:
+            raise ValueError(f"datasets.{name}: train and val are the same split ('{dataset.train}')")
+
+    def _check_model(self, name: str, model: ModelConfig) -> None:
+        if model.trains and model.batch_size % self.train.processes:
+            raise ValueError(
+                f"train.processes: {self.train.processes} cannot share models.{name}'s batches of "
+                f"{model.batch_size} images equally"
+            )
+        for key, known in (("datasets", self.datasets), ("variants", self.variants)):
+            for wrong in (n for n in getattr(model, key) or () if n not in known):
+                raise ValueError(
+                    f"models.{name}.{key}: '{wrong}' is not among the study's {key}{nearest(wrong, known)}"
+                )
+        if model.variants and ORIGINAL not in model.variants:
+            raise ValueError(f"models.{name}.variants: '{ORIGINAL}' is missing: every difference is taken to it")
+        alone = set(model.variants or self.variants) == {ORIGINAL}
+        if not model.trains and not alone and ON_DEPLOYED not in self.evaluate.on:
+            raise ValueError(
+                f"models.{name}: it needs no training, so that a variant can only be what it is tested on; add "
+                f"`{ON_DEPLOYED}` to evaluate.on, or set its variants to [{ORIGINAL}]"
+            )
+        self._check_start(name)
+
+    def _check_method(self, name: str, config: MethodConfig) -> None:
+        if name not in registry.names("methods"):
+            raise ValueError(f"methods: unknown method '{name}'{nearest(name, registry.names('methods'))}")
+        method = registry.load("methods", name)
+        used = {Variant.parse(text).level for text in self.variants if Variant.parse(text).method == name}
+        for level in config.levels:
+            if level not in method.levels and level not in used:
+                raise ValueError(f"methods.{name}.levels: unknown level '{level}'{nearest(level, method.levels)}")
+            self._checked(name, level)
+        self._checked(name, None)
+        if config.fit_on is not None and config.fit_on not in self.datasets:
+            raise ValueError(
+                f"methods.{name}.fit_on: unknown data set '{config.fit_on}'{nearest(config.fit_on, self.datasets)}"
+            )
+        if method.FitSettings is None and (config.fit or config.fit_on):
+            raise ValueError(f"methods.{name}: there is nothing to fit; remove fit and fit_on")
+        self.fit(name)
 
     def _check_start(self, model: str) -> None:
         """Refuse a start that no training of the study makes, or that waits for the model itself."""
         chain = [model]
-        while (start := self.start(chain[-1])) is not None:
+        while (start := self.starting_training(chain[-1])) is not None:
             dataset, variant, source, seed = start
             where = f"models.{chain[-1]}.initialisation.file"
             if source in chain:
@@ -317,7 +325,7 @@ class Study(Strict):
                 raise ValueError(f"{where}: the study does not train {dataset}/{variant}/{source}/seed{seed}")
             chain.append(source)
 
-    def start(self, model: str) -> tuple[str, str, str, int] | None:
+    def starting_training(self, model: str) -> tuple[str, str, str, int] | None:
         """Return data set, variant, model and seed of the training of this study that a model starts from, if any.
 
         A recipe names it by its folder or weights, ``models/<data set>/<variant>/<model>/seed<k>``, from the study's
@@ -369,7 +377,7 @@ class Study(Strict):
         for dataset in self.datasets:
             for name, model in self.models.items():
                 if set(self.trained(dataset, name)) - {ORIGINAL}:
-                    rest = model.model_dump_json(exclude=NOT_THE_RECIPE | OF_THE_START)
+                    rest = model.model_dump_json(exclude=NON_RECIPE_KEYS | START_KEYS)
                     groups.setdefault((dataset, rest), []).append(name)
         return [(dataset, names) for (dataset, _), names in groups.items() if len(names) > 1]
 
@@ -378,7 +386,7 @@ class Study(Strict):
 
         Raises ValueError for a setting that the method refuses.
         """
-        settings = registry.load("methods", method).Fit
+        settings = registry.load("methods", method).FitSettings
         if settings is None:
             return {}
         try:

@@ -50,8 +50,8 @@ def _plugins() -> Iterator[tuple[str, type[BaseModel]]]:
     for name in registry.names("methods"):
         method = registry.load("methods", name)
         yield f"methods.{name}.parameters", method.Parameters
-        if method.Fit is not None:
-            yield f"methods.{name}.fit", method.Fit
+        if method.FitSettings is not None:
+            yield f"methods.{name}.fit", method.FitSettings
     shown: set[type[BaseModel]] = set()
     for name in sorted(registry.names("trainers"), key=lambda name: name != "torchvision"):
         for path, model in blocks(registry.load("trainers", name).Settings, "models.<name>.settings"):

@@ -100,7 +100,7 @@ def read_rows(path: Path) -> list[Row]:
     if not rows or not isinstance(rows[0], dict) or rows[0].get("type") != "shard":
         raise AnonbenchError("is not the manifest of a shard", file=path, remedy=REMEDY)
     if not all(isinstance(row, dict) and isinstance(row.get("type"), str) for row in rows):
-        raise AnonbenchError("holds lines that are no rows", file=path, remedy=REMEDY)
+        raise AnonbenchError("contains lines that are not rows", file=path, remedy=REMEDY)
     return rows
 
 

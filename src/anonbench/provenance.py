@@ -79,11 +79,14 @@ def _root(top: str) -> Path | None:
 
 @functools.cache
 def _imports(module: str) -> frozenset[str]:
-    """Return the modules of the same package that a module imports anywhere in its text."""
+    """Return the modules of the same package, and of this one, that a module imports anywhere in its text.
+
+    Of this one, too, since a plugin of another package may build on ours.
+    """
     path = _source(module)
     if path is None:
         return frozenset()
-    top = module.partition(".")[0]
+    followed = (module.partition(".")[0], "anonbench")
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found: set[str] = set()
     for node in _read(path)[1]:
@@ -96,7 +99,7 @@ def _imports(module: str) -> frozenset[str]:
                 base = ".".join([*parents, base] if base else parents)
             found.add(base)
             found.update(f"{base}.{alias.name}" for alias in node.names)
-    return frozenset(name for name in found if name.partition(".")[0] == top and _source(name) is not None)
+    return frozenset(name for name in found if name.partition(".")[0] in followed and _source(name) is not None)
 
 
 @functools.cache
@@ -142,7 +145,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def code_hash(*modules: str) -> str:
-    """Return 16 hexadecimal digits over what the modules do, and all that they import of their own package.
+    """Return 16 hexadecimal digits over what the modules do, and all that they import of their own package and ours.
 
     A rule names it in ``params``, so that an edit reruns the rules that use the edited module and no others; another
     comment, docstring or layout reruns nothing. Plugins are reached through entry points, not imports: name the

@@ -33,8 +33,8 @@ MOVED = ("architecture", "min_size", "max_size", "horizontal_flip", "zoo")
 """What old recipes have beside the schedule and is among `settings` now; `anonbench config --migrate` moves it."""
 SUFFIXES = (".safetensors", ".pth", ".pt", ".pkl")
 """Names of files of weights end so; whatever else a start names is the folder of a training."""
-OF_TRAININGS = ("backbone", "checkpoint")
-"""Kinds of start that may name such a folder."""
+FOLDER_KINDS = ("backbone", "checkpoint")
+"""Kinds of start whose file may be the folder of a training."""
 ASKED = ("preset", "trainer", "tasks", "settings", "determinism")
 """Entries that mean something where nothing is trained: what is asked for, not a schedule."""
 LENGTHS: dict[str, tuple[int, tuple[float, ...]]] = {
@@ -84,7 +84,7 @@ class Initialisation(Section):
         if self.kind == "scratch" and (given or self.pixels != "rgb"):
             raise ValueError(f"scratch takes no {given[0] if given else 'pixels'}")
         # the folder of a finished training declares the rest itself
-        own = self.kind in OF_TRAININGS and self.file is not None and Path(self.file).suffix not in SUFFIXES
+        own = self.kind in FOLDER_KINDS and self.file is not None and Path(self.file).suffix not in SUFFIXES
         if self.kind != "scratch" and len(given) < 3 and not own:
             article = "a" if self.kind != "coco" else "a detector from"
             raise ValueError(
@@ -188,7 +188,7 @@ class Recipe(Section):
             if task not in registry.names("tasks"):
                 raise ValueError(f"unknown task '{task}'{nearest(task, registry.names('tasks'))}")
         if len(set(tasks)) != len(tasks):
-            raise ValueError("a task is named twice")
+            raise ValueError("duplicate task")
         return tasks
 
     @field_validator("settings", mode="before")

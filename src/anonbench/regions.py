@@ -147,7 +147,9 @@ def read(path: str | Path, schema: pa.Schema, image_ids: tuple[int, int] | None 
     with _readable(path), pq.ParquetFile(path) as file:
         table = file.read_row_groups(_groups(file.metadata, image_ids))
     if table.schema.names != schema.names:
-        raise AnonbenchError("has other columns than this version writes", file=path, remedy="delete it and run again")
+        raise AnonbenchError(
+            "has columns that differ from those that this version writes", file=path, remedy="delete it and run again"
+        )
     for name in table.schema.names:
         if name in _OF_EVERY_ROW and table[name].null_count:
             raise AnonbenchError(f"has rows without {name}", file=path, remedy="delete it and run again")

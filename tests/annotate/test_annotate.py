@@ -153,8 +153,8 @@ def _spoil_images(folder: Any, change: Callable[[dict[str, Any]], None]) -> None
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda c: c["annotations"].append(dict(c["annotations"][0])), r"annotation 10.*stands twice"),
-        (lambda c: c["images"].append({**c["images"][0], "file_name": "b.jpg"}), r"image 1.*stands twice"),
+        (lambda c: c["annotations"].append(dict(c["annotations"][0])), r"annotation 10: duplicate annotation id 10"),
+        (lambda c: c["images"].append({**c["images"][0], "file_name": "b.jpg"}), r"image 1: duplicate image id 1"),
         (
             lambda c: c["images"].append({**c["images"][0], "id": 99}),
             r"image 99.*has the file name of image 1",

@@ -354,7 +354,7 @@ def test_tables_of_other_images_are_refused(make_coco: Callable[..., Any], tmp_p
     out = tmp_path / "out"
     convert(Coco().read(folder.root, "train"), folder.root, out, "train")
     config = RegionsConfig.model_validate({"detectors": FACES})
-    with pytest.raises(AnonbenchError, match="image 3, nobody looked at"):
+    with pytest.raises(AnonbenchError, match="image 3 was not looked at"):
         choose(out, "train", config, [table(out / "faces.parquet", {}, (1, 2))])
     rows = regions.read(out / "train.images.parquet", regions.IMAGES).to_pylist()
     regions.write(out / "train.images.parquet", rows[:1], regions.IMAGES)

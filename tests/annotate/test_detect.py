@@ -272,9 +272,9 @@ class TestTables:
 
     def test_a_shard_or_an_image_too_few_or_too_many(self, folder: Folder, tmp_path: Path) -> None:
         paths = folder.run(tmp_path, 3)
-        with pytest.raises(AnonbenchError, match="do not fit the split: image 1, nobody looked at"):
+        with pytest.raises(AnonbenchError, match="do not match the split: image 1 was not looked at"):
             detections.by_image(paths[1:], folder.rows)
-        with pytest.raises(AnonbenchError, match=r"image 7, the split does not have \(1 such images\)"):
+        with pytest.raises(AnonbenchError, match=r"image 7 is not in the split \(1 such images\)"):
             detections.by_image(paths, folder.rows[:-1])
 
     def test_files_that_are_no_table(self, folder: Folder, tmp_path: Path) -> None:

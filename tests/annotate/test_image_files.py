@@ -191,12 +191,12 @@ def _socket(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (_fifo, "no file"),
-        (_socket, "no file"),
+        (_fifo, "not a regular file"),
+        (_socket, "not a regular file"),
         (Path.mkdir, "is a folder"),
         (lambda path: path.symlink_to("nothing"), "is not on disk"),
         (lambda path: path.symlink_to(path.name), "cannot be read"),
-        (lambda path: path.symlink_to("/dev/zero"), "no file"),
+        (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
         (lambda path: path.symlink_to("."), "is a folder"),
         (lambda path: path.write_bytes(b"\xff\xd8\xff"), "decoded"),
         (lambda path: path.write_bytes(b"\xff\xd8\xff\xe0"), "decoded"),

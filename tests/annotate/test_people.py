@@ -22,9 +22,9 @@ from anonbench.cli import app
 from anonbench.config import Study
 from anonbench.datasets.coco import Coco
 from anonbench.errors import AnonbenchError
-from anonbench.evaluate.inputs import read_annotations
 from anonbench.files import write_json
 from anonbench.report.sheet import choose as choose_for_the_sheet
+from anonbench.tasks.truth import read_annotations
 from anonbench.train.data import Variant
 from anonbench.workflow.plan import Plan
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from anonbench.anonymize.gan import conditions, loop, style, training, weights
-from anonbench.anonymize.gan.options import Fit
+from anonbench.anonymize.gan.options import FitSettings
 from anonbench.anonymize.methods.gan import Gan
 from anonbench.records import RegionKind
 
@@ -33,7 +33,7 @@ SETTINGS: dict[str, Any] = {
 
 def write_weights(path: Path, kind: RegionKind = RegionKind.BODY, seed: int = 0) -> Path:
     """Write a generator with random weights whose styles are far apart."""
-    fit = Fit(**SETTINGS)
+    fit = FitSettings(**SETTINGS)
     a = training.architecture(fit, kind)
     state = loop.State.new(a, fit, seed, torch.device("cpu"))
     torch.manual_seed(seed)

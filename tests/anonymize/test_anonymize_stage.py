@@ -273,10 +273,10 @@ def test_a_folder_of_somebody_s_images_is_not_written_to(dataset: Dataset) -> No
     out = dataset.folder / "photographs"
     (out / "train").mkdir(parents=True)
     (out / "train" / "1.jpg").write_bytes(b"holiday")
-    with pytest.raises(AnonbenchError, match="photographs/train: holds files that this stage did not write"):
+    with pytest.raises(AnonbenchError, match="photographs/train: contains files that this stage did not write"):
         dataset.run("body-mask_out", out)
     manifests.shard_path(out, "train", 0).parent.mkdir(parents=True, exist_ok=True)  # Snakemake does so before a job
-    with pytest.raises(AnonbenchError, match="photographs/train: holds files that this stage did not write"):
+    with pytest.raises(AnonbenchError, match="photographs/train: contains files that this stage did not write"):
         dataset.run("body-mask_out", out)
     assert (out / "train" / "1.jpg").read_bytes() == b"holiday"
 
@@ -408,7 +408,7 @@ def test_merge_sees_changed_annotations(dataset: Dataset) -> None:
     out = dataset.run("body-mask_out")
     rows = table(dataset, "images")
     regions.write(dataset.annotations / "train.images.parquet", rows[:-1], regions.IMAGES)
-    with pytest.raises(AnonbenchError, match="stands 1 times in the manifests"):
+    with pytest.raises(AnonbenchError, match="appears 1 times in the manifests"):
         merge(dataset.annotations, "train", Variant.parse("body-mask_out"), 1, out)
 
 

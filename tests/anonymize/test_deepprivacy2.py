@@ -156,7 +156,9 @@ def checkout(folder: Path) -> Path:
 
 def test_refusals_when_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"model": "fdf128", "checkout": str(tmp_path / "checkout"), "weights": str(tmp_path / "w.ckpt")}
-    with pytest.raises(AnonbenchError, match=r"checkout: is no checkout of hukkelas/deep_privacy2 \(no dp2/infer.py\)"):
+    with pytest.raises(
+        AnonbenchError, match=r"checkout: is not a checkout of hukkelas/deep_privacy2 \(no dp2/infer.py\)"
+    ):
         DeepPrivacy2(options)
     checkout(tmp_path / "checkout")
     with pytest.raises(AnonbenchError, match="weights: no such file or folder"):
@@ -341,7 +343,7 @@ def test_a_variant_of_the_other_kind_ends_the_run(painted: Callable[..., tuple[D
 
 
 def test_cluster_centres_must_be_there(painted: Callable[..., tuple[DeepPrivacy2, Paints]]) -> None:
-    with pytest.raises(AnonbenchError, match="multi_modal_truncation: holds no cluster centres"):
+    with pytest.raises(AnonbenchError, match="multi_modal_truncation: contains no cluster centres"):
         painted("fdf128", multi_modal_truncation=True)
 
 

@@ -341,7 +341,7 @@ def test_the_package_is_not_imported_with_the_module() -> None:
     ("change", "message"),
     [
         ({"strength": 0}, "strength: Input should be greater than 0"),
-        ({"strength": 0.1, "steps": 5}, "5 steps at strength 0.1 are none at all"),
+        ({"strength": 0.1, "steps": 5}, "5 steps at strength 0.1 leave no step to run"),
         ({"body_size": (100, 200)}, "body_size: width and height must be multiples of 8"),
         ({"face_prompts": []}, "face_prompts: "),
         ({"fallback": "identity"}, "fallback: no such method"),

@@ -227,7 +227,7 @@ def test_a_killed_and_changed_run_is_checked_by_merge(dataset: Dataset) -> None:
     path = manifests.shard_path(out, "train", 0)
     rows = manifests.read_rows(path)
     manifests.write_rows(path, [{**row, "type": "film"} if row["type"] == "frame" else row for row in rows])
-    with pytest.raises(AnonbenchError, match="is no row of an image, a frame or a person"):
+    with pytest.raises(AnonbenchError, match="is not the row of an image, a frame or a person"):
         merge(dataset.annotations, "train", Variant.parse("frame-blur-medium"), 1, out)
 
 
@@ -271,7 +271,7 @@ FITTED = """
 
     class Codec(Method):
         kinds: ClassVar = frozenset((RegionKind.FRAME,))
-        Fit: ClassVar = NoSettings
+        FitSettings: ClassVar = NoSettings
 
         @classmethod
         def fit(cls, job):

@@ -18,7 +18,7 @@ from anonbench.anonymize.contract import make
 from anonbench.anonymize.gan import conditions, histogram, networks, style, training, weights
 from anonbench.anonymize.gan.data import shrink
 from anonbench.anonymize.gan.networks import Generator
-from anonbench.anonymize.gan.options import Fit
+from anonbench.anonymize.gan.options import FitSettings
 from anonbench.anonymize.methods.gan import Gan
 from anonbench.crops import Work
 from anonbench.errors import AnonbenchError
@@ -131,7 +131,7 @@ def test_crown_feet_and_trunk_have_their_own_territories() -> None:
 def test_pixels_choose_among_the_colours_of_a_style(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without shade, every pixel lies between the palette's colours; each territory prefers its own one."""
     monkeypatch.setattr(networks, "SHADE", 0.0)
-    a = training.architecture(Fit(**SETTINGS), BODY)
+    a = training.architecture(FitSettings(**SETTINGS), BODY)
     torch.manual_seed(0)
     network = Generator(a)
     maps = torch.zeros(1, a.lines + a.territories, a.height // a.stem, a.width // a.stem)
@@ -150,7 +150,7 @@ def test_pixels_choose_among_the_colours_of_a_style(monkeypatch: pytest.MonkeyPa
 
 def test_the_blocks_of_the_first_layer_leave_no_pattern() -> None:
     """Far from the borders of even surroundings every pixel is alike, whichever of a block's it is."""
-    a = training.architecture(Fit(**{**SETTINGS, "body_size": [96, 96]}), BODY)
+    a = training.architecture(FitSettings(**{**SETTINGS, "body_size": [96, 96]}), BODY)
     torch.manual_seed(0)
     network = Generator(a)
     maps = torch.zeros(1, a.lines + a.territories, 48, 48)
@@ -213,7 +213,7 @@ def test_surroundings_are_the_colours_beside_the_mask() -> None:
 
 def test_styles_are_drawn_where_people_are() -> None:
     """Two kinds of people, three quarters of one, whose first number goes with what is beside them."""
-    network = Generator(training.architecture(Fit(**SETTINGS), BODY))
+    network = Generator(training.architecture(FitSettings(**SETTINGS), BODY))
     rng = torch.Generator().manual_seed(0)
     beside = torch.randn(400, conditions.SURROUNDINGS, generator=rng)
     latents = 0.1 * torch.randn(400, 5, generator=rng)
@@ -345,10 +345,10 @@ class Trap:
 def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
-    with pytest.raises(AnonbenchError, match="no safetensors file that can be read"):
+    with pytest.raises(AnonbenchError, match="cannot be read as safetensors that can be read"):
         Gan().load(path, BODY, "cpu")
     torch.save({"weight": torch.zeros(3)}, path)
-    with pytest.raises(AnonbenchError, match="no safetensors file that can be read"):
+    with pytest.raises(AnonbenchError, match="cannot be read as safetensors that can be read"):
         Gan().load(path, BODY, "cpu")
     assert not (tmp_path / "sprung").exists()
 
@@ -358,7 +358,7 @@ def test_truncated_weights_are_refused(tmp_path: Path, share: float) -> None:
     path = write_weights(tmp_path / "w.safetensors")
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(AnonbenchError, match="no safetensors file that can be read"):
+    with pytest.raises(AnonbenchError, match="cannot be read as safetensors that can be read"):
         Gan().load(path, BODY, "cpu")
 
 

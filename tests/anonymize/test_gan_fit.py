@@ -20,7 +20,7 @@ from anonbench import regions
 from anonbench.anonymize import fitting
 from anonbench.anonymize.gan import data, loop, training, weights
 from anonbench.anonymize.gan.data import Crops
-from anonbench.anonymize.gan.options import Fit
+from anonbench.anonymize.gan.options import FitSettings
 from anonbench.cli import app
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
@@ -64,7 +64,7 @@ def test_what_is_written(dataset: Dataset, tmp_path: Path) -> None:
     assert "adversarial" not in record["loss_curve"][2]
     assert "adversarial" in record["loss_curve"][3]
     assert "seconds" not in json.dumps(record)
-    assert Fit(**record["settings"]).model_dump(mode="json") == record["settings"]
+    assert FitSettings(**record["settings"]).model_dump(mode="json") == record["settings"]
 
 
 @pytest.mark.parametrize("kind", [BODY, FACE])
@@ -99,7 +99,7 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
     run(dataset, whole)
     step, taken = loop.step, []
 
-    def stops(state: Any, x: Any, fit: Fit, seed: int, iteration: int, warmup: int) -> Any:
+    def stops(state: Any, x: Any, fit: FitSettings, seed: int, iteration: int, warmup: int) -> Any:
         if iteration == at:
             raise KeyboardInterrupt
         return step(state, x, fit, seed, iteration, warmup)
@@ -109,7 +109,7 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
     assert not (parts / "fit.json").exists()
     assert (parts / "checkpoint.pt").exists() == (at >= 2)
 
-    def counts(state: Any, x: Any, fit: Fit, seed: int, iteration: int, warmup: int) -> Any:
+    def counts(state: Any, x: Any, fit: FitSettings, seed: int, iteration: int, warmup: int) -> Any:
         taken.append(iteration)
         return step(state, x, fit, seed, iteration, warmup)
 
@@ -149,7 +149,7 @@ def test_a_damaged_checkpoint_is_named(dataset: Dataset, tmp_path: Path) -> None
     out = tmp_path / "fit"
     out.mkdir()
     (out / "checkpoint.pt").write_bytes(b"nonsense")
-    with pytest.raises(AnonbenchError, match=r"checkpoint\.pt: is no checkpoint that can be read"):
+    with pytest.raises(AnonbenchError, match=r"checkpoint\.pt: is not a readable checkpoint"):
         run(dataset, out)
 
 
@@ -250,13 +250,13 @@ def test_a_method_without_a_training(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_presets() -> None:
-    published = Fit(preset="published")
+    published = FitSettings(preset="published")
     assert (published.face_size, published.body_size) == ((128, 128), (160, 288))
-    assert Fit(preset="published", body_iterations=5).body_iterations == 5
-    assert (published.r1, Fit().r1) == (1.0, 0.1)
-    assert Fit().body_size == (40, 72)
+    assert FitSettings(preset="published", body_iterations=5).body_iterations == 5
+    assert (published.r1, FitSettings().r1) == (1.0, 0.1)
+    assert FitSettings().body_size == (40, 72)
     with pytest.raises(ValidationError):
-        Fit(preset="none")  # type: ignore[arg-type]
+        FitSettings(preset="none")  # type: ignore[arg-type]
 
 
 def test_a_loss_that_is_no_number_stops(dataset: Dataset, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_a_loss_that_is_no_number_stops(dataset: Dataset, tmp_path: Path) -> Non
 
 def test_the_published_networks_run() -> None:
     """One step of both kinds at a quarter of the published channels and sizes, with every level there."""
-    fit = Fit(
+    fit = FitSettings(
         preset="published", channels=[8, 8, 8, 8, 8], discriminator_channels=[8, 8, 8, 8, 8], face_size=(32, 32),
         body_size=(40, 72), latent_channels=4, style_channels=8, precision="fp32",
     )  # fmt: skip
@@ -309,7 +309,7 @@ def test_running_out_of_memory_says_the_largest_batch_that_fits(
         return forward(encoder, real, *rest)
 
     monkeypatch.setattr(loop.Encoder, "forward", limited)
-    with pytest.raises(AnonbenchError, match=rf"fit batch_size: the memory does not suffice {said}"):
+    with pytest.raises(AnonbenchError, match=rf"fit batch_size: the memory is not enough {said}"):
         run(dataset, tmp_path / "fit", warmup=0)
     assert tried == [4, 2]
     assert not (tmp_path / "fit" / "fit.json").exists()

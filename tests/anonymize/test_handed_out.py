@@ -31,8 +31,8 @@ from anonbench.anonymize.labels import INFO, KEPT, Labels
 from anonbench.cli import app
 from anonbench.datasets.coco import Coco
 from anonbench.errors import AnonbenchError
-from anonbench.evaluate.inputs import read_annotations
 from anonbench.files import read_json, sha256_file, write_json
+from anonbench.tasks.truth import read_annotations
 from anonbench.train.data import Variant
 
 from .conftest import Dataset

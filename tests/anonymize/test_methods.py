@@ -45,7 +45,7 @@ def _method(name: str, level: str | None, tmp_path: Path) -> Method:
 
 def ready(method: Method, folder: Path) -> Method:
     """Return a method with weights, if it is one that is fitted."""
-    if method.Fit is not None:
+    if method.FitSettings is not None:
         from .gan_tiny import write_weights
 
         assert method.name == "gan", "write weights for it here"

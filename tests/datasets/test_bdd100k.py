@@ -250,12 +250,12 @@ def in_two_splits(root: Path) -> None:
         (lambda r: (r / JSON).write_text(""), r"ins_seg_train.json: is not a file of Scalabel frames"),
         (lambda r: (r / JSON).write_text("[]"), r"ins_seg_train.json: holds no frames"),
         (lambda r: (r / JSON).write_text('{"images": []}'), r"is not a file of Scalabel frames"),
-        (lambda r: edit(r, lambda f: f.append(f[0])), r"\.jpg: stands twice"),
+        (lambda r: edit(r, lambda f: f.append(f[0])), r"\.jpg: duplicate frame"),
         (lambda r: edit(r, lambda f: f[0].update(name="x.jpg")), r"x\.jpg: is labelled, but the image is not there"),
         (lambda r: edit(r, lambda f: f.pop(0)), r"\.png: has pedestrian 1, which ins_seg_train.json does not have"),
         (lambda r: edit(r, lambda f: f[0]["labels"].pop(0)), r"which ins_seg_train.json does not have"),
         (lambda r: edit(r, lambda f: f[0]["labels"][0].update(category="tree")), r"has the class 'tree'"),
-        (in_two_splits, r"stands in the splits 'train' and 'val'"),
+        (in_two_splits, r"is in the splits 'train' and 'val'"),
     ],
 )
 def test_bad_input_is_named(root: Path, change: Change, said: str) -> None:

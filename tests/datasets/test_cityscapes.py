@@ -18,9 +18,9 @@ from anonbench.datasets.base import Split
 from anonbench.datasets.bitmask import Runs
 from anonbench.datasets.cityscapes import THINGS, Cityscapes
 from anonbench.errors import AnonbenchError
-from anonbench.evaluate.inputs import GroundTruth
-from anonbench.evaluate.metrics import evaluate_task
 from anonbench.records import is_people
+from anonbench.tasks.coco import run_cocoeval
+from anonbench.tasks.truth import Truth
 from tests.datasets import official_cityscapes as official
 from tests.fixtures import cityscapes as fixture
 
@@ -231,7 +231,7 @@ def beside_the_cities(root: Path) -> None:
         (lambda r: cut(first(r, "gtFine/train/*/*.json")), r"polygons.json: is not valid JSON"),
         (lambda r: first(r, "gtFine/train/*/*.json").write_text("[]"), r"does not hold a list 'objects'"),
         (lambda r: first(r, "gtFine/train/*/*.json").write_text(""), r"polygons.json: is not valid JSON"),
-        (in_both_splits, r"aachen_000000_000019: stands in the splits 'train' and 'val'"),
+        (in_both_splits, r"aachen_000000_000019: is in the splits 'train' and 'val'"),
         (twice_in_two_cities, r"bremen/aachen_.*: does not begin with its city 'bremen_'"),
         (beside_the_cities, r"train/x.png: is not named <city>/"),
     ],
@@ -275,12 +275,12 @@ def test_deleted_polygons_are_not_drawn(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> tuple[GroundTruth, list[np.ndarray]]:
+def city(tmp_path_factory: pytest.TempPathFactory) -> tuple[Truth, list[np.ndarray]]:
     """The val split of a larger fixture with void, and its instanceIds images."""
     root = tmp_path_factory.mktemp("evaluated")
     fixture.write(root, images=12, seed=3)
     split = Cityscapes({"void": True}).read(root, "val")
-    truth = GroundTruth(
+    truth = Truth(
         root,
         {i["id"]: i for i in split.images},
         {c["id"]: c for c in split.categories},
@@ -319,7 +319,7 @@ def perturbed(ids: list[np.ndarray], seed: int) -> list[list[official.Prediction
     return found
 
 
-def our_average_precision(truth: GroundTruth, found: list[list[official.Prediction]]) -> dict[int, float]:
+def our_average_precision(truth: Truth, found: list[list[official.Prediction]]) -> dict[int, float]:
     detections = []
     for image, here in enumerate(found, 1):
         for p in here:
@@ -328,14 +328,12 @@ def our_average_precision(truth: GroundTruth, found: list[list[official.Predicti
             detections.append(
                 {"image_id": image, "category_id": p.label, "score": p.score, "segmentation": rle, "bbox": [0, 0, 1, 1]}
             )
-    task = evaluate_task("segm", truth, detections, [24, 25, 26])
-    return {c: float(task.categories[c]["AP"] or 0) for c in (24, 25, 26)}
+    scored = run_cocoeval("segm", truth, detections, [24, 25, 26])
+    return {c: float(scored.categories[c]["AP"] or 0) for c in (24, 25, 26)}
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_matches_and_ignored_regions_are_the_official_ones(
-    city: tuple[GroundTruth, list[np.ndarray]], seed: int
-) -> None:
+def test_matches_and_ignored_regions_are_the_official_ones(city: tuple[Truth, list[np.ndarray]], seed: int) -> None:
     """With COCO's integral, no smallest region and overlaps of exactly the threshold, the official AP is ours."""
     truth, ids = city
     found = perturbed(ids, seed)
@@ -346,9 +344,7 @@ def test_matches_and_ignored_regions_are_the_official_ones(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_official_number_is_within_the_stated_difference(
-    city: tuple[GroundTruth, list[np.ndarray]], seed: int
-) -> None:
+def test_the_official_number_is_within_the_stated_difference(city: tuple[Truth, list[np.ndarray]], seed: int) -> None:
     """docs/datasets/cityscapes.md: the official integral takes points away, the fewer the more instances there are."""
     truth, ids = city
     found = perturbed(ids, seed)
@@ -359,7 +355,7 @@ def test_the_official_number_is_within_the_stated_difference(
 
 
 def test_a_perfect_model_has_all_points_in_both_and_small_people_count_in_ours_only(
-    city: tuple[GroundTruth, list[np.ndarray]],
+    city: tuple[Truth, list[np.ndarray]],
 ) -> None:
     truth, ids = city
     perfect = [

@@ -125,7 +125,7 @@ def test_an_image_without_people_stays_and_names_need_no_ascii(root: Path) -> No
         (lambda c: c["categories"][0].update(keypoints=list(KEYPOINTS)), r"categories: is not of one category"),
         (lambda c: c.update(categories=[]), r"is not of one category"),
         (lambda c: c["annotations"][0].update(keypoints=[0] * 51), r"annotation \d+: keypoints: 51 numbers, not 42"),
-        (lambda c: c["annotations"][0].pop("keypoints"), r"annotation \d+: keypoints: None is no list"),
+        (lambda c: c["annotations"][0].pop("keypoints"), r"annotation \d+: keypoints: None is not a list"),
         (lambda c: c["images"][0].pop("crowdIndex"), r"image 100000: has the crowdIndex None"),
         (lambda c: c["images"][0].update(width=500), r"is annotated as 500x144, but .*100000.jpg is 192x144; use"),
         (lambda c: c["images"][0].update(file_name="../a.jpg"), r"image 100000: has the file name '../a.jpg'"),

@@ -109,7 +109,7 @@ def test_other_subsets_are_refused(root: Path, change: Callable[[Path], None], s
         (lambda lines: lines.__setitem__(1, "2"), r"line 5: '.*' is not the path of an image"),
         (lambda lines: lines.__setitem__(0, "../secret.jpg"), r"line 1: '../secret.jpg' is not the path of an image"),
         (lambda lines: lines.__setitem__(-1, "1 2 3 4 0 0 0 0 0 0"), r"a face follows a number of 0 faces"),
-        (lambda lines: lines.extend(lines[-3:]), r"line \d+: image .*nobody.jpg stands twice"),
+        (lambda lines: lines.extend(lines[-3:]), r"line \d+: duplicate image .*nobody.jpg"),
         (lambda lines: lines.__delitem__(slice(-3, None)), r"has no labels of 1 images in .*nobody.jpg; use"),
         (lambda lines: lines.__setitem__(0, "0--Parade/gone.jpg"), r"has no labels of 1 images"),
         (lambda lines: lines.__setitem__(slice(0, 0), ["0--Parade/gone.jpg", "0", "0 0 0 0 0 0 0 0 0 0"]),

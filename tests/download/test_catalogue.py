@@ -119,7 +119,7 @@ def test_a_spoiled_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(AnonbenchError, match="is not UTF-8"):
         catalogue.read(path)
     write_catalogue(path, [row("a.zip"), row("a.zip")])
-    with pytest.raises(AnonbenchError, match=r"toy a.zip: stands twice"):
+    with pytest.raises(AnonbenchError, match=r"toy a.zip: duplicate entry"):
         catalogue.read(path)
     write_catalogue(path, [row("a.zip", images={"val": 3}), row("b.zip", images={"val": 4})])
     with pytest.raises(AnonbenchError, match=r"disagree on the images of val: \[3, 4\]"):

@@ -253,7 +253,7 @@ def test_coco_joins_keypoints_and_keeps_chosen_categories(make_coco: Callable[..
     [
         (lambda a: a[0].update(id=999), r"annotation 999: is not in the instances file"),
         (lambda a: a[0].update(image_id=2), r"annotation 10: is not in the instances file, or there of another"),
-        (lambda a: a.append(dict(a[0])), r"annotation 10: stands twice"),
+        (lambda a: a.append(dict(a[0])), r"annotation 10: duplicate annotation"),
     ],
 )
 def test_keypoints_of_other_annotations_are_refused(

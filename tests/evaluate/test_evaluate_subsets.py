@@ -115,11 +115,11 @@ def test_without_subsets_the_metrics_have_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("subsets", ["easy", [1], None, {"easy": 1}])
 def test_subsets_that_are_no_names_are_refused(tmp_path: Path, subsets: Any) -> None:
     truth = truth_of([person(1, 1, BOXES[0], subsets=subsets)], {1: None})
-    with pytest.raises(AnonbenchError, match=r"annotation 1: has 'subsets' that are no list of names"):
+    with pytest.raises(AnonbenchError, match=r"annotation 1: has 'subsets' that are not a list of names"):
         run(tmp_path, truth, [1], {})
     truth = truth_of([person(1, 1, BOXES[0])], {1: None})
     truth["images"][0]["subsets"] = subsets
-    with pytest.raises(AnonbenchError, match=r"image 1: has 'subsets' that are no list of names"):
+    with pytest.raises(AnonbenchError, match=r"image 1: has 'subsets' that are not a list of names"):
         run(tmp_path, truth, [1], {})
 
 

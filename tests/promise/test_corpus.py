@@ -437,9 +437,9 @@ Change = Callable[[dict[str, Any]], object]
 SENTENCES: dict[str, tuple[Change, str]] = {
     "an id twice": (
         lambda c: c["annotations"].append(c["annotations"][0]),
-        "annotation 1: annotation id 1 stands twice",
+        "annotation 1: duplicate annotation id 1",
     ),
-    "an image twice": (lambda c: c["images"].append(c["images"][0]), "image 1: image id 1 stands twice"),
+    "an image twice": (lambda c: c["images"].append(c["images"][0]), "image 1: duplicate image id 1"),
     "a file twice": (
         lambda c: c["images"].append({**c["images"][0], "id": 2, "file_name": ".//0001.jpg"}),
         "image 2: has the file name of 0001.jpg of image 1",
@@ -529,7 +529,7 @@ def test_annotations_are_not_written_among_the_sources(tmp_path: Path) -> None:
     bench.save()
     status, said = bench.run("annotate", "--out", str(mine.parent))
     assert status == 2
-    assert "holds the data set's own annotations; choose another folder" in said
+    assert "contains the data set's own annotations; choose another folder" in said
     assert bench.state() == bench.known
 
 

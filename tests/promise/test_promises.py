@@ -58,7 +58,11 @@ def methods() -> list[str]:
     found = []
     for name in registry.names("methods"):
         plugin = registry.load("methods", name)
-        if plugin.available() is None and plugin.kinds >= set(OF_PEOPLE) and (plugin.Fit is None or name == "gan"):
+        if (
+            plugin.available() is None
+            and plugin.kinds >= set(OF_PEOPLE)
+            and (plugin.FitSettings is None or name == "gan")
+        ):
             found.append(name)
     return found
 
@@ -85,7 +89,7 @@ class Lot:
 
     def run(self, one: Variant, out: Path, *, shards: int = 1, threads: int = 1, strict: bool = False) -> Path:
         """Write a variant."""
-        fitted = registry.load("methods", one.method).Fit is not None
+        fitted = registry.load("methods", one.method).FitSettings is not None
         for number in range(shards):
             Shard(
                 self.crowds.folder,

@@ -126,7 +126,7 @@ def test_a_damaged_benchmark_file_is_named(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     for text in ("", "a\tb\n1\t2\n", HEAD):
         path.write_text(text)
-        with pytest.raises(AnonbenchError, match=r"train.bench.tsv: is no benchmark file of Snakemake"):
+        with pytest.raises(AnonbenchError, match=r"train.bench.tsv: is not a benchmark file of Snakemake"):
             cost(study(), [], tmp_path)
 
 

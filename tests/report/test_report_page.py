@@ -296,7 +296,7 @@ def test_a_sheet_of_people_without_faces_or_tiny(made, tmp_path, small: bool) ->
     with Image.open(tmp_path / "sheet-streetlife.png") as image:
         assert len(image.convert("L").getcolors(256) or []) > 8
     place.write_text(json.dumps(truth | {"annotations": []}))
-    with pytest.raises(AnonbenchError, match="holds nobody with a box"):
+    with pytest.raises(AnonbenchError, match="contains nobody with a box"):
         write_sheet(study, "streetlife", tmp_path / "anonymized", tmp_path)
 
 
@@ -354,4 +354,6 @@ def test_snakemakes_captions_say_the_same(request) -> None:
     folder = request.config.rootpath / "workflow" / "report"
     for name in ("impact_table", "figures", "sheet", "page"):
         assert (folder / f"{name}.rst").read_text().strip()
-    assert CAPTIONS["sheet"] in " ".join((folder / "sheet.rst").read_text().split())
+    said = {name: " ".join((folder / f"{name}.rst").read_text().split()) for name in ("figures", "sheet")}
+    assert said["sheet"] == CAPTIONS["sheet"]
+    assert said["figures"] == " ".join(f"**{name}**: {CAPTIONS[name]}" for name in CAPTIONS if name != "sheet")

@@ -327,8 +327,8 @@ COUNTLESS = '{"people": {"by_category": {"person": {"people": 3}}}}'
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("evaluations/streetlife/original/compact/seed0/on-original/metrics.json", "{}", "holds no metrics"),
-        ("evaluations/streetlife/original/compact/seed0/on-original/metrics.json", BADLY_TYPED, "holds no metrics"),
+        ("evaluations/streetlife/original/compact/seed0/on-original/metrics.json", "{}", "contains no metrics"),
+        ("evaluations/streetlife/original/compact/seed0/on-original/metrics.json", BADLY_TYPED, "contains no metrics"),
         ("evaluations/streetlife/original/compact/seed0/on-original/metrics.json", '{"tasks"', "not valid JSON"),
         ("evaluations/streetlife/original/compact/seed0/on-original/evidence.npz", "x", "cannot be read"),
         ("anonymized/streetlife/private/body-mask_out/manifests/train.json", "{}", "does not count people by category"),
@@ -367,7 +367,7 @@ def test_inputs_are_checked_by_an_interpreter_that_optimises(copy) -> None:
     said = done.stdout.splitlines()
     assert len(said) == 2
     assert "does not count people by category" in said[0]
-    assert "holds no metrics" in said[1]
+    assert "contains no metrics" in said[1]
 
 
 def test_missing_inputs(copy) -> None:

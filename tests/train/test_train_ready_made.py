@@ -222,12 +222,12 @@ def test_what_its_rules_depend_on(tmp_path: Path) -> None:
     detector = {"plugin": "yunet", "options": {"weights": str(weights)}}
     models = {"yunet": finder(settings={"detector": detector}), "finder": FINDER}
     first = plan(study(models, ["deployed"]))
-    before = first.start("yunet")
+    before = first.first_weights("yunet")
     assert first.trainer_code("yunet") != first.trainer_code("finder")
     assert first.prediction_code("yunet") != first.prediction_code("finder")
     assert first.training_environment("finder") == "ready_made"
     weights.write_bytes(b"another")
-    assert plan(study(models, ["deployed"])).start("yunet") != before
+    assert plan(study(models, ["deployed"])).first_weights("yunet") != before
     assert "batch_size" not in first.recipe("finder")
 
 

@@ -42,7 +42,7 @@ def test_an_unknown_entry_is_refused_with_the_nearest_known_one() -> None:
         ({"base_learning_rate": float("nan")}, "finite"),
         ({"settings": {"horizontal_flip": 1.5}}, r"settings\.horizontal_flip: .*less than or equal to 1"),
         ({"tasks": []}, "at least 1"),
-        ({"tasks": ["detection", "detection"]}, "twice"),
+        ({"tasks": ["detection", "detection"]}, "duplicate task"),
         ({"tasks": ["posee"]}, r"tasks: unknown task 'posee' \(did you mean 'pose'\?\)"),
         ({"trainer": "torchvison"}, r"trainer: unknown trainer 'torchvison' \(did you mean 'torchvision'\?\)"),
         ({"settings": {"zoo": "x.yaml"}}, r"settings\.zoo: unknown key"),

@@ -70,18 +70,18 @@ def test_a_start_within_the_study_is_waited_for() -> None:
     study = plan({"first": {"preset": "cpu-small"}, "second": {"preset": "cpu-small", "initialisation": start}})
     assert study.start_files("first") == []
     assert study.start_files("second") == [f"{start['file']}/train.json", f"{start['file']}/weights.safetensors"]
-    assert (study.start("first"), study.start("second")) == ("scratch", start["file"])
+    assert (study.first_weights("first"), study.first_weights("second")) == ("scratch", start["file"])
 
 
 def test_other_first_weights_are_another_training(tmp_path: Path) -> None:
     file = tmp_path / "start.safetensors"
     start = {"kind": "backbone", "file": str(file), "provenance": "made by a test", "seen": []}
     models = {"m": {"preset": "cpu-small", "initialisation": start}}
-    assert plan(models).start("m") == "missing"
+    assert plan(models).first_weights("m") == "missing"
     found = []
     for content in (b"one", b"two"):
         file.write_bytes(content)
-        found.append(plan(models).start("m"))
+        found.append(plan(models).first_weights("m"))
     assert len({"missing", *found}) == 3
 
 

@@ -213,7 +213,7 @@ def test_a_full_disk_is_one_sentence(
 
 def test_a_damaged_checkpoint_is_named(variant: Path, tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b"PK not a checkpoint")
-    with pytest.raises(AnonbenchError, match=r"checkpoint\.pt: is no checkpoint"):
+    with pytest.raises(AnonbenchError, match=r"checkpoint\.pt: is not a readable checkpoint"):
         train(variant, tmp_path / "out", checkpoints=tmp_path)
 
 
@@ -299,7 +299,7 @@ def test_a_start_from_a_training_of_the_study_leaks(
     with pytest.raises(AnonbenchError, match="is not the file that train"):
         train(variant, tmp_path / "fifth", recipe)
     (tmp_path / "first" / RECORD).unlink()
-    with pytest.raises(AnonbenchError, match="holds no finished training"):
+    with pytest.raises(AnonbenchError, match="contains no finished training"):
         train(variant, tmp_path / "fifth", recipe)
 
 
@@ -351,11 +351,11 @@ def test_a_pickle_that_calls_is_no_file_of_weights(tmp_path: Path, monkeypatch: 
     (tmp_path / "good.pkl").write_bytes(pickle.dumps(arrays))
     assert initialisation.read(tmp_path / "good.pkl")["res2.0.conv1.weight"].tolist() == [[1, 1], [1, 1]]
     (tmp_path / "bad.pkl").write_bytes(pickle.dumps({"model": {"x": _Harmful()}}))
-    with pytest.raises(AnonbenchError, match=r"bad\.pkl.*is no \.pkl file of weights \(it names posix\.mkdir"):
+    with pytest.raises(AnonbenchError, match=r"bad\.pkl.*is not a \.pkl file of weights \(it names posix\.mkdir"):
         initialisation.read(tmp_path / "bad.pkl")
     assert not (tmp_path / "harm").exists()
     (tmp_path / "bad.pth").write_bytes(b"nothing")
-    with pytest.raises(AnonbenchError, match=r"bad\.pth.*is no \.pth file of weights"):
+    with pytest.raises(AnonbenchError, match=r"bad\.pth.*is not a \.pth file of weights"):
         initialisation.read(tmp_path / "bad.pth")
 
 
@@ -409,17 +409,17 @@ def test_frozen_stages_keep_their_weights(variant: Path, tmp_path: Path) -> None
     [
         (
             5,
-            r"not suffice for 8 images .*iteration 1\); 4 fit; set batch_size: 4 .*rate 0\.04\), or lower settings",
+            r"not enough for 8 images .*iteration 1\); 4 fit; set batch_size: 4 .*rate 0\.04\), or lower settings",
         ),
         (
             3,
-            r"not suffice for 8 images .*iteration 1\); 2 fit; set batch_size: 2 .*rate 0\.02\), or lower settings",
+            r"not enough for 8 images .*iteration 1\); 2 fit; set batch_size: 2 .*rate 0\.02\), or lower settings",
         ),
         (
             1,
-            r"not suffice for 8 images .*iteration 1\); 1 fits; set batch_size: 1 .*rate 0\.01\), or lower settings",
+            r"not enough for 8 images .*iteration 1\); 1 fits; set batch_size: 1 .*rate 0\.01\), or lower settings",
         ),
-        (0, r"not suffice for 8 images .*iteration 1\); not even 1 fits; lower settings\.max_size, or settings\."),
+        (0, r"not enough for 8 images .*iteration 1\); not even 1 fits; lower settings\.max_size, or settings\."),
     ],
 )
 @pytest.mark.parametrize("what", ["GPU", "processor"])
@@ -439,7 +439,7 @@ def test_running_out_of_memory_says_the_largest_batch_that_fits(
         return forward(heads, features, proposals, *rest)
 
     monkeypatch.setattr(models.Heads, "forward", limited)
-    with pytest.raises(AnonbenchError, match="batch_size: the memory does " + said):
+    with pytest.raises(AnonbenchError, match="batch_size: the memory is " + said):
         train(write_variant(tmp_path / "variant", 8), tmp_path / "model", tiny_recipe(batch_size=8))
     fitting = max([size for size in (4, 2, 1) if size <= room], default=1)
     assert tried == [size for size in (8, 4, 2, 1) if size >= fitting]

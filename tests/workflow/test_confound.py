@@ -53,7 +53,7 @@ def test_the_clean_start_is_of_other_images(confound: Plan) -> None:
     options = [confound.study.options(name) for name in ("streetlife", "elsewhere")]
     assert options[0]["seed"] != options[1]["seed"]
     names = confound.known_as("streetlife").split()
-    start = confound.study.start("backbone")
+    start = confound.study.starting_training("backbone")
     assert start is not None
     assert not leaks(start[:1], names)
     assert leaks(["streetlife"], names)
@@ -67,7 +67,7 @@ def test_starts_lie_in_the_studys_output(confound: Plan) -> None:
     folder = "runs/confound/models/streetlife/original/scratch/seed0"
     assert confound.start_files("leaky") == [f"{folder}/train.json", f"{folder}/weights.safetensors"]
     assert json.loads(confound.recipe("leaky"))["initialisation"]["file"] == folder
-    assert confound.start("leaky") == folder
+    assert confound.first_weights("leaky") == folder
     folder = "runs/confound/models/elsewhere/original/clean/seed0"
     assert confound.start_files("backbone") == [f"{folder}/train.json", f"{folder}/weights.safetensors"]
     assert json.loads(confound.recipe("backbone"))["initialisation"]["file"] == folder
@@ -196,7 +196,7 @@ def test_wrong_combinations_and_starts_are_named(models: dict[str, Any], said: s
 def test_a_start_may_be_named_with_or_without_the_output(output: str, file: str) -> None:
     plan = study({"m": start(file), "n": {"preset": "cpu-small"}}, output=output)
     folder = (Path(output) / "models/streetlife/original/n/seed0").as_posix()
-    assert plan.start("m") == folder
+    assert plan.first_weights("m") == folder
     assert json.loads(plan.recipe("m"))["initialisation"]["file"] == folder
     assert plan.start_files("m") == [f"{folder}/train.json", f"{folder}/weights.safetensors"]
 
@@ -207,7 +207,7 @@ def test_another_studys_training_is_a_file_on_disk(tmp_path: Path) -> None:
     (folder / "weights.safetensors").write_bytes(b"theirs")
     plan = study({"m": start(str(folder))})
     assert plan.start_files("m") == []
-    assert len(plan.start("m")) == 16
+    assert len(plan.first_weights("m")) == 16
     assert json.loads(plan.recipe("m"))["initialisation"]["file"] == str(folder)
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from anonbench import registry
-from anonbench.evaluate.inputs import read_annotations
+from anonbench.tasks.truth import read_annotations
 from tests.workflow.conftest import TINY_MODEL, Project
 
 OFFICIAL = [name for name in registry.names("datasets") if name not in ("streetlife", "coco")]

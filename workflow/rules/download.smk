@@ -19,7 +19,7 @@ rule download:
         mirror=plan.mirror(),
         keep_archives=plan.keep_archives(),
         data=lambda w: plan.data(w.dataset),
-        code=code_hash("anonbench.download.cli"),
+        code=code_hash("anonbench.download.fetch"),
         environment=plan.environment("data"),
     message:
         "download {wildcards.dataset}"

@@ -27,7 +27,7 @@ rule report_tables:
             "<results>/tables/impact.csv",
             caption="../report/impact_table.rst",
             category="Answer",
-            labels={"what": "impact on AP"},
+            labels={"what": "impact"},
         ),
         collect("<results>/tables/{name}", name=plan.tables_after_impact()),
     log:
@@ -42,7 +42,7 @@ rule report_tables:
         models=lambda w: plan.folder("models"),
         anonymized=lambda w: plan.folder("anonymized"),
         annotations=lambda w: plan.folder("annotations"),
-        code=plan.tables_code(),
+        code=plan.report_code("tables", "collect"),
         environment=plan.environment("report"),
     message:
         "tables"
@@ -72,7 +72,7 @@ rule report_figures:
     params:
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         folder=lambda w, output: str(Path(output[0]).parent),
-        code=code_hash("anonbench.report.figures"),
+        code=plan.report_code("figures"),
         environment=plan.environment("report"),
     message:
         "figures"
@@ -139,7 +139,7 @@ rule report_html:
         figures=lambda w, input: str(Path(input.figures[0]).parent),
         models=lambda w: plan.folder("models"),
         logs=lambda w: plan.folder("logs"),
-        code=code_hash("anonbench.report.html"),
+        code=plan.report_code("html"),
         environment=plan.environment("report"),
     message:
         "report"

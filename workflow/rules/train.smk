@@ -22,7 +22,7 @@ rule train:
         logs=plan.training_logs,
         split=lambda w: plan.training_split(w.dataset),
         recipe=lambda w: plan.recipe(w.model),
-        start=lambda w: plan.start(w.model),
+        start=lambda w: plan.first_weights(w.model),
         dataset=lambda w: plan.known_as(w.dataset),
         device=plan.study.train.device,
         threads=plan.study.train.threads,

@@ -44,7 +44,7 @@ def check_videos(
         place = f"image {image_id}"
         if type(video) is not int or video not in frames:
             raise AnonbenchError(
-                f"is of video {video!a:.80}, which is not in the file",
+                f"belongs to video {video!a:.80}, which is not in the file",
                 file=file,
                 entry=place,
                 remedy="add the video's entry, or remove video_id and frame_index of the image",
@@ -88,9 +88,11 @@ def _video(
     places = [images[image_id]["frame_index"] for image_id in frames]
     for (before, after), image_id in zip(pairwise(places), frames[1:], strict=True):
         if after <= before:
-            what = "stands twice" if after in places[: places.index(before) + 1] else f"comes after frame {before}"
+            frame = f"frame {after} (image {image_id})"
+            again = after in places[: places.index(before) + 1]
             raise refuse(
-                f"frame {after} (image {image_id}) {what}", "list each frame of a video once, in the order of time"
+                f"duplicate {frame}" if again else f"{frame} comes after frame {before}",
+                "list each frame of a video once, in the order of time",
             )
     if places[0] < 0 or places[-1] != len(places) - 1:
         present = set(places)
@@ -141,7 +143,7 @@ def _check_names(names: Iterable[Any], entry: str, file: Path) -> None:
         if not isinstance(name, str) or not name or not name.isprintable():
             problem = f"{name!a:.80} is not a string of printable characters"
         elif name in seen:
-            problem = f"{name!a:.80} is listed twice"
+            problem = f"duplicate {name!a:.80}"
         else:
             seen.add(name)
             continue

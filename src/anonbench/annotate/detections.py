@@ -86,10 +86,11 @@ def by_image(paths: Sequence[str | Path], images: Sequence[dict[str, Any]]) -> d
         return {}
     table, metadata = read(paths)
     ids, looked = {row["image_id"] for row in images}, set(metadata["images"])
-    for wrong, what in ((ids - looked, "nobody looked at"), (looked - ids, "the split does not have")):
+    for wrong, what in ((ids - looked, "was not looked at"), (looked - ids, "is not in the split")):
         if wrong:
             raise AnonbenchError(
-                f"the tables of detections do not fit the split: image {min(wrong)}, {what} ({len(wrong)} such images)",
+                f"the tables of detections do not match the split: image {min(wrong)} {what} "
+                f"({len(wrong)} such images)",
                 file=paths[0],
                 remedy=_AGAIN,
             )
@@ -129,5 +130,5 @@ def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise AnonbenchError(f"is not a table of detections ({error})", file=path, remedy=_AGAIN) from None
     if table.schema.names != DETECTIONS.names:
-        raise AnonbenchError("has other columns than this version writes", file=path, remedy=_AGAIN)
+        raise AnonbenchError("has columns that differ from those that this version writes", file=path, remedy=_AGAIN)
     return table.replace_schema_metadata(None), metadata

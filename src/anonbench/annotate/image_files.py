@@ -142,7 +142,9 @@ def _see(path: Path, entry: dict[str, Any], gate: Gate) -> Seen:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return Seen(problem="is a folder" if stat.S_ISDIR(status.st_mode) else "is no file (a device or a pipe)")
+            return Seen(
+                problem="is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file (a device or a pipe)"
+            )
         if status.st_size == 0:
             return Seen(problem="is empty")
         data = images.read_bytes(path)
@@ -150,7 +152,7 @@ def _see(path: Path, entry: dict[str, Any], gate: Gate) -> Seen:
         labels_on, guessed = _frame(header, size, gate.labels_on, entry)
         frame: dict[str, Any] = {"size": size, "labels_on": labels_on, "max_pixels": gate.max_pixels}
         images.decode(data, **frame)
-        images.without_metadata(data, **frame)  # so every variant writes it, whether somebody stands in it or not
+        images.without_metadata(data, **frame)  # so every variant writes it, whether somebody is in it or not
     except FileNotFoundError:
         return Seen(problem="is not on disk")
     except AnonbenchError as error:

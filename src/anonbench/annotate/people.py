@@ -51,7 +51,7 @@ def convert(
     file = split.sources[0] if split.sources else root / split.folder
     if out.resolve() in {source.resolve().parent for source in split.sources}:
         raise AnonbenchError(
-            "holds the data set's own annotations", file=out, remedy="choose another folder to write to"
+            "contains the data set's own annotations", file=out, remedy="choose another folder to write to"
         )
     categories = naming.decide(_categories(split.categories, file), declared or {}, file)
     people_categories = {number: category for number, category in categories.items() if is_people(category)}
@@ -122,7 +122,10 @@ def _json(value: Callable[[], dict[str, Any]], file: Path, entry: str) -> bytes:
         return _ENCODER.encode(value())
     except (UnicodeEncodeError, OverflowError, TypeError, RecursionError, ValueError) as error:
         raise AnonbenchError(
-            f"holds what JSON in UTF-8 cannot ({error})", file=file, entry=entry, remedy="mend or remove the value"
+            f"contains text that JSON in UTF-8 cannot hold ({error})",
+            file=file,
+            entry=entry,
+            remedy="correct or remove the value",
         ) from None
 
 
@@ -273,7 +276,7 @@ def _checked(
     for index, annotation in enumerate(annotations):
         number = _id_of(annotation, index, "annotation", file)
         if number in seen:
-            _twice(number, "annotation", file)
+            _refuse_duplicate(number, "annotation", file)
         seen.add(number)
         image, category = annotation.get("image_id"), annotation.get("category_id")
         if number < 0:
@@ -309,9 +312,9 @@ def _id_of(entry: Any, index: int, what: str, file: Path) -> int:
     return number
 
 
-def _twice(number: int, what: str, file: Path) -> None:
+def _refuse_duplicate(number: int, what: str, file: Path) -> None:
     raise AnonbenchError(
-        f"{what} id {number} stands twice",
+        f"duplicate {what} id {number}",
         file=file,
         entry=f"{what} {number}",
         remedy="ids must be unique within a file",
@@ -345,6 +348,6 @@ def _by_id(entries: list[dict[str, Any]], what: str, file: Path) -> dict[int, di
     for index, entry in enumerate(entries):
         number = _id_of(entry, index, what, file)
         if number in found:
-            _twice(number, what, file)
+            _refuse_duplicate(number, what, file)
         found[number] = entry
     return found

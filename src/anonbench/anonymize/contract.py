@@ -33,7 +33,7 @@ class Changed:
     """A changed crop (``pixels`` as `Method.change` returns them), and what there is to say of it.
 
     ``facts`` are JSON scalars by name, such as bits or distortion; names are lower-case letters, digits and ``_``. They
-    stand in the manifest, in the row of the person or frame, so they must repeat to the byte.
+    are written to the manifest, in the row of the person or frame, so they must repeat to the byte.
     """
 
     pixels: np.ndarray
@@ -53,19 +53,22 @@ _TIME = re.compile(r"(^|_)(s|ms|us|ns|secs?|seconds?|times?|duration|latency|ela
 def checked_facts(facts: Mapping[str, Any], declared: Mapping[str, str]) -> dict[str, Scalar]:
     """Return a method's facts, NumPy's scalars as Python's; raise ValueError for what the manifest cannot hold.
 
-    That is what is no JSON scalar, and what by its name is a time and is not ``declared``: times do not repeat.
+    That is what is not a JSON scalar, and what by its name is a time, which differs from run to run, and is not
+    ``declared``.
     """
     if not isinstance(facts, Mapping):
-        raise ValueError(f"returned {type(facts).__name__} as facts, which is no mapping")
+        raise ValueError(f"returned {type(facts).__name__} as facts, which is not a mapping")
     found: dict[str, Scalar] = {}
     for name, value in facts.items():
         if not isinstance(name, str) or not _FACT.fullmatch(name):
             raise ValueError(f"returned a fact called {name!r} (lower-case letters, digits and _ make a name)")
         plain = value.item() if isinstance(value, np.generic) else value
         if not _is_scalar(plain):
-            raise ValueError(f"returned {plain!a:.80} for the fact '{name}', which is no JSON scalar")
+            raise ValueError(f"returned {plain!a:.80} for the fact '{name}', which is not a JSON scalar")
         if name not in declared and _TIME.search(name):
-            raise ValueError(f"returned the fact '{name}': times do not repeat and are no facts, unless it is declared")
+            raise ValueError(
+                f"returned the fact '{name}': times differ from run to run; declare it if this one repeats"
+            )
         found[name] = plain
     return found
 
@@ -139,11 +142,11 @@ class Method(abc.ABC):
     in memory."""
 
     brief: ClassVar[bool] = False
-    """Whether `change` is a few short calls. Threads amid such would spend their time on handing Python's lock to and
-    fro, so half of them at most change people, while the others read and write images."""
+    """Whether `change` is a few short calls. Threads would then spend their time on passing Python's lock back
+    and forth, so at most half of them change people, while the others read and write images."""
 
     padding: ClassVar[str] = "replicate"
-    """What stands outside the image: ``replicate`` (the border's pixels) or ``zero``."""
+    """What a crop shows outside the image: ``replicate`` (the border's pixels) or ``zero``."""
 
     facts: ClassVar[Mapping[str, str]] = {}
     """What the facts are that come with a `Changed`, with their units, for the manifest. A fact need not be declared
@@ -156,7 +159,7 @@ class Method(abc.ABC):
     fallback: str | None = None
     """Method for a person whom this one failed on. None: a failure ends the run."""
 
-    Fit: ClassVar[type[Strict] | None] = None
+    FitSettings: ClassVar[type[Strict] | None] = None
     """Settings of the training of a method that is fitted to data (`fit`, `load`); None: there is nothing to train. A
     field ``determinism`` is the level that is asked for (`portable.level`)."""
 
@@ -232,7 +235,7 @@ class Method(abc.ABC):
     def in_full_batches(
         self, crops: Sequence[Crop], change: Callable[[Sequence[Crop]], Sequence[AResult]]
     ) -> list[AResult]:
-        """Change crops ``batch`` at a time, halving it for good when the GPU's memory does not suffice.
+        """Change crops ``batch`` at a time, halving it for good when the GPU runs out of memory.
 
         ``change`` always gets a full batch, the last crop repeated, so that its company does not change a person.
         """

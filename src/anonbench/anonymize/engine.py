@@ -210,7 +210,7 @@ def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: i
     said = f"method {method.name} failed on {whom}: {_told(error)}"
     where = {"file": work.file, "entry": f"image {work.image_id}"}
     if method.fallback is None:
-        raise AnonbenchError(said, **where, remedy="mend the method, or give it a fallback") from error
+        raise AnonbenchError(said, **where, remedy="fix the method, or give it a fallback") from error
     other: Method = registry.load("methods", method.fallback)()
     window = other.window(region, work.pixels.shape[1], work.pixels.shape[0])
     crop = cut(work, region, window, other.padding, seed)

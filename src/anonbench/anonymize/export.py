@@ -170,7 +170,7 @@ class Export:
         order = [image["id"] for image in labels.images]
         if {i["id"]: i["file_name"] for i in labels.images} != {i: row["file_name"] for i, row in images.items()}:
             raise AnonbenchError(
-                "has other images than the manifest",
+                "has images that differ from those of the manifest",
                 file=manifests.annotations_path(self.variant, split),
                 remedy=manifests.REMEDY,
             )
@@ -185,7 +185,7 @@ class Export:
             data = read_bytes(source)
             if sha256_bytes(data) != row["sha256"]:
                 manifests.check_image(source, row, contents=True)
-                raise AnonbenchError("changes while it is copied", file=source, remedy="run again")
+                raise AnonbenchError("changed while it was being copied", file=source, remedy="run again")
             suffix = ".png" if data.startswith(b"\x89PNG") else ".jpg"  # only these are written
             new = row["file_name"] if self.rename is None else f"{number[image_id]:0{digits}d}{suffix}"
             names[image_id] = new

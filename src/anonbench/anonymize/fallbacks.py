@@ -15,7 +15,7 @@ def _known(name: str) -> str:
     if name not in names:
         raise ValueError(f"no such method{nearest(name, names)}")
     method = registry.load("methods", name)
-    if method.Fit is not None or method.available() is not None:
+    if method.FitSettings is not None or method.available() is not None:
         raise ValueError(f"{name} does not work by itself")
     return name
 

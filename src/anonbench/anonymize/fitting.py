@@ -43,13 +43,13 @@ def fit(
 ) -> None:
     """Fit a method to the people of a training split; fit.json is written last."""
     plugin = registry.load("methods", method)
-    if plugin.Fit is None:
+    if plugin.FitSettings is None:
         raise AnonbenchError(f"method {method} has nothing to fit", entry="--method")
     Variant(region, method).check_kinds(method, plugin.kinds)
     try:
-        checked = plugin.Fit.model_validate(mapping(settings, "--settings"))
+        checked = plugin.FitSettings.model_validate(mapping(settings, "--settings"))
     except ValidationError as error:
-        raise AnonbenchError(explain(error, plugin.Fit), entry="--settings") from None
+        raise AnonbenchError(explain(error, plugin.FitSettings), entry="--settings") from None
     portable.release_for(getattr(checked, "determinism", "auto"))
     root, record = root_of(data)
     images = annotations / f"{split}.images.parquet"

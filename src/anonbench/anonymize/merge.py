@@ -41,7 +41,7 @@ def merge(
 
     ``contents`` checks each image's sha256 (otherwise that it is there with its size). What an earlier run of the
     variant left and this one does not have is removed, and nothing else. Raises AnonbenchError when shards do not
-    fit together, an image is missing, stands twice or was edited, a file in the image folder was not written by the
+    fit together, an image is missing, listed twice or edited, a file in the image folder was not written by the
     variant's runs, or with ``strict`` a person was left visible (controls aside).
     """
     paths = [manifests.shard_path(out, split, shard) for shard in range(shards)]
@@ -92,7 +92,7 @@ def _rows(path: Path) -> list[Row]:
     rows = manifests.read_rows(path)
     for number, row in enumerate(rows[1:], start=2):
         if not _KEYS.get(row["type"], {""}) <= row.keys():
-            what = "is no row of an image, a frame or a person"
+            what = "is not the row of an image, a frame or a person"
             raise AnonbenchError(what, file=path, entry=f"line {number}", remedy=REMEDY)
     return rows
 
@@ -124,7 +124,7 @@ def _check_images(rows: list[Row], images: dict[int, Row], named: dict[int, str]
     for image_id in [*named, *sorted(counts.keys() - named.keys())]:
         if counts[image_id] != (image_id in named) or images[image_id]["file_name"] != named[image_id]:
             raise AnonbenchError(
-                f"stands {counts[image_id]} times in the manifests",
+                f"appears {counts[image_id]} times in the manifests",
                 file=folder / named.get(image_id, ""),
                 entry=f"image {image_id}",
                 remedy=f"the annotations have changed: {REMEDY}",

@@ -67,7 +67,9 @@ class Shard:
         gone by then.
         """
         if not 0 <= self.shard < self.shards:
-            raise AnonbenchError(f"there is no shard {self.shard} of {self.shards}", remedy="shards count from 0")
+            raise AnonbenchError(
+                f"there is no shard {self.shard} of {self.shards}", remedy="shards are numbered from 0"
+            )
         if self.split in _RESERVED:
             raise AnonbenchError(f"a split cannot be called '{self.split}'")
         images.check_policy(self.encoder)
@@ -126,7 +128,7 @@ class Shard:
 
     def _load(self, method: Method) -> dict[str, Any]:
         """Give a fitted method its weights; return what the manifest's header says of the method."""
-        if method.Fit is None:
+        if method.FitSettings is None:
             if self.weights is not None:
                 raise AnonbenchError(f"method {method.name} is not fitted", entry="--weights", remedy="leave it out")
             return method.describe()
@@ -156,7 +158,7 @@ class Shard:
         folder, sign = self.out / self.split, manifests.sign_path(self.out, self.split)
         if not sign.is_file() and folder.is_dir() and any(folder.iterdir()):
             raise AnonbenchError(
-                "holds files that this stage did not write",
+                "contains files that this stage did not write",
                 file=folder,
                 remedy="move them away, or choose another output folder",
             )
@@ -349,7 +351,7 @@ def _folders(name: str) -> Iterator[str]:
 
 
 def _check_names(table: pa.Table, file: Path, out: Path, encoder: str) -> None:
-    """Raise AnonbenchError for file names that `annotate` does not write, stand twice, or would be one file in ``out``.
+    """Raise AnonbenchError for a file name that `annotate` does not write, is a duplicate, or would be another's file.
 
     The last where two images become PNGs of one name, and where the file system takes names for one that differ in case
     or in how Unicode writes a letter.

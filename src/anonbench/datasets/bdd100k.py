@@ -228,7 +228,7 @@ def _objects(file: Path, images: dict[str, Path]) -> dict[str, list[_Label]]:
     for frame in frames:
         name = Path(frame.name).name.removesuffix(".jpg")
         if name in objects:
-            raise AnonbenchError("stands twice", file=file, entry=frame.name, remedy=_AGAIN)
+            raise AnonbenchError("duplicate frame", file=file, entry=frame.name, remedy=_AGAIN)
         if name not in images:
             raise AnonbenchError("is labelled, but the image is not there", file=file, entry=frame.name, remedy=_AGAIN)
         objects[name] = [label for label in frame.labels or [] if label.drawn]

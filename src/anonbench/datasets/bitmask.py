@@ -221,7 +221,7 @@ def check_disjoint(names: Sequence[str], split: str, others: Mapping[str, Sequen
         both = sorted({*names} & {*known})
         if both:
             raise AnonbenchError(
-                f"stands in the splits '{split}' and '{other}'",
+                f"is in the splits '{split}' and '{other}'",
                 file=folder,
                 entry=both[0],
                 remedy="unpack the archive again: no image is in two official splits",

@@ -237,8 +237,8 @@ class Annotations:
 def _join(instances: CocoFile, keypoints: CocoFile) -> Annotations:
     """Return the instances with the keypoints of the annotations of the same id.
 
-    Raises AnonbenchError for a keypoint annotation that stands twice, or is of no instance, or of one in another image
-    or category: a person who stands in one file only would be lost.
+    Raises AnonbenchError for a duplicate keypoint annotation, and for one of no instance, or of one in another image or
+    category: a person who stands in one file only would be lost.
     """
 
     def refuse(number: Any, problem: str) -> AnonbenchError:
@@ -252,7 +252,7 @@ def _join(instances: CocoFile, keypoints: CocoFile) -> Annotations:
         if not isinstance(keys.id, int):
             raise refuse(keys.id, stranger)
         if keys.id in points:
-            raise refuse(keys.id, "stands twice")
+            raise refuse(keys.id, "duplicate annotation")
         points[keys.id], place[keys.id] = entry, (keys.image_id, keys.category_id)
     for keys in instances.annotations.ids():
         if isinstance(keys.id, int) and place.get(keys.id) == (keys.image_id, keys.category_id):

@@ -143,7 +143,7 @@ class _Converted:
         points = annotation.get("keypoints")
         try:
             if not isinstance(points, list):
-                raise ValueError(f"{points!r} is no list")
+                raise ValueError(f"{points!r} is not a list")
             coco, head = to_coco17(points)
         except ValueError as error:
             raise AnonbenchError(

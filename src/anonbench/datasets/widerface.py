@@ -88,7 +88,7 @@ def read_labels(file: Path) -> dict[str, list[Row]]:
         if not name.lower().endswith((".jpg", ".jpeg", ".png")) or ".." in name.split("/") or name.startswith("/"):
             raise refuse(at, f"'{name[:60]}' is not the path of an image")
         if name in labels:
-            raise refuse(at, f"image {name} stands twice")
+            raise refuse(at, f"duplicate image {name}")
         (count,) = numbers(at + 1, 1)
         if count < 0:
             raise refuse(at + 1, f"{count} faces")

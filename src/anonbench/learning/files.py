@@ -40,7 +40,7 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[st
 
 
 def read_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any] | None:
-    """Return the checkpoint of the training that ``key`` stands for; None when there is none, or one of another.
+    """Return the checkpoint of the training that ``key`` identifies; None when there is none, or one of another.
 
     Raises AnonbenchError for a file that cannot be read.
     """
@@ -49,7 +49,7 @@ def read_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise AnonbenchError(f"is no checkpoint that can be read ({error})", file=path, remedy="delete it") from error
+        raise AnonbenchError(f"is not a readable checkpoint ({error})", file=path, remedy="delete it") from error
     if state.get("key") != key:
         print(f"{path}: belongs to another training and is not used", file=sys.stderr)
         return None

@@ -31,7 +31,7 @@ CURVE_POINTS = 100
 class Learner(ABC, Generic[Batch]):
     """What `run` drives: one or several networks with their optimisers, and one step of them all.
 
-    ``name`` stands before the progress bar; ``iterations`` is the length of the training, ``checkpoint_every`` the
+    ``name`` is shown before the progress bar; ``iterations`` is the length of the training, ``checkpoint_every`` the
     iterations between two checkpoints, ``device`` where it runs.
     """
 
@@ -75,7 +75,7 @@ class Learner(ABC, Generic[Batch]):
         return {}
 
     def shown(self, losses: dict[str, float], iteration: int) -> dict[str, str]:
-        """Return what stands behind the progress bar."""
+        """Return what is shown after the progress bar."""
         return {name: f"{value:.3f}" for name, value in losses.items()}
 
     def done(self, iteration: int) -> None:
@@ -144,9 +144,9 @@ def run(learner: Learner[Batch], checkpoint: Path | None, key: str) -> Ran:
     """Train in place.
 
     ``checkpoint`` is a file that is written every ``learner.checkpoint_every`` iterations and at the end, and read at
-    the start if it carries the same ``key`` (`files.key_of`); beside it, in ``events``, stand TensorBoard's files. In a
-    group of processes all call this, and the first writes. Raises AnonbenchError at a loss that is not finite (the
-    checkpoint from before stays) and when the memory does not suffice.
+    the start if it carries the same ``key`` (`files.key_of`); TensorBoard's files are written beside it, in ``events``.
+    In a group of processes all call this, and the first writes. Raises AnonbenchError at a loss that is not finite (the
+    checkpoint from before is kept) and when the memory is not enough.
     """
     progress = _resume(learner, checkpoint, key)
     learner.begin()

@@ -1,4 +1,4 @@
-"""What to say when the memory does not suffice: the largest batch that does."""
+"""What to say when memory runs out: the largest batch that fits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def exhausted(error: RuntimeError) -> bool:
 
 
 def suffices(step: Callable[[], object], device: torch.device) -> bool:
-    """Tell whether a step has the memory that it needs; it is made."""
+    """Tell whether a step has the memory that it needs; the step is taken."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     try:
@@ -56,7 +56,7 @@ def advice(
     if fits is not None:
         said = f"; {'' if fits else 'not even '}{fits or least} {'fit' if (fits or least) > 1 else 'fits'}"
     return AnonbenchError(
-        f"{memory} does not suffice for {what} at a time (iteration {iteration + 1}){said}",
+        f"{memory} is not enough for {what} at a time (iteration {iteration + 1}){said}",
         entry=entry,
         remedy=f"{remedy}, or {instead}" if remedy else instead,
     )

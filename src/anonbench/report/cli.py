@@ -15,7 +15,7 @@ Tables = Annotated[Path, typer.Option(help="Folder that `anonbench report-tables
 
 def report_tables(
     study: StudyFile,
-    evaluations: Annotated[Path, typer.Option(help="Folder of the evaluations (metrics.json, matches.npz).")],
+    evaluations: Annotated[Path, typer.Option(help="Folder of the evaluations (metrics.json, evidence.npz).")],
     models: Models,
     anonymized: Anonymized,
     annotations: Annotated[Path, typer.Option(help="Folder of the annotations (counts of people).")],

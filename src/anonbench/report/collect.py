@@ -21,13 +21,11 @@ from anonbench.report import resample
 from anonbench.report.study import IDENTITY, ORIGINAL, Study, parts
 from anonbench.tasks import base as tasks
 from anonbench.tasks.base import ALL, UNTOUCHED, Task
+from anonbench.variants import EVERYTHING
 
 PEOPLE, CONTROL, TOUCHED, MEAN = "people", "control", "touched", "mean"
 """A row's group: people (what is anonymized), something else that the variant left alone, something else that it
 changed as well (whole images are anonymized), a mean over several."""
-
-EVERYTHING = "everything"
-"""What a manifest's ``touches`` says of a variant in which whole images are changed, not regions of people."""
 
 PRIMARY, SECONDARY = "primary", "secondary"
 """A row's role: the metric that the task is judged by, which has intervals and verdicts, or another one."""
@@ -127,7 +125,7 @@ def read_run(folder: Path) -> Run:
     except (KeyError, TypeError, AttributeError):
         measured = False
     if not measured:
-        raise AnonbenchError("holds no metrics", file=folder / "metrics.json", remedy="delete it and evaluate again")
+        raise AnonbenchError("contains no metrics", file=folder / "metrics.json", remedy="delete it and evaluate again")
     return Run(metrics, evidence.read(folder / evidence.FILE), folder)
 
 
@@ -420,6 +418,8 @@ def subsets(study: Study, sources: Sources) -> pd.DataFrame:
     for dataset in study.datasets:
         for model in study.models:
             found = {v: _subsets_of(study, sources, dataset, model, v) for v in study.trained(dataset, model)}
+            # reads every training's record
+            leaky = leaks(study, sources, dataset, model) if found.get(ORIGINAL) else ""
             for (task, category, subset, metric), base in found.get(ORIGINAL, {}).items():
                 metrics = {m.name: m for m in tasks.load(task).metrics}
                 role = PRIMARY if metric == next(iter(metrics)) else SECONDARY
@@ -433,7 +433,7 @@ def subsets(study: Study, sources: Sources) -> pd.DataFrame:
                             "variant": variant, "metric": metric, "role": role, "unit": metrics[metric].unit,
                             "value": _mean([value for value, *_ in own.values()]), "n_seeds": len(own),
                             "difference": _mean(both), "instances": instances, "images": images,
-                            "leaks": leaks(study, sources, dataset, model),
+                            "leaks": leaky,
                         }
                     )  # fmt: skip
     return pd.DataFrame(rows, columns=list(SUBSET_COLUMNS))

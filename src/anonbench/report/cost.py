@@ -1,6 +1,6 @@
 """What a study costs: seconds, speed and memory of its jobs, and their sum in GPU and CPU hours.
 
-Its numbers differ from run to run. Therefore ``cost.csv`` stands beside the page, not among the tables that DVC
+Its numbers differ from run to run. Therefore ``cost.csv`` is written beside the page, not among the tables that DVC
 certifies.
 """
 
@@ -128,7 +128,7 @@ def _job(study: Study, stage: str, path: Path, logs: Path, on_gpu: set[tuple[str
         spent, memory = float(row["s"]), float(row["max_rss"])
         busy = float(row["cpu_time"]) if is_number(row["cpu_time"]) else spent  # too short to be sampled
     except (ValueError, KeyError, IndexError) as error:
-        raise AnonbenchError(f"is no benchmark file of Snakemake ({error})", file=path, remedy="delete it") from None
+        raise AnonbenchError(f"is not a benchmark file of Snakemake ({error})", file=path, remedy="delete it") from None
     beside = path.with_name(path.name.replace("bench.tsv", "timing.json"))
     timing = read_json(beside) if beside.is_file() else {}
     gpu = "peak_gpu_memory_mib" in timing or (stage == "predict" and (dataset, variant, model) in on_gpu)

@@ -84,8 +84,8 @@ def write_html(
     """Write the page and, beside it, ``cost.csv`` and ``provenance.json``; return the opening sentences.
 
     Reads the tables of `report-tables`, the PNG figures, the trainings' records and, in ``logs``, what Snakemake
-    measured of other jobs. Raises AnonbenchError when a table
-    is missing or damaged; a figure or a record that is missing becomes a warning on the page.
+    measured of other jobs. Raises AnonbenchError when a table is missing or damaged; a figure or a record that is
+    missing becomes a warning on the page.
     """
     table, cover = read_csv(tables / "impact.csv"), read_csv(tables / "coverage.csv")
     records, absent = _records(study, models, timings)

@@ -55,7 +55,7 @@ def write_sheet(study: Study, dataset: str, anonymized: Path, out: Path) -> list
     people = choose(truth, study.people_per_sheet)
     if not people:
         raise AnonbenchError(
-            "holds nobody with a box",
+            "contains nobody with a box",
             file=root / ORIGINAL / "annotations" / f"{split}.json",
             remedy="choose another training split, or leave the sheet out",
         )

@@ -176,7 +176,7 @@ def marked(model: str, part: pd.DataFrame, fixed: bool = False) -> str:
 def flat(table: pd.DataFrame) -> dict[str, Any]:
     """Return the first metrics by data set, model (when there are several), variant, task and category.
 
-    Categories are people, controls and means. Directions other than the usual one stand under their own names.
+    Categories are people, controls and means. Directions other than the usual one have names of their own.
     """
     table = primary(table)
     result: dict[str, Any] = {}

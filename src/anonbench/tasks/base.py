@@ -155,7 +155,7 @@ def known(names: Sequence[str]) -> list[str]:
 
 
 FIRST = ("detection", "segmentation", "pose", "people", "faces")
-"""Tasks that stand before others in a report."""
+"""Tasks that come before others in a report."""
 
 
 def learnt(name: str, value: float) -> bool:

@@ -147,7 +147,7 @@ def read_annotations(path: str | Path) -> Truth:
         if not (_positive(image.get("height")) and _positive(image.get("width"))):
             raise AnonbenchError("has no height and width", file=path, entry=f"image {image['id']}")
         if not _names(image.get("subsets", [])):
-            raise AnonbenchError("has 'subsets' that are no list of names", file=path, entry=f"image {image['id']}")
+            raise AnonbenchError("has 'subsets' that are not a list of names", file=path, entry=f"image {image['id']}")
     for annotation in truth.annotations:
         problem = _annotation_problem(annotation, truth)
         if problem:
@@ -173,7 +173,7 @@ def _annotation_problem(annotation: dict[str, Any], truth: Truth) -> str | None:
     if not numbers(annotation.get("bbox"), 4):
         return "has no bbox of four numbers"
     if not _names(annotation.get("subsets", [])):
-        return "has 'subsets' that are no list of names"
+        return "has 'subsets' that are not a list of names"
     masks = annotation.get("segmentation")
     if isinstance(masks, list) and not all(
         isinstance(p, list) and len(p) >= 6 and len(p) % 2 == 0 and numbers(p, len(p)) for p in masks

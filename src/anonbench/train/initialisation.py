@@ -22,7 +22,7 @@ from torch import nn
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file
-from anonbench.recipe import OF_TRAININGS, SUFFIXES, Recipe
+from anonbench.recipe import FOLDER_KINDS, SUFFIXES, Recipe
 from anonbench.train.data import Category
 
 Weights = dict[str, torch.Tensor]
@@ -124,9 +124,9 @@ def check(recipe: Recipe) -> None:
     if start.file is None:
         return
     path = Path(start.file)
-    if path.is_dir() and start.kind in OF_TRAININGS:
+    if path.is_dir() and start.kind in FOLDER_KINDS:
         if not (path / RECORDED).is_file():
-            raise AnonbenchError("holds no finished training (no train.json)", file=path, entry=ENTRY)
+            raise AnonbenchError("contains no finished training (no train.json)", file=path, entry=ENTRY)
     elif not path.is_file():
         raise AnonbenchError(
             "no such file",
@@ -135,7 +135,7 @@ def check(recipe: Recipe) -> None:
             remedy=f"put it there ({start.provenance}) or name another" if start.provenance else None,
         )
     elif path.suffix not in SUFFIXES:
-        raise AnonbenchError(f"is no file of weights ({', '.join(SUFFIXES)})", file=path, entry=ENTRY)
+        raise AnonbenchError(f"is not a file of weights ({', '.join(SUFFIXES)})", file=path, entry=ENTRY)
 
 
 def initialise(model: nn.Module, names: Names, recipe: Recipe, categories: Sequence[Category]) -> dict[str, Any]:
@@ -275,11 +275,11 @@ def read(path: Path) -> Weights:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AnonbenchError(f"is no {path.suffix} file of weights ({reason})", file=path, entry=ENTRY) from error
+        raise AnonbenchError(f"is not a {path.suffix} file of weights ({reason})", file=path, entry=ENTRY) from error
     for key in ("model", "state_dict"):
         state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state
     if not isinstance(state, dict) or not any(isinstance(value, torch.Tensor) for value in state.values()):
-        raise AnonbenchError("holds no weights by name", file=path, entry=ENTRY)
+        raise AnonbenchError("contains no named tensors", file=path, entry=ENTRY)
     return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
 
 

@@ -238,7 +238,7 @@ class _Drawn(NamedTuple):
     def of(
         cls, chosen: list[Tensor], boxes: list[Tensor], matched: list[Tensor], labels: list[Tensor]
     ) -> _Drawn | None:
-        """Return the chosen positions of each list; None when there are none at all."""
+        """Return the chosen positions of each list; None when there leave no step to run."""
         if not any(len(positions) for positions in chosen):
             return None
         return cls(*([v[i] for v, i in zip(values, chosen, strict=True)] for values in (boxes, matched, labels)))

@@ -15,7 +15,7 @@ WEIGHTS, RECORD, TIMING = "weights.safetensors", "train.json", "timing.json"
 def read_record(model: Path) -> dict[str, Any]:
     """Return a finished training's ``train.json``; raise AnonbenchError when there is none."""
     if not (model / RECORD).is_file():
-        raise AnonbenchError("holds no finished training (no train.json)", file=model, remedy="run the train stage")
+        raise AnonbenchError("contains no finished training (no train.json)", file=model, remedy="run the train stage")
     record = read_json(model / RECORD)
     if not isinstance(record, dict) or not isinstance(record.get("recipe"), dict):
         raise AnonbenchError("is not the record of a training", file=model / RECORD, remedy="train again")

@@ -47,6 +47,6 @@ def rulegraph(
     if wanted == text:
         return
     if not write:
-        raise AnonbenchError("shows another rule graph", file=file, remedy="run anonbench rulegraph --write")
+        raise AnonbenchError("shows an outdated rule graph", file=file, remedy="run anonbench rulegraph --write")
     write_text(file, wanted)
     typer.echo(f"wrote {file}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import manifests, registry
-from anonbench.config import NOT_THE_RECIPE, Study, parse
+from anonbench.config import NON_RECIPE_KEYS, Study, parse
 from anonbench.directions import ON_ORIGINAL, Evaluation, pair
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import sha256_bytes, sha256_file
@@ -176,7 +176,7 @@ class Plan:
     def check_target(self, target: str) -> None:
         """Raise AnonbenchError when a file that is asked for by its name is of an unknown data set, variant or model.
 
-        Snakemake would say so with a traceback of ours. What is no file of a stage is left to it.
+        Snakemake would say so with a traceback of ours. What is not a file of a stage is left to it.
         """
         for stage in ("data", "annotations", "anonymized", "models", "evaluations"):
             folder = f"{self.folder(stage)}/"
@@ -339,7 +339,7 @@ class Plan:
     def is_fitted(self, variant: str) -> bool:
         """Tell whether a variant's method is fitted to data first."""
         name = Variant.parse(variant).method
-        return name is not None and registry.load("methods", name).Fit is not None
+        return name is not None and registry.load("methods", name).FitSettings is not None
 
     def fit_folder(self, dataset: str, variant: str) -> str:
         """Return the folder of what a variant's method is fitted to."""
@@ -386,15 +386,15 @@ class Plan:
 
     def recipe(self, model: str) -> str:
         """Return a model's recipe, as JSON."""
-        recipe = self.study.models[model].model_dump(mode="json", exclude=NOT_THE_RECIPE)
-        if self.study.start(model) is not None:
+        recipe = self.study.models[model].model_dump(mode="json", exclude=NON_RECIPE_KEYS)
+        if self.study.starting_training(model) is not None:
             recipe["initialisation"]["file"] = self._start_file(model)
         return compact(recipe)
 
     def _start_file(self, model: str) -> str | None:
         """Return the file, or folder of a training, that a model starts from, as seen from the working folder."""
         file = self.study.models[model].initialisation.file
-        if file is None or self.study.start(model) is None:
+        if file is None or self.study.starting_training(model) is None:
             return file
         return file if file.startswith(f"{self.folder('models')}/") else (self.study.output / file).as_posix()
 
@@ -410,12 +410,15 @@ class Plan:
 
     def evaluation_code(self, model: str) -> str:
         """Return the hash of the code that scores a model's tasks."""
-        return code_hash("anonbench.evaluate.cli", *(registry.module("tasks", task) for task in self.tasks(model)))
+        return code_hash("anonbench.evaluate.metrics", *(registry.module("tasks", task) for task in self.tasks(model)))
 
-    def tables_code(self) -> str:
-        """Return the hash of the code that makes the tables: that of the tasks' scores, too."""
-        modules = [registry.module("tasks", task) for task in self.tasks()]
-        return code_hash("anonbench.report.tables", "anonbench.report.collect", *modules)
+    def report_code(self, *parts: str) -> str:
+        """Return the hash of the code of some modules of the report, and of the tasks, which they ask for their words.
+
+        The tables ask them for their scores, too.
+        """
+        tasks = (registry.module("tasks", task) for task in self.tasks())
+        return code_hash(*(f"anonbench.report.{part}" for part in parts), *tasks)
 
     def trainer_code(self, model: str) -> str:
         """Return the hash of the code that trains a model."""
@@ -455,7 +458,7 @@ class Plan:
 
     def start_files(self, model: str) -> list[str]:
         """Return what must be there before a model that starts from another training of this study."""
-        start = self.study.start(model)
+        start = self.study.starting_training(model)
         if start is None:
             return []
         dataset, variant, source, seed = start
@@ -463,7 +466,7 @@ class Plan:
         return [f"{folder}/train.json", f"{folder}/weights.safetensors"]
 
     @functools.cache  # noqa: B019 (one plan per process)
-    def start(self, model: str) -> str:
+    def first_weights(self, model: str) -> str:
         """Return what tells other first weights: the hash of the file, or of the training's weights, that is named.
 
         Of a trainer that reads other files, their hashes.
@@ -486,7 +489,7 @@ class Plan:
                 "seed": study.seed,
                 "datasets": {n: {"train": d.train, "val": d.val} for n, d in study.datasets.items()},
                 "variants": study.variants,
-                "models": {n: m.model_dump(mode="json", exclude=NOT_THE_RECIPE) for n, m in study.models.items()},
+                "models": {n: m.model_dump(mode="json", exclude=NON_RECIPE_KEYS) for n, m in study.models.items()},
                 "asked": {d: {m: study.asked(d, m) for m in study.models} for d in study.datasets},
                 "untrained": [name for name, model in study.models.items() if not model.trains],
                 "starts": study.starts(),

@@ -28,7 +28,7 @@ REMEDY = "see docs/deepprivacy2.md"
 class Package:
     """One generator of the package with its weights, ready to paint.
 
-    Raises AnonbenchError for a folder that is no checkout, a package that it needs, and weights that do not fit.
+    Raises AnonbenchError for a folder that is not a checkout, a package that it needs, and weights that do not fit.
     """
 
     def __init__(
@@ -163,11 +163,11 @@ class Package:
 
 
 def check_checkout(checkout: Path) -> None:
-    """Raise AnonbenchError when a folder is no checkout of the package."""
+    """Raise AnonbenchError when a folder is not a checkout of the package."""
     missing = [name for name in LAYOUT if not (checkout / name).exists()]
     if missing:
         raise AnonbenchError(
-            f"is no checkout of hukkelas/deep_privacy2 (no {missing[0]})",
+            f"is not a checkout of hukkelas/deep_privacy2 (no {missing[0]})",
             file=checkout,
             entry="checkout",
             remedy=REMEDY,

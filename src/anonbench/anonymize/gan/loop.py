@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from anonbench.anonymize.gan.conditions import maps_of, to_unit
 from anonbench.anonymize.gan.data import Batch, Crops
 from anonbench.anonymize.gan.networks import Architecture, Discriminator, Encoder, Generator
-from anonbench.anonymize.gan.options import Fit
+from anonbench.anonymize.gan.options import FitSettings
 from anonbench.errors import AnonbenchError
 from anonbench.learning import memory
 from anonbench.learning.loop import Learner, finite
@@ -66,7 +66,7 @@ class State:
     for_discriminator: torch.optim.Optimizer
 
     @classmethod
-    def new(cls, a: Architecture, fit: Fit, seed: int, device: torch.device) -> State:
+    def new(cls, a: Architecture, fit: FitSettings, seed: int, device: torch.device) -> State:
         """Return networks with random weights, the same on every device."""
         torch.manual_seed(seed_of("init", seed))
         channels = tuple(fit.discriminator_channels)
@@ -99,7 +99,7 @@ class Fitting(Learner[Batch]):
         state: State,
         crops: Crops,
         a: Architecture,
-        fit: Fit,
+        fit: FitSettings,
         seed: int,
         device: torch.device,
         sheet: Callable[[State], None] | None = None,
@@ -145,7 +145,7 @@ class Fitting(Learner[Batch]):
             self.sheet(self.state)
 
 
-def step(state: State, x: Inputs, fit: Fit, seed: int, iteration: int, warmup: int) -> dict[str, float]:
+def step(state: State, x: Inputs, fit: FitSettings, seed: int, iteration: int, warmup: int) -> dict[str, float]:
     """Take one step of discriminator (from ``warmup`` on) and generator; return the loss terms before it."""
     adversarial = iteration >= warmup
     device, count, ramp = x.real.device, len(x.real), max(1, warmup)
@@ -195,7 +195,7 @@ def _others(own: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     return torch.where(torch.arange(len(own), device=own.device)[:, None] % 2 == 0, one, mixture)
 
 
-def _discriminate(state: State, x: Inputs, pasted: torch.Tensor, fit: Fit, iteration: int) -> torch.Tensor:
+def _discriminate(state: State, x: Inputs, pasted: torch.Tensor, fit: FitSettings, iteration: int) -> torch.Tensor:
     """Take the discriminator's step and return its loss."""
     fake, _ = state.discriminator(pasted, x.mask, x.maps)
     penalised = fit.r1 > 0 and iteration % fit.r1_every == 0
@@ -234,7 +234,7 @@ def _pyramid(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor) -> torch.Tens
 
 
 @torch.no_grad()
-def _average(state: State, fit: Fit, iteration: int) -> None:
+def _average(state: State, fit: FitSettings, iteration: int) -> None:
     """Move the averaged weights on; the half-life grows with the training (StyleGAN2-ADA's ramp)."""
     half = min(fit.ema_images, 0.2 * (iteration + 1) * fit.batch_size)
     keep = 0.5 ** (fit.batch_size / max(half, 1e-8))

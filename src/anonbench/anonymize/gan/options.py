@@ -10,7 +10,7 @@ from anonbench.blocks import Strict
 from anonbench.records import RegionKind
 
 CPU: dict[str, Any] = {}
-"""Minutes on one core: small crops, few channels, a reconstruction start. The defaults of `Fit`."""
+"""Minutes on one core: small crops, few channels, a reconstruction start. The defaults of `FitSettings`."""
 
 PUBLISHED: dict[str, Any] = {
     "face_size": (128, 128),
@@ -38,7 +38,7 @@ PUBLISHED: dict[str, Any] = {
 PRESETS = {"cpu": CPU, "published": PUBLISHED}
 
 
-class Fit(Strict):
+class FitSettings(Strict):
     """How the generator is fitted; entries that are left out come from the preset."""
 
     preset: Literal["cpu", "published"] = Field(

@@ -17,7 +17,7 @@ from anonbench.anonymize.gan import loop, weights
 from anonbench.anonymize.gan.conditions import maps_for, surroundings
 from anonbench.anonymize.gan.data import Batch, Crops
 from anonbench.anonymize.gan.networks import Architecture, Generator
-from anonbench.anonymize.gan.options import Fit
+from anonbench.anonymize.gan.options import FitSettings
 from anonbench.anonymize.gan.style import Styles, describe
 from anonbench.files import write_bytes
 from anonbench.learning.devices import choose_device, deterministic, held, hold
@@ -35,7 +35,7 @@ CHUNK = 64
 """Crops in one go when nothing is trained."""
 
 
-def architecture(fit: Fit, kind: RegionKind) -> Architecture:
+def architecture(fit: FitSettings, kind: RegionKind) -> Architecture:
     """Return the generator that a recipe asks for."""
     width, height = fit.size(kind)
     lines, territories = maps_for(kind)
@@ -56,7 +56,7 @@ def architecture(fit: Fit, kind: RegionKind) -> Architecture:
 def fit(job: FitJob) -> Fitted:
     """Train and write the weights; see `anonbench.anonymize.contract.Method.fit`."""
     started = time.perf_counter()
-    settings: Fit = job.settings
+    settings: FitSettings = job.settings
     device = choose_device(job.device)
     level = portable.level(settings.determinism, device.type, entry=ENTRY)
     hold(level, job.threads, ENTRY)
@@ -120,7 +120,9 @@ def _chunks(crops: Crops, a: Architecture, device: torch.device, order: np.ndarr
 
 
 @torch.no_grad()
-def _styles(state: loop.State, crops: Crops, a: Architecture, fit: Fit, seed: int, device: torch.device) -> Styles:
+def _styles(
+    state: loop.State, crops: Crops, a: Architecture, fit: FitSettings, seed: int, device: torch.device
+) -> Styles:
     """Return the statistics of the styles of the fitted people (of at most 10,000, drawn by the seed)."""
     order = np.sort(generator("styles", seed).permutation(len(crops))[:10_000])
     found = []

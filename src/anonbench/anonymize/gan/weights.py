@@ -47,7 +47,7 @@ def load(path: Path) -> tuple[Architecture, Generator, Styles, dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise AnonbenchError(f"is no safetensors file that can be read ({error})", file=path, remedy=REMEDY) from None
+        raise AnonbenchError(f"cannot be read as safetensors ({error})", file=path, remedy=REMEDY) from None
     try:
         told = json.loads(metadata[FORMAT])
         fields, origin = told["architecture"], dict(told["origin"])

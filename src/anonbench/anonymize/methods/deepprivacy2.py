@@ -103,7 +103,7 @@ class DeepPrivacy2(Method):
         self._package = Package(p.checkout, p.model, path, models.read(path, p.trust_pickle), p.histogram, densepose)
         if p.multi_modal_truncation and not self._package.centres:
             raise AnonbenchError(
-                "holds no cluster centres",
+                "contains no cluster centres",
                 file=path,
                 entry="multi_modal_truncation",
                 remedy="set it to false: the styles are then truncated towards their mean",

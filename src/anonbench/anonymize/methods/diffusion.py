@@ -28,7 +28,7 @@ from anonbench.windows import Window, published_window
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 GREY = 0.5
-"""What stands where the person was, in 0..1: zero in the models' own range -1..1, as in-painting models are trained."""
+"""What is painted where the person was, in 0..1: zero in the models' own range -1..1, which they are trained with."""
 
 
 def _eights(size: tuple[int, int]) -> tuple[int, int]:
@@ -93,7 +93,7 @@ class Diffusion(Method):
         consistent: Literal["person", "identity"] = Field(
             "person", description="Noise and prompt per region, or per identity where the data set tells who is who."
         )
-        batch: int = Field(4, ge=1, description="People in one go; halved when the memory does not suffice.")
+        batch: int = Field(4, ge=1, description="People in one go; halved when the memory is not enough.")
         device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU if there is one.")
         precision: Literal["auto", "half", "full"] = Field("auto", description="auto: half on a GPU, full on a CPU.")
         fallback: Fallback = "mask_out"
@@ -101,7 +101,7 @@ class Diffusion(Method):
         @model_validator(mode="after")
         def _check(self) -> Diffusion.Parameters:
             if int(self.steps * self.strength) < 1:
-                raise ValueError(f"{self.steps} steps at strength {self.strength:g} are none at all")
+                raise ValueError(f"{self.steps} steps at strength {self.strength:g} leave no step to run")
             return self
 
     def __init__(self, parameters: dict[str, Any] | None = None) -> None:

@@ -19,9 +19,8 @@ from pydantic import Field
 from anonbench import portable
 from anonbench.anonymize.contract import Crop, FitJob, Fitted, Method
 from anonbench.anonymize.fallbacks import Fallback
-from anonbench.anonymize.gan import histogram
+from anonbench.anonymize.gan import histogram, options
 from anonbench.anonymize.gan.data import published_crop, shares, shrink
-from anonbench.anonymize.gan.options import Fit as Recipe
 from anonbench.blocks import Strict
 from anonbench.errors import AnonbenchError
 from anonbench.records import Region, RegionKind
@@ -64,10 +63,10 @@ class Gan(Method):
         require_keypoints: bool = Field(
             False, description="Give bodies without a complete limb to the fallback, instead of filling them without."
         )
-        batch: int = Field(32, ge=1, description="People in one go on a GPU; halved when its memory does not suffice.")
+        batch: int = Field(32, ge=1, description="People in one go on a GPU; halved when its memory is not enough.")
         fallback: Fallback = "mask_out"
 
-    Fit: ClassVar[type[Strict] | None] = Recipe
+    FitSettings: ClassVar[type[Strict] | None] = options.FitSettings
 
     def __init__(self, parameters: dict[str, Any] | None = None) -> None:
         super().__init__(parameters)
