@@ -23,6 +23,7 @@ NAMES = {"bbox": "detection", "segm": "segmentation", "keypoints": "pose"}
 KEYS = ["dataset", "model", "direction", "task", "category", "variant", "metric"]
 NUMBERS = ["value", "value_std", "difference", "difference_low", "difference_high", "share_changed"]
 COUNTS = ["n_seeds", "seeds_needed", "samples_needed", "instances", "samples"]
+OF_BEFORE = ["images", "images_needed"]
 TEXTS = ["group", "region", "method", "level", "verdict", "leaks"]
 
 
@@ -38,7 +39,9 @@ def long(table: pd.DataFrame) -> pd.DataFrame:
 
 def read(text: str) -> pd.DataFrame:
     """Read impact.csv of either form."""
-    table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=dict.fromkeys((*NUMBERS, *COUNTS), ""))
+    table = pd.read_csv(
+        io.StringIO(text), keep_default_na=False, na_values=dict.fromkeys((*NUMBERS, *COUNTS, *OF_BEFORE), "")
+    )
     return long(table) if "metric" not in table.columns else table
 
 

@@ -151,3 +151,12 @@ def test_a_model_that_is_another_s_alias_stays_one(tmp_path: Path) -> None:
     text, moved = migrated(file)
     assert text == "models:\n  a: &a\n    settings:\n      max_size: 9\n    epochs: 1\n  b: *a\n"
     assert moved == ["models.a.max_size: now models.a.settings.max_size"]
+
+
+def test_ends_of_lines_and_links_stay(tmp_path: Path) -> None:
+    file, link = tmp_path / "old.yaml", tmp_path / "link.yaml"
+    file.write_bytes(b"epochs: 1\r\nmax_size: 9  # pixels\r\n")
+    link.symlink_to(file)
+    run("--migrate", link, "--in-place")
+    assert link.is_symlink()
+    assert file.read_bytes() == b"epochs: 1\r\nsettings:\r\n  max_size: 9 # pixels\r\n"

@@ -12,7 +12,7 @@ from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.anonymize.contract import check_kinds
 from anonbench.blocks import Strict, explain
-from anonbench.directions import ON_DEPLOYED, Direction, told
+from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, told
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_yaml
 from anonbench.manifests import PRIVATE
@@ -367,7 +367,12 @@ class Study(Strict):
         return [v for v in self.variants if v in wanted]
 
     def starts(self) -> list[tuple[str, list[str]]]:
-        """Return, by data set, models on anonymized variants that differ in first weights or learning rate alone."""
+        """Return, by data set, models on anonymized variants that differ in first weights or learning rate alone.
+
+        None where no model that is trained on a variant is tested on the original: the comparison is of those.
+        """
+        if ON_ORIGINAL not in self.evaluate.on:
+            return []
         groups: dict[tuple[str, str], list[str]] = {}
         for dataset in self.datasets:
             for name, model in self.models.items():

@@ -205,4 +205,4 @@ def _migrate(path: Path, in_place: bool) -> None:
     if not in_place:
         typer.echo(text, nl=False)
     elif moved:
-        write_text(path, text)
+        write_text(path.resolve(), text)  # what a link leads to

@@ -28,8 +28,8 @@ def migrated(path: Path) -> tuple[str, list[str]]:
     yaml.width = 10_000
     yaml.indent(mapping=2, sequence=4, offset=2)
     try:
-        text = path.read_text()
-        value = yaml.load(text)
+        text = path.read_bytes().decode()
+        value = yaml.load(text.replace("\r\n", "\n"))
     except FileNotFoundError:
         raise AnonbenchError("no such file", file=path) from None
     except (YAMLError, ValueError, RecursionError) as error:
@@ -60,7 +60,7 @@ def migrated(path: Path) -> tuple[str, list[str]]:
             _move(blocks[where], names)
     stream = io.StringIO()
     yaml.dump(value, stream)
-    return stream.getvalue(), said
+    return stream.getvalue().replace("\n", "\r\n" if "\r\n" in text else "\n"), said
 
 
 def _own(block: CommentedMap) -> list[str]:

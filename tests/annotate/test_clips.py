@@ -16,6 +16,7 @@ from anonbench import regions
 from anonbench.annotate.image_files import Gate
 from anonbench.annotate.options import OnBadImage
 from anonbench.annotate.people import convert
+from anonbench.anonymize.labels import Labels
 from anonbench.datasets.coco import Coco
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
@@ -117,6 +118,9 @@ def person(**attributes: Any) -> Change:
         (lambda coco: coco.pop("videos"), "image 1: belongs to video 3, which is not in the file"),
         (frame(6, width=63), "video 9: has frames of different sizes: image 6 is 63x48 and not 64x48; cut"),
         (lambda coco: coco["videos"][0].update(height=50), "image 2 is 64x48 and not 64x50"),
+        (lambda coco: coco["videos"][0].update(width=None), "video 9: has the size Nonex48; write the pixels"),
+        (lambda coco: coco["videos"][0].update(width=float("inf")), "video 9: has the size infx48; write"),
+        (lambda coco: coco["videos"][0].update(width="64"), "video 9: has the size '64'x48; write"),
         (lambda coco: coco["videos"].append({"id": 9, "name": "c"}), "duplicate video id 9"),
         (lambda coco: coco["videos"].append({"id": 4, "name": "c"}), "video 4: has no frames; add its images"),
         (lambda coco: coco["videos"].append({"name": "c"}), "video number 2: has no integer id"),
@@ -158,6 +162,15 @@ def test_a_clip_with_a_bad_frame_is_skipped_whole(clips: Any, tmp_path: Path) ->
     reasons = {one["image_id"]: one["reason"] for one in facts["skipped"]}
     assert reasons[4] == "is empty"
     assert reasons[2] == reasons[6] == "is of video 9, of which image 4 cannot be used"
+
+
+def test_sizes_that_json_writes_as_floats_reach_a_variant(clips: Any, tmp_path: Path) -> None:
+    coco = clips.json["train"]
+    coco["videos"][0] |= {"width": 64.0, "height": 48.0}
+    clips.save("train")
+    annotated(clips, tmp_path)
+    (video, _) = Labels(tmp_path / "train.json").videos
+    assert (video["width"], video["height"]) == (64, 48)
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 4, 7])

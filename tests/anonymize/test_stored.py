@@ -110,6 +110,21 @@ def test_a_failure_of_many_lines_is_told_in_one() -> None:
         said(Fails())
 
 
+class Eats(Method):
+    """Changes the masks that it is shown, its neighbour's too."""
+
+    def change(self, crop: Crop) -> np.ndarray:
+        for person in crop.people:
+            person.mask[:] = False
+        return 255 - crop.pixels
+
+
+def test_a_method_cannot_take_people_out_of_their_masks() -> None:
+    people = [region((0, 0, 10, 10), person_id=1), region((20, 0, 32, 10), person_id=2)]
+    with pytest.raises(AnonbenchError, match=r"failed on person 1: assignment destination is read-only; mend"):
+        engine.anonymize([Work(1, photograph(60, 40), people)], Eats(), seed=0)
+
+
 class Falls(Method):
     """Fails, and names a fallback that fails, too."""
 

@@ -121,3 +121,16 @@ def test_subsets_that_are_no_names_are_refused(tmp_path: Path, subsets: Any) -> 
     truth["images"][0]["subsets"] = subsets
     with pytest.raises(AnonbenchError, match=r"image 1: has 'subsets' that are not a list of names"):
         run(tmp_path, truth, [1], {})
+
+
+def test_a_task_of_others_leaves_out_what_names_other_subsets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default of `Task.subset`; COCO's tasks can ignore an annotation instead."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "outside" / "counting"))
+    from anonbench_counting.task import Counting  # type: ignore[import-not-found]
+
+    people = [person(1, 1, BOXES[0], subsets=["easy"]), person(2, 1, BOXES[1], subsets=["hard"])]
+    (tmp_path / "val.json").write_text(json.dumps(truth_of(people, {1: None, 2: ["hard"]})))
+    truth, entries = read_annotations(tmp_path / "val.json"), [{"image_id": 1, "count": 1}, {"image_id": 2, "count": 0}]
+    easy = Counting().subset(truth, entries, "easy", ["people"])
+    assert (easy.parts["people"].instances, easy.parts["people"].measures["MAE"]) == (1, 0)
+    assert Counting().subset(truth, entries, "hard", []).parts == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,10 @@ from tests.workflow.conftest import Project
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 KEYS = {"dataset": "street", "model": "m", "task": "detection", "category": "person", "direction": "original"}
-METRICS = ({"metric": "AP", "role": "primary"}, {"metric": "AP50", "role": "secondary"})
+METRICS = (
+    {"metric": "AP", "role": "primary", "unit": "AP points"},
+    {"metric": "AP50", "role": "secondary", "unit": "AP points"},
+)
 
 
 def entry(**changes: object) -> dict[str, object]:
@@ -105,8 +109,26 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: text.replace(",direction", "").replace(",original,AP", ",AP"), "has no column 'direction'"),
+        (lambda text: text.replace("41.5", "many"), "is not a table"),
+        (lambda text: text + "," * 40 + "\n", "is not a table"),
+    ],
+)
+def test_a_table_of_another_form_is_named(tmp_path: Path, damage: Callable[[str], str], said: str) -> None:
+    table = results(tmp_path) / "tables" / "impact.csv"
+    table.write_text(damage(table.read_text()))
+    with pytest.raises(AnonbenchError, match=rf"impact.csv: {said}") as error:
+        expected.check(file(tmp_path / "e.yaml", entry()), tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("a: 2020-99-99", "is not valid YAML"),
+        ("a: [1\nb: 2", "is not valid YAML"),
         ("[1]", "does not hold expected results"),
         ("a: [", "is not valid YAML"),
         ("{study: s, source: t, entries: []}", "entries: "),
@@ -117,8 +139,9 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "e.yaml"
     path.write_text(text)
-    with pytest.raises(AnonbenchError, match=rf"e.yaml: .*({said})"):
+    with pytest.raises(AnonbenchError, match=rf"e.yaml: .*({said})") as error:
         expected.read(path)
+    assert "\n" not in str(error.value)
     with pytest.raises(AnonbenchError, match=r"none.yaml: no such file"):
         expected.read(tmp_path / "none.yaml")
 

@@ -62,7 +62,8 @@ def write_study(
     for variant, good in quality.items():
         _pictures(anonymized / variant / "train", train, variant)
         dump(anonymized / variant / "annotations" / "train.json", train)
-        dump(summary_path(anonymized / variant, "train"), manifest(variant))
+        for split in ("train", "val"):
+            dump(summary_path(anonymized / variant, split), manifest(variant))
         for seed in seeds:
             place = Path("streetlife") / variant / "compact" / f"seed{seed}"
             dump(root / "predictions.json", predictions(truth, variant, good, seed, tasks, noise))

@@ -203,3 +203,51 @@ def test_pooled_intervals_cover_and_are_shorter(seeds: int) -> None:
     print(f"{seeds} seeds: {inside / studies:.3f}, median length {np.median(shorter):.2f} of an unpooled interval")
     assert inside / studies > 0.93
     assert np.median(shorter) < 0.75
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize(("shared", "own"), [(0.8, 0.2), (0.2, 2.4)])
+def test_one_model_on_every_variant_has_a_spread_for_each(seeds: int, shared: float, own: float) -> None:
+    """What a seed does is shared by the variants, or is much to one and little to six others: pooling misses both."""
+    random = np.random.default_rng(11)
+    b, studies, truth, variants = 300, 800, -3.0, 7
+    sds = np.array([0.2, own, *[0.2] * (variants - 2)])
+    noise, alone = student(variants * (seeds - 1) + 1, b, 0), student(seeds, b, 0)
+    inside = pool = 0
+    ratio = []
+    for _ in range(studies):
+        ap = 40 + random.normal(0, shared, seeds) + random.normal(0, 1, (variants, seeds)) * sds[:, None]
+        ap[1] += truth
+        per_seed = ap[1] - ap[0]
+        replicates = np.repeat(per_seed[None], b, axis=0)
+        found = difference(per_seed, replicates, alone, 1.0, 100)
+        wrong = difference(per_seed, replicates, noise, 1.0, 100, spread=pooled(list(ap)))
+        assert None not in (found.low, found.high, wrong.low, wrong.high)
+        inside += found.low <= truth <= found.high  # type: ignore[operator]
+        pool += wrong.low <= truth <= wrong.high  # type: ignore[operator]
+        ratio.append((found.high - found.low) / (wrong.high - wrong.low))  # type: ignore[operator]
+    print(
+        f"{seeds} seeds, sd {shared} shared, {own} of the variant: {inside / studies:.3f} (pooled {pool / studies:.3f}"
+        f", {np.median(ratio):.1f} of its length)"
+    )
+    assert 0.92 < inside / studies < 0.98
+    if own > shared:
+        assert pool / studies < 0.9
+    else:
+        assert pool / studies > 0.97
+
+
+@pytest.mark.parametrize(("groups", "least", "most"), [(5, 0.76, 0.87), (10, 0.84, 0.91), (20, 0.89, 0.95)])
+def test_few_videos_make_intervals_too_narrow(groups: int, least: float, most: float) -> None:
+    """Videos of different lengths, each with an effect of its own, and no noise of seeds: the warning's numbers."""
+    random = np.random.default_rng(1)
+    weights = resample.image_weights(groups, 400, "few").astype(float)
+    inside, studies = 0, 1200
+    for _ in range(studies):
+        frames, effect = random.integers(3, 30, groups), random.normal(-3, 4, groups)
+        point, replicates = (effect @ frames) / frames.sum(), (weights @ (effect * frames)) / (weights @ frames)
+        found = difference(np.full(3, point), np.repeat(replicates[:, None], 3, axis=1), np.zeros(400), 1.0, groups)
+        assert None not in (found.low, found.high)
+        inside += found.low <= -3 <= found.high  # type: ignore[operator]
+    print(f"{groups} videos: {inside / studies:.3f}")
+    assert least < inside / studies < most

@@ -109,6 +109,10 @@ def test_the_default_study_draws_no_starts() -> None:
     larger = {"preset": "cpu-small", "settings": {"architecture": {"box_width": 64}}}
     other = study({"m": {"preset": "cpu-small"}, "n": larger})
     assert other.study.starts() == []
+    # two starts are compared by what training on a variant costs them
+    starts = {"m": {"preset": "cpu-small"}, "n": {"preset": "cpu-small", "base_learning_rate": 0.003}}
+    assert study(starts).study.starts() == [("streetlife", ["m", "n"])]
+    assert study(starts, evaluate={"on": ["deployed"]}).study.starts() == []
 
 
 def test_where_a_model_is_trained_is_not_part_of_its_recipe() -> None:

@@ -95,20 +95,24 @@ def _video(
                 "list each frame of a video once, in the order of time",
             )
     if places[0] < 0 or places[-1] != len(places) - 1:
-        missing = next((place for place in range(len(places)) if place not in places), 0)
+        present = set(places)
+        missing = next((place for place in range(len(places)) if place not in present), 0)
         raise refuse(
             f"frame {missing} is missing" if places[0] >= 0 else f"has a frame {places[0]}",
             "number the frames of each video 0, 1, 2, ... without a gap, or make two videos of it",
         )
     sizes = [(images[image_id].get("width"), images[image_id].get("height")) for image_id in frames]
-    size = (entry.get("width", sizes[0][0]), entry.get("height", sizes[0][1]))
+    size: tuple[Any, Any] = (entry.get("width", sizes[0][0]), entry.get("height", sizes[0][1]))
+    if not all(isinstance(side, int) or (isinstance(side, float) and side.is_integer()) for side in size):
+        raise refuse("has the size {!a:.80}x{!a:.80}".format(*size), "write the pixels of a frame, or leave them out")
     for image_id, other in zip(frames, sizes, strict=True):
         if other != size:
             raise refuse(
                 f"has frames of different sizes: image {image_id} is {other[0]}x{other[1]} and not {size[0]}x{size[1]}",
                 "cut or scale the frames of a video to one size",
             )
-    return Video({**entry, "width": size[0], "height": size[1], "frames": len(frames)}, tuple(frames))
+    width, height = (int(side) for side in size if side is not None)  # JSON may have 640.0, which no variant takes
+    return Video({**entry, "width": width, "height": height, "frames": len(frames)}, tuple(frames))
 
 
 def check_attributes(attributes: Mapping[str, Any], file: Path) -> Meanings:

@@ -132,7 +132,7 @@ class _Step(NamedTuple):
 
 
 def _ordered(work: Work) -> list[tuple[int, Region]]:
-    """Return the regions with the pixels of their masks, small ones first."""
+    """Return the regions, their masks read-only from now on, with the pixels of these, small ones first."""
     height, width = work.pixels.shape[:2]
     for region in work.regions:
         x0, y0, x1, y1 = region.box
@@ -143,6 +143,7 @@ def _ordered(work: Work) -> list[tuple[int, Region]]:
                 entry=f"image {work.image_id}",
                 remedy="run the annotate stage again",
             )
+        region.mask.flags.writeable = False  # a method that emptied it would leave the person visible
     sized = [(int(np.count_nonzero(region.mask)), region) for region in work.regions]
     return sorted(sized, key=lambda pair: (pair[0], pair[1].person_id))
 

@@ -7,6 +7,7 @@ For the k-th part of a task it holds ``<task>/<k>/<field>`` with the fields of t
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -56,7 +57,7 @@ def read(path: str | Path) -> dict[str, TaskEvidence]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         found = {}
-        for task in (key.removesuffix("/groups") for key in arrays if key.endswith("/groups")):
+        for task in (name for name, field in map(os.path.split, arrays) if field == "groups" and "/" not in name):
             names = [str(name) for name in arrays[f"{task}/parts"]]
             prefixes = {name: f"{task}/{k}/" for k, name in enumerate(names)}
             parts: dict[str, Evidence] = {

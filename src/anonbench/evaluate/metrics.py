@@ -6,10 +6,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence
 from anonbench.evaluate.inputs import Predictions, read_predictions
 from anonbench.files import sha256_file, write_json
-from anonbench.tasks.base import Measures, Outcome
+from anonbench.tasks.base import ALL, UNTOUCHED, Measures, Outcome
 from anonbench.tasks.truth import Truth, counts_in, has_box_mask, read_annotations
 
 FORMAT = 2
@@ -32,11 +33,20 @@ def evaluate_files(predictions: str | Path, annotations: str | Path, out: str | 
 
 
 def evaluate(truth: Truth, predictions: Predictions) -> tuple[dict[str, Any], dict[str, Outcome]]:
-    """Return the value of ``metrics.json`` and the outcomes of the tasks that could be judged."""
+    """Return the value of ``metrics.json`` and the outcomes of the tasks that could be judged.
+
+    Raises AnonbenchError when a part has the name of a mean over parts.
+    """
     outcomes: dict[str, Outcome] = {}
     skipped: dict[str, str] = {}
     for name, task in predictions.tasks.items():
         outcome = task.measure(truth, predictions.entries[task.entries])
+        for taken in (part for part in outcome.parts if part in (ALL, UNTOUCHED)):
+            raise AnonbenchError(
+                f"{name} has a part named '{taken}', which is what the report calls a mean over parts",
+                file=truth.file,
+                remedy="give the part (a category, for example) another name",
+            )
         for part, why in outcome.skipped.items():
             skipped[f"{name}/{part}" if part else name] = why
         if "" not in outcome.skipped:

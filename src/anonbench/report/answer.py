@@ -13,6 +13,7 @@ from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, HANDLED, PEOPLE,
 from anonbench.report.resample import DROP, GAIN, MISSING
 from anonbench.report.study import ORIGINAL, Study, is_identity, phrase, region_order
 from anonbench.report.tables import (
+    PLURALS,
     blocks,
     capital,
     direction,
@@ -28,6 +29,9 @@ from anonbench.tasks import base as tasks
 from anonbench.tasks.base import title
 
 ENOUGH_SEEDS = 3
+
+ENOUGH_SAMPLES = 20
+"""With fewer images, videos or people, drawing them with replacement says too little of how they vary."""
 
 
 def sentences(table: pd.DataFrame, untrained: Collection[str] = ()) -> list[str]:
@@ -59,7 +63,8 @@ def _sentences(dataset: str, model: str, part: pd.DataFrame, several: bool, fixe
         return f"{on}, no anonymized variant has been evaluated yet."
     clauses: list[str] = []
     for region in sorted(set(measured.region), key=region_order):
-        of = measured[measured.region == region].sort_values("difference", ascending=False, kind="stable")
+        of = measured[measured.region == region]
+        of = of.sort_values("difference", ascending=of.best.iloc[0] == "lower", kind="stable")  # the mildest first
         named = rows_of(of)
         between = len(named) > 2
         chosen: list[Any] = [named[0], named[-1]] if between else named
@@ -76,15 +81,18 @@ def _sentences(dataset: str, model: str, part: pd.DataFrame, several: bool, fixe
 
 
 def _verb(row: Any) -> str:
-    better = row.difference if row.best == "higher" else -row.difference
-    return "gains" if round(better, 1) > 0 else "costs"
+    """Return what a variant does to a metric; of an error that rises one would not say that it costs the error."""
+    if row.best == "lower":
+        return "saves" if round(row.difference, 1) < 0 else "adds"
+    return "gains" if round(row.difference, 1) > 0 else "costs"
 
 
 def _interval(row: Any, first: bool) -> str:
     if not is_number(row.difference_low):
         return str(row.verdict)
     ends = f"{number(row.difference_low, True)} to {number(row.difference_high, True)}"
-    return f"{'95 % interval ' if first else ''}{ends}: {row.verdict}"
+    why = " (lower is better)" if first and row.best == "lower" else ""
+    return f"{'95 % interval ' if first else ''}{ends}: {row.verdict}{why}"
 
 
 def _controls(rows: pd.DataFrame, own: pd.DataFrame, whom: str, fixed: bool) -> str:
@@ -125,9 +133,9 @@ def warnings(
     table = primary(table)
     trained = table[table.model.map(study.trains).astype(bool)]
     found = [*_missing(study, table), *_learning(study, table), *_leaks(study, records), *_unequal(records)]
-    found += [*_controls_moved(table), *_codec(study, table), *_few_seeds(trained)]
+    found += [*_controls_moved(table), *_codec(study, table), *_few_seeds(trained), *_few_samples(table)]
     found += [*_fell_back(cover), *_visible(cover)]
-    return found + [f"{name} is missing, so the page does not show it." for name in absent]
+    return [*dict.fromkeys(found)] + [f"{name} is missing, so the page does not show it." for name in absent]
 
 
 def _fell_back(cover: pd.DataFrame) -> list[str]:
@@ -174,8 +182,8 @@ def _learning(study: Study, table: pd.DataFrame) -> list[str]:
 
 def learnt(table: pd.DataFrame) -> pd.Series:
     """Return, per row, whether its value passes what a model must reach for a difference to say anything."""
-    floors = table.task.map(lambda name: tasks.load(name).floor).astype(float)
-    return floors.isna() | ~(table.value < floors)
+    passed = [tasks.learnt(task, value) for task, value in zip(table.task, table.value, strict=True)]
+    return pd.Series(passed, index=table.index, dtype=bool)
 
 
 def _leaks(study: Study, records: list[dict[str, Any]]) -> list[str]:
@@ -243,10 +251,11 @@ def _codec(study: Study, table: pd.DataFrame) -> list[str]:
     rows = table[reencoded(table)]
     rows = rows[(rows.group == PEOPLE) & rows.verdict.isin([DROP, GAIN])]
     return [
-        f"{row.dataset}, {row.model}: {row.variant}, which only re-encodes, moves {title(row.task)} on "
+        f"{dataset}, {named(model, part)}: {row.variant}, which only re-encodes, moves {title(row.task)} on "
         f"{row.category} by {number(row.difference, True)}."
-        for row in rows_of(rows)
-    ]  # fmt: skip
+        for dataset, model, part in blocks(rows)
+        for row in rows_of(part)
+    ]
 
 
 def _few_seeds(table: pd.DataFrame) -> list[str]:
@@ -262,6 +271,17 @@ def _few_seeds(table: pd.DataFrame) -> list[str]:
             found.append(
                 f"{dataset}, {model}: {seeds} seeds only. Intervals are wide; a claim needs {ENOUGH_SEEDS} or more."
             )
+    return found
+
+
+def _few_samples(table: pd.DataFrame) -> list[str]:
+    found = []
+    for row in rows_of(table[table.samples < ENOUGH_SAMPLES].drop_duplicates(["dataset", "sampled", "samples"])):
+        found.append(
+            f"{row.dataset}: intervals are drawn over only {int(row.samples)} {PLURALS[row.sampled]}. Over fewer than "
+            f"{ENOUGH_SAMPLES} they are too narrow: in simulations they hold the truth in 83 % of studies with 5, "
+            "90 % with 10."
+        )
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anonbench.directions import ON_ORIGINAL, Evaluation, pair
+from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Evaluation, pair
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence
 from anonbench.evaluate.evidence import TaskEvidence
@@ -20,11 +20,8 @@ from anonbench.records import UNANNOTATED, Reason
 from anonbench.report import resample
 from anonbench.report.study import IDENTITY, ORIGINAL, Study, parts
 from anonbench.tasks import base as tasks
-from anonbench.tasks.base import Task
+from anonbench.tasks.base import ALL, UNTOUCHED, Task
 from anonbench.variants import EVERYTHING
-
-ALL, UNTOUCHED = "all", "untouched"
-"""Names of the two means over categories: every one, and every one that is not people."""
 
 PEOPLE, CONTROL, TOUCHED, MEAN = "people", "control", "touched", "mean"
 """A row's group: people (what is anonymized), something else that the variant left alone, something else that it
@@ -76,12 +73,12 @@ class Sources:
         """Return the folder of one evaluation."""
         return self.evaluations / evaluation.folder
 
-    def manifest(self, study: Study, dataset: str, variant: str) -> dict[str, Any] | None:
-        """Return a variant's training manifest; None for an original without one.
+    def manifest(self, study: Study, dataset: str, variant: str, split: str = "train") -> dict[str, Any] | None:
+        """Return a variant's manifest of the ``train`` or ``val`` split; None for an original without one.
 
         Raises AnonbenchError when another variant has none, or one without its counts.
         """
-        path = summary_path(self.anonymized / dataset / variant, study.datasets[dataset]["train"])
+        path = summary_path(self.anonymized / dataset / variant, study.datasets[dataset][split])
         if variant == ORIGINAL and not path.exists():
             return None
         value = read_json(path)
@@ -188,7 +185,7 @@ class Scores:
 
 
 def _scores(run: Run, name: str, task: Task, weights: np.ndarray) -> dict[str, Scores]:
-    """Return the scores of each part that was judged, and of the means of several."""
+    """Return the scores of each part that was judged."""
     found: dict[str, Scores] = {}
     judged = run.metrics["tasks"].get(name) or {"parts": {}, "people": []}
     first = task.metrics[0].name
@@ -199,23 +196,33 @@ def _scores(run: Run, name: str, task: Task, weights: np.ndarray) -> dict[str, S
             continue
         others = {m.name: measures[m.name] for m in task.metrics[1:] if measures.get(m.name) is not None}
         found[category] = Scores({first: point, **others}, task.score(arrays, weights))
-    means = {ALL: list(found), UNTOUCHED: [c for c in found if c not in judged["people"]]}
-    if len(found) == len(means[UNTOUCHED]):
-        means.pop(UNTOUCHED)
-    for mean, members in means.items():
-        if len(members) > 1:
-            common = [m.name for m in task.metrics if all(m.name in found[c].measures for c in members)]
-            found[mean] = Scores(
-                {name: float(np.mean([found[c].measures[name] for c in members])) for name in common},
-                _mean_of_known(np.stack([found[c].replicates for c in members])),
-            )
     return found
 
 
+def _means(found: dict[str, Scores], judged: list[str], people: frozenset[str], task: Task) -> dict[str, Scores]:
+    """Return a run's means over all ``judged`` categories and over those that are not people.
+
+    A run without a score of one of them has no mean: it would be one over other categories than the original's.
+    """
+    means = {ALL: judged, UNTOUCHED: [c for c in judged if c not in people]}
+    if len(judged) == len(means[UNTOUCHED]):
+        means.pop(UNTOUCHED)
+    scores = {}
+    for mean, members in means.items():
+        if len(members) > 1 and all(c in found for c in members):
+            common = [m.name for m in task.metrics if all(m.name in found[c].measures for c in members)]
+            scores[mean] = Scores(
+                {name: float(np.mean([found[c].measures[name] for c in members])) for name in common},
+                _mean_of_known(np.stack([found[c].replicates for c in members])),
+            )
+    return scores
+
+
 def _mean_of_known(replicates: np.ndarray) -> np.ndarray:
-    """Return the mean over the first axis of what is finite."""
+    """Return the mean over the first axis of what is finite, NaN where nothing is."""
     filled = np.isfinite(replicates)
-    known: np.ndarray = np.where(filled, replicates, 0).sum(axis=0) / np.maximum(filled.sum(axis=0), 1)
+    with np.errstate(invalid="ignore"):
+        known: np.ndarray = np.where(filled, replicates, 0).sum(axis=0) / filled.sum(axis=0)
     return known
 
 
@@ -228,7 +235,11 @@ def impact(study: Study, sources: Sources, allow_missing: bool = False) -> tuple
     rows: list[dict[str, Any]] = []
     seeds: list[dict[str, Any]] = []
     for dataset in study.datasets:
-        manifests = {v: sources.manifest(study, dataset, v) for v in study.variants_of(dataset)}
+        variants = study.variants_of(dataset)
+        changed = {on: "val" if on == ON_DEPLOYED else "train" for on in study.directions}
+        manifests = {
+            split: {v: sources.manifest(study, dataset, v, split) for v in variants} for split in {*changed.values()}
+        }
         for model in study.models:
             if not study.trained(dataset, model):
                 continue
@@ -238,9 +249,10 @@ def impact(study: Study, sources: Sources, allow_missing: bool = False) -> tuple
                     continue
                 runs = read_runs(study, sources, dataset, model, allow_missing, direction)
                 keys = {"dataset": dataset, "model": model, "direction": direction, "leaks": leaky}
-                for compared in _compared(study, dataset, model, runs):
+                for compared in _compared(study, dataset, model, runs, direction):
                     for variant in runs:
-                        row = compared.row(variant) | _describe(manifests[variant], variant, compared)
+                        manifest = manifests[changed[direction]][variant]
+                        row = compared.row(variant) | _describe(manifest, variant, compared)
                         rows += [{**row, **keys, **metric} for metric in compared.metrics(variant)]
                         about = {"task": compared.name, "category": compared.category, "variant": variant}
                         single = compared.single(variant)
@@ -250,12 +262,14 @@ def impact(study: Study, sources: Sources, allow_missing: bool = False) -> tuple
 
 @dataclass(frozen=True)
 class Compared:
-    """One category of one task over all variants: ``scores`` by variant and seed, ``noise`` (B) of the seeds.
+    """One category of one task over all variants: ``scores`` by variant and seed.
 
+    ``spread`` is that of a difference over seeds, pooled over the variants; None where each variant has its own.
     ``fixed``: the model is not trained, so that there are no other seeds whose noise could be missing.
     """
 
     study: Study
+    dataset: str
     name: str
     task: Task
     category: str
@@ -265,13 +279,12 @@ class Compared:
     samples: int
     scores: dict[str, dict[int, Scores]]
     spread: resample.Spread | None
-    noise: np.ndarray
     fixed: bool = False
 
     def row(self, variant: str) -> dict[str, Any]:
         """Return what all metrics of a variant have in common."""
         return {
-            "task": self.name, "category": self.category, "variant": variant, "n_seeds": len(self.scores[variant]),
+            "task": self.name, "category": self.category, "variant": variant,
             "instances": self.instances, "sampled": self.sampled, "samples": self.samples,
         }  # fmt: skip
 
@@ -286,7 +299,7 @@ class Compared:
             found: dict[str, Any] = {
                 "metric": metric.name, "role": PRIMARY if primary else SECONDARY, "unit": metric.unit,
                 "best": metric.best, "value": values.mean() if len(values) else None,
-                "value_std": values.std(ddof=1) if len(values) > 1 else None,
+                "value_std": values.std(ddof=1) if len(values) > 1 else None, "n_seeds": len(values),
             }  # fmt: skip
             differences = list(self.differences(variant, metric.name).values())
             if variant == ORIGINAL:
@@ -306,10 +319,11 @@ class Compared:
         first, own, base = self.task.metrics[0], self.scores[variant], self.scores[ORIGINAL]
         replicates = np.stack([own[s].replicates - base[s].replicates for s in both], axis=1)
         reference = float(np.mean([base[s].measures[first.name] for s in both]))
-        learnt = self.task.floor is None or reference >= self.task.floor
-        margin = self.study.margin_of(self.name)
+        freedom = self.spread.freedom if self.spread else len(both) - 1
+        noise = resample.student(freedom + 1, self.study.bootstrap, self.study.seed, self.dataset)
+        margin, learnt = self.study.margin_of(self.name), self.task.learnt(reference)
         found = resample.difference(
-            per_seed, replicates, self.noise, margin, self.samples, learnt, self.spread, first.best, self.fixed
+            per_seed, replicates, noise, margin, self.samples, learnt, self.spread, first.best, self.fixed
         )
         return {
             "difference": found.value, "difference_low": found.low, "difference_high": found.high,
@@ -338,8 +352,11 @@ class Compared:
                     }  # fmt: skip
 
 
-def _compared(study: Study, dataset: str, model: str, runs: Runs) -> Iterator[Compared]:
-    """Yield what is compared over the variants: each task and category that the original has a score of."""
+def _compared(study: Study, dataset: str, model: str, runs: Runs, direction: str) -> Iterator[Compared]:
+    """Yield what is compared over the variants: each task and category that the original has a score of.
+
+    Where one model is tested on every variant, its seeds are paired and there are no trainings to pool a spread over.
+    """
     one = next(iter(runs[ORIGINAL].values()))
     for name in tasks.known(list(one.evidence)):
         task, of = tasks.load(name), one.evidence[name]
@@ -350,15 +367,17 @@ def _compared(study: Study, dataset: str, model: str, runs: Runs) -> Iterator[Co
         }
         described = one.metrics["tasks"].get(name) or {"people": [], "instances": {}}
         people = frozenset(described["people"])
-        for category in next(iter(scored[ORIGINAL].values())):
+        of_original = list(scored[ORIGINAL].values())
+        judged = [c for c in of.parts if any(c in f for f in of_original)]
+        for found in (f for seeds in scored.values() for f in seeds.values()):
+            found |= _means(found, judged, people, task)
+        for category in dict.fromkeys((*judged, *(c for f in of_original for c in f))):
             scores = {v: {s: f[category] for s, f in seeds.items() if category in f} for v, seeds in scored.items()}
-            first = task.metrics[0].name
-            spread = resample.pooled(
-                [np.array([s.measures[first] for s in seeds.values()]) for seeds in scores.values()], task.floor
-            )
-            freedom = spread.freedom if spread else 0
+            first = task.metrics[0]
+            values = [np.array([s.measures[first.name] for s in seeds.values()]) for seeds in scores.values()]
             yield Compared(
                 study,
+                dataset,
                 name,
                 task,
                 category,
@@ -367,8 +386,7 @@ def _compared(study: Study, dataset: str, model: str, runs: Runs) -> Iterator[Co
                 of.sampled,
                 len(of.groups),
                 scores,
-                spread,
-                resample.student(freedom + 1, study.bootstrap, study.seed, dataset),
+                None if direction == ON_DEPLOYED else resample.pooled(values, task.floor, first.best),
                 not study.trains(model),
             )
 

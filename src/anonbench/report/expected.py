@@ -21,9 +21,9 @@ from tabulate import tabulate
 
 from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError
-from anonbench.files import write_text
+from anonbench.files import no_yaml, write_text
 from anonbench.report.collect import PEOPLE, PRIMARY
-from anonbench.report.tables import is_number, read_csv
+from anonbench.report.tables import AP_POINTS, is_number, read_csv
 
 KEYS = ("dataset", "model", "variant", "direction", "task", "category", "metric")
 SHARE = "share_changed"
@@ -31,7 +31,9 @@ SHARE = "share_changed"
 DEVIATIONS = 4.0
 """A tolerance is so many standard errors of a mean over seeds, since the spread itself is known from few of them."""
 LEAST = 1.0
-"""The least tolerance, in the metric's unit: where nothing is learnt, seeds agree by accident."""
+"""The least tolerance in AP points: where nothing is learnt, seeds agree by accident."""
+LEAST_SHARE = 0.01
+"""The least tolerance in another unit, as a share of the value: what a point is of AP."""
 
 
 class Entry(Strict):
@@ -67,8 +69,8 @@ def read(path: Path) -> Expected:
         value = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise AnonbenchError("no such file", file=path) from None
-    except yaml.YAMLError as error:
-        raise AnonbenchError(f"is not valid YAML ({error})", file=path) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise no_yaml(error, path) from None
     if not isinstance(value, dict):
         raise AnonbenchError("does not hold expected results (a mapping)", file=path)
     try:
@@ -109,20 +111,26 @@ def propose(study: str, impact: pd.DataFrame, seeds: pd.DataFrame) -> Expected:
 
     ``impact`` and ``seeds`` are the tables of those names. The tolerance of a task and category is `DEVIATIONS`
     standard errors of the mean over seeds, whose spread is pooled over the variants that learnt anything; where nothing
-    is learnt, and at least, it is `LEAST`.
+    is learnt, and at least, it is `LEAST` or, in another unit than AP points, `LEAST_SHARE` of the value.
     """
     entries: list[Entry] = []
     people = impact[(impact.group == PEOPLE) & (impact.role == PRIMARY) & impact.value.map(is_number)]
     same = ["dataset", "model", "direction", "task", "category", "metric"]
     for key, rows in people.groupby(same, sort=False):
         own = seeds[(seeds[same] == list(key)).all(axis=1)]
-        groups = [of for _, of in own.groupby("variant").value if len(of) > 1 and of.mean() >= LEAST]
+        points = set(rows.unit) == {AP_POINTS}
+        several = [of for _, of in own.groupby("variant").value if len(of) > 1]
+        groups = [of for of in several if not points or of.mean() >= LEAST]
         freedom = sum(len(of) - 1 for of in groups)
         spread = math.sqrt(sum(float(of.var()) * (len(of) - 1) for of in groups) / max(1, freedom))
         for row in rows.to_dict("records"):
-            tolerance = max(LEAST, DEVIATIONS * spread / math.sqrt(row["n_seeds"]) if row["value"] >= LEAST else 0)
+            noise, value = DEVIATIONS * spread / math.sqrt(row["n_seeds"]), row["value"]
             keys = {name: str(row[name]) for name in KEYS}
-            entries.append(Entry(**keys, value=round(row["value"], 2), tolerance=round(tolerance, 1)))
+            if points:
+                rounded, tolerance = round(value, 2), round(max(LEAST, noise if value >= LEAST else 0), 1)
+            else:
+                rounded, tolerance = round(value, 4), round(max(LEAST_SHARE * abs(value), noise) + 1e-4, 4)
+            entries.append(Entry(**keys, value=rounded, tolerance=tolerance))
     source = (
         f"a run of the study with {seeds.seed.nunique()} seeds; tolerances are {DEVIATIONS:g} standard errors of the "
         f"mean over seeds, whose spread is pooled over the variants, and at least {LEAST:g}"
@@ -147,7 +155,12 @@ def check(
 ) -> None:
     """Compare a study's results with those that are expected of it."""
     table = results / "tables" / "impact.csv"
-    compared = compare(read(expected), read_csv(table))
+    impact = read_csv(table)
+    for column in (*KEYS, "value", SHARE):
+        if column not in impact.columns:
+            remedy = "it may be of an earlier version: write the study's report again"
+            raise AnonbenchError(f"has no column '{column}'", file=table, remedy=remedy)
+    compared = compare(read(expected), impact)
     lines = []
     for c in compared:
         found = "absent" if c.found is None else f"{c.found:.2f}"

@@ -21,7 +21,7 @@ from PIL import Image
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, ON_SAME
 from anonbench.files import write_bytes
 from anonbench.records import UNANNOTATED, Reason
-from anonbench.report.collect import COVERAGE_COLUMNS, HANDLED, PEOPLE, TOUCHED, UNTOUCHED
+from anonbench.report.collect import ALL, COVERAGE_COLUMNS, HANDLED, PEOPLE, TOUCHED, UNTOUCHED
 from anonbench.report.starts import starts_figure
 from anonbench.report.study import ORIGINAL, Study, is_identity, region_order
 from anonbench.report.tables import (
@@ -30,6 +30,7 @@ from anonbench.report.tables import (
     capital,
     direction,
     is_number,
+    label,
     leaky,
     margins,
     marked,
@@ -130,7 +131,8 @@ def write_figures(study: Study, tables: Path, out: Path) -> list[str]:
 def impact_figure(table: pd.DataFrame, seeds: pd.DataFrame, study: Study) -> Figure:
     """Difference of each task's first metric to the original: a column per task, a row of panels per region.
 
-    Each row of panels has its own scale, so that small effects of faces stay visible beside large ones of bodies.
+    Each row of panels has its own scale, so that small effects of faces stay visible beside large ones of bodies, and
+    each unit in it.
     """
     table, seeds = primary(table[table.variant != ORIGINAL]), primary(seeds)
     panels = []
@@ -149,10 +151,11 @@ def impact_figure(table: pd.DataFrame, seeds: pd.DataFrame, study: Study) -> Fig
         colours = _colours(part, categories)
         variants = list(dict.fromkeys(part.variant))
         own = seeds[(seeds.dataset == dataset) & (seeds.model == model) & seeds.direction.isin(part.direction)]
-        limits = _limits(part, own, categories, max(study.margin_of(task) for task in tasks))
         for column, task in enumerate(tasks):
             axis = axes[row, column]
             rows = part[part.task == task]
+            same = [t for t in tasks if _unit(table, t) == _unit(table, task)]
+            limits = _limits(part[part.task.isin(same)], own[own.task.isin(same)], categories, study, same)
             _impact_panel(
                 axis,
                 rows,
@@ -224,12 +227,20 @@ def _impact_panel(
     axis.set_axisbelow(True)
 
 
-def _limits(part: pd.DataFrame, seeds: pd.DataFrame, categories: list[str], margin: float) -> tuple[float, float]:
-    """Return the common x range of a row of panels: all points and intervals, at least twice the margin."""
+def _unit(table: pd.DataFrame, task: str) -> str:
+    """Return the unit of a task's first metric."""
+    return str(table.loc[table.task == task, "unit"].iloc[0])
+
+
+def _limits(
+    part: pd.DataFrame, seeds: pd.DataFrame, categories: list[str], study: Study, tasks: list[str]
+) -> tuple[float, float]:
+    """Return the x range of a row's panels of one unit: all points and intervals, at least twice the margin."""
+    margin = max(study.margin_of(task) for task in tasks)
     rows = part[part.category.isin(categories)]
     own = seeds[seeds.variant.isin(set(part.variant)) & seeds.category.isin(categories)]
     values = pd.concat([rows.difference, rows.difference_low, rows.difference_high, own.difference]).dropna()
-    low, high = min(values.min(), -2 * margin), max(values.max(), 2 * margin)
+    low, high = min([*values, -2 * margin]), max([*values, 2 * margin])
     room = 0.04 * (high - low)
     return low - room, high + room
 
@@ -266,8 +277,9 @@ def _legend(table: pd.DataFrame, study: Study) -> list[Any]:
     handles: list[Any] = []
     for c in categories:
         shape, size, width = ("o", 4.5, 2.0) if c in people else ("s", 4.0, 1.4)
+        means = {UNTOUCHED: f"{label(table, UNTOUCHED)} categories", ALL: "all categories"}
         left = "not people" if c in touched else "not anonymized"
-        name = c if c in people else "untouched categories" if c == UNTOUCHED else f"{c} ({left})"
+        name = c if c in people else means.get(c, f"{c} ({left})")
         handles.append(Line2D([], [], color=colours[c], label=name, marker=shape, ms=size, lw=width))
     dot: dict[str, Any] = {"marker": "o", "ms": 3, "mfc": "white", "mec": "#444444", "mew": 0.7}
     trained = any(study.trains(model) for model in set(table.model))

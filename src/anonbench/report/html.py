@@ -24,12 +24,15 @@ from anonbench.report.resample import DROP, GAIN, MISSING, REFERENCE, SAME, UNSU
 from anonbench.report.study import ORIGINAL, Study, is_identity
 from anonbench.report.tables import (
     DAGGER,
+    PLURALS,
     blocks,
     capital,
     direction,
     footnote,
     is_number,
+    label,
     leaky,
+    lower,
     margins,
     marked,
     number,
@@ -38,18 +41,18 @@ from anonbench.report.tables import (
     read_csv,
     rows_of,
     shown,
+    units,
     write_csv,
 )
 from anonbench.tasks.base import title
 
 CLASSES = {DROP: "drop", GAIN: "gain", SAME: "same", UNSURE: "unsure", REFERENCE: "", MISSING: "missing"}
 
-PLURALS = {"image": "images", "video": "videos", "person": "people"}
-
 CAPTIONS = {
     "impact": "Difference to a model trained on the original images and tested on original images. Bars are "
-    "95 % intervals over validation images and seeds, open dots single seeds, squares categories that are not people. "
-    "The band is the study's margin of no practical difference. Each row of panels has its own scale.",
+    "95 % intervals over validation images (or videos) and seeds, open dots single seeds, squares categories that are "
+    "not people. The band is the study's margin of no practical difference. Each row of panels has its own scale, and "
+    "in it each unit.",
     "starts": "Difference, on people, to the same model trained on the original images, by start and learning rate. "
     "Bars are 95 % intervals over validation images and seeds. A start that has seen the original images (†) has seen "
     "what the anonymized ones hide. Each row of panels has its own scale.",
@@ -110,7 +113,11 @@ def write_html(
         fixed=[m for m in study.models if not study.trains(m)],
         trained=[m for m in study.models if study.trains(m)],
         margins=margins(study, primary(table)),
+        on_original=ON_ORIGINAL in study.directions,
         tested=[TESTED[on] for on in study.directions if on != ON_ORIGINAL],
+        units=units(primary(table)),
+        lower=lower(primary(table)),
+        samples=" and ".join(dict.fromkeys(PLURALS[sampled] for sampled in table.sampled)),
         impact=[i for i in images if i["name"] in ("impact", "starts")],
         sheets=[i for i in images if i["name"].startswith("sheet")],
         others=[i for i in images if i["name"] in ("coverage", "people", "curves")],
@@ -174,7 +181,8 @@ def _part(dataset: str, model: str, part: pd.DataFrame, fixed: bool) -> dict[str
             )
         alone = {c: set(rows.loc[rows.category == c, "group"]) == {CONTROL} for c in categories}
         heads = [
-            {"name": c, "note": "not anonymized" if alone[c] else "", "people": groups[c] == PEOPLE} for c in categories
+            {"name": label(rows, c), "note": "not anonymized" if alone[c] else "", "people": groups[c] == PEOPLE}
+            for c in categories
         ]
         metric = rows.metric.iloc[0]
         tasks.append({"name": capital(title(task)), "metric": metric, "heads": heads, "lines": lines})

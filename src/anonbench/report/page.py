@@ -74,7 +74,7 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 {% for text in answer %}
 <p class="answer">{{ text }}</p>
 {% endfor %}
-<p class="soft">{% if trained %}Every model is trained on a variant of the images and tested on the original ones{% if tested %}; where it says so, {{ tested | join("; or ") }}{% endif %}. Seeds: {{ study.seeds | join(", ") }}. {% endif %}{% if fixed %}{{ fixed | join(", ") }} {{ "needs" if fixed | length == 1 else "need" }} no training and {{ "is" if fixed | length == 1 else "are" }} tested as {{ "it is" if fixed | length == 1 else "they are" }}: one model, no seeds, and intervals over validation images alone. {% endif %}An effect whose
+<p class="soft">{% if trained %}{% if on_original %}Every model is trained on a variant of the images and tested on the original ones{% if tested %}; where it says so, {{ tested | join("; or ") }}{% endif %}{% else %}Models are {{ tested | join("; or, where it says so, ") }}{% endif %}. Seeds: {{ study.seeds | join(", ") }}. {% endif %}{% if fixed %}{{ fixed | join(", ") }} {{ "needs" if fixed | length == 1 else "need" }} no training and {{ "is" if fixed | length == 1 else "are" }} tested as {{ "it is" if fixed | length == 1 else "they are" }}: one model, no seeds, and intervals over validation {{ samples }} alone. {% endif %}An effect whose
 95&nbsp;% interval lies inside {{ margins }} counts as no practical difference.</p>
 {% if warnings %}
 <section class="warnings" aria-label="Warnings">
@@ -121,7 +121,7 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 </tbody></table></div>
 {% endfor %}
 {% endfor %}
-<p class="soft">{% if trained %}Means ± standard deviation over seeds, AP in per cent; differences are paired over validation images and seeds.{% else %}AP in per cent; differences are paired over validation images.{% endif %}{% if leaky %} {{ leaky }}{% endif %}</p>
+<p class="soft">{% if trained %}Means ± standard deviation over seeds, {{ units }}; differences are paired over validation {{ samples }} and seeds.{% else %}{{ units }}; differences are paired over validation {{ samples }}.{% endif %}{% if lower %} {{ lower }}{% endif %}{% if leaky %} {{ leaky }}{% endif %}</p>
 </section>
 
 {% if subsets %}

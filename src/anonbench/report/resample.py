@@ -8,11 +8,14 @@ with replacement, the plain bootstrap, covers far less with two or three of them
 measures both).
 
 Two or three seeds say little about their own spread, but every variant is trained with them: sd is pooled over the
-variants as in an analysis of variance (`pooled`), which gives t the degrees of freedom of all of them.
+variants as in an analysis of variance (`pooled`), which gives t the degrees of freedom of all of them. Where one model
+is tested on every variant there is nothing to pool: its values on two variants move together, and by how much depends
+on the variant, so sd is that of the differences by seed.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -59,16 +62,17 @@ class Spread:
     groups: int
 
 
-def pooled(values_of: list[np.ndarray], floor: float | None = None) -> Spread | None:
+def pooled(values_of: list[np.ndarray], floor: float | None = None, best: str = "higher") -> Spread | None:
     """Return the spread over seeds of a difference between two variants, pooled over variants; None with one seed each.
 
     ``values_of`` holds the metric per seed for each variant. The variance within variants is pooled (one-way analysis
     of variance; Dunnett 1955 compares with a control this way), and a difference has twice that, as if its seeds were
-    not paired. A variant whose mean is below ``floor`` has learnt nothing, hardly varies and is left
-    out, unless all are.
+    not paired. A variant whose mean is worse than ``floor`` has learnt nothing, hardly varies and is left
+    out, unless all are; ``best`` says whether ``higher`` or ``lower`` values are better.
     """
     several = [values for values in values_of if len(values) > 1]
-    groups = [values for values in several if floor is None or values.mean() >= floor] or several
+    better = 1 if best == "higher" else -1
+    groups = [v for v in several if floor is None or better * v.mean() >= better * floor] or several
     freedom = sum(len(values) - 1 for values in groups)
     if not freedom:
         return None
@@ -76,17 +80,20 @@ def pooled(values_of: list[np.ndarray], floor: float | None = None) -> Spread | 
     return Spread(math.sqrt(2 * within), freedom, len(groups))
 
 
+@functools.cache
 def student(n: int, resamples: int, *seed: object) -> np.ndarray:
     """Return ``resamples`` values of Student's t with n - 1 degrees of freedom, evenly spread in probability.
 
     They are the middles of equal shares of a thousand times as many draws, in random order: with one or two
-    degrees of freedom, plain draws would make the ends of an interval a matter of luck. Zeros when n is 1.
+    degrees of freedom, plain draws would make the ends of an interval a matter of luck. Zeros when n is 1. The
+    array is kept for the next call and cannot be written to.
     """
-    if n < 2:
-        return np.zeros(resamples)
-    random = generator("seeds", n, *seed)
-    draws = np.sort(random.standard_t(n - 1, size=1000 * resamples))[500::1000]
-    return random.permutation(draws)
+    values = np.zeros(resamples)
+    if n > 1:
+        random = generator("seeds", n, *seed)
+        values = random.permutation(np.sort(random.standard_t(n - 1, size=1000 * resamples))[500::1000])
+    values.setflags(write=False)
+    return values
 
 
 def difference(

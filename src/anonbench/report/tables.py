@@ -13,6 +13,7 @@ from anonbench.directions import ON_ORIGINAL, in_words
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.report.collect import (
+    ALL,
     CONTROL,
     LEAKS,
     MEAN,
@@ -34,6 +35,9 @@ from anonbench.tasks.base import title
 MOST_CONTROLS = 3
 """With more untouched categories than this, tables for people and figures show their mean instead."""
 
+PLURALS = {"image": "images", "video": "videos", "person": "people"}
+"""What intervals are drawn over, in words."""
+
 INTEGERS = ("n_seeds", "seeds_needed", "samples_needed", "instances", "images", "samples", "seed", "iteration")
 
 TEXTS = (
@@ -46,6 +50,9 @@ DAGGER = "†"
 LEAKY = "the first weights had seen the original images: what anonymization costs may be underestimated"
 LEAKY_AS_IT_IS = "the model was fitted on images of the data set: on the original it finds more than on new ones"
 """The footnotes of the dagger; the second one of a model that is not trained."""
+
+AP_POINTS = "AP points"
+"""Unit of COCO's metrics."""
 
 MARKS = {DROP: "−", GAIN: "+", SAME: "=", UNSURE: "?", REFERENCE: "", MISSING: "!"}
 TEX_MARKS = {DROP: r"\downarrow", GAIN: r"\uparrow", SAME: "=", UNSURE: "?", REFERENCE: "", MISSING: "!"}
@@ -87,12 +94,13 @@ def read_csv(path: Path) -> pd.DataFrame:
     """Read a table that `write_csv` wrote; raise AnonbenchError when it is missing or damaged."""
     try:
         frame = pd.read_csv(path, keep_default_na=False, na_values={}, dtype={"leaks": str})
+        for name in frame.columns:
+            frame[name] = frame[name].astype(str) if name in TEXTS else pd.to_numeric(frame[name].replace("", None))
     except FileNotFoundError:
         raise AnonbenchError("no such table", file=path, remedy="run `anonbench report-tables` first") from None
     except (ValueError, pd.errors.ParserError) as error:
-        raise AnonbenchError(f"is not a table ({error})", file=path, remedy="write it again") from None
-    for name in frame.columns:
-        frame[name] = frame[name].astype(str) if name in TEXTS else pd.to_numeric(frame[name].replace("", None))
+        said = " ".join(str(error).split())
+        raise AnonbenchError(f"is not a table ({said})", file=path, remedy="write it again") from None
     return frame
 
 
@@ -102,12 +110,20 @@ def primary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def shown(table: pd.DataFrame) -> list[str]:
-    """Return the categories worth a column: people first, then the others, or their mean when there are many."""
+    """Return the categories worth a column: people first, then the others, or their mean when there are many.
+
+    Without people the mean of the others is that of all.
+    """
     people = list(dict.fromkeys(table.loc[table.group == PEOPLE, "category"]))
     controls = list(dict.fromkeys(table.loc[table.group.isin([CONTROL, TOUCHED]), "category"]))
     if len(controls) > MOST_CONTROLS:
-        controls = [UNTOUCHED]
+        controls = [UNTOUCHED if people else ALL]
     return people + controls
+
+
+def label(table: pd.DataFrame, category: str) -> str:
+    """Return a category's name; of the mean of those that are not people, whether no variant touched them."""
+    return "other" if category == UNTOUCHED and (table.group == TOUCHED).any() else category
 
 
 def rows_of(table: pd.DataFrame) -> list[Any]:
@@ -166,14 +182,14 @@ def flat(table: pd.DataFrame) -> dict[str, Any]:
     result: dict[str, Any] = {}
     several = table.model.nunique() > 1
     for dataset, model, part in blocks(table):
-        wanted = set(shown(part)) | set(part.loc[part.group == MEAN, "category"])
+        wanted = {(task, c) for task, rows in part.groupby("task") for c in shown(rows)}
         root = result.setdefault(dataset, {})
         if several:
             root = root.setdefault(model, {})
         if direction(part) != ON_ORIGINAL:
             root = root.setdefault(direction(part), {})
         for row in rows_of(part):
-            if row.category in wanted and is_number(row.value):
+            if (row.group == MEAN or (row.task, row.category) in wanted) and is_number(row.value):
                 value = round(float(row.value), 2) + 0.0
                 root.setdefault(row.variant, {}).setdefault(row.task, {})[row.category] = value
     return result
@@ -212,16 +228,33 @@ def margins(study: Study, table: pd.DataFrame) -> str:
     return ", ".join(f"{text} ({title(task)})" for task, text in said.items())
 
 
+def units(table: pd.DataFrame) -> str:
+    """Return what a table's values are in, such as ``AP in per cent``."""
+    said = dict.fromkeys(
+        "AP in per cent" if unit == AP_POINTS else f"{title(task)} in {unit}"
+        for task, unit in zip(table.task, table.unit, strict=True)
+    )
+    return ", ".join(said)
+
+
+def lower(table: pd.DataFrame) -> str:
+    """Return a sentence on the metrics whose lower values are better; '' where there are none."""
+    names = dict.fromkeys(title(task) for task in table.task[table.best == "lower"])
+    return f"Of {' and '.join(names)} lower is better: a drop is a rise of the number." if names else ""
+
+
 def markdown(table: pd.DataFrame, study: Study) -> str:
     """Return the impact as Markdown: per data set, model and task a row per variant, a column per category."""
     table = primary(table)
-    usual = " Models are trained on the variant and tested on the original images."
+    tested = f" {lower(table)}" if lower(table) else ""
+    if study.directions == (ON_ORIGINAL,):
+        tested += " Models are trained on the variant and tested on the original images."
     lines = [
         "# Impact of anonymization",
         "",
-        "Mean ± standard deviation over seeds (AP in per cent); then the difference to `original` with its 95 % "
+        f"Mean ± standard deviation over seeds ({units(table)}); then the difference to `original` with its 95 % "
         f"interval and a verdict: − drop, + gain, = no practical difference (interval inside {margins(study, table)}), "
-        f"? cannot tell.{usual if study.directions == (ON_ORIGINAL,) else ''} `changed`: share of "
+        f"? cannot tell.{tested} `changed`: share of "
         "people whose region was changed. Written by `anonbench report-tables`.",
     ]
     for dataset, model, part in blocks(table):
@@ -268,7 +301,7 @@ def capital(text: str) -> str:
 
 def _heading(rows: pd.DataFrame, category: str) -> str:
     groups = set(rows.loc[rows.category == category, "group"])
-    return f"{category} (untouched)" if groups == {CONTROL} else category
+    return f"{category} (untouched)" if groups == {CONTROL} else label(rows, category)
 
 
 _TEX = {
@@ -295,14 +328,20 @@ def latex(table: pd.DataFrame, study: Study) -> str:
     table = primary(table)
     parts_ = [
         r"% Needs \usepackage{booktabs} and \usepackage{graphicx}; each table is shrunk to \textwidth if it is wider.",
-        "% Written by anonbench report-tables. Means over seeds (AP in per cent) and differences to original.",
+        f"% Written by anonbench report-tables. Means over seeds ({units(table)}) and differences to original.",
         "% Marks: down-arrow drop, up-arrow gain, = no practical difference (95 % interval inside "
         f"{margins(study, table).replace('±', '+-')}), "
         "? cannot tell.",
+        *([f"% {lower(table)}"] if lower(table) else []),
     ]
     for dataset, model, part in blocks(table):
         columns = [
-            (task, category, bool((part.loc[part.category == category, "group"] == PEOPLE).all()))
+            (
+                task,
+                category,
+                label(part[part.task == task], category),
+                bool((part.loc[part.category == category, "group"] == PEOPLE).all()),
+            )
             for task in dict.fromkeys(part.task)
             for category in shown(part[part.task == task])
             if category in set(part.loc[part.task == task, "category"])
@@ -311,11 +350,11 @@ def latex(table: pd.DataFrame, study: Study) -> str:
         rules: list[str] = []
         at = 3
         for task in dict.fromkeys(part.task):
-            wide = sum(1 + int(people) for t, _, people in columns if t == task)
+            wide = sum(1 + int(people) for t, *_, people in columns if t == task)
             head.append(rf"\multicolumn{{{wide}}}{{c}}{{{escape(capital(title(task)))}}}")
             rules.append(rf"\cmidrule(lr){{{at}-{at + wide - 1}}}")
             at += wide
-        names = [rf"{escape(c)} & $\Delta$" if people else rf"$\Delta$ {escape(c)}" for _, c, people in columns]
+        names = [rf"{escape(c)} & $\Delta$" if people else rf"$\Delta$ {escape(c)}" for *_, c, people in columns]
         kinds = "".join("rl" if people else "l" for *_, people in columns)
         lines = [
             f"% {dataset}, {named(model, part, not study.trains(model))}",
@@ -335,7 +374,7 @@ def latex(table: pd.DataFrame, study: Study) -> str:
                 last = region
             of = {(row.task, row.category): row for row in rows_of(rows)}
             share = escape(percent(rows.share_changed.iloc[0])) if variant != ORIGINAL else "--"
-            cells = [_tex_cell(of.get((task, category)), people) for task, category, people in columns]
+            cells = [_tex_cell(of.get((task, category)), people) for task, category, _, people in columns]
             lines.append(f"{escape(variant)} & {share} & " + " & ".join(cells) + r" \\")
         said = footnote(part, study)
         note = [rf"\multicolumn{{{at - 1}}}{{l}}{{\footnotesize $^\dagger$ {said}}} \\"] if said else []

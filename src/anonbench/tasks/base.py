@@ -10,18 +10,22 @@ from __future__ import annotations
 import abc
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from anonbench import registry
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.tasks.truth import Truth
+from anonbench.tasks.truth import Truth, counts_in
 
 Evidence = Mapping[str, np.ndarray]
 Measures = dict[str, float | None]
 """Values by the name of a metric; None where there is nothing to measure."""
+
+ALL, UNTOUCHED = "all", "untouched"
+"""Names of the report's means over parts: every one, and every one that is not people. No part may have them."""
+
 Sampled = Literal["image", "video", "person"]
 
 
@@ -86,7 +90,13 @@ class Task(abc.ABC):
     """Key of a trainer's outputs and of their list in a file of predictions. Tasks may share one."""
 
     floor: ClassVar[float | None] = None
-    """Value of the first metric that a model must pass on the original for a difference to it to say anything."""
+    """Value of the first metric that a model must reach on the original for a difference to it to say anything."""
+
+    def learnt(self, value: float) -> bool:
+        """Tell whether a value of the first metric is at the floor or better; without a floor, always."""
+        if self.floor is None:
+            return True
+        return not (value < self.floor if self.metrics[0].best == "higher" else value > self.floor)
 
     all_people: ClassVar[bool] = False
     """Whether each part about people is about all of them, not about the category that has its name."""
@@ -115,9 +125,14 @@ class Task(abc.ABC):
         """
 
     def subset(self, truth: Truth, entries: Sequence[dict[str, Any]], name: str, parts: Sequence[str]) -> Outcome:
-        """Measure the named parts on an evaluation subset: the images and annotations that count in it."""
+        """Measure the named parts on an evaluation subset: the images and annotations that count in it.
+
+        A task that can leave an annotation out of account, so that finding it is neither right nor wrong, overrides it.
+        """
         within = truth.images_of(name)
-        return self.measure(within, [e for e in entries if e["image_id"] in within.images])
+        within = replace(within, annotations=[a for a in within.annotations if counts_in(a, name)])
+        outcome = self.measure(within, [e for e in entries if e["image_id"] in within.images])
+        return replace(outcome, parts={part: outcome.parts[part] for part in parts if part in outcome.parts})
 
 
 @functools.cache
@@ -141,6 +156,11 @@ def known(names: Sequence[str]) -> list[str]:
 
 FIRST = ("detection", "segmentation", "pose", "people", "faces")
 """Tasks that come before others in a report."""
+
+
+def learnt(name: str, value: float) -> bool:
+    """Tell whether a value passes a task's floor; always where the task is not installed."""
+    return load(name).learnt(value) if name in registry.names("tasks") else True
 
 
 def title(name: str) -> str:
