@@ -121,7 +121,7 @@ class Eats(Method):
 
 def test_a_method_cannot_take_people_out_of_their_masks() -> None:
     people = [region((0, 0, 10, 10), person_id=1), region((20, 0, 32, 10), person_id=2)]
-    with pytest.raises(AnonbenchError, match=r"failed on person 1: assignment destination is read-only; mend"):
+    with pytest.raises(AnonbenchError, match=r"failed on person 1: assignment destination is read-only; fix"):
         engine.anonymize([Work(1, photograph(60, 40), people)], Eats(), seed=0)
 
 
@@ -136,7 +136,7 @@ class Falls(Method):
 
 def test_a_fallback_that_fails_ends_the_run_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "load", lambda group, name: Fails)
-    with pytest.raises(AnonbenchError, match="out of ideas, and its fallback mask_out: one two three; mend one"):
+    with pytest.raises(AnonbenchError, match="out of ideas, and its fallback mask_out: one two three; fix one"):
         said(Falls())
 
 

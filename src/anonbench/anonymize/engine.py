@@ -218,7 +218,7 @@ def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: i
         return other, crop, _checked(other, other.change(crop), crop)
     except Exception as failure:
         said = f"{said}, and its fallback {method.fallback}: {_told(failure)}"
-        raise AnonbenchError(said, **where, remedy="mend one of the two") from failure
+        raise AnonbenchError(said, **where, remedy="fix one of the two") from failure
 
 
 def _told(error: Exception) -> str:
