@@ -103,7 +103,7 @@ def test_the_certificate_was_made_by_the_sources_that_it_was_committed_with(comm
         commit = project_git("log", "-1", "--format=%H", "--", "dvc.lock").strip()
         command = ["git", "archive", "--format=tar", commit]
         with tarfile.open(fileobj=io.BytesIO(subprocess.check_output(command, cwd=PROJECT))) as archive:
-            archive.extractall(tmp_path, filter="data")
+            archive.extractall(tmp_path)  # our own archive; Python 3.11.2 has no filters
         folder = tmp_path
     deps, _ = certificate(folder)
     assert {path: dvc_md5(folder / path) for path in deps} == deps

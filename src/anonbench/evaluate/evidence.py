@@ -7,6 +7,7 @@ For the k-th part of a task it holds ``<task>/<k>/<field>`` with the fields of t
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 import zlib
@@ -47,8 +48,12 @@ def write(path: str | Path, outcomes: Mapping[str, Outcome]) -> None:
         arrays[f"{task}/parts"] = np.asarray(list(parts), dtype=np.str_)
         for k, evidence in enumerate(parts.values()):
             arrays |= {f"{task}/{k}/{field}": np.asarray(values) for field, values in evidence.items()}
-    with atomic(path) as part, open(part, "wb") as stream:
-        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    # numpy's own `savez` leaves bytes that depend on the release of Python (headers) and of zlib (compression)
+    with atomic(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:
+        for name, values in arrays.items():
+            stream = io.BytesIO()
+            np.lib.format.write_array(stream, np.asanyarray(values), allow_pickle=False)
+            file.writestr(zipfile.ZipInfo(f"{name}.npy"), stream.getvalue())
 
 
 def read(path: str | Path) -> dict[str, TaskEvidence]:
