@@ -9,11 +9,8 @@ from typing import Any
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
 from anonbench.tasks import base as tasks
-from anonbench.tasks.base import Problem, Task
+from anonbench.tasks.base import AGAIN, OTHER, Problem, Task
 from anonbench.tasks.truth import Truth
-
-AGAIN = "run the training's prediction again"
-OTHER = "the predictions are of another data set or split: give the annotations that they were made for"
 
 
 @dataclass(frozen=True)

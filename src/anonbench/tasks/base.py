@@ -69,12 +69,17 @@ class Outcome:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
+AGAIN = "run the training's prediction again"
+OTHER = "the predictions are of another data set or split: give the annotations that they were made for"
+"""Remedies of a file of predictions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What is wrong with an entry of a file of predictions, and what to do about it."""
 
     message: str
-    remedy: str = "run the training's prediction again"
+    remedy: str = AGAIN
 
 
 class Task(abc.ABC):

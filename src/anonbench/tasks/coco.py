@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from anonbench.records import KEYPOINTS
-from anonbench.tasks.base import Evidence, Measures, Metric, Outcome, Part, Problem, Task
+from anonbench.tasks.base import OTHER, Evidence, Measures, Metric, Outcome, Part, Problem, Task
 from anonbench.tasks.detections import ENTRIES, coco_result
 from anonbench.tasks.matches import Matches, ap_from_matches
 from anonbench.tasks.truth import Truth, counts_in, numbers
@@ -31,8 +32,6 @@ METRICS = (
     Metric("AP75", "AP points"),
     *(Metric(name, "AP points", shown=False) for name in ("APs", "APm", "APl", "AR")),
 )
-
-OTHER = "the predictions are of another data set or split: give the annotations that they were made for"
 
 
 class CocoTask(Task):
@@ -53,22 +52,22 @@ class CocoTask(Task):
         return coco_result(output, output.category_id in people)
 
     def problem(self, entry: dict[str, Any], truth: Truth) -> Problem | None:
-        """Return what is wrong with an entry's category, score or box."""
+        """Return what is wrong with an entry's category, score or box, and what it lacks."""
         if type(entry.get("category_id")) is not int or entry["category_id"] not in truth.categories:
             return Problem(f"is of category {entry.get('category_id')}, which the annotations do not have", OTHER)
-        if not numbers([entry.get("score")], 1):
-            return Problem("has no finite score")
-        if not numbers(entry.get("bbox"), 4):
-            return Problem("has no bbox of four finite numbers")
+        return box_problem(entry) or (self.lacks(entry, truth) if entry["category_id"] in self.judged(truth) else None)
+
+    def lacks(self, entry: dict[str, Any], truth: Truth) -> Problem | None:
+        """Return what an entry of a category that can be judged lacks beside its box."""
         return None
 
-    def judged(self, truth: Truth) -> list[int]:
+    def judged(self, truth: Truth) -> Collection[int]:
         """Return the ids of the categories that the annotations can judge."""
-        return list(truth.names)
+        return truth.names
 
     def measure(self, truth: Truth, entries: Sequence[dict[str, Any]]) -> Outcome:
         """Run COCOeval over the categories that can be judged."""
-        return self._outcome(truth, entries, self.judged(truth))
+        return self._outcome(truth, entries, sorted(self.judged(truth)))
 
     def subset(self, truth: Truth, entries: Sequence[dict[str, Any]], name: str, parts: Sequence[str]) -> Outcome:
         """Measure categories on the images that count in a subset; annotations that do not are ignored.
@@ -82,14 +81,8 @@ class CocoTask(Task):
     ) -> Outcome:
         overall, measures, matches = run_cocoeval(self.iou_type, truth, entries, categories, subset)
         groups, _ = truth.groups()
-        parts = {
-            truth.names[c]: Part(
-                measures[c],
-                sum(self.counts(a) for a in truth.annotations if a["category_id"] == c),
-                asdict(matches[c]),
-            )
-            for c in categories
-        }
+        instances = Counter(a["category_id"] for a in truth.annotations if self.counts(a))
+        parts = {truth.names[c]: Part(measures[c], instances[c], asdict(matches[c])) for c in categories}
         return Outcome(
             overall,
             parts,
@@ -106,6 +99,15 @@ class CocoTask(Task):
     def score(self, evidence: Evidence, weights: np.ndarray | None = None) -> np.ndarray:
         """Return AP in per cent, the mean over COCO's ten thresholds."""
         return 100 * ap_from_matches(Matches(**evidence), weights).mean(axis=-1)
+
+
+def box_problem(entry: dict[str, Any]) -> Problem | None:
+    """Return what is wrong with an entry's score or box."""
+    if not numbers([entry.get("score")], 1):
+        return Problem("has no finite score")
+    if not numbers(entry.get("bbox"), 4):
+        return Problem("has no bbox of four finite numbers")
+    return None
 
 
 class Scored(NamedTuple):

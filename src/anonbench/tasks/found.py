@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from anonbench.tasks.base import Outcome, Problem
-from anonbench.tasks.coco import CocoTask
-from anonbench.tasks.truth import Truth, numbers
+from anonbench.tasks.coco import CocoTask, box_problem
+from anonbench.tasks.truth import Truth
 
 
 class Found(CocoTask):
@@ -26,11 +26,7 @@ class Found(CocoTask):
 
     def problem(self, entry: dict[str, Any], truth: Truth) -> Problem | None:
         """Return what is wrong with an entry's score or box."""
-        if not numbers([entry.get("score")], 1):
-            return Problem("has no finite score")
-        if not numbers(entry.get("bbox"), 4):
-            return Problem("has no bbox of four finite numbers")
-        return None
+        return box_problem(entry)
 
     def measure(self, truth: Truth, entries: Sequence[dict[str, Any]]) -> Outcome:
         """Score all entries as one category."""

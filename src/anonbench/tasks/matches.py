@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
-"""COCO's ten thresholds: AP is the mean over all, AP50 the first, AP75 the sixth."""
-
 RECALLS = np.linspace(0.0, 1.0, 101)
 """The recalls that COCO reads precision at."""
 

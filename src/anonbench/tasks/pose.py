@@ -16,18 +16,15 @@ class Pose(CocoTask):
     title = "keypoint AP"
     iou_type = "keypoints"
 
-    def problem(self, entry: dict[str, Any], truth: Truth) -> Problem | None:
-        """Return what is wrong with an entry, its keypoints included."""
-        found = super().problem(entry, truth)
-        if found is not None or entry["category_id"] not in truth.posed:
-            return found
+    def lacks(self, entry: dict[str, Any], truth: Truth) -> Problem | None:
+        """Return what is wrong with an entry's keypoints."""
         if not numbers(entry.get("keypoints"), 3 * len(KEYPOINTS)):
             return Problem(f"has no keypoints ({3 * len(KEYPOINTS)} finite numbers), which its model's tasks promise")
         return None
 
-    def judged(self, truth: Truth) -> list[int]:
+    def judged(self, truth: Truth) -> frozenset[int]:
         """Return the ids of the categories that have keypoints."""
-        return sorted(truth.posed)
+        return truth.posed
 
     def counts(self, annotation: dict[str, Any]) -> bool:
         """Tell whether an annotation has a keypoint to be found."""

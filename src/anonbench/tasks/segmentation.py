@@ -27,11 +27,8 @@ class Segmentation(CocoTask):
     title = "mask AP"
     iou_type = "segm"
 
-    def problem(self, entry: dict[str, Any], truth: Truth) -> Problem | None:
-        """Return what is wrong with an entry, its mask included."""
-        found = super().problem(entry, truth)
-        if found is not None or entry["category_id"] not in truth.masked:
-            return found
+    def lacks(self, entry: dict[str, Any], truth: Truth) -> Problem | None:
+        """Return what is wrong with an entry's mask."""
         mask, image = entry.get("segmentation"), truth.images[entry["image_id"]]
         size = [int(image["height"]), int(image["width"])]
         if not isinstance(mask, dict) or not isinstance(mask.get("counts"), str):
@@ -40,9 +37,9 @@ class Segmentation(CocoTask):
             return Problem(f"has a mask of size {mask.get('size')} in an image of size {size}")
         return None if _fills(mask["counts"], size) else Problem("has a mask that does not fill its image")
 
-    def judged(self, truth: Truth) -> list[int]:
+    def judged(self, truth: Truth) -> frozenset[int]:
         """Return the ids of the categories that have masks."""
-        return sorted(truth.masked)
+        return truth.masked
 
     def measure(self, truth: Truth, entries: Sequence[dict[str, Any]]) -> Outcome:
         """Score the categories that have masks, and name those that have boxes in place of them."""
