@@ -10,9 +10,9 @@ include: "workflow/rules/common.smk"
 wildcard_constraints:
     dataset="[a-z0-9][a-z0-9_-]*",
     split="[A-Za-z0-9_]+",
-    variant="original|(face|body|frame)-[a-z0-9_]+(-[a-z0-9]+)?",
+    variant=VARIANT,
     model="[a-z0-9][a-z0-9_-]*",
-    tested="original|(face|body|frame)-[a-z0-9_]+(-[a-z0-9]+)?",
+    tested=VARIANT,
     seed=r"\d+",
     shard=r"\d+",
     finds="face|person",

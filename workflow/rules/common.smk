@@ -7,8 +7,11 @@ from snakemake.exceptions import WorkflowError
 
 from anonbench.errors import AnonbenchError
 from anonbench.provenance import code_hash
+from anonbench.records import RegionKind
 from anonbench.workflow import failures
 from anonbench.workflow.plan import Plan
+
+VARIANT = f"original|({'|'.join(RegionKind)})-[a-z0-9_]+(-[a-z0-9]+)?"
 
 uses_conda = any(
     "conda" in str(method).lower()

@@ -161,7 +161,7 @@ def read_runs(
     if not runs[ORIGINAL]:
         raise AnonbenchError(
             "the original has no evaluation, and every difference is taken to it",
-            file=sources.evaluation(Evaluation(dataset, ORIGINAL, model, study.seeds[0], ORIGINAL)),
+            file=sources.evaluation(Evaluation(dataset, ORIGINAL, model, study.seeds_of(model)[0], ORIGINAL)),
         )
     return runs
 

@@ -28,6 +28,7 @@ from anonbench.report.tables import (
     DAGGER,
     blocks,
     capital,
+    daggered,
     direction,
     is_number,
     label,
@@ -259,7 +260,7 @@ def _label(variant: str, region: str) -> str:
 def _whose(model: str, part: pd.DataFrame) -> list[str]:
     """Return the lines that name a row's model and, unless it is the usual one, the direction."""
     on = direction(part)
-    first = f"{model} {DAGGER}" if leaky(part) else model
+    first = daggered(model, part)
     return [first] if on == ON_ORIGINAL else [first, SHORT[on]]
 
 

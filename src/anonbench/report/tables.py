@@ -169,8 +169,13 @@ def named(model: str, part: pd.DataFrame, fixed: bool = False) -> str:
 
 
 def marked(model: str, part: pd.DataFrame, fixed: bool = False) -> str:
-    """Return `named`, with a dagger where the first weights had seen the data set's original images."""
-    return named(f"{model} {DAGGER}" if leaky(part) else model, part, fixed)
+    """Return `named` of `daggered`."""
+    return named(daggered(model, part), part, fixed)
+
+
+def daggered(model: str, part: pd.DataFrame) -> str:
+    """Return a model's name, with a dagger where its first weights had seen the data set's original images."""
+    return f"{model} {DAGGER}" if leaky(part) else model
 
 
 def flat(table: pd.DataFrame) -> dict[str, Any]:
