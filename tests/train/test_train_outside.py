@@ -21,8 +21,8 @@ from anonbench.studies import DEFAULT
 from anonbench.train.record import RECORD, WEIGHTS
 from anonbench.train.training import CHECKPOINT, run_training
 from anonbench.workflow.plan import Plan
+from tests.outside.installed import install
 
-OUTSIDE = Path(__file__).parents[1] / "outside"
 RECIPE: dict[str, Any] = {
     "trainer": "thumbnails", "settings": {"side": 12}, "batch_size": 4, "iterations": 400, "optimizer": "adamw",
     "base_learning_rate": 0.002, "reference_batch_size": 4, "schedule": "cosine", "warmup_iterations": 5,
@@ -31,19 +31,22 @@ RECIPE: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True)
-def _installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let this process find the package, as an installed one is found."""
-    monkeypatch.syspath_prepend(str(OUTSIDE))
+def _installed(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let this process, and those that it starts, find the package, as an installed one is found."""
+    paths = [str(path) for path in install("thumbnails", tmp_path_factory.mktemp("site"))]
+    for path in paths:
+        monkeypatch.syspath_prepend(path)
+    more = filter(None, [os.environ.get("PYTHONPATH")])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*paths, *more]))
     registry._entries.cache_clear()
     yield
     registry._entries.cache_clear()
 
 
 def anonbench(*words: object) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, in which the package is installed."""
-    path = os.pathsep.join(part for part in (str(OUTSIDE), os.environ.get("PYTHONPATH")) if part)
+    """Run a command in a process of its own."""
     command = [sys.executable, "-m", "anonbench", *map(str, words)]
-    return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_it_is_trained_and_asked_by_the_commands(variant: Path, tmp_path: Path) -> None:

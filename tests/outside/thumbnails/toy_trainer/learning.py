@@ -6,12 +6,12 @@ from collections.abc import Generator
 
 import torch
 from torch import nn
-from toy_trainer import Settings
 
 from anonbench.learning.supervised import Supervised
 from anonbench.recipe import Recipe
 from anonbench.seeding import generator
 from anonbench.train.data import Sample, Variant, load_image
+from toy_trainer import Settings
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Thumbnails float32 (n, 3, side, side), boxes float32 (n, 4) as shares of the image, labels int64 (n,) from 0."""

@@ -44,11 +44,11 @@ class Thumbnails(Trainer):
 
     def train(self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None) -> Fit:
         import torch
-        from toy_trainer import learning
 
         from anonbench.learning.devices import deterministic
         from anonbench.learning.files import key_of
         from anonbench.learning.loop import run
+        from toy_trainer import learning
 
         with deterministic(recipe.strict(device.type)):
             torch.manual_seed(seed_of("init", recipe.seeds.of("initialisation", seed)))
@@ -63,6 +63,7 @@ class Thumbnails(Trainer):
         self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
     ) -> Iterator[Outputs]:
         import torch
+
         from toy_trainer import learning
 
         model = learning.network(recipe.settings, len(categories)).to(device)
