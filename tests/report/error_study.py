@@ -15,7 +15,7 @@ from anonbench.directions import Evaluation, pair
 from anonbench.evaluate.metrics import evaluate_files
 from anonbench.manifests import summary_path
 from anonbench.report.collect import Sources
-from anonbench.report.study import Study
+from anonbench.report.study import ReportStudy
 from anonbench.tasks import base
 from anonbench.tasks.base import Evidence, Metric, Outcome, Part, Problem, Task
 from anonbench.tasks.truth import Truth
@@ -99,7 +99,7 @@ def write(
     seeds: int = 3,
     images: int = 24,
     per_video: int = 0,
-) -> tuple[Study, Sources]:
+) -> tuple[ReportStudy, Sources]:
     """Write a study in which a part's ``error(part, trained, tested, seed, image)`` is as given, None for no entry."""
     recipe = {"trainer": "torchvision", "tasks": list(tasks), "initialisation": {"kind": "scratch"}}
     study = {
@@ -146,4 +146,4 @@ def write(
     counts.parent.mkdir(parents=True)
     counts.write_text(COVERAGE)
     stages = {name: root / name for name in ("evaluations", "models", "anonymized", "annotations")}
-    return Study.read(root / "study.json"), Sources(**stages)
+    return ReportStudy.read(root / "study.json"), Sources(**stages)

@@ -11,14 +11,14 @@ import pytest
 
 from anonbench.errors import AnonbenchError
 from anonbench.report.cost import COLUMNS, cost, hours
-from anonbench.report.study import Study
+from anonbench.report.study import ReportStudy
 from anonbench.report.tables import write_csv
 
 HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
 
-def study() -> Study:
-    return Study(
+def study() -> ReportStudy:
+    return ReportStudy(
         "costly",
         7,
         {"street": {"train": "train", "val": "val"}},

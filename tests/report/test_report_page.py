@@ -19,7 +19,7 @@ from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
 from anonbench.report.html import CAPTIONS, write_html
 from anonbench.report.sheet import _open, choose, crop_box, face_box, write_sheet
-from anonbench.report.study import Study
+from anonbench.report.study import ReportStudy
 from anonbench.report.tables import read_csv, write_csv, write_tables
 
 
@@ -51,7 +51,7 @@ def made(tmp_path_factory):
         result = CliRunner().invoke(app, [command, f"--study={study}", *words], catch_exceptions=False)
         assert result.exit_code == 0, result.output
         said = result.output
-    return root, Study.read(study), said
+    return root, ReportStudy.read(study), said
 
 
 def test_figures_have_the_same_bytes_every_time(made, tmp_path) -> None:
@@ -177,7 +177,7 @@ def test_leaking_starts_and_unequal_trainings(made) -> None:
 
 def test_no_identity(made) -> None:
     _, study, _ = made
-    other = Study(**{**study.__dict__, "variants": [v for v in study.variants if v != "face-identity"]})
+    other = ReportStudy(**{**study.__dict__, "variants": [v for v in study.variants if v != "face-identity"]})
     assert "has no `identity` variant" in _warn(made, study=other)
 
 
@@ -201,7 +201,7 @@ def test_names_are_escaped_on_the_page(made, tmp_path) -> None:
 
 def test_the_page_says_what_a_generator_has_learnt_from(tmp_path) -> None:
     path = write_study(tmp_path, images=12, quality={"original": 0.85, "face-blur-low": 0.8, "body-gan": 0.5})
-    study, folders = Study.read(path), {name: tmp_path / name for name in ("evaluations", "models", "anonymized")}
+    study, folders = ReportStudy.read(path), {name: tmp_path / name for name in ("evaluations", "models", "anonymized")}
     write_tables(study, Sources(**folders, annotations=tmp_path / "annotations"), tmp_path / "tables")
     cover = read_csv(tmp_path / "tables/coverage.csv")
     assert dict(zip(cover.variant, cover.fitted_on, strict=True)) == {
@@ -302,7 +302,7 @@ def test_a_sheet_of_people_without_faces_or_tiny(made, tmp_path, small: bool) ->
 
 def test_a_sheet_of_seven_variants_and_four_people_is_small(made, tmp_path) -> None:
     root, study, _ = made
-    wide = Study(**{**study.__dict__, "variants": [*study.variants, "face-blur-medium"], "people_per_sheet": 4})
+    wide = ReportStudy(**{**study.__dict__, "variants": [*study.variants, "face-blur-medium"], "people_per_sheet": 4})
     for name in write_sheet(wide, "streetlife", root / "anonymized", tmp_path):
         assert (tmp_path / name).stat().st_size < 800_000
     with Image.open(tmp_path / "sheet-streetlife.png") as image:

@@ -16,7 +16,7 @@ from anonbench.report.figures import write_figures
 from anonbench.report.html import write_html
 from anonbench.report.sheet import write_sheet
 from anonbench.report.starts import _learnt, learning_rate, looks, panels, starts_figure
-from anonbench.report.study import Study
+from anonbench.report.study import ReportStudy
 from anonbench.report.tables import DAGGER, LEAKY, read_csv, write_tables
 
 QUALITY = {"original": 0.85, "face-mask_out": 0.80, "body-mask_out": 0.15}
@@ -66,7 +66,7 @@ def made(tmp_path_factory):
     }
     value["starts"] = [["streetlife", ["compact", "leaky", "fast"]]]
     dump(file, value)
-    study = Study.read(file)
+    study = ReportStudy.read(file)
     table = write_tables(study, _sources(root), root / "tables")
     figures = write_figures(study, root / "tables", root / "figures")
     for dataset in study.datasets:
@@ -138,7 +138,7 @@ def test_combinations_that_the_study_does_not_ask_for_are_no_failures(made) -> N
 def test_what_the_study_asks_for_is_still_missed(made) -> None:
     root, study, *_ = made
     chosen = {**study.asked, "elsewhere": {**study.asked["elsewhere"], "leaky": ["original"]}}
-    asked = Study(**{**study.__dict__, "asked": chosen})
+    asked = ReportStudy(**{**study.__dict__, "asked": chosen})
     with pytest.raises(AnonbenchError, match="no such file"):
         write_tables(asked, _sources(root), root / "more")
 
@@ -154,7 +154,7 @@ def test_the_figure_is_drawn_where_models_differ_in_their_start(made, tmp_path) 
     again = write_figures(study, root / "tables", tmp_path)
     assert (tmp_path / "starts.png").read_bytes() == (root / "figures/starts.png").read_bytes()
     assert (tmp_path / "starts.pdf").read_bytes() == (root / "figures/starts.pdf").read_bytes()
-    plain = Study(**{**study.__dict__, "starts": []})
+    plain = ReportStudy(**{**study.__dict__, "starts": []})
     assert set(again) - set(write_figures(plain, root / "tables", tmp_path / "plain")) == {"starts.png", "starts.pdf"}
 
 

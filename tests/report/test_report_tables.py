@@ -22,7 +22,7 @@ from anonbench.report.collect import Sources, coverage, curves, impact
 from anonbench.report.figures import coverage_figure, write_figures
 from anonbench.report.html import write_html
 from anonbench.report.resample import MISSING, image_weights, student
-from anonbench.report.study import Study, parts, phrase
+from anonbench.report.study import ReportStudy, parts, phrase
 from anonbench.report.tables import escape, latex, markdown, number, percent, primary, read_csv, shown, write_tables
 from anonbench.tasks.base import load
 
@@ -34,7 +34,7 @@ def _sources(root):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("study")
-    study = Study.read(write_study(root, images=30, bootstrap=200))
+    study = ReportStudy.read(write_study(root, images=30, bootstrap=200))
     sources = _sources(root)
     write_tables(study, sources, root / "tables")
     return root, study, sources
@@ -354,10 +354,10 @@ def test_inputs_are_checked_by_an_interpreter_that_optimises(copy) -> None:
     root, *_ = copy
     code = (
         "import sys; from pathlib import Path; from anonbench.report.collect import Sources, read_run;"
-        "from anonbench.directions import Evaluation; from anonbench.report.study import Study;"
+        "from anonbench.directions import Evaluation; from anonbench.report.study import ReportStudy;"
         "root = Path(sys.argv[1]); stages = [root / n for n in"
         " ('evaluations', 'models', 'anonymized')]; sources = Sources(*stages)\n"
-        "for check in (lambda: sources.manifest(Study.read(root / 'study.json'), 'streetlife', 'body-mask_out'),"
+        "for check in (lambda: sources.manifest(ReportStudy.read(root / 'study.json'), 'streetlife', 'body-mask_out'),"
         " lambda: read_run(sources.evaluation(Evaluation('streetlife', 'original', 'compact', 0, 'original')))):\n"
         "    try:\n        check()\n    except Exception as error:\n        print(error)"
     )
@@ -394,7 +394,7 @@ def test_a_broken_study(made, tmp_path, change, says: str) -> None:
     value = json.loads((made[0] / "study.json").read_text()) | change
     (tmp_path / "study.json").write_text(json.dumps(value))
     with pytest.raises(AnonbenchError, match=says):
-        Study.read(tmp_path / "study.json")
+        ReportStudy.read(tmp_path / "study.json")
 
 
 def test_a_fallback_counts_as_anonymized_and_identity_changes_nobody(copy) -> None:

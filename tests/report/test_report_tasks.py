@@ -18,7 +18,7 @@ from anonbench.report.answer import sentences, warnings
 from anonbench.report.collect import Sources, _mean_of_known, coverage, impact
 from anonbench.report.figures import impact_figure, write_figures
 from anonbench.report.html import write_html
-from anonbench.report.study import Study
+from anonbench.report.study import ReportStudy
 from anonbench.report.tables import flat, latex, markdown, primary, read_csv, write_tables
 
 ADDS = {"face-blur-mild": 1.5, "face-blur-medium": 2.5, "face-blur-strong": 4.0}
@@ -44,12 +44,12 @@ def row(table: pd.DataFrame, **keys: str) -> pd.Series:
     return found.iloc[0]
 
 
-def said(study: Study, sources: Sources, table: pd.DataFrame) -> list[str]:
+def said(study: ReportStudy, sources: Sources, table: pd.DataFrame) -> list[str]:
     """Return the page's warnings."""
     return warnings(study, table, coverage(study, sources), [])
 
 
-def page(root: Path, study: Study, sources: Sources) -> tuple[pd.DataFrame, str]:
+def page(root: Path, study: ReportStudy, sources: Sources) -> tuple[pd.DataFrame, str]:
     """Write tables, figures and page; return impact.csv and the page's text."""
     write_tables(study, sources, root / "tables")
     write_figures(study, root / "tables", root / "figures")

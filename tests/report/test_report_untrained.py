@@ -17,11 +17,11 @@ from anonbench.report.answer import warnings
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
 from anonbench.report.html import write_html
-from anonbench.report.study import Study
+from anonbench.report.study import ReportStudy
 from anonbench.report.tables import primary, read_csv, write_tables
 
 
-def add_finder(root: Path, seen: list[str] | None, leaks: bool | None, alone: bool = False) -> Study:
+def add_finder(root: Path, seen: list[str] | None, leaks: bool | None, alone: bool = False) -> ReportStudy:
     """Add the model ``finder``, which finds on a variant what ``compact``, trained on it, finds on the original."""
     place = root / "evaluations" / "streetlife"
     for model, seeds in (("compact", (0, 1)), ("finder", (0,))):
@@ -44,10 +44,10 @@ def add_finder(root: Path, seen: list[str] | None, leaks: bool | None, alone: bo
     if not alone:  # `same` asks for evaluations of the trained model that are not there
         value["directions"] = ["original", "deployed"]
     dump(root / "study.json", value)
-    return Study.read(root / "study.json")
+    return ReportStudy.read(root / "study.json")
 
 
-def everything(root: Path, study: Study) -> tuple[Any, str]:
+def everything(root: Path, study: ReportStudy) -> tuple[Any, str]:
     sources = Sources(root / "evaluations", root / "models", root / "anonymized", annotations=root / "annotations")
     write_tables(study, sources, root / "tables")
     write_figures(study, root / "tables", root / "figures")
@@ -132,7 +132,7 @@ def test_alone_there_are_still_figures_and_a_page(tmp_path: Path) -> None:
 
 
 def test_what_it_has_seen_is_told_from_what_a_start_has(mixed: tuple[Path, Any, str]) -> None:
-    study = Study.read(mixed[0] / "study.json")
+    study = ReportStudy.read(mixed[0] / "study.json")
     table, cover = (read_csv(mixed[0] / "tables" / f"{name}.csv") for name in ("impact", "coverage"))
 
     def said(model: str, seen: list[str] | None, leaks: bool | None) -> str:

@@ -11,7 +11,7 @@ from anonbench.directions import ON_ORIGINAL, in_words
 from anonbench.records import UNANNOTATED
 from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, HANDLED, PEOPLE, UNTOUCHED
 from anonbench.report.resample import DROP, GAIN, MISSING
-from anonbench.report.study import ORIGINAL, Study, is_identity, phrase, region_order
+from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, phrase, region_order
 from anonbench.report.tables import (
     PLURALS,
     blocks,
@@ -123,7 +123,11 @@ def _plural(name: str) -> str:
 
 
 def warnings(
-    study: Study, table: pd.DataFrame, cover: pd.DataFrame, records: list[dict[str, Any]], absent: Iterable[str] = ()
+    study: ReportStudy,
+    table: pd.DataFrame,
+    cover: pd.DataFrame,
+    records: list[dict[str, Any]],
+    absent: Iterable[str] = (),
 ) -> list[str]:
     """Return what a reader must know before believing the numbers, gravest first.
 
@@ -151,7 +155,7 @@ def _fell_back(cover: pd.DataFrame) -> list[str]:
     ]
 
 
-def _missing(study: Study, table: pd.DataFrame) -> list[str]:
+def _missing(study: ReportStudy, table: pd.DataFrame) -> list[str]:
     found = []
     for dataset, model, part in blocks(table):
         empty = list(dict.fromkeys(part.loc[part.verdict == MISSING, "variant"]))
@@ -166,7 +170,7 @@ def _missing(study: Study, table: pd.DataFrame) -> list[str]:
     return found
 
 
-def _learning(study: Study, table: pd.DataFrame) -> list[str]:
+def _learning(study: ReportStudy, table: pd.DataFrame) -> list[str]:
     rows = table[(table.variant == ORIGINAL) & (table.group == PEOPLE) & ~learnt(table)]
     found = []
     for dataset, model, part in blocks(rows[rows.direction == rows.direction.iloc[0]] if len(rows) else rows):
@@ -186,7 +190,7 @@ def learnt(table: pd.DataFrame) -> pd.Series:
     return pd.Series(passed, index=table.index, dtype=bool)
 
 
-def _leaks(study: Study, records: list[dict[str, Any]]) -> list[str]:
+def _leaks(study: ReportStudy, records: list[dict[str, Any]]) -> list[str]:
     """Say which starts, or models, have seen the study's images; `train` decided that (``leaks`` in its record)."""
     found: list[str] = []
     for record in records:
@@ -245,7 +249,7 @@ def _controls_moved(table: pd.DataFrame) -> list[str]:
     return found
 
 
-def _codec(study: Study, table: pd.DataFrame) -> list[str]:
+def _codec(study: ReportStudy, table: pd.DataFrame) -> list[str]:
     if not any(is_identity(v) for v in study.variants):
         return ["The study has no `identity` variant, so what re-encoding alone does is not known."]
     rows = table[reencoded(table)]

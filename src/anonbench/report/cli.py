@@ -26,11 +26,11 @@ def report_tables(
 ) -> None:
     """Write impact.{csv,md,tex}, seeds.csv, subsets.csv, coverage.csv, people.csv, curves.csv and metrics.json."""
     from anonbench.report.collect import Sources
-    from anonbench.report.study import Study
+    from anonbench.report.study import ReportStudy
     from anonbench.report.tables import write_tables
 
     sources = Sources(evaluations, models, anonymized, annotations=annotations)
-    table = write_tables(Study.read(study), sources, out, allow_missing)
+    table = write_tables(ReportStudy.read(study), sources, out, allow_missing)
     typer.echo(f"{out}: {len(table)} rows of impact")
 
 
@@ -39,9 +39,9 @@ def report_figures(
 ) -> None:
     """Draw impact, curves, coverage and people as PNG and PDF, from the tables alone."""
     from anonbench.report.figures import write_figures
-    from anonbench.report.study import Study
+    from anonbench.report.study import ReportStudy
 
-    for name in write_figures(Study.read(study), tables, out):
+    for name in write_figures(ReportStudy.read(study), tables, out):
         typer.echo(out / name)
 
 
@@ -53,9 +53,9 @@ def report_sheet(
 ) -> None:
     """Draw sheet-<dataset>: the same people under every variant."""
     from anonbench.report.sheet import write_sheet
-    from anonbench.report.study import Study
+    from anonbench.report.study import ReportStudy
 
-    for name in write_sheet(Study.read(study), dataset, anonymized, out):
+    for name in write_sheet(ReportStudy.read(study), dataset, anonymized, out):
         typer.echo(out / name)
 
 
@@ -74,7 +74,7 @@ def report_html(
 ) -> None:
     """Write the page that answers the study's question, and cost.csv and provenance.json beside it."""
     from anonbench.report.html import write_html
-    from anonbench.report.study import Study
+    from anonbench.report.study import ReportStudy
 
-    answer = write_html(Study.read(study), tables, figures, models, out, timings, logs)
+    answer = write_html(ReportStudy.read(study), tables, figures, models, out, timings, logs)
     typer.echo(answer)

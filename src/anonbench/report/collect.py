@@ -18,7 +18,7 @@ from anonbench.files import read_json
 from anonbench.manifests import summary_path
 from anonbench.records import UNANNOTATED, Reason
 from anonbench.report import resample
-from anonbench.report.study import IDENTITY, ORIGINAL, Study, parts
+from anonbench.report.study import IDENTITY, ORIGINAL, ReportStudy, parts
 from anonbench.tasks import base as tasks
 from anonbench.tasks.base import ALL, UNTOUCHED, Task
 from anonbench.variants import EVERYTHING
@@ -73,7 +73,7 @@ class Sources:
         """Return the folder of one evaluation."""
         return self.evaluations / evaluation.folder
 
-    def manifest(self, study: Study, dataset: str, variant: str, split: str = "train") -> dict[str, Any] | None:
+    def manifest(self, study: ReportStudy, dataset: str, variant: str, split: str = "train") -> dict[str, Any] | None:
         """Return a variant's manifest of the ``train`` or ``val`` split; None for an original without one.
 
         Raises AnonbenchError when another variant has none, or one without its counts.
@@ -134,7 +134,7 @@ Runs = dict[str, dict[int, Run]]
 
 
 def read_runs(
-    study: Study, sources: Sources, dataset: str, model: str, allow_missing: bool, direction: str = ON_ORIGINAL
+    study: ReportStudy, sources: Sources, dataset: str, model: str, allow_missing: bool, direction: str = ON_ORIGINAL
 ) -> Runs:
     """Return the evaluations of a direction by variant and seed; of the original those on original images.
 
@@ -226,7 +226,7 @@ def _mean_of_known(replicates: np.ndarray) -> np.ndarray:
     return known
 
 
-def impact(study: Study, sources: Sources, allow_missing: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+def impact(study: ReportStudy, sources: Sources, allow_missing: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the impact table and the table of single seeds (see `IMPACT_COLUMNS`, `SEED_COLUMNS`).
 
     A variant without an evaluation raises AnonbenchError or, with ``allow_missing``, gets rows without numbers and the
@@ -268,7 +268,7 @@ class Compared:
     ``fixed``: the model is not trained, so that there are no other seeds whose noise could be missing.
     """
 
-    study: Study
+    study: ReportStudy
     dataset: str
     name: str
     task: Task
@@ -352,7 +352,7 @@ class Compared:
                     }  # fmt: skip
 
 
-def _compared(study: Study, dataset: str, model: str, runs: Runs, direction: str) -> Iterator[Compared]:
+def _compared(study: ReportStudy, dataset: str, model: str, runs: Runs, direction: str) -> Iterator[Compared]:
     """Yield what is compared over the variants: each task and category that the original has a score of.
 
     Where one model is tested on every variant, its seeds are paired and there are no trainings to pool a spread over.
@@ -408,7 +408,7 @@ def _describe(manifest: dict[str, Any] | None, variant: str, compared: Compared)
     return {"region": region, "method": method, "level": level, "group": group, "share_changed": share}
 
 
-def subsets(study: Study, sources: Sources) -> pd.DataFrame:
+def subsets(study: ReportStudy, sources: Sources) -> pd.DataFrame:
     """Return the measures on the data sets' evaluation subsets (easy, medium, hard), of models on original images.
 
     People only, means over seeds, no intervals. Reads the evaluations that are there; empty for data sets without
@@ -444,7 +444,7 @@ def _mean(values: list[float]) -> float | None:
 
 
 def _subsets_of(
-    study: Study, sources: Sources, dataset: str, model: str, variant: str
+    study: ReportStudy, sources: Sources, dataset: str, model: str, variant: str
 ) -> dict[tuple[str, str, str, str], dict[int, tuple[float, int, int]]]:
     """Return value, instances and images by seed of each task, category of people, subset and metric."""
     found: dict[tuple[str, str, str, str], dict[int, tuple[float, int, int]]] = {}
@@ -499,7 +499,7 @@ def _share(manifest: dict[str, Any] | None, method: str, category: str) -> float
     return float(counts["anonymized"] / counts["people"])
 
 
-def coverage(study: Study, sources: Sources) -> pd.DataFrame:
+def coverage(study: ReportStudy, sources: Sources) -> pd.DataFrame:
     """Return who was anonymized in the training splits: a row per data set, variant and category of people.
 
     Detections of nobody who is annotated, if any, have a row of their own, of category ``unannotated``. ``fitted_on``
@@ -532,7 +532,7 @@ def coverage(study: Study, sources: Sources) -> pd.DataFrame:
     return frame
 
 
-def ledger(study: Study, sources: Sources) -> pd.DataFrame:
+def ledger(study: ReportStudy, sources: Sources) -> pd.DataFrame:
     """Return the people of the training splits by kind of region, category, size, status and source.
 
     Empty for a study that anonymizes nothing. Raises AnonbenchError when a count is missing or damaged.
@@ -563,7 +563,7 @@ def training_record(sources: Sources, dataset: str, variant: str, model: str, se
     return record
 
 
-def leaks(study: Study, sources: Sources, dataset: str, model: str) -> str:
+def leaks(study: ReportStudy, sources: Sources, dataset: str, model: str) -> str:
     """Tell whether the first weights of a model's trainings have seen the data set: true, false or, unknown, ''.
 
     The trainings' records say so (``initialisation.leaks``).
@@ -576,7 +576,7 @@ def leaks(study: Study, sources: Sources, dataset: str, model: str) -> str:
     return LEAKS if True in said else "false" if False in said else ""
 
 
-def curves(study: Study, sources: Sources, allow_missing: bool = False) -> pd.DataFrame:
+def curves(study: ReportStudy, sources: Sources, allow_missing: bool = False) -> pd.DataFrame:
     """Return the training loss, averaged over seeds, per iteration: the total and its terms; none of untrained models.
 
     Raises AnonbenchError when a training has no record, unless ``allow_missing``.

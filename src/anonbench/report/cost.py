@@ -13,7 +13,7 @@ import pandas as pd
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
-from anonbench.report.study import Study
+from anonbench.report.study import ReportStudy
 from anonbench.report.tables import is_number
 
 STAGES = ("annotate", "detect", "regions", "fit", "anonymize", "merge", "train", "predict", "evaluate")
@@ -28,7 +28,7 @@ ALL = "all"
 """Stands in every key of the last row, the sum."""
 
 
-def cost(study: Study, records: list[dict[str, Any]], logs: Path | None = None) -> pd.DataFrame:
+def cost(study: ReportStudy, records: list[dict[str, Any]], logs: Path | None = None) -> pd.DataFrame:
     """Return a row per stage, data set, variant, model and device, and last the sum; no rows when nothing is known.
 
     ``records``: the trainings' records with their ``timing``. ``logs``: folder of Snakemake's benchmark files, for the
@@ -110,11 +110,13 @@ def _training(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _trained(study: Study, dataset: str, model: str) -> list[str]:
+def _trained(study: ReportStudy, dataset: str, model: str) -> list[str]:
     return study.trained(dataset, model) if model in study.models else []
 
 
-def _job(study: Study, stage: str, path: Path, logs: Path, on_gpu: set[tuple[str, str, str]]) -> dict[str, Any] | None:
+def _job(
+    study: ReportStudy, stage: str, path: Path, logs: Path, on_gpu: set[tuple[str, str, str]]
+) -> dict[str, Any] | None:
     """Return a job by its benchmark file; None when the study no longer has it."""
     dataset, variant, model, *_ = (*path.relative_to(logs / stage).parts[:-1], "", "")
     if stage == "fit":  # <region>-<method>, which variants of several levels share

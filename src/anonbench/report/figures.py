@@ -23,7 +23,7 @@ from anonbench.files import write_bytes
 from anonbench.records import UNANNOTATED, Reason
 from anonbench.report.collect import ALL, COVERAGE_COLUMNS, HANDLED, PEOPLE, TOUCHED, UNTOUCHED
 from anonbench.report.starts import starts_figure
-from anonbench.report.study import ORIGINAL, Study, is_identity, region_order
+from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, region_order
 from anonbench.report.tables import (
     DAGGER,
     blocks,
@@ -108,7 +108,7 @@ def _opaque(png: io.BytesIO) -> bytes:
     return smaller.getvalue()
 
 
-def write_figures(study: Study, tables: Path, out: Path) -> list[str]:
+def write_figures(study: ReportStudy, tables: Path, out: Path) -> list[str]:
     """Draw ``impact``, ``curves``, ``coverage`` and ``people`` from the tables in ``tables``; return the file names.
 
     A study whose models differ in first weights or learning rate alone (``study.starts``) gets ``starts``, too.
@@ -129,7 +129,7 @@ def write_figures(study: Study, tables: Path, out: Path) -> list[str]:
 # --- impact
 
 
-def impact_figure(table: pd.DataFrame, seeds: pd.DataFrame, study: Study) -> Figure:
+def impact_figure(table: pd.DataFrame, seeds: pd.DataFrame, study: ReportStudy) -> Figure:
     """Difference of each task's first metric to the original: a column per task, a row of panels per region.
 
     Each row of panels has its own scale, so that small effects of faces stay visible beside large ones of bodies, and
@@ -234,7 +234,7 @@ def _unit(table: pd.DataFrame, task: str) -> str:
 
 
 def _limits(
-    part: pd.DataFrame, seeds: pd.DataFrame, categories: list[str], study: Study, tasks: list[str]
+    part: pd.DataFrame, seeds: pd.DataFrame, categories: list[str], study: ReportStudy, tasks: list[str]
 ) -> tuple[float, float]:
     """Return the x range of a row's panels of one unit: all points and intervals, at least twice the margin."""
     margin = max(study.margin_of(task) for task in tasks)
@@ -270,7 +270,7 @@ def _metric(part: pd.DataFrame, task: str) -> str:
     return str(of.iloc[0]) if len(of) else title(task)
 
 
-def _legend(table: pd.DataFrame, study: Study) -> list[Any]:
+def _legend(table: pd.DataFrame, study: ReportStudy) -> list[Any]:
     categories = list(dict.fromkeys(c for *_, part in blocks(table) for c in shown(part)))
     colours = _colours(table, categories)
     people = set(table.loc[table.group == PEOPLE, "category"])

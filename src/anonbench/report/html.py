@@ -21,7 +21,7 @@ from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, PEOPLE, Sources,
 from anonbench.report.cost import cost, hours
 from anonbench.report.page import PAGE
 from anonbench.report.resample import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
-from anonbench.report.study import ORIGINAL, Study, is_identity
+from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
 from anonbench.report.tables import (
     DAGGER,
     PLURALS,
@@ -73,7 +73,7 @@ AS_IT_IS = {
 
 
 def write_html(
-    study: Study,
+    study: ReportStudy,
     tables: Path,
     figures: Path,
     models: Path,
@@ -144,7 +144,7 @@ def _inline(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def _records(study: Study, models: Path, timings: Path | None) -> tuple[list[dict[str, Any]], list[str]]:
+def _records(study: ReportStudy, models: Path, timings: Path | None) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the trainings' records that are there, and the names of those that are not."""
     sources = Sources(Path(), models, Path(), timings)
     records, absent = [], []

@@ -16,7 +16,7 @@ from anonbench.files import read_json
 from anonbench.images import read_rgb
 from anonbench.records import is_people
 from anonbench.report.figures import save, style
-from anonbench.report.study import ORIGINAL, Study, parts
+from anonbench.report.study import ORIGINAL, ReportStudy, parts
 
 CELL = 0.95
 """Width of a cell in inches."""
@@ -42,7 +42,7 @@ HEAD = (0, 1, 2, 3, 4)
 Crop = tuple[float, float, float, float]
 
 
-def write_sheet(study: Study, dataset: str, anonymized: Path, out: Path) -> list[str]:
+def write_sheet(study: ReportStudy, dataset: str, anonymized: Path, out: Path) -> list[str]:
     """Draw ``sheet-<dataset>`` as PNG and PDF and return the file names.
 
     Raises AnonbenchError for an unknown data set and for images or annotations that are missing or damaged.

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from anonbench.directions import ON_ORIGINAL
 from anonbench.report.answer import learnt
 from anonbench.report.collect import PEOPLE
-from anonbench.report.study import ORIGINAL, Study, region_order
+from anonbench.report.study import ORIGINAL, ReportStudy, region_order
 from anonbench.report.tables import (
     DAGGER,
     LEAKY,
@@ -67,7 +67,7 @@ def _start(recipe: dict[str, Any]) -> str:
     return json.dumps(recipe["initialisation"], sort_keys=True)
 
 
-def panels(study: Study, table: pd.DataFrame) -> list[tuple[str, list[str], str, str, pd.DataFrame]]:
+def panels(study: ReportStudy, table: pd.DataFrame) -> list[tuple[str, list[str], str, str, pd.DataFrame]]:
     """Return data set, models, category, region and rows of each row of panels.
 
     The category is that of people with the most instances.
@@ -85,7 +85,7 @@ def panels(study: Study, table: pd.DataFrame) -> list[tuple[str, list[str], str,
     return found
 
 
-def starts_figure(study: Study, table: pd.DataFrame) -> Figure:
+def starts_figure(study: ReportStudy, table: pd.DataFrame) -> Figure:
     """Difference to the original, on people: a row of panels per region, a column per task, a mark per model.
 
     ``table`` is impact.csv. What is not evaluated yet is said so in its place.

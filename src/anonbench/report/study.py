@@ -18,7 +18,7 @@ IDENTITY = "identity"
 
 
 @dataclass(frozen=True)
-class Study:
+class ReportStudy:
     """Data sets with their splits, variants, models and seeds, and what the report needs to know.
 
     ``datasets[name]`` holds ``train`` and ``val``; ``margin`` is in AP points; ``bootstrap`` counts resamples;
@@ -83,7 +83,7 @@ class Study:
                         yield dataset, model, variant, seed
 
     @classmethod
-    def read(cls, path: str | Path) -> Study:
+    def read(cls, path: str | Path) -> ReportStudy:
         """Read the study's JSON; raise AnonbenchError for an entry that is missing or of another kind."""
         value = read_json(path)
         if not isinstance(value, dict):

@@ -29,7 +29,7 @@ from anonbench.report.collect import (
     subsets,
 )
 from anonbench.report.resample import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
-from anonbench.report.study import ORIGINAL, Study, is_identity
+from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
 from anonbench.tasks.base import title
 
 MOST_CONTROLS = 3
@@ -58,7 +58,7 @@ MARKS = {DROP: "−", GAIN: "+", SAME: "=", UNSURE: "?", REFERENCE: "", MISSING:
 TEX_MARKS = {DROP: r"\downarrow", GAIN: r"\uparrow", SAME: "=", UNSURE: "?", REFERENCE: "", MISSING: "!"}
 
 
-def write_tables(study: Study, sources: Sources, out: Path, allow_missing: bool = False) -> pd.DataFrame:
+def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing: bool = False) -> pd.DataFrame:
     """Write every table into ``out`` and return the impact table.
 
     ``impact.{csv,md,tex}``, ``seeds.csv``, ``subsets.csv``, ``coverage.csv``, ``people.csv``, ``curves.csv`` and
@@ -152,7 +152,7 @@ def direction(part: pd.DataFrame) -> str:
     return str(part.direction.iloc[0]) if "direction" in part.columns and len(part) else ON_ORIGINAL
 
 
-def footnote(table: pd.DataFrame, study: Study) -> str:
+def footnote(table: pd.DataFrame, study: ReportStudy) -> str:
     """Return what the dagger says in a table; '' where there is none."""
     models = set(table.loc[table.leaks == LEAKS, "model"])
     said = {True: LEAKY, False: LEAKY_AS_IT_IS}
@@ -224,7 +224,7 @@ def _cell(row: Any) -> str:
     return f"{value}; {number(row.difference, True)}{interval} {MARKS[row.verdict]}"
 
 
-def margins(study: Study, table: pd.DataFrame) -> str:
+def margins(study: ReportStudy, table: pd.DataFrame) -> str:
     """Return the margins of a table's tasks, such as ``±1 AP points``; several with the tasks that they belong to."""
     units = dict(zip(table.task, table.unit, strict=True))
     said = {task: f"±{study.margin_of(task):g} {unit}" for task, unit in units.items()}
@@ -248,7 +248,7 @@ def lower(table: pd.DataFrame) -> str:
     return f"Of {' and '.join(names)} lower is better: a drop is a rise of the number." if names else ""
 
 
-def markdown(table: pd.DataFrame, study: Study) -> str:
+def markdown(table: pd.DataFrame, study: ReportStudy) -> str:
     """Return the impact as Markdown: per data set, model and task a row per variant, a column per category."""
     table = primary(table)
     tested = f" {lower(table)}" if lower(table) else ""
@@ -324,7 +324,7 @@ def escape(text: str) -> str:
     return "".join(_TEX.get(letter, letter) for letter in text)
 
 
-def latex(table: pd.DataFrame, study: Study) -> str:
+def latex(table: pd.DataFrame, study: ReportStudy) -> str:
     """Return one booktabs ``tabular`` per data set and model: rows are variants, columns values and differences.
 
     A table wider than the text is shrunk to it. It needs the packages booktabs and graphicx; put each into a ``table``
