@@ -30,41 +30,41 @@ localrules:
 # Everything, named one by one: in a fresh clone the small results are there already, the costly ones are not.
 rule all:
     input:
-        plan.downloads(),
-        plan.manifests(),
-        plan.weights(),
-        plan.metrics(),
-        plan.results("report"),
+        plan.files.downloads(),
+        plan.files.manifests(),
+        plan.files.weights(),
+        plan.files.metrics(),
+        plan.files.results("report"),
 
 
 # The raw data, rendered, fetched or checked.
 rule data:
     input:
-        plan.downloads(),
+        plan.files.downloads(),
 
 
 # Every anonymized data set.
 rule variants:
     input:
-        plan.manifests(),
+        plan.files.manifests(),
 
 
 # Every trained model.
 rule models:
     input:
-        plan.weights(),
+        plan.files.weights(),
 
 
 # Every number.
 rule tables:
     input:
-        plan.results("tables"),
+        plan.files.results("tables"),
 
 
 # Every figure.
 rule figures:
     input:
-        plan.results("figures"),
+        plan.files.results("figures"),
 
 
 include: "workflow/rules/download.smk"

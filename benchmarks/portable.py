@@ -127,7 +127,7 @@ class Jobs:
         from anonbench.workflow.plan import Plan
 
         study = self.folder / "study.json"
-        study.write_text(Plan(read_yaml(ROOT / "config" / "default.yaml"), ROOT).summary())
+        study.write_text(Plan(read_yaml(ROOT / "config" / "default.yaml"), ROOT).arguments.summary())
         self.run("report-figures", study=study, tables=ROOT / "results" / "tables", out=self.folder / "figures")
         return _tree(self.folder / "figures")
 

@@ -125,9 +125,9 @@ def test_report_code_is_not_in_the_trainer() -> None:
 def test_the_code_of_a_variant_is_that_of_its_fallback_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """People on whom the generator fails are masked out: another mask_out makes another variant."""
     plan = Plan(DEFAULT, ROOT)
-    before = {variant: plan.method_code(variant) for variant in DEFAULT["variants"]}
+    before = {variant: plan.fingerprints.method_code(variant) for variant in DEFAULT["variants"]}
     edit(monkeypatch, "anonymize/methods/mask_out.py")
-    after = {variant: plan.method_code(variant) for variant in DEFAULT["variants"]}
+    after = {variant: plan.fingerprints.method_code(variant) for variant in DEFAULT["variants"]}
     assert [v for v in before if before[v] != after[v]] == ["face-mask_out", "face-gan", "body-mask_out", "body-gan"]
 
 
@@ -143,9 +143,9 @@ def test_a_trainer_s_code_is_not_another_s(monkeypatch: pytest.MonkeyPatch, file
     """An edit of detectron2's settings retrains no model of torchvision's; one of what both share retrains both."""
     models = {name: {"preset": "cpu-small"} if name == "torchvision" else BIG for name in ("torchvision", "detectron2")}
     plan = Plan({**DEFAULT, "models": models}, ROOT)
-    before = {name: plan.trainer_code(name) for name in models}
+    before = {name: plan.fingerprints.trainer_code(name) for name in models}
     edit(monkeypatch, file)
-    assert [name for name in models if plan.trainer_code(name) != before[name]] == changed
+    assert [name for name in models if plan.fingerprints.trainer_code(name) != before[name]] == changed
 
 
 def codes(plan: Plan) -> dict[str, str]:
@@ -155,16 +155,16 @@ def codes(plan: Plan) -> dict[str, str]:
         "download": provenance.code_hash("anonbench.download.fetch"),
         "annotate": provenance.code_hash("anonbench.annotate.people"),
         "regions": provenance.code_hash("anonbench.annotate.choose"),
-        "fit": plan.fit_code("gan"),
-        "anonymize": plan.method_code("body-gan"),
-        "blur": plan.method_code("body-blur-medium"),
+        "fit": plan.fingerprints.fit_code("gan"),
+        "anonymize": plan.fingerprints.method_code("body-gan"),
+        "blur": plan.fingerprints.method_code("body-blur-medium"),
         "merge": provenance.code_hash("anonbench.anonymize.merge"),
-        "train": plan.trainer_code(model),
-        "predict": plan.prediction_code(model),
-        "evaluate": plan.evaluation_code(model),
-        "tables": plan.report_code("tables", "collect"),
-        "figures": plan.report_code("figures"),
-        "html": plan.report_code("html"),
+        "train": plan.fingerprints.trainer_code(model),
+        "predict": plan.fingerprints.prediction_code(model),
+        "evaluate": plan.fingerprints.evaluation_code(model),
+        "tables": plan.fingerprints.report_code("tables", "collect"),
+        "figures": plan.fingerprints.report_code("figures"),
+        "html": plan.fingerprints.report_code("html"),
     }
 
 

@@ -395,6 +395,11 @@ class Study(Strict):
         except ValidationError as error:
             raise ValueError(f"methods.{method}.fit.{explain(error, settings)}") from None
 
+    def is_fitted(self, variant: str) -> bool:
+        """Tell whether a variant's method is fitted to data first."""
+        name = Variant.parse(variant).method
+        return name is not None and registry.load("methods", name).FitSettings is not None
+
     def fitted_on(self, method: str, dataset: str) -> str:
         """Return the data set whose training split a method is fitted to, to anonymize ``dataset``."""
         return self.methods.get(method, MethodConfig()).fit_on or dataset

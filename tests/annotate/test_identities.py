@@ -50,6 +50,6 @@ def test_the_workflow_asks_where_the_study_says_so() -> None:
     def plan(**more: Any) -> Plan:
         return Plan({**DEFAULT, "datasets": {"streetlife": {**more}}}, Path(__file__).parents[2])
 
-    assert plan().apart("streetlife", "val") == ""
-    assert plan(disjoint=True).apart("streetlife", "val") == "--apart-from train"
-    assert plan(disjoint=True).apart("streetlife", "train") == ""
+    assert plan().arguments.apart("streetlife", "val") == ""
+    assert plan(disjoint=True).arguments.apart("streetlife", "val") == "--apart-from train"
+    assert plan(disjoint=True).arguments.apart("streetlife", "train") == ""

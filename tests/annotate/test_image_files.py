@@ -429,9 +429,9 @@ def test_settings_of_the_study_reach_the_command(tmp_path: Path) -> None:
 
     study = json.loads(json.dumps(DEFAULT))
     plan = Plan(study, tmp_path)
-    assert plan.gate("streetlife") == "--labels-on auto --on-bad-image fail --max-pixels 178956970"
+    assert plan.arguments.gate("streetlife") == "--labels-on auto --on-bad-image fail --max-pixels 178956970"
     study["datasets"]["streetlife"] |= {"labels_on": "stored", "on_bad_image": "skip", "max_pixels": 5}
-    assert Plan(study, tmp_path).gate("streetlife") == "--labels-on stored --on-bad-image skip --max-pixels 5"
+    assert Plan(study, tmp_path).arguments.gate("streetlife") == "--labels-on stored --on-bad-image skip --max-pixels 5"
     study["datasets"]["streetlife"] |= {"labels_on": "sideways"}
     with pytest.raises(AnonbenchError, match=r"datasets\.streetlife\.labels_on: .*'auto', 'upright' or 'stored'"):
         Plan(study, tmp_path)

@@ -203,7 +203,7 @@ def test_the_adapters_know_their_people() -> None:
 def test_the_study_hands_it_on(tmp_path: Path) -> None:
     block = {"adapter": "coco", "root": "x", "people": ["Police Officer"], "not_people": ["face mask"]}
     study = {"name": "s", "datasets": {"a": block}, "variants": ["original"], "models": {"m": _model()}}
-    said = Plan(study, tmp_path).categories("a")
+    said = Plan(study, tmp_path).arguments.categories("a")
     assert said == "--people 'Police Officer' --not-people 'face mask'"
     block["not_people"] = ["Police Officer"]
     with pytest.raises(ValidationError, match="'Police Officer' cannot be both people and not_people"):

@@ -307,9 +307,9 @@ def test_a_method_is_fitted_to_frames(dataset: Dataset, tmp_path: Path, monkeypa
         study = {**DEFAULT, "variants": ["original", "frame-toy_fitted"]}
         plan = Plan(study, Path(__file__).parents[2])
         asked = SimpleNamespace(dataset="streetlife", region="frame", variant="frame-toy_fitted", split="train")
-        assert plan.training_people()(asked) == "annotations/streetlife/train.people.parquet"
-        assert plan.people_file()(asked) == ["annotations/streetlife/train.people.parquet"]
-        assert plan.fitted()(asked) == ["anonymized/streetlife/private/fits/frame-toy_fitted/weights.safetensors"]
+        assert plan.files.training_people()(asked) == "annotations/streetlife/train.people.parquet"
+        assert plan.files.people_file()(asked) == ["annotations/streetlife/train.people.parquet"]
+        assert plan.files.fitted()(asked) == ["anonymized/streetlife/private/fits/frame-toy_fitted/weights.safetensors"]
     finally:
         registry._entries.cache_clear()
 

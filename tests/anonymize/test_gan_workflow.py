@@ -35,22 +35,23 @@ def test_one_fit_per_region_and_data_set(tmp_path: Path) -> None:
 
 def test_the_weights_that_a_variant_needs() -> None:
     plan = Plan(study(fit_on="other"), PROJECT)
-    assert plan.is_fitted("body-gan")
-    assert not plan.is_fitted("body-mask_out")
-    assert not plan.is_fitted("original")
-    assert plan.fit_folder("streetlife", "face-gan") == "anonymized/other/private/fits/face-gan"
-    assert Plan(study(), PROJECT).fit_folder("streetlife", "face-gan") == "anonymized/streetlife/private/fits/face-gan"
+    assert plan.study.is_fitted("body-gan")
+    assert not plan.study.is_fitted("body-mask_out")
+    assert not plan.study.is_fitted("original")
+    assert plan.files.fit_folder("streetlife", "face-gan") == "anonymized/other/private/fits/face-gan"
+    own = Plan(study(), PROJECT).files.fit_folder("streetlife", "face-gan")
+    assert own == "anonymized/streetlife/private/fits/face-gan"
     assert plan.anonymize_environment("body-gan") == "train"
     assert plan.anonymize_environment("body-mask_out") == "data"
-    assert plan.fitted_arguments([]) == ""
-    assert plan.fitted_arguments(["a b"]) == "--weights 'a b' --device cpu"
+    assert plan.arguments.weights([]) == ""
+    assert plan.arguments.weights(["a b"]) == "--weights 'a b' --device cpu"
 
 
 def test_settings_reach_the_training() -> None:
     plan = Plan(study(fit={"body_iterations": 7}), PROJECT)
-    assert '"body_iterations":7' in plan.fit("gan")
-    assert plan.fit("gan") != Plan(study(), PROJECT).fit("gan")
-    assert plan.method("body-gan") == Plan(study(), PROJECT).method("body-gan")
+    assert '"body_iterations":7' in plan.arguments.fit("gan")
+    assert plan.arguments.fit("gan") != Plan(study(), PROJECT).arguments.fit("gan")
+    assert plan.arguments.method("body-gan") == Plan(study(), PROJECT).arguments.method("body-gan")
 
 
 @pytest.mark.parametrize(

@@ -310,7 +310,7 @@ def test_who_says_how_a_variant_is_stored(codec: str) -> None:
     }
     for change, expected in chosen.values():
         plan = Plan({**study, **change}, Path(__file__).parents[2])
-        assert [plan.encoder(variant) for variant in study["variants"]] == expected
+        assert [plan.arguments.encoder(variant) for variant in study["variants"]] == expected
     with pytest.raises(AnonbenchError, match=r"methods.blur.encoder"):
         config.parse({**study, "methods": {"blur": {"encoder": "best"}}})
 

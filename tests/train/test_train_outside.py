@@ -124,6 +124,6 @@ def test_what_it_cannot_do_is_refused_when_a_study_is_read(changes: dict[str, An
 
 def test_the_workflow_takes_it_by_its_name_and_code() -> None:
     plan = Plan({**DEFAULT, "models": {"m": RECIPE, "n": {"preset": "cpu-small"}}}, Path("."))
-    assert json.loads(plan.recipe("m"))["settings"] == {"side": 12, "width": 16}
-    assert plan.trainer_code("m") != plan.trainer_code("n")
+    assert json.loads(plan.arguments.recipe("m"))["settings"] == {"side": 12, "width": 16}
+    assert plan.fingerprints.trainer_code("m") != plan.fingerprints.trainer_code("n")
     assert plan.training_environment("m") == "train"

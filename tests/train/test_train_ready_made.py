@@ -183,20 +183,20 @@ def plan(value: dict[str, Any]) -> Plan:
 
 def test_it_is_trained_nowhere_and_tested_where_it_is_deployed() -> None:
     both = plan(study({"finder": FINDER, "net": TRAINED}, ["original", "same", "deployed"]))
-    own = [one for one in both.evaluations() if one.model == "finder"]
-    assert [t for t in both.trainings() if "finder" in t] == ["streetlife/original/finder/seed4"]
+    own = [one for one in both.files.evaluations() if one.model == "finder"]
+    assert [t for t in both.files.trainings() if "finder" in t] == ["streetlife/original/finder/seed4"]
     assert {(one.trained, one.tested, one.seed) for one in own} == {
         ("original", "original", 4), ("original", "face-mask_out", 4), ("original", "frame-blur-high", 4)
     }  # fmt: skip
     alone = plan(study({"net": TRAINED}, ["original", "same", "deployed"]))
-    assert set(both.evaluations()) - set(own) == set(alone.evaluations())
-    assert len([t for t in both.trainings() if "net" in t]) == 6
-    assert "anonymized/streetlife/private/face-mask_out/manifests/val.json" in both.manifests()
+    assert set(both.files.evaluations()) - set(own) == set(alone.files.evaluations())
+    assert len([t for t in both.files.trainings() if "net" in t]) == 6
+    assert "anonymized/streetlife/private/face-mask_out/manifests/val.json" in both.files.manifests()
 
 
 def test_of_its_own_variants_alone() -> None:
     chosen = plan(study({"finder": finder(variants=["original", "frame-blur-high"])}, ["deployed"]))
-    assert chosen.evaluations() == [
+    assert chosen.files.evaluations() == [
         Evaluation("streetlife", "original", "finder", 4, tested) for tested in ("original", "frame-blur-high")
     ]
     assert chosen.study.variants_of("streetlife") == ["original", "frame-blur-high"]
@@ -206,7 +206,7 @@ def test_a_study_in_which_it_says_nothing_is_refused() -> None:
     with pytest.raises(AnonbenchError, match=r"models.finder: it needs no training, .*add `deployed` to evaluate.on"):
         plan(study({"finder": FINDER}, ["original", "same"]))
     reference = plan(study({"finder": finder(variants=["original"])}, ["original"]))
-    assert [one.tested for one in reference.evaluations()] == ["original"]
+    assert [one.tested for one in reference.files.evaluations()] == ["original"]
 
 
 def test_nothing_starts_from_it() -> None:
@@ -222,13 +222,13 @@ def test_what_its_rules_depend_on(tmp_path: Path) -> None:
     detector = {"plugin": "yunet", "options": {"weights": str(weights)}}
     models = {"yunet": finder(settings={"detector": detector}), "finder": FINDER}
     first = plan(study(models, ["deployed"]))
-    before = first.first_weights("yunet")
-    assert first.trainer_code("yunet") != first.trainer_code("finder")
-    assert first.prediction_code("yunet") != first.prediction_code("finder")
+    before = first.fingerprints.first_weights("yunet")
+    assert first.fingerprints.trainer_code("yunet") != first.fingerprints.trainer_code("finder")
+    assert first.fingerprints.prediction_code("yunet") != first.fingerprints.prediction_code("finder")
     assert first.training_environment("finder") == "ready_made"
     weights.write_bytes(b"another")
-    assert plan(study(models, ["deployed"])).first_weights("yunet") != before
-    assert "batch_size" not in first.recipe("finder")
+    assert plan(study(models, ["deployed"])).fingerprints.first_weights("yunet") != before
+    assert "batch_size" not in first.arguments.recipe("finder")
 
 
 def test_the_default_study_plans_what_it_did() -> None:

@@ -38,7 +38,7 @@ def start(file: str, **more: Any) -> dict[str, Any]:
 
 def test_models_differ_in_start_and_learning_rate_alone(confound: Plan) -> None:
     assert confound.study.starts() == [("streetlife", STARTS)]
-    recipes = {name: parse_recipe(json.loads(confound.recipe(name))) for name in STARTS}
+    recipes = {name: parse_recipe(json.loads(confound.arguments.recipe(name))) for name in STARTS}
     rates = {name: recipe.learning_rate() for name, recipe in recipes.items()}
     assert rates["scratch"] == rates["backbone"] == rates["leaky"]
     assert rates["scratch-wrong"] == rates["leaky-wrong"] == 8 * rates["scratch"]
@@ -52,7 +52,7 @@ def test_models_differ_in_start_and_learning_rate_alone(confound: Plan) -> None:
 def test_the_clean_start_is_of_other_images(confound: Plan) -> None:
     options = [confound.study.options(name) for name in ("streetlife", "elsewhere")]
     assert options[0]["seed"] != options[1]["seed"]
-    names = confound.known_as("streetlife").split()
+    names = confound.arguments.known_as("streetlife").split()
     start = confound.study.starting_training("backbone")
     assert start is not None
     assert not leaks(start[:1], names)
@@ -65,13 +65,13 @@ def test_the_clean_start_is_of_other_images(confound: Plan) -> None:
 
 def test_starts_lie_in_the_studys_output(confound: Plan) -> None:
     folder = "runs/confound/models/streetlife/original/scratch/seed0"
-    assert confound.start_files("leaky") == [f"{folder}/train.json", f"{folder}/weights.safetensors"]
-    assert json.loads(confound.recipe("leaky"))["initialisation"]["file"] == folder
-    assert confound.first_weights("leaky") == folder
+    assert confound.files.start_files("leaky") == [f"{folder}/train.json", f"{folder}/weights.safetensors"]
+    assert json.loads(confound.arguments.recipe("leaky"))["initialisation"]["file"] == folder
+    assert confound.fingerprints.first_weights("leaky") == folder
     folder = "runs/confound/models/elsewhere/original/clean/seed0"
-    assert confound.start_files("backbone") == [f"{folder}/train.json", f"{folder}/weights.safetensors"]
-    assert json.loads(confound.recipe("backbone"))["initialisation"]["file"] == folder
-    assert confound.start_files("scratch") == []
+    assert confound.files.start_files("backbone") == [f"{folder}/train.json", f"{folder}/weights.safetensors"]
+    assert json.loads(confound.arguments.recipe("backbone"))["initialisation"]["file"] == folder
+    assert confound.files.start_files("scratch") == []
 
 
 def test_the_dry_run_plans_the_asked_combinations_alone(project: Project) -> None:
@@ -104,7 +104,7 @@ def test_the_dry_run_plans_the_asked_combinations_alone(project: Project) -> Non
 def test_the_default_study_draws_no_starts() -> None:
     plan = Plan(DEFAULT, PROJECT)
     assert plan.study.starts() == []
-    assert "starts" not in plan.figures()
+    assert "starts" not in plan.files.figures()
     # larger models are no other starts
     larger = {"preset": "cpu-small", "settings": {"architecture": {"box_width": 64}}}
     other = study({"m": {"preset": "cpu-small"}, "n": larger})
@@ -120,13 +120,13 @@ def test_where_a_model_is_trained_is_not_part_of_its_recipe() -> None:
         study({"first": {"preset": "cpu-small"}, "m": {"preset": "cpu-small", **more}})
         for more in ({}, {"variants": ["original", "body-mask_out"]})
     )
-    assert whole.recipe("m") == part.recipe("m")
-    assert set(json.loads(part.recipe("m"))) == set(Recipe.model_fields) - {"preset"}
-    assert {training.split("/")[1] for training in part.trainings() if "/m/" in training} == {
+    assert whole.arguments.recipe("m") == part.arguments.recipe("m")
+    assert set(json.loads(part.arguments.recipe("m"))) == set(Recipe.model_fields) - {"preset"}
+    assert {training.split("/")[1] for training in part.files.trainings() if "/m/" in training} == {
         "original",
         "body-mask_out",
     }
-    summary = json.loads(part.summary())
+    summary = json.loads(part.arguments.summary())
     assert summary["asked"]["streetlife"] == {"first": VARIANTS, "m": ["original", "body-mask_out"]}
 
 
@@ -136,15 +136,17 @@ def test_what_no_model_is_trained_on_is_not_anonymized() -> None:
         "n": {"preset": "cpu-small", "datasets": ["other"], "variants": ["original"]},
     }
     plan = study(models, datasets={"streetlife": {}, "other": {"adapter": "streetlife"}})
-    assert not any("body-blur" in path for path in plan.manifests())
-    assert not any("original" not in path for path in plan.manifests() if "/other/" in path and "body-mask" not in path)
+    assert not any("body-blur" in path for path in plan.files.manifests())
+    assert not any(
+        "original" not in path for path in plan.files.manifests() if "/other/" in path and "body-mask" not in path
+    )
     assert plan.study.trained("streetlife", "n") == []
     only = study(
         {"n": models["n"], "m": {**models["m"], "datasets": ["streetlife"]}},
         datasets={"other": {"adapter": "streetlife"}, "streetlife": {}},
     )
     assert only.study.variants_of("other") == ["original"]
-    assert [path for path in only.coverages() if "other" in path] == []
+    assert [path for path in only.files.coverages() if "other" in path] == []
 
 
 @pytest.mark.parametrize(
@@ -196,9 +198,9 @@ def test_wrong_combinations_and_starts_are_named(models: dict[str, Any], said: s
 def test_a_start_may_be_named_with_or_without_the_output(output: str, file: str) -> None:
     plan = study({"m": start(file), "n": {"preset": "cpu-small"}}, output=output)
     folder = (Path(output) / "models/streetlife/original/n/seed0").as_posix()
-    assert plan.first_weights("m") == folder
-    assert json.loads(plan.recipe("m"))["initialisation"]["file"] == folder
-    assert plan.start_files("m") == [f"{folder}/train.json", f"{folder}/weights.safetensors"]
+    assert plan.fingerprints.first_weights("m") == folder
+    assert json.loads(plan.arguments.recipe("m"))["initialisation"]["file"] == folder
+    assert plan.files.start_files("m") == [f"{folder}/train.json", f"{folder}/weights.safetensors"]
 
 
 def test_another_studys_training_is_a_file_on_disk(tmp_path: Path) -> None:
@@ -206,9 +208,9 @@ def test_another_studys_training_is_a_file_on_disk(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "weights.safetensors").write_bytes(b"theirs")
     plan = study({"m": start(str(folder))})
-    assert plan.start_files("m") == []
-    assert len(plan.first_weights("m")) == 16
-    assert json.loads(plan.recipe("m"))["initialisation"]["file"] == str(folder)
+    assert plan.files.start_files("m") == []
+    assert len(plan.fingerprints.first_weights("m")) == 16
+    assert json.loads(plan.arguments.recipe("m"))["initialisation"]["file"] == str(folder)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from anonbench.workflow.plan import CONDA_NAMES
+from anonbench.workflow.fingerprints import CONDA_NAMES
 from tests.workflow.conftest import PROJECT, TINY, Project
 
 RULES = {path.name: path.read_text() for path in sorted((PROJECT / "workflow" / "rules").glob("*.smk"))}
@@ -37,7 +37,7 @@ def test_every_rule_declares_what_it_needs(name: str, text: str) -> None:
     if "localrule: True" not in text:
         assert "    benchmark:" in text
         assert "code=" in text
-        assert re.search(r"environment=(lambda w: )?plan\.environment\(", text)
+        assert re.search(r"environment=(lambda w: )?plan\.fingerprints\.environment\(", text)
     for environment in re.findall(r'environment\("(\w+)"\)', text):
         assert (PROJECT / "envs" / f"{environment}.yaml").is_file()
 

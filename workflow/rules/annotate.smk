@@ -16,12 +16,12 @@ rule annotate:
     params:
         data_folder=lambda w, input: str(Path(input.record).parent),
         folder=lambda w, output: str(Path(output.coco).parent),
-        categories=lambda w: plan.categories(w.dataset),
-        gate=lambda w: plan.gate(w.dataset),
-        apart=lambda w: plan.apart(w.dataset, w.split),
-        adapter=lambda w: plan.adapter_code(w.dataset),
+        categories=lambda w: plan.arguments.categories(w.dataset),
+        gate=lambda w: plan.arguments.gate(w.dataset),
+        apart=lambda w: plan.arguments.apart(w.dataset, w.split),
+        adapter=lambda w: plan.fingerprints.adapter_code(w.dataset),
         code=code_hash("anonbench.annotate.people", "anonbench.annotate.identities"),
-        environment=plan.environment("data"),
+        environment=plan.fingerprints.environment("data"),
     message:
         "annotate {wildcards.dataset} {wildcards.split}"
     shell:
@@ -46,10 +46,10 @@ rule detect:
     params:
         data_folder=lambda w, input: str(Path(input.record).parent),
         annotations=lambda w, input: str(Path(input.images).parent),
-        detector=lambda w: plan.detector(w.finds),
+        detector=lambda w: plan.arguments.detector(w.finds),
         shards=plan.study.anonymize.shards,
-        code=lambda w: plan.detector_code(w.finds),
-        environment=plan.environment("data"),
+        code=lambda w: plan.fingerprints.detector_code(w.finds),
+        environment=plan.fingerprints.environment("data"),
     message:
         "detect {wildcards.finds} in {wildcards.dataset} {wildcards.split}, shard {wildcards.shard}"
     shell:
@@ -63,8 +63,8 @@ rule regions:
     input:
         images="<annotations>/{dataset}/{split}.images.parquet",
         people="<annotations>/{dataset}/{split}.people.parquet",
-        faces=plan.detections("face"),
-        persons=plan.detections("person"),
+        faces=plan.files.detections("face"),
+        persons=plan.files.detections("person"),
     output:
         regions="<annotations>/{dataset}/{split}.regions.parquet",
         ledger="<annotations>/{dataset}/{split}.ledger.csv",
@@ -77,11 +77,11 @@ rule regions:
         environment("data")
     params:
         annotations=lambda w, input: str(Path(input.people).parent),
-        regions=plan.regions(),
-        faces=lambda w, input: plan.each("--faces", input.faces),
-        persons=lambda w, input: plan.each("--persons", input.persons),
+        regions=plan.arguments.regions(),
+        faces=lambda w, input: plan.arguments.each("--faces", input.faces),
+        persons=lambda w, input: plan.arguments.each("--persons", input.persons),
         code=code_hash("anonbench.annotate.choose"),
-        environment=plan.environment("data"),
+        environment=plan.fingerprints.environment("data"),
     message:
         "regions {wildcards.dataset} {wildcards.split}"
     shell:

@@ -2,8 +2,8 @@
 rule fit:
     input:
         record="<data>/{dataset}/download.json",
-        images=plan.training_images(),
-        people=plan.training_people(),
+        images=plan.files.training_images(),
+        people=plan.files.training_people(),
     output:
         weights="<anonymized>/{dataset}/private/fits/{region}-{method}/weights.safetensors",
         record="<anonymized>/{dataset}/private/fits/{region}-{method}/fit.json",
@@ -23,14 +23,14 @@ rule fit:
         data_folder=lambda w, input: str(Path(input.record).parent),
         annotations=lambda w, input: str(Path(input.images).parent),
         folder=lambda w, output: str(Path(output.weights).parent),
-        logs=lambda w: f"{plan.folder('logs')}/fit/{w.dataset}/{w.region}-{w.method}",
-        split=lambda w: plan.training_split(w.dataset),
-        settings=lambda w: plan.fit(w.method),
+        logs=lambda w: f"{plan.files.folder('logs')}/fit/{w.dataset}/{w.region}-{w.method}",
+        split=lambda w: plan.files.training_split(w.dataset),
+        settings=lambda w: plan.arguments.fit(w.method),
         seed=plan.study.seed,
         device=plan.study.train.device,
         threads=plan.study.train.threads,
-        code=lambda w: plan.fit_code(w.method),
-        environment=plan.environment("train"),
+        code=lambda w: plan.fingerprints.fit_code(w.method),
+        environment=plan.fingerprints.environment("train"),
     message:
         "fit {wildcards.method} to the {wildcards.region} regions of {wildcards.dataset}"
     shell:
@@ -45,8 +45,8 @@ rule anonymize:
     input:
         record="<data>/{dataset}/download.json",
         images="<annotations>/{dataset}/{split}.images.parquet",
-        people=plan.people_file(),
-        weights=plan.fitted(),
+        people=plan.files.people_file(),
+        weights=plan.files.fitted(),
     output:
         manifest="<anonymized>/{dataset}/private/{variant}/manifests/{split}/{shard}.jsonl",
     log:
@@ -61,16 +61,18 @@ rule anonymize:
     params:
         data_folder=lambda w, input: str(Path(input.record).parent),
         annotations=lambda w, input: str(Path(input.images).parent),
-        folder=lambda w: plan.variant_folder(w.dataset, w.variant),
-        method=lambda w: plan.method(w.variant),
-        encoder=lambda w: plan.encoder(w.variant),
+        folder=lambda w: plan.files.variant_folder(w.dataset, w.variant),
+        method=lambda w: plan.arguments.method(w.variant),
+        encoder=lambda w: plan.arguments.encoder(w.variant),
         link=plan.study.anonymize.link,
         seed=plan.study.seed,
         shards=plan.study.anonymize.shards,
-        fitted=lambda w, input: plan.fitted_arguments(input.weights),
-        timing=lambda w: f"{plan.folder('logs')}/anonymize/{w.dataset}/{w.variant}/{w.split}-{w.shard}.timing.json",
-        code=lambda w: plan.method_code(w.variant),
-        environment=lambda w: plan.environment(plan.anonymize_environment(w.variant)),
+        fitted=lambda w, input: plan.arguments.weights(input.weights),
+        timing=lambda w: f"{plan.files.folder('logs')}/anonymize/{w.dataset}/{w.variant}/{w.split}-{w.shard}.timing.json",
+        code=lambda w: plan.fingerprints.method_code(w.variant),
+        environment=lambda w: plan.fingerprints.environment(
+            plan.anonymize_environment(w.variant)
+        ),
     message:
         "anonymize {wildcards.dataset} {wildcards.split}: {wildcards.variant}, shard {wildcards.shard}"
     shell:
@@ -87,7 +89,7 @@ rule merge:
     input:
         shards=collect(
             "<anonymized>/{{dataset}}/private/{{variant}}/manifests/{{split}}/{shard}.jsonl",
-            shard=plan.shards(),
+            shard=plan.files.shards(),
         ),
         coco="<annotations>/{dataset}/{split}.json",
         images="<annotations>/{dataset}/{split}.images.parquet",
@@ -103,11 +105,11 @@ rule merge:
         environment("data")
     params:
         annotations=lambda w, input: str(Path(input.coco).parent),
-        folder=lambda w: plan.variant_folder(w.dataset, w.variant),
+        folder=lambda w: plan.files.variant_folder(w.dataset, w.variant),
         shards=plan.study.anonymize.shards,
         strict="--strict" if plan.study.anonymize.strict else "",
         code=code_hash("anonbench.anonymize.merge"),
-        environment=plan.environment("data"),
+        environment=plan.fingerprints.environment("data"),
     message:
         "merge {wildcards.dataset} {wildcards.split}: {wildcards.variant}"
     shell:

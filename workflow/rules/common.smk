@@ -32,13 +32,13 @@ except AnonbenchError as error:
 
 
 pathvars:
-    data=plan.folder("data"),
-    annotations=plan.folder("annotations"),
-    anonymized=plan.folder("anonymized"),
-    models=plan.folder("models"),
-    evaluations=plan.folder("evaluations"),
-    results=plan.folder("results"),
-    logs=plan.folder("logs"),
+    data=plan.files.folder("data"),
+    annotations=plan.files.folder("annotations"),
+    anonymized=plan.files.folder("anonymized"),
+    models=plan.files.folder("models"),
+    evaluations=plan.files.folder("evaluations"),
+    results=plan.files.folder("results"),
+    logs=plan.files.folder("logs"),
 
 
 def environment(name):

@@ -11,16 +11,16 @@ rule download:
     params:
         folder=lambda w, output: str(Path(output.record).parent),
         adapter=lambda w: plan.study.adapter(w.dataset),
-        options=lambda w: plan.options(w.dataset),
-        splits=lambda w: plan.splits(w.dataset),
-        root=lambda w: plan.root(w.dataset),
-        catalogue=plan.catalogue(),
-        rows=lambda w: plan.catalogue_rows(w.dataset),
-        mirror=plan.mirror(),
-        keep_archives=plan.keep_archives(),
-        data=lambda w: plan.data(w.dataset),
+        options=lambda w: plan.arguments.options(w.dataset),
+        splits=lambda w: plan.arguments.splits(w.dataset),
+        root=lambda w: plan.arguments.root(w.dataset),
+        catalogue=plan.files.catalogue(),
+        rows=lambda w: plan.fingerprints.catalogue_rows(w.dataset),
+        mirror=plan.arguments.mirror(),
+        keep_archives=plan.arguments.keep_archives(),
+        data=lambda w: plan.fingerprints.data(w.dataset),
         code=code_hash("anonbench.download.fetch"),
-        environment=plan.environment("data"),
+        environment=plan.fingerprints.environment("data"),
     message:
         "download {wildcards.dataset}"
     shell:

@@ -3,7 +3,7 @@ rule predict:
     input:
         weights="<models>/{dataset}/{variant}/{model}/seed{seed}/weights.safetensors",
         record="<models>/{dataset}/{variant}/{model}/seed{seed}/train.json",
-        manifest=plan.tested_manifest(),
+        manifest=plan.files.tested_manifest(),
     output:
         predictions="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/on-{tested}/predictions.json",
     log:
@@ -17,12 +17,14 @@ rule predict:
         gpu=plan.gpus(),
     params:
         model_folder=lambda w, input: str(Path(input.weights).parent),
-        tested=lambda w: plan.variant_folder(w.dataset, w.tested),
-        split=lambda w: plan.evaluation_split(w.dataset),
+        tested=lambda w: plan.files.variant_folder(w.dataset, w.tested),
+        split=lambda w: plan.files.evaluation_split(w.dataset),
         device=plan.study.train.device,
         threads=plan.study.train.threads,
-        code=lambda w: plan.prediction_code(w.model),
-        environment=lambda w: plan.environment(plan.training_environment(w.model)),
+        code=lambda w: plan.fingerprints.prediction_code(w.model),
+        environment=lambda w: plan.fingerprints.environment(
+            plan.training_environment(w.model)
+        ),
     message:
         "predict with {wildcards.model} of {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}, on {wildcards.tested}"
     shell:
@@ -35,7 +37,7 @@ rule predict:
 rule evaluate:
     input:
         predictions="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/on-{tested}/predictions.json",
-        truth=plan.truth(),
+        truth=plan.files.truth(),
     output:
         metrics="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/on-{tested}/metrics.json",
         evidence="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/on-{tested}/evidence.npz",
@@ -47,8 +49,8 @@ rule evaluate:
         environment("report")
     params:
         folder=lambda w, output: str(Path(output.metrics).parent),
-        code=lambda w: plan.evaluation_code(w.model),
-        environment=plan.environment("report"),
+        code=lambda w: plan.fingerprints.evaluation_code(w.model),
+        environment=plan.fingerprints.environment("report"),
     message:
         "evaluate {wildcards.model} of {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}, on {wildcards.tested}"
     shell:

@@ -8,7 +8,7 @@ rule study:
     conda:
         environment("report")
     params:
-        study=plan.summary(),
+        study=plan.arguments.summary(),
     message:
         "write down what the study asks"
     shell:
@@ -18,10 +18,10 @@ rule study:
 rule report_tables:
     input:
         study="<results>/study.json",
-        metrics=plan.metrics(),
-        records=plan.records(),
-        manifests=plan.manifests(),
-        coverages=plan.coverages(),
+        metrics=plan.files.metrics(),
+        records=plan.files.records(),
+        manifests=plan.files.manifests(),
+        coverages=plan.files.coverages(),
     output:
         report(
             "<results>/tables/impact.csv",
@@ -29,7 +29,7 @@ rule report_tables:
             category="Answer",
             labels={"what": "impact"},
         ),
-        collect("<results>/tables/{name}", name=plan.tables_after_impact()),
+        collect("<results>/tables/{name}", name=plan.files.tables_after_impact()),
     log:
         "<logs>/report/tables.log",
     benchmark:
@@ -38,12 +38,12 @@ rule report_tables:
         environment("report")
     params:
         folder=lambda w, output: str(Path(output[0]).parent),
-        evaluations=lambda w: plan.folder("evaluations"),
-        models=lambda w: plan.folder("models"),
-        anonymized=lambda w: plan.folder("anonymized"),
-        annotations=lambda w: plan.folder("annotations"),
-        code=plan.report_code("tables", "collect"),
-        environment=plan.environment("report"),
+        evaluations=lambda w: plan.files.folder("evaluations"),
+        models=lambda w: plan.files.folder("models"),
+        anonymized=lambda w: plan.files.folder("anonymized"),
+        annotations=lambda w: plan.files.folder("annotations"),
+        code=plan.fingerprints.report_code("tables", "collect"),
+        environment=plan.fingerprints.environment("report"),
     message:
         "tables"
     shell:
@@ -55,14 +55,14 @@ rule report_tables:
 rule report_figures:
     input:
         study="<results>/study.json",
-        tables=collect("<results>/tables/{name}", name=plan.tables()),
+        tables=collect("<results>/tables/{name}", name=plan.files.tables()),
     output:
         report(
-            collect("<results>/figures/{name}.png", name=plan.figures()),
+            collect("<results>/figures/{name}.png", name=plan.files.figures()),
             caption="../report/figures.rst",
             category="Figures",
         ),
-        collect("<results>/figures/{name}.pdf", name=plan.figures()),
+        collect("<results>/figures/{name}.pdf", name=plan.files.figures()),
     log:
         "<logs>/report/figures.log",
     benchmark:
@@ -72,8 +72,8 @@ rule report_figures:
     params:
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         folder=lambda w, output: str(Path(output[0]).parent),
-        code=plan.report_code("figures"),
-        environment=plan.environment("report"),
+        code=plan.fingerprints.report_code("figures"),
+        environment=plan.fingerprints.environment("report"),
     message:
         "figures"
     shell:
@@ -84,7 +84,7 @@ rule report_figures:
 rule report_sheet:
     input:
         study="<results>/study.json",
-        manifests=plan.manifests_of,
+        manifests=plan.files.manifests_of,
     output:
         png=report(
             "<results>/figures/sheet-{dataset}.png",
@@ -100,10 +100,10 @@ rule report_sheet:
     conda:
         environment("report")
     params:
-        anonymized=lambda w: plan.folder("anonymized"),
+        anonymized=lambda w: plan.files.folder("anonymized"),
         folder=lambda w, output: str(Path(output.png).parent),
         code=code_hash("anonbench.report.sheet"),
-        environment=plan.environment("report"),
+        environment=plan.fingerprints.environment("report"),
     message:
         "before/after sheet of {wildcards.dataset}"
     shell:
@@ -114,8 +114,8 @@ rule report_sheet:
 rule report_html:
     input:
         study="<results>/study.json",
-        tables=collect("<results>/tables/{name}", name=plan.tables()),
-        figures=collect("<results>/figures/{name}.png", name=plan.figures()),
+        tables=collect("<results>/tables/{name}", name=plan.files.tables()),
+        figures=collect("<results>/figures/{name}.png", name=plan.files.figures()),
         sheets=collect(
             "<results>/figures/sheet-{dataset}.png", dataset=plan.study.datasets
         ),
@@ -137,10 +137,10 @@ rule report_html:
     params:
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         figures=lambda w, input: str(Path(input.figures[0]).parent),
-        models=lambda w: plan.folder("models"),
-        logs=lambda w: plan.folder("logs"),
-        code=plan.report_code("html"),
-        environment=plan.environment("report"),
+        models=lambda w: plan.files.folder("models"),
+        logs=lambda w: plan.files.folder("logs"),
+        code=plan.fingerprints.report_code("html"),
+        environment=plan.fingerprints.environment("report"),
     message:
         "report"
     shell:

@@ -1,9 +1,9 @@
 # One training per variant, model and seed.
 rule train:
     input:
-        manifest=plan.training_file("manifest"),
-        coco=plan.training_file("annotations"),
-        start=lambda w: plan.start_files(w.model),
+        manifest=plan.files.training_file("manifest"),
+        coco=plan.files.training_file("annotations"),
+        start=lambda w: plan.files.start_files(w.model),
     output:
         weights="<models>/{dataset}/{variant}/{model}/seed{seed}/weights.safetensors",
         record="<models>/{dataset}/{variant}/{model}/seed{seed}/train.json",
@@ -17,18 +17,20 @@ rule train:
     resources:
         gpu=plan.gpus(),
     params:
-        variant_folder=lambda w: plan.variant_folder(w.dataset, w.variant),
+        variant_folder=lambda w: plan.files.variant_folder(w.dataset, w.variant),
         folder=lambda w, output: str(Path(output.weights).parent),
-        logs=plan.training_logs,
-        split=lambda w: plan.training_split(w.dataset),
-        recipe=lambda w: plan.recipe(w.model),
-        start=lambda w: plan.first_weights(w.model),
-        dataset=lambda w: plan.known_as(w.dataset),
+        logs=plan.files.training_logs,
+        split=lambda w: plan.files.training_split(w.dataset),
+        recipe=lambda w: plan.arguments.recipe(w.model),
+        start=lambda w: plan.fingerprints.first_weights(w.model),
+        dataset=lambda w: plan.arguments.known_as(w.dataset),
         device=plan.study.train.device,
         threads=plan.study.train.threads,
         processes=plan.study.train.processes,
-        code=lambda w: plan.trainer_code(w.model),
-        environment=lambda w: plan.environment(plan.training_environment(w.model)),
+        code=lambda w: plan.fingerprints.trainer_code(w.model),
+        environment=lambda w: plan.fingerprints.environment(
+            plan.training_environment(w.model)
+        ),
     message:
         "train {wildcards.model} on {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}"
     shell:

@@ -1,0 +1,124 @@
+"""What the rules tell their commands about the study."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from anonbench.config import NON_RECIPE_KEYS, Study
+from anonbench.workflow.files import Files
+
+
+def compact(value: Any) -> str:
+    """Return JSON on one line with sorted keys, so that equal values of a rule's params are equal texts."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+
+
+class Arguments:
+    """The arguments of a study's commands: bare values, or options ready for the command line."""
+
+    def __init__(self, study: Study, files: Files) -> None:
+        self.study = study
+        self.files = files
+
+    def options(self, dataset: str) -> str:
+        """Return the complete options of a data set's plugin, as JSON."""
+        return compact(self.study.options(dataset))
+
+    def categories(self, dataset: str) -> str:
+        """Return the options of `anonbench annotate` that say which of a data set's categories are people."""
+        config = self.study.datasets[dataset]
+        said = (self.each("--people", config.people), self.each("--not-people", config.not_people))
+        return " ".join(arguments for arguments in said if arguments)
+
+    def root(self, dataset: str) -> str:
+        """Return the --root option of `anonbench download`; empty when the plugin fetches the data."""
+        root = self.study.root_of(dataset)
+        return f"--root {shlex.quote(str(root))}" if root else ""
+
+    def gate(self, dataset: str) -> str:
+        """Return the options of `anonbench annotate` that say how a data set's image files are checked."""
+        block = self.study.datasets[dataset]
+        return f"--labels-on {block.labels_on} --on-bad-image {block.on_bad_image} --max-pixels {block.max_pixels}"
+
+    def apart(self, dataset: str, split: str) -> str:
+        """Return the option of `anonbench annotate` that names the split that must not show the same people."""
+        if not self.study.datasets[dataset].disjoint or split != self.files.evaluation_split(dataset):
+            return ""
+        return f"--apart-from {self.files.training_split(dataset)}"
+
+    def splits(self, dataset: str) -> str:
+        """Return the names of the splits that the study uses, separated by commas."""
+        return f"{self.files.training_split(dataset)},{self.files.evaluation_split(dataset)}"
+
+    def each(self, option: str, values: list[str]) -> str:
+        """Return an option, repeated for each value."""
+        return " ".join(f"{option} {shlex.quote(str(value))}" for value in values)
+
+    def mirror(self) -> str:
+        """Return the --mirror option of `anonbench download`; empty when files are fetched from their own addresses."""
+        mirror = self.study.download.mirror
+        return f"--mirror {shlex.quote(mirror)}" if mirror else ""
+
+    def keep_archives(self) -> str:
+        """Return the flag of `anonbench download` that keeps archives, if the study asks for it."""
+        return "--keep-archives" if self.study.download.keep_archives else ""
+
+    def regions(self) -> str:
+        """Return the settings of regions, as JSON."""
+        return compact(self.study.regions.model_dump(mode="json"))
+
+    def detector(self, finds: str) -> str:
+        """Return the detector of faces or people with its options, as JSON."""
+        return compact(getattr(self.study.regions.detectors, finds).model_dump(mode="json"))
+
+    def method(self, variant: str) -> str:
+        """Return the complete parameters of a variant's method, as JSON."""
+        return compact(self.study.parameters(variant))
+
+    def encoder(self, variant: str) -> str:
+        """Return the encoder policy of a variant."""
+        return self.study.encoder(variant)
+
+    def weights(self, weights: Any) -> str:
+        """Return the options of `anonbench anonymize` for a method's weights, if it has any."""
+        paths = [weights] if isinstance(weights, str) else list(weights)
+        return " ".join(f"--weights {shlex.quote(str(p))} --device {self.study.train.device}" for p in paths)
+
+    def fit(self, method: str) -> str:
+        """Return the complete settings of a method's training, as JSON."""
+        return compact(self.study.fit(method))
+
+    def recipe(self, model: str) -> str:
+        """Return a model's recipe, as JSON."""
+        recipe = self.study.models[model].model_dump(mode="json", exclude=NON_RECIPE_KEYS)
+        if self.study.starting_training(model) is not None:
+            recipe["initialisation"]["file"] = self.files.start_path(model)
+        return compact(recipe)
+
+    def known_as(self, dataset: str) -> str:
+        """Return the --dataset options of `anonbench train`: the names by which first weights may list a data set."""
+        adapter = self.study.adapter(dataset)
+        # `coco` reads any data set in COCO's format, so it names no particular images
+        names = [dataset, *([adapter] if adapter not in (dataset, "coco") else [])]
+        return " ".join(f"--dataset {shlex.quote(name)}" for name in names)
+
+    def summary(self) -> str:
+        """Return the part of the study that the report reads, as JSON."""
+        study = self.study
+        return compact(
+            {
+                "name": study.name,
+                "seed": study.seed,
+                "datasets": {n: {"train": d.train, "val": d.val} for n, d in study.datasets.items()},
+                "variants": study.variants,
+                "models": {n: m.model_dump(mode="json", exclude=NON_RECIPE_KEYS) for n, m in study.models.items()},
+                "asked": {d: {m: study.asked(d, m) for m in study.models} for d in study.datasets},
+                "untrained": [name for name, model in study.models.items() if not model.trains],
+                "starts": study.starts(),
+                "seeds": study.train.seeds,
+                "directions": study.evaluate.on,
+                "report": study.report.model_dump(mode="json"),
+            }
+        )

@@ -1,0 +1,218 @@
+"""Which files a study consists of, and where they lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from anonbench import manifests
+from anonbench.config import Study
+from anonbench.directions import ON_ORIGINAL, Evaluation, pair
+from anonbench.records import RegionKind
+from anonbench.variants import ORIGINAL, Variant
+
+TABLES = (
+    "impact.csv", "impact.md", "impact.tex", "seeds.csv", "subsets.csv", "coverage.csv", "people.csv",
+    "curves.csv", "metrics.json",
+)  # fmt: skip
+FIGURES = ("impact", "coverage", "people", "curves")
+
+
+class Files:
+    """The files of a study, as seen from the working folder; ``base`` is the folder of the Snakefile.
+
+    An *input function* is what Snakemake calls with a job's wildcards to find out what the job reads.
+    """
+
+    def __init__(self, study: Study, base: Path) -> None:
+        self.study = study
+        self.base = base
+
+    def folder(self, stage: str) -> str:
+        """Return the folder of a stage, under the study's output folder."""
+        return (self.study.output / stage).as_posix()
+
+    def catalogue(self) -> str:
+        """Return the path of the catalogue of data sets' files, relative to the working folder.
+
+        With an absolute path, a project that is moved would fetch its data again.
+        """
+        return os.path.relpath(self.base / "config" / "datasets.csv")
+
+    def training_split(self, dataset: str) -> str:
+        """Return the split that is anonymized and trained on."""
+        return self.study.datasets[dataset].train
+
+    def evaluation_split(self, dataset: str) -> str:
+        """Return the split whose original images are evaluated on."""
+        return self.study.datasets[dataset].val
+
+    def shards(self) -> list[int]:
+        """Return the numbers of a variant's shards."""
+        return list(range(self.study.anonymize.shards))
+
+    def variant_folder(self, dataset: str, variant: str) -> str:
+        """Return the folder of a variant."""
+        return f"{self.folder('anonymized')}/{dataset}/{variant}"
+
+    def training_file(self, what: str) -> Callable[[Any], str]:
+        """Return an input function: the training split's ``manifest`` or ``annotations`` of a variant."""
+        return lambda w: self._file(what, w.dataset, w.variant, self.training_split(w.dataset))
+
+    def truth(self) -> Callable[[Any], str]:
+        """Return an input function: the annotations of the evaluation split, the same whatever variant is tested on."""
+        return lambda w: self._file("annotations", w.dataset, ORIGINAL, self.evaluation_split(w.dataset))
+
+    def tested_manifest(self) -> Callable[[Any], str]:
+        """Return an input function: the evaluation split's manifest in the variant that is tested on."""
+        return lambda w: self._file("manifest", w.dataset, w.tested, self.evaluation_split(w.dataset))
+
+    def _file(self, what: str, dataset: str, variant: str, split: str) -> str:
+        of = {"manifest": manifests.summary_path, "annotations": manifests.annotations_path}[what]
+        return of(Path(self.variant_folder(dataset, variant)), split).as_posix()
+
+    def people_file(self) -> Callable[[Any], list[str]]:
+        """Return an input function: the table of where people are in a split; none for the original."""
+
+        def file(w: Any) -> list[str]:
+            region = Variant.parse(w.variant).region
+            return [] if region is None else [self._table(w.dataset, w.split, region.table)]
+
+        return file
+
+    def training_images(self) -> Callable[[Any], str]:
+        """Return an input function: the table of images of the training split."""
+        return lambda w: self._table(w.dataset, self.training_split(w.dataset), "images")
+
+    def training_people(self) -> Callable[[Any], str]:
+        """Return an input function: the table of where people are in the training split."""
+        return lambda w: self._table(w.dataset, self.training_split(w.dataset), RegionKind(w.region).table)
+
+    def _table(self, dataset: str, split: str, name: str) -> str:
+        return f"{self.folder('annotations')}/{dataset}/{split}.{name}.parquet"
+
+    def detections(self, finds: str) -> Callable[[Any], list[str]]:
+        """Return an input function: the tables of faces or people detected in a split, one per shard, if any."""
+        root = self.folder("annotations")
+        shards = self.shards() if getattr(self.study.regions.detectors, finds) else []
+        return lambda w: [f"{root}/{w.dataset}/{w.split}.detections/{finds}-{shard}.parquet" for shard in shards]
+
+    def fit_folder(self, dataset: str, variant: str) -> str:
+        """Return the folder of the weights that a variant's method was fitted with."""
+        parsed = Variant.parse(variant)
+        assert parsed.method is not None
+        source = self.study.fitted_on(parsed.method, dataset)
+        return f"{self.folder('anonymized')}/{source}/{manifests.PRIVATE}/fits/{parsed.region}-{parsed.method}"
+
+    def fitted(self) -> Callable[[Any], list[str]]:
+        """Return an input function: the weights of a variant's method, if it is fitted to data."""
+        return lambda w: (
+            [f"{self.fit_folder(w.dataset, w.variant)}/weights.safetensors"] if self.study.is_fitted(w.variant) else []
+        )
+
+    def start_path(self, model: str) -> str | None:
+        """Return the file, or the folder of a training, that a model starts from, relative to the working folder."""
+        file = self.study.models[model].initialisation.file
+        if file is None or self.study.starting_training(model) is None:
+            return file
+        return file if file.startswith(f"{self.folder('models')}/") else (self.study.output / file).as_posix()
+
+    def start_files(self, model: str) -> list[str]:
+        """Return the files of the study's own training that a model starts from; they have to be made first."""
+        start = self.study.starting_training(model)
+        if start is None:
+            return []
+        dataset, variant, source, seed = start
+        folder = f"{self.folder('models')}/{dataset}/{variant}/{source}/seed{seed}"
+        return [f"{folder}/train.json", f"{folder}/weights.safetensors"]
+
+    def training_logs(self, wildcards: Any) -> str:
+        """Return the folder of what a training leaves besides its results: log, timing and checkpoint."""
+        w = wildcards
+        return f"{self.folder('logs')}/train/{w.dataset}/{w.variant}/{w.model}/seed{w.seed}"
+
+    def downloads(self) -> list[str]:
+        """Return the download record of every data set."""
+        return [f"{self.folder('data')}/{name}/download.json" for name in self.study.datasets]
+
+    def manifests(self) -> list[str]:
+        """Return the manifests of every variant: of its training split, and of its evaluation split if tested on."""
+        found = []
+        for name, dataset in self.study.datasets.items():
+            tested = {one.tested for one in self.evaluations() if one.dataset == name} | {ORIGINAL}
+            variants = self.study.variants_of(name)
+            found += [self._file("manifest", name, v, dataset.val) for v in variants if v in tested]
+            found += [self._file("manifest", name, v, dataset.train) for v in variants]
+        return found
+
+    def manifests_of(self, wildcards: Any) -> list[str]:
+        """Return the manifests of one data set's training split."""
+        name = wildcards.dataset
+        return [self._file("manifest", name, v, self.training_split(name)) for v in self.study.variants_of(name)]
+
+    def coverages(self) -> list[str]:
+        """Return the counts of people of every training split that is anonymized."""
+        root = self.folder("annotations")
+        return [
+            f"{root}/{name}/{dataset.train}.coverage.csv"
+            for name, dataset in self.study.datasets.items()
+            if self.study.variants_of(name) != [ORIGINAL]
+        ]
+
+    def trainings(self) -> Iterator[str]:
+        """Yield ``<dataset>/<variant>/<model>/seed<seed>`` for every training."""
+        for dataset in self.study.datasets:
+            for variant in self.study.variants_of(dataset):
+                for model in self.study.models:
+                    for seed in self.study.seeds_of(model) if variant in self.study.trained(dataset, model) else ():
+                        yield f"{dataset}/{variant}/{model}/seed{seed}"
+
+    def weights(self) -> list[str]:
+        """Return the weights of every training."""
+        return [f"{self.folder('models')}/{training}/weights.safetensors" for training in self.trainings()]
+
+    def records(self) -> list[str]:
+        """Return the record of every training."""
+        return [f"{self.folder('models')}/{training}/train.json" for training in self.trainings()]
+
+    def evaluations(self) -> list[Evaluation]:
+        """Return every evaluation in the study's directions, each one once."""
+        study, found = self.study, dict[Evaluation, None]()
+        for dataset, model in product(study.datasets, study.models):
+            for direction in (ON_ORIGINAL, *study.evaluate.on):
+                told = study.told(dataset, model, direction)
+                # the original tested on the original is the reference of every difference
+                asked = [v for v in told if v == ORIGINAL or direction in study.evaluate.on]
+                for variant, seed in product(asked, study.seeds_of(model)):
+                    trained, tested = pair(direction, variant)
+                    found[Evaluation(dataset, trained, model, seed, tested)] = None
+        return list(found)
+
+    def metrics(self) -> list[str]:
+        """Return the metrics of every evaluation."""
+        root = self.folder("evaluations")
+        return [f"{root}/{one.folder.as_posix()}/metrics.json" for one in self.evaluations()]
+
+    def tables(self) -> tuple[str, ...]:
+        """Return the names of the tables."""
+        return TABLES
+
+    def tables_after_impact(self) -> tuple[str, ...]:
+        """Return the names of all tables but the first, which has a place of its own in Snakemake's report."""
+        return TABLES[1:]
+
+    def figures(self) -> tuple[str, ...]:
+        """Return the names of the figures that are drawn from the tables."""
+        return (*FIGURES, *(["starts"] if self.study.starts() else []))
+
+    def results(self, kind: str) -> list[str]:
+        """Return the result files of a kind: ``tables``, ``figures`` or ``report`` (those two and the page)."""
+        root = self.folder("results")
+        tables = [f"{root}/tables/{name}" for name in TABLES]
+        stems = [*self.figures(), *(f"sheet-{dataset}" for dataset in self.study.datasets)]
+        figures = [f"{root}/figures/{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf")]
+        pages = [f"{root}/{name}" for name in ("report.html", "cost.csv")]
+        return {"tables": tables, "figures": figures, "report": [*tables, *figures, *pages]}[kind]

@@ -1,0 +1,154 @@
+"""What results depend on besides input files and arguments: code, environments, and files that no rule makes.
+
+A fingerprint stands in the params of the rules that it concerns, so that they rerun when it changes.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+from anonbench import registry
+from anonbench.config import Study
+from anonbench.files import sha256_bytes, sha256_file
+from anonbench.provenance import code_hash
+from anonbench.variants import Variant
+from anonbench.workflow.arguments import compact
+from anonbench.workflow.files import Files
+
+CONDA_NAMES = {"opencv": "opencv-python-headless", "pytorch": "torch", "matplotlib-base": "matplotlib"}
+"""Names in requirements.lock of packages that conda calls by another name."""
+
+
+class Fingerprints:
+    """Short texts, mostly hashes, that change when what a study's results are made from changes."""
+
+    def __init__(self, study: Study, files: Files) -> None:
+        self.study = study
+        self.files = files
+
+    @functools.cache  # noqa: B019 (one plan per process)
+    def data(self, dataset: str) -> str:
+        """Return the hash of what raw data comes from: the plugin, its options and code, and the state of the root."""
+        adapter = self.study.adapter(dataset)
+        root = self.study.root_of(dataset)
+        identity = {
+            "adapter": adapter,
+            "options": self.study.options(dataset),
+            "code": code_hash(registry.module("datasets", adapter)),
+            "root": str(root) if root else None,
+            "annotations": _state(root) if root else None,
+        }
+        return sha256_bytes(compact(identity).encode())[:16]
+
+    def adapter_code(self, dataset: str) -> str:
+        """Return the hash of a data set plugin's code."""
+        return code_hash(registry.module("datasets", self.study.adapter(dataset)), "anonbench.datasets.record")
+
+    def catalogue_rows(self, dataset: str) -> str:
+        """Return the hash of a data set's rows in the catalogue of files."""
+        lines = Path(self.files.catalogue()).read_text().splitlines()
+        mine = [line for line in lines if line.startswith(f"{self.study.adapter(dataset)},")]
+        return sha256_bytes("\n".join(mine).encode())[:16]
+
+    def detector_code(self, finds: str) -> str:
+        """Return what detections come from besides images: the hash of the code, the state of the detector's files."""
+        config = getattr(self.study.regions.detectors, finds)
+        code = code_hash("anonbench.annotate.detect", registry.module("detectors", config.plugin))
+        return compact([code, [_file_state(path) for path in config.files]])
+
+    def method_code(self, variant: str) -> str:
+        """Return the hash of the code that writes a variant: of the stage, the method and the method's fallback."""
+        name = Variant.parse(variant).method
+        methods = [] if name is None else [name]
+        if name is not None:
+            fallback = getattr(registry.load("methods", name), "fallback", None)
+            fallback = self.study.parameters(variant).get("fallback", fallback)
+            methods += [] if fallback is None else [fallback]
+        modules = [registry.module("methods", method) for method in methods]
+        return code_hash("anonbench.anonymize.shard", *modules)
+
+    def fit_code(self, method: str) -> str:
+        """Return the hash of the code that fits a method."""
+        return code_hash("anonbench.anonymize.fitting", registry.module("methods", method))
+
+    def trainer_code(self, model: str) -> str:
+        """Return the hash of the code that trains a model."""
+        return code_hash("anonbench.train.training", *self._trainer_modules(model))
+
+    def prediction_code(self, model: str) -> str:
+        """Return the hash of the code that runs a model and writes its predictions."""
+        modules = [registry.module("tasks", task) for task in self._tasks(model)]
+        return code_hash("anonbench.train.prediction", *self._trainer_modules(model), *modules)
+
+    def evaluation_code(self, model: str) -> str:
+        """Return the hash of the code that scores a model's tasks."""
+        return code_hash("anonbench.evaluate.metrics", *(registry.module("tasks", task) for task in self._tasks(model)))
+
+    def report_code(self, *parts: str) -> str:
+        """Return the hash of the code of some modules of the report and of the tasks.
+
+        A task supplies the report's wording and, for the tables, recomputes its scores.
+        """
+        tasks = (registry.module("tasks", task) for task in self._tasks())
+        return code_hash(*(f"anonbench.report.{part}" for part in parts), *tasks)
+
+    def _trainer_modules(self, model: str) -> list[str]:
+        recipe = self.study.models[model]
+        plugin = registry.load("trainers", recipe.trainer)()
+        return [registry.module("trainers", recipe.trainer), *plugin.modules(recipe)]
+
+    def _tasks(self, *models: str) -> list[str]:
+        """Return the names of the tasks of some models, or of all."""
+        chosen = [self.study.models[name] for name in models or self.study.models]
+        return sorted({task for model in chosen for task in model.tasks})
+
+    @functools.cache  # noqa: B019 (one plan per process)
+    def first_weights(self, model: str) -> str:
+        """Return what identifies a model's first weights: the hash of the file, or of the training's weights, it names.
+
+        For a trainer that reads other files: their hashes.
+        """
+        recipe, file = self.study.models[model], self.files.start_path(model)
+        others = registry.load("trainers", recipe.trainer)().files(recipe)
+        if others:
+            return compact([file, [sha256_file(path)[:16] if path.is_file() else "missing" for path in others]])
+        if file is None or self.files.start_files(model):
+            return file or "scratch"
+        path = Path(file) / "weights.safetensors" if Path(file).is_dir() else Path(file)
+        return sha256_file(path)[:16] if path.is_file() else "missing"
+
+    def environment(self, name: str) -> str:
+        """Return the hash of an environment's file and of the locked versions of the packages it names.
+
+        Snakemake itself notices an edited environment only under --use-conda, and an edited lock never.
+        """
+        text = (self.files.base / "envs" / f"{name}.yaml").read_text()
+        wanted = {CONDA_NAMES.get(entry, entry) for entry in re.findall(r"^  - ([a-z0-9-]+)", text, re.MULTILINE)}
+        locked = re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+)", self._lock, re.MULTILINE)
+        return sha256_bytes(compact([text, sorted(pair for pair in locked if pair[0] in wanted)]).encode())[:16]
+
+    @functools.cached_property
+    def _lock(self) -> str:
+        path = self.files.base / "requirements.lock"
+        return path.read_text() if path.is_file() else ""
+
+
+def _file_state(path: Path) -> list[Any]:
+    """Return what tells one version of a file from another: its size and time of modification."""
+    return [str(path), path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else [str(path), "missing"]
+
+
+def _state(root: Path) -> list[list[Any]] | str:
+    """Return what tells one version of a user's copy from another: folders' times, annotations' sizes and times.
+
+    A photograph replaced in place changes none of these; use `--forcerun download` then.
+    """
+    if not root.is_dir():
+        return "missing"
+    folders = sorted(p for p in root.iterdir() if p.is_dir())
+    files = sorted(p for p in (root / "annotations").glob("*") if p.is_file())
+    state = [[p.name, p.stat().st_mtime_ns] for p in folders]
+    return state + [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in files]
