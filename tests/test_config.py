@@ -49,7 +49,7 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
     ("path", "value", "said"),
     [
         ("seeds", [1], r"seeds: unknown key \(did you mean 'seed'\?\)"),
-        ("datasets/private", {}, r"datasets: 'private' is the name of the folders of what may not be handed out"),
+        ("datasets/private", {}, r"datasets: 'private' is reserved for what must not be handed out"),
         ("anonymize/encodr", "source", r"anonymize.encodr: unknown key \(did you mean 'encoder'\?\)"),
         ("anonymize/encoder", "best", r"anonymize.encoder: .*\"best\""),
         ("anonymize/encoder", "quality-0", r"anonymize.encoder: .*\"quality-0\""),
@@ -83,7 +83,7 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
         ("datasets/streetlife/val", "test-dev", r"datasets.streetlife.val"),
         ("methods/blurr", {}, r"unknown method 'blurr' \(did you mean 'blur'\?\)"),
         ("train/seeds", [1, 1], "train.seeds: duplicate seed"),
-        ("models/My Model", {"epochs": 1}, r"'My Model' is not a name"),
+        ("models/My Model", {"epochs": 1}, r"'My Model' is not a valid name"),
         ("models/x", {"epochs": 1, "trainer": "torchvison"}, r"did you mean 'torchvision'"),
         ("report/bootstrap", 3, r"report.bootstrap: .*100"),
     ],

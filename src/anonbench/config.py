@@ -1,4 +1,4 @@
-"""The study's configuration: one model, from which the schema, the default YAML's checks and the config page come."""
+"""The study's configuration: one pydantic model, from which the schema and the configuration page are generated."""
 
 from __future__ import annotations
 
@@ -25,52 +25,52 @@ SPLIT = r"^[A-Za-z0-9_]+$"
 LEVEL = r"^[a-z0-9]+$"
 ENCODER = r"^(source|lossless|quality-([1-9]\d?|100))$"
 START = re.compile(r"models/(?P<dataset>[^/]+)/(?P<variant>[^/]+)/(?P<model>[^/]+)/seed(?P<seed>\d+)(/.*)?")
-"""A start's file that names a training of the study, from the study's output folder."""
+"""First weights that a training of the same study makes: their path, from the study's output folder."""
 NON_RECIPE_KEYS = {"datasets", "variants"}
-"""Keys of a model that say where it is trained, not how."""
+"""Keys of a model that say what it is trained on, not how."""
 START_KEYS = {"initialisation", "base_learning_rate", "reference_batch_size"}
-"""Keys of a recipe in which models that are compared by their starts may differ."""
+"""Keys of a recipe that may differ between models whose starts are compared."""
 
 
 class DatasetConfig(Strict):
     """One data set of the study."""
 
-    adapter: str | None = Field(None, description="Registered data set plugin; the block's own name when left out.")
+    adapter: str | None = Field(None, description="Name of the data set plugin; the block's own name unless given.")
     root: Path | None = Field(
         None,
-        description="Folder of a copy that is already on disk; it is read, never written. Relative paths start where "
-        "the command is run.",
+        description="Folder of a copy that is already on disk; it is only read. Relative paths are taken from the "
+        "folder that the command is run in.",
     )
     train: str = Field("train", pattern=SPLIT, description="Split that is anonymized and trained on.")
-    val: str = Field("val", pattern=SPLIT, description="Split whose original images every model is evaluated on.")
+    val: str = Field("val", pattern=SPLIT, description="Split that every model is evaluated on.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the data set plugin.")
     disjoint: bool = Field(
         False,
-        description="Refuse a data set in which somebody (by `identity`) is in both train and val: models, and later "
-        "attackers, must be judged on people whom they have not seen.",
+        description="Refuse a data set in which the same person (by `identity`) appears in both train and val: models, "
+        "and later attackers, must be judged on people they have not seen.",
     )
     people: list[str] = Field(
         [],
-        description="Categories, by their exact names, that are people, where the data set does not say so itself "
-        "(by `person` as name or supercategory).",
+        description="Exact names of the categories that are people, where the data set does not say so itself (with "
+        "`person` as name or supercategory).",
     )
     not_people: list[str] = Field(
         [],
-        description="Categories that are not people whatever they are called; they stay as they are. A category whose "
-        "name looks like people must be in one of the two lists.",
+        description="Exact names of categories that are not people whatever they sound like; they are left unchanged. "
+        "A category whose name sounds like people must be in one of the two lists.",
     )
     labels_on: LabelsOn = Field(
         LabelsOn.AUTO,
-        description="Frame that the labels of images with an EXIF orientation were drawn in: `upright` (orientation "
-        "applied), `stored`, or `auto`: what the annotated sizes tell, and upright where they cannot.",
+        description="Frame in which the labels of images with an EXIF orientation were drawn: `upright` (orientation "
+        "applied), `stored`, or `auto` (the one that the annotated sizes fit; upright where they cannot tell).",
     )
     on_bad_image: OnBadImage = Field(
         OnBadImage.FAIL,
-        description="What becomes of images that cannot be used (missing, damaged, of another size): `fail` names all "
-        "and stops, `skip` leaves them out of every variant, the original included, and records them.",
+        description="What to do about images that cannot be used (missing, damaged, of another size): `fail` names "
+        "them all and stops; `skip` leaves them out of every variant, the original included, and records them.",
     )
     max_pixels: int = Field(
-        MAX_PIXELS, ge=1, description="Width times height of the largest image; larger ones are not decoded."
+        MAX_PIXELS, ge=1, description="Largest image, as width times height; larger ones are not decoded."
     )
 
 
@@ -79,10 +79,10 @@ class DownloadConfig(Strict):
 
     mirror: str | None = Field(
         None,
-        description="Folder or base URL that stands in for every address: files are taken from <mirror>/<data set>/"
-        "<file>. For machines without internet.",
+        description="Folder or base URL to fetch files from, as <mirror>/<data set>/<file>, instead of their own "
+        "addresses. For machines without internet access.",
     )
-    keep_archives: bool = Field(False, description="Keep archives after they are unpacked.")
+    keep_archives: bool = Field(False, description="Keep archives after unpacking them.")
 
 
 class MethodConfig(Strict):
@@ -91,19 +91,21 @@ class MethodConfig(Strict):
     parameters: dict[str, Any] = Field(default_factory=dict, description="Parameters at every level.")
     levels: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
-        description="Parameters by level; a level that is not named keeps the method's own.",
+        description="Parameters by level; a level that is not listed keeps the method's own.",
     )
     encoder: str | None = Field(
         None,
         pattern=ENCODER,
-        description="Encoder of the method's variants; when left out the method's own wish, or `anonymize.encoder`.",
+        description="Encoder of the method's variants; unless given, the one that the method asks for, or else "
+        "`anonymize.encoder`.",
     )
     fit: dict[str, Any] = Field(
-        default_factory=dict, description="Settings of the training of a method that is fitted to data."
+        default_factory=dict, description="Settings for fitting the method, if it is one that is fitted to data."
     )
     fit_on: str | None = Field(
         None,
-        description="Data set of the study whose training split the method is fitted to; each its own when left out.",
+        description="Data set of the study whose training split the method is fitted to; unless given, the one that is "
+        "anonymized.",
     )
 
 
@@ -116,13 +118,15 @@ class AnonymizeConfig(Strict):
         description="`source` re-encodes a changed JPEG with its own quantisation tables and subsampling; "
         "`quality-N` with libjpeg's tables; `lossless` makes it a PNG. PNG stays PNG.",
     )
-    shards: int = Field(1, ge=1, le=64, description="Jobs per variant; contiguous and of about equal bytes.")
+    shards: int = Field(
+        1, ge=1, le=64, description="Jobs per variant, each for consecutive images of about equal bytes."
+    )
     threads: int = Field(1, ge=1, description="Threads in one job.")
     link: Literal["copy", "reflink", "hardlink"] = Field(
         "copy",
-        description="How images that nothing is changed in get into a variant. `reflink`: copies that share the "
-        "originals' space on the disk where the file system can (btrfs, XFS), else plain ones. `hardlink`: the "
-        "originals themselves under a second name, so that an edit of the variant edits them.",
+        description="How images in which nothing is changed get into a variant. `reflink`: as copies that share disk "
+        "space with the originals where the file system supports it (btrfs, XFS), else as plain copies. `hardlink`: as "
+        "a second name of the original file, so that editing the variant's image edits the original.",
     )
     strict: bool = Field(False, description="Fail when a person is left visible in a variant.")
 
@@ -133,23 +137,26 @@ class ModelConfig(Recipe):
     datasets: tuple[str, ...] | None = Field(
         None,
         min_length=1,
-        description="data sets of the study that it is trained (or, as it is, tested) on; all unless given",
+        description="data sets of the study that it is trained on (or, if it needs no training, tested on); all unless "
+        "given",
     )
     variants: tuple[str, ...] | None = Field(
         None,
         min_length=1,
-        description="variants of the study that it is trained (or, as it is, tested) on, `original` among them; all "
-        "unless given",
+        description="variants of the study that it is trained on (or, if it needs no training, tested on), `original` "
+        "among them; all unless given",
     )
 
 
 class TrainConfig(Strict):
-    """How trainings are run. None of it changes a result on one machine but `device`, `threads` and `processes`."""
+    """How trainings are run. On one machine only `device`, `threads` and `processes` can change a seed's result."""
 
     seeds: list[int] = Field(
-        [0, 1, 2], min_length=1, description="One training per seed; a model that needs none has the first."
+        [0, 1, 2],
+        min_length=1,
+        description="One training per seed; a model that needs no training has the first seed alone.",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto` takes CUDA where it is there.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto` uses CUDA where it is available.")
     threads: int = Field(1, ge=1, description="CPU threads of one training, or of each of its processes.")
     processes: int = Field(1, ge=1, description="Processes that share each batch of a training, one per GPU.")
 
@@ -169,14 +176,14 @@ class EvaluateConfig(Strict):
         min_length=1,
         description="`original`: trained on the variant, tested on the original images (what training on anonymized "
         "data costs); `same`: trained and tested on the variant (everything is anonymized); `deployed`: trained on the "
-        "original images, tested on the variant (what anonymizing a stream costs a model that is in use). The "
-        "validation split is anonymized where one of the last two asks for it.",
+        "original images, tested on the variant (what anonymizing a stream costs a model that is already in use). The "
+        "validation split is anonymized only if one of the last two is listed.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _yaml(cls, value: Any) -> Any:
-        """Read YAML 1.1, to which the key `on` is a boolean."""
+        """Accept the key `on` as YAML 1.1 reads it: as a boolean."""
         if isinstance(value, dict) and True in value and "on" not in value:
             return {"on" if key is True else key: entry for key, entry in value.items()}
         return value
@@ -209,12 +216,14 @@ class Study(Strict):
     """The whole study."""
 
     name: str = Field(pattern=NAME, description="Name of the study.")
-    output: Path = Field(Path("."), description="Folder that everything is written under.")
+    output: Path = Field(Path("."), description="Folder under which everything is written.")
     seed: int = Field(0, ge=0, description="Seed of the anonymization and of the resampling.")
-    root: Path | None = Field(None, description="Root for every data set that names none (handy with --config).")
+    root: Path | None = Field(
+        None, description="`root` of every data set that has none of its own (handy with --config)."
+    )
     datasets: dict[str, DatasetConfig] = Field(min_length=1, description="Data sets by name.")
     download: DownloadConfig = DownloadConfig()
-    regions: RegionsConfig = Field(RegionsConfig(), description="What of a person is a region.")
+    regions: RegionsConfig = Field(RegionsConfig(), description="How the regions of people are found.")
     variants: list[str] = Field(
         min_length=1, description="`original` and `<region>-<method>[-<level>]`, such as face-blur-medium."
     )
@@ -230,14 +239,14 @@ class Study(Strict):
     def _names(cls, blocks: dict[str, Any]) -> dict[str, Any]:
         for name in blocks:
             if not re.match(NAME, name):
-                raise ValueError(f"'{name}' is not a name (lower-case letters, digits, - and _)")
+                raise ValueError(f"'{name}' is not a valid name (use lower-case letters, digits, - and _)")
             if name == PRIVATE:
-                raise ValueError(f"'{name}' is the name of the folders of what may not be handed out; choose another")
+                raise ValueError(f"'{name}' is reserved for what must not be handed out; choose another name")
         return blocks
 
     @model_validator(mode="after")
     def _check(self) -> Study:
-        """Check what blocks say of each other and of plugins."""
+        """Check blocks against each other and against plugins."""
         self._check_variants()
         for name, dataset in self.datasets.items():
             self._check_dataset(name, dataset)
@@ -252,7 +261,7 @@ class Study(Strict):
 
     def _check_variants(self) -> None:
         if ORIGINAL not in self.variants:
-            raise ValueError(f"variants: '{ORIGINAL}' is missing: every difference is taken to it")
+            raise ValueError(f"variants: '{ORIGINAL}' is missing: every difference is measured against it")
         for text in self.variants:
             if self.variants.count(text) > 1:
                 raise ValueError(f"variants: duplicate variant '{text}'")
@@ -276,7 +285,7 @@ class Study(Strict):
     def _check_model(self, name: str, model: ModelConfig) -> None:
         if model.trains and model.batch_size % self.train.processes:
             raise ValueError(
-                f"train.processes: {self.train.processes} cannot share models.{name}'s batches of "
+                f"train.processes: {self.train.processes} processes cannot share models.{name}'s batches of "
                 f"{model.batch_size} images equally"
             )
         for key, known in (("datasets", self.datasets), ("variants", self.variants)):
@@ -285,11 +294,13 @@ class Study(Strict):
                     f"models.{name}.{key}: '{wrong}' is not among the study's {key}{nearest(wrong, known)}"
                 )
         if model.variants and ORIGINAL not in model.variants:
-            raise ValueError(f"models.{name}.variants: '{ORIGINAL}' is missing: every difference is taken to it")
+            raise ValueError(
+                f"models.{name}.variants: '{ORIGINAL}' is missing: every difference is measured against it"
+            )
         alone = set(model.variants or self.variants) == {ORIGINAL}
         if not model.trains and not alone and ON_DEPLOYED not in self.evaluate.on:
             raise ValueError(
-                f"models.{name}: it needs no training, so that a variant can only be what it is tested on; add "
+                f"models.{name}: it needs no training, so variants can only be used to test it; add "
                 f"`{ON_DEPLOYED}` to evaluate.on, or set its variants to [{ORIGINAL}]"
             )
         self._check_start(name)
@@ -313,13 +324,14 @@ class Study(Strict):
         self.fit(name)
 
     def _check_start(self, model: str) -> None:
-        """Refuse a start that no training of the study makes, or that waits for the model itself."""
+        """Refuse a start that no training of the study makes, or that depends on the model itself."""
         chain = [model]
         while (start := self.starting_training(chain[-1])) is not None:
             dataset, variant, source, seed = start
             where = f"models.{chain[-1]}.initialisation.file"
             if source in chain:
-                raise ValueError(f"{where}: {' starts from '.join([*chain, source])}: none of them can be the first")
+                circle = ", which starts from ".join([*chain[1:], source])
+                raise ValueError(f"{where}: {model} starts from {circle}: none of them can be trained first")
             made = self.models[source].trains and variant in self.trained(dataset, source)
             if not made or seed not in self.train.seeds:
                 raise ValueError(f"{where}: the study does not train {dataset}/{variant}/{source}/seed{seed}")
@@ -328,21 +340,21 @@ class Study(Strict):
     def starting_training(self, model: str) -> tuple[str, str, str, int] | None:
         """Return data set, variant, model and seed of the training of this study that a model starts from, if any.
 
-        A recipe names it by its folder or weights, ``models/<data set>/<variant>/<model>/seed<k>``, from the study's
-        output folder or with it in front.
+        A recipe names its folder or weights, ``models/<data set>/<variant>/<model>/seed<k>``, with or without the
+        study's output folder in front.
         """
         file = self.models[model].initialisation.file
         if file is None:
             return None
         output = f"{self.output.as_posix()}/"
         found = START.fullmatch(file.removeprefix(output))
-        # another study's training may lie at such a path, too
+        # the path of another study's training may look the same
         if found is None or found["dataset"] not in self.datasets or found["model"] not in self.models:
             return None
         return found["dataset"], found["variant"], found["model"], int(found["seed"])
 
     def asked(self, dataset: str, model: str) -> list[str]:
-        """Return the variants of a data set that a model is to tell of, in the study's order; [] for none."""
+        """Return the variants of a data set that a model is used for, in the study's order; [] for none."""
         chosen = self.models[model]
         if dataset not in self.datasets or (chosen.datasets is not None and dataset not in chosen.datasets):
             return []
@@ -354,22 +366,22 @@ class Study(Strict):
         return asked if self.models[model].trains else [v for v in asked if v == ORIGINAL]
 
     def told(self, dataset: str, model: str, direction: str) -> list[str]:
-        """Return the variants of a data set that a model tells something of in a direction; see `directions.told`."""
+        """Return the variants of a data set that a model has results for in a direction; see `directions.told`."""
         return told(direction, self.asked(dataset, model), self.models[model].trains)
 
     def seeds_of(self, model: str) -> list[int]:
-        """Return the seeds of a model's trainings; the first of the study's if it needs none."""
+        """Return the seeds of a model's trainings; only the study's first if it needs no training."""
         return self.train.seeds if self.models[model].trains else self.train.seeds[:1]
 
     def variants_of(self, dataset: str) -> list[str]:
-        """Return the variants of a data set that some model is to tell of, in the study's order, and the original."""
+        """Return the original and the variants of a data set that some model is used for, in the study's order."""
         wanted = {ORIGINAL}.union(*(self.asked(dataset, model) for model in self.models))
         return [v for v in self.variants if v in wanted]
 
     def starts(self) -> list[tuple[str, list[str]]]:
-        """Return, by data set, models on anonymized variants that differ in first weights or learning rate alone.
+        """Return, by data set, models trained on variants that differ only in first weights or learning rate.
 
-        None where no model that is trained on a variant is tested on the original: the comparison is of those.
+        [] unless they are tested on the original images, which is what is compared.
         """
         if ON_ORIGINAL not in self.evaluate.on:
             return []
@@ -382,7 +394,7 @@ class Study(Strict):
         return [(dataset, names) for (dataset, _), names in groups.items() if len(names) > 1]
 
     def fit(self, method: str) -> dict[str, Any]:
-        """Return the complete settings of a method's training, defaults included ({}: there is none).
+        """Return the complete settings for fitting a method, defaults included ({} for one that is not fitted).
 
         Raises ValueError for a setting that the method refuses.
         """
@@ -405,7 +417,7 @@ class Study(Strict):
         return self.methods.get(method, MethodConfig()).fit_on or dataset
 
     def _checked(self, name: str, level: str | None) -> dict[str, Any]:
-        """Return a method's complete parameters: its defaults, its preset, the study's, the study's for the level."""
+        """Return a method's complete parameters: its defaults, overridden by its level's, then by the study's."""
         method, config = registry.load("methods", name), self.methods.get(name, MethodConfig())
         chosen = {**method.levels.get(level, {}), **config.parameters, **config.levels.get(level or "", {})}
         try:
@@ -439,7 +451,7 @@ class Study(Strict):
         return parameters
 
     def encoder(self, variant: str) -> str:
-        """Return the encoder policy of a variant: the study's for its method, the method's own wish, the study's."""
+        """Return a variant's encoder policy: the study's for its method, what the method asks for, or the study's."""
         method = Variant.parse(variant).method
         if method is None:
             return self.anonymize.encoder
@@ -461,9 +473,9 @@ class Study(Strict):
 
 
 def parse(config: dict[str, Any], file: str | Path | None = None, folder: Path | None = None) -> Study:
-    """Check a configuration; raise AnonbenchError in one sentence with the entry and the nearest known key.
+    """Check a configuration; raise an AnonbenchError of one sentence with the entry and the nearest known key.
 
-    Recipes that it names as files are looked for in ``folder``; in the working folder unless given.
+    Recipes that it names as files are looked up in ``folder``, the working folder unless given.
     """
     try:
         return Study.model_validate(config, context={"folder": folder or Path()})

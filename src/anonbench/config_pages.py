@@ -1,4 +1,4 @@
-"""Files that `anonbench config` writes: the schema, the default study and the pages of configuration and commands."""
+"""What `anonbench config` writes: the schema, the default study and the pages of configuration and commands."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _plugins() -> Iterator[tuple[str, type[BaseModel]]]:
     shown: set[type[BaseModel]] = set()
     for name in sorted(registry.names("trainers"), key=lambda name: name != "torchvision"):
         for path, model in blocks(registry.load("trainers", name).Settings, "models.<name>.settings"):
-            if model not in shown:  # both build the same networks
+            if model not in shown:  # trainers that build the same networks share blocks
                 yield f"{path} of `{name}`", model
             shown.add(model)
 
@@ -171,7 +171,8 @@ def config(
     write: Annotated[bool, typer.Option("--write", help="Write the files instead of comparing them.")] = False,
     base: Annotated[Path, typer.Option(help="The project's folder.")] = Path("."),
     migrate: Annotated[
-        Path | None, typer.Option(help="A study or recipe of the old form: print it in today's, do nothing else.")
+        Path | None,
+        typer.Option(help="A study or recipe in the old form: print it in the current form, do nothing else."),
     ] = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Rewrite the file of --migrate instead.")] = False,
 ) -> None:
@@ -191,7 +192,7 @@ def config(
             stale.append(name)
     if stale:
         raise AnonbenchError(
-            f"{', '.join(stale)}: not what the code says",
+            f"the code and {', '.join(stale)} disagree",
             remedy="run anonbench config --write",
         )
 

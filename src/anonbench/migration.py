@@ -1,4 +1,4 @@
-"""Rewrites studies and recipes of the old form; comments, anchors and layout stay as they are."""
+"""Rewrites studies and recipes from the old form to the current one; comments, anchors and layout are kept."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from anonbench.recipe import MOVED
 
 
 def migrated(path: Path) -> tuple[str, list[str]]:
-    """Return a YAML file's text in today's form and a line for each entry that was moved.
+    """Return a YAML file's text in the current form and a line for each entry that was moved.
 
-    The file is a study, or a recipe by itself. Raises AnonbenchError when it is no YAML mapping, and for a block
-    that has entries of the old form beside ``settings``.
+    The file is a study, or a recipe by itself. Raises AnonbenchError when it is not a YAML mapping, and for a block
+    that has both ``settings`` and entries of the old form.
     """
     yaml = YAML()
     yaml.preserve_quotes = True
@@ -39,7 +39,7 @@ def migrated(path: Path) -> tuple[str, list[str]]:
     models = value.get("models")
     named = {f"models.{name}.": block for name, block in models.items()} if isinstance(models, dict) else {"": value}
     blocks: dict[str, CommentedMap] = {}
-    for where, block in named.items():  # one that is another's alias (`b: *a`) shows what becomes of that one
+    for where, block in named.items():  # an alias of another block (`b: *a`) follows that block
         if isinstance(block, CommentedMap) and not any(block is other for other in blocks.values()):
             blocks[where] = block
     for where, block in blocks.items():
@@ -48,9 +48,9 @@ def migrated(path: Path) -> tuple[str, list[str]]:
                 f"has {', '.join(own)} beside its settings",
                 file=path,
                 entry=where.rstrip(".") or None,
-                remedy="move it into them by hand, and run again",
+                remedy="move it into the settings by hand, and run again",
             )
-    # before any is changed: a block that is merged into another one shows there what it has
+    # before any is changed, since entries of a block show wherever it is merged in
     moves = {where: _moves(block) for where, block in blocks.items()}
     said = [f"{where}{name}: now {where}settings.{name}" for where, names in moves.items() for name in names]
     if not said:
@@ -69,9 +69,9 @@ def _own(block: CommentedMap) -> list[str]:
 
 
 def _moves(block: CommentedMap) -> dict[str, Any]:
-    """Return what the block's settings consist of: empty unless it has some itself, else with what is merged in.
+    """Return what the block's settings consist of: nothing unless it has some itself, else with what is merged in.
 
-    A block's own settings replace those that are merged in as a whole, so they have to be complete.
+    A block's own settings replace merged-in settings as a whole, so they have to be complete.
     """
     own = _own(block)
     seen = {name: block[name] for name in MOVED if name in block} if own else {}
@@ -84,7 +84,7 @@ def _move(block: CommentedMap, moved: dict[str, Any]) -> None:
     merge = getattr(block, merge_attrib, None)
     if merge is not None and merge.merge_pos <= place:
         place += 1  # `<<` is an entry, too
-    # ruamel would tell the blocks that it is merged into, and stumbles (0.19); what they show is not written
+    # ruamel (0.19) fails when it updates the blocks that this one is merged into; what they show is not written
     block._ref.clear()
     for name in own:
         if name in block.ca.items:  # the comments behind it

@@ -1,4 +1,4 @@
-"""What a result was made from: commit, versions, device; and hashes of the code that a rule runs."""
+"""What a result was made with (commit, versions, platform), and hashes of the code that rules run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 COMMON = "anonbench.portable"
-"""What every command settles before it starts."""
+"""Imported by every command before it starts."""
 PACKAGES = (
     "anonbench",
     "numpy",
@@ -27,7 +27,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str | None]:
-    """Return the installed versions of the packages that can move a number, None where one is absent."""
+    """Return the versions of the packages that can change a number, None for one that is not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -53,13 +53,13 @@ def commit() -> tuple[str | None, bool | None]:
 
 
 def provenance() -> dict[str, Any]:
-    """Return commit, dirty flag, versions and platform. It changes from run to run: keep it out of hashed results."""
+    """Return commit, dirty flag, versions and platform. They vary from run to run: keep them out of hashed results."""
     head, dirty = commit()
     return {"commit": head, "dirty": dirty, "versions": versions(), "platform": platform.platform()}
 
 
 def _source(module: str) -> Path | None:
-    """Return a module's file, found beside its package's: asking Python for a module would import all above it."""
+    """Return a module's file, found from its top package's: asking Python for it would import the packages above it."""
     top, *parts = module.split(".")
     root = _root(top)
     if root is None or not parts:
@@ -79,9 +79,9 @@ def _root(top: str) -> Path | None:
 
 @functools.cache
 def _imports(module: str) -> frozenset[str]:
-    """Return the modules of the same package, and of this one, that a module imports anywhere in its text.
+    """Return the modules of its own package and of anonbench that a module imports, anywhere in its text.
 
-    Of this one, too, since a plugin of another package may build on ours.
+    Of anonbench, too, since a plugin of another package may build on it.
     """
     path = _source(module)
     if path is None:
@@ -104,10 +104,10 @@ def _imports(module: str) -> frozenset[str]:
 
 @functools.cache
 def _read(path: Path) -> tuple[bytes, list[ast.Import | ast.ImportFrom]]:
-    """Return what a module does, and its imports: its syntax tree as text, without layout, comments and docstrings.
+    """Return a module's syntax tree as text, without layout, comments and docstrings; and its imports.
 
-    A string that stands as a statement of its own is never used, wherever it stands. Every start of Snakemake reads
-    all modules: this takes a third of the time of `ast.dump` and `ast.walk`.
+    Every string that is a statement by itself is left out, since nothing can use it. Snakemake reads all modules
+    whenever it starts; this takes a third of the time of `ast.dump` and `ast.walk`.
     """
     words: list[str] = []
     imports: list[ast.Import | ast.ImportFrom] = []
@@ -145,11 +145,11 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def code_hash(*modules: str) -> str:
-    """Return 16 hexadecimal digits over what the modules do, and all that they import of their own package and ours.
+    """Return 16 hexadecimal digits over the code of modules and of all that they import from their package and ours.
 
-    A rule names it in ``params``, so that an edit reruns the rules that use the edited module and no others; another
-    comment, docstring or layout reruns nothing. Plugins are reached through entry points, not imports: name the
-    plugin's module beside the stage's.
+    Rules have it in their ``params``, so that an edit reruns those that use the edited module and no others; a change
+    of a comment, docstring or layout reruns nothing. Plugins are reached through entry points, not imports: name the
+    plugin's module beside the stage's. Raises ModuleNotFoundError for a module without a source file.
     """
     todo, seen = [*modules, COMMON], set()
     while todo:

@@ -99,5 +99,7 @@ def test_processes_are_gpus_and_share_batches() -> None:
     train = {"seeds": [0], "device": "cuda", "processes": 4}
     assert plan({"m": {"preset": "cpu-small"}}, train=train).gpus() == 4
     assert plan({"m": {"preset": "cpu-small"}}, train={**train, "device": "cpu"}).gpus() == 0
-    with pytest.raises(AnonbenchError, match=r"train\.processes: 4 cannot share models\.m's batches of 6 images"):
+    with pytest.raises(
+        AnonbenchError, match=r"train\.processes: 4 processes cannot share models\.m's batches of 6 images"
+    ):
         plan({"m": {"preset": "cpu-small", "batch_size": 6}}, train=train)

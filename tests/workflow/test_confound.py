@@ -166,11 +166,11 @@ def test_what_no_model_is_trained_on_is_not_anonymized() -> None:
         ),
         (
             {"m": start("models/streetlife/original/m/seed0")},
-            r"models\.m\.initialisation\.file: m starts from m: none of them can be the first",
+            r"models\.m\.initialisation\.file: m starts from m: none of them can be trained first",
         ),
         (
             {"m": start("models/streetlife/original/n/seed0"), "n": start("models/streetlife/original/m/seed0")},
-            r"m starts from n starts from m: none of them can be the first",
+            r"m starts from n, which starts from m: none of them can be trained first",
         ),
         (
             {"m": start("models/streetlife/original/n/seed7"), "n": {"preset": "cpu-small"}},

@@ -1,4 +1,4 @@
-"""What to show when a job fails: the end of its own log."""
+"""What is shown when a job fails: the end of its own log."""
 
 from __future__ import annotations
 

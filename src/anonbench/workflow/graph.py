@@ -1,4 +1,4 @@
-"""The rule graph in the README: drawn by Snakemake, kept by `anonbench rulegraph`."""
+"""The rule graph in the README: drawn by Snakemake, kept up to date by `anonbench rulegraph`."""
 
 from __future__ import annotations
 
@@ -35,12 +35,14 @@ def drawn() -> str:
 
 def rulegraph(
     write: Annotated[bool, typer.Option("--write", help="Write the graph instead of comparing it.")] = False,
-    file: Annotated[Path, typer.Option(help="Markdown file with the two marks.")] = Path("README.md"),
+    file: Annotated[Path, typer.Option(help="Markdown file with the two markers.")] = Path("README.md"),
 ) -> None:
     """Compare (or write) the rule graph in the README with the one that Snakemake draws."""
     text = file.read_text()
     if START not in text or END not in text:
-        raise AnonbenchError(f"lacks the marks {START} and {END}", file=file)
+        raise AnonbenchError(
+            f"lacks the markers {START} and {END}", file=file, remedy="put them where the graph belongs"
+        )
     before, rest = text.split(START, 1)
     after = rest.split(END, 1)[1]
     wanted = f"{before}{START}\n{drawn()}\n{END}{after}"
