@@ -321,7 +321,7 @@ class Study(Strict):
             )
         if method.FitSettings is None and (config.fit or config.fit_on):
             raise ValueError(f"methods.{name}: there is nothing to fit; remove fit and fit_on")
-        self.fit(name)
+        self.fit_settings(name)
 
     def _check_start(self, model: str) -> None:
         """Refuse a start that no training of the study makes, or that depends on the model itself."""
@@ -378,7 +378,7 @@ class Study(Strict):
         wanted = {ORIGINAL}.union(*(self.asked(dataset, model) for model in self.models))
         return [v for v in self.variants if v in wanted]
 
-    def starts(self) -> list[tuple[str, list[str]]]:
+    def compared_starts(self) -> list[tuple[str, list[str]]]:
         """Return, by data set, models trained on variants that differ only in first weights or learning rate.
 
         [] unless they are tested on the original images, which is what is compared.
@@ -393,7 +393,7 @@ class Study(Strict):
                     groups.setdefault((dataset, rest), []).append(name)
         return [(dataset, names) for (dataset, _), names in groups.items() if len(names) > 1]
 
-    def fit(self, method: str) -> dict[str, Any]:
+    def fit_settings(self, method: str) -> dict[str, Any]:
         """Return the complete settings for fitting a method, defaults included ({} for one that is not fitted).
 
         Raises ValueError for a setting that the method refuses.

@@ -49,8 +49,8 @@ def test_the_weights_that_a_variant_needs() -> None:
 
 def test_settings_reach_the_training() -> None:
     plan = Plan(study(fit={"body_iterations": 7}), PROJECT)
-    assert '"body_iterations":7' in plan.arguments.fit("gan")
-    assert plan.arguments.fit("gan") != Plan(study(), PROJECT).arguments.fit("gan")
+    assert '"body_iterations":7' in plan.arguments.fit_settings("gan")
+    assert plan.arguments.fit_settings("gan") != Plan(study(), PROJECT).arguments.fit_settings("gan")
     assert plan.arguments.method("body-gan") == Plan(study(), PROJECT).arguments.method("body-gan")
 
 

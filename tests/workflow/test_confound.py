@@ -37,7 +37,7 @@ def start(file: str, **more: Any) -> dict[str, Any]:
 
 
 def test_models_differ_in_start_and_learning_rate_alone(confound: Plan) -> None:
-    assert confound.study.starts() == [("streetlife", STARTS)]
+    assert confound.study.compared_starts() == [("streetlife", STARTS)]
     recipes = {name: parse_recipe(json.loads(confound.arguments.recipe(name))) for name in STARTS}
     rates = {name: recipe.learning_rate() for name, recipe in recipes.items()}
     assert rates["scratch"] == rates["backbone"] == rates["leaky"]
@@ -103,16 +103,16 @@ def test_the_dry_run_plans_the_asked_combinations_alone(project: Project) -> Non
 
 def test_the_default_study_draws_no_starts() -> None:
     plan = Plan(DEFAULT, PROJECT)
-    assert plan.study.starts() == []
+    assert plan.study.compared_starts() == []
     assert "starts" not in plan.files.figures()
     # larger models are no other starts
     larger = {"preset": "cpu-small", "settings": {"architecture": {"box_width": 64}}}
     other = study({"m": {"preset": "cpu-small"}, "n": larger})
-    assert other.study.starts() == []
+    assert other.study.compared_starts() == []
     # two starts are compared by what training on a variant costs them
     starts = {"m": {"preset": "cpu-small"}, "n": {"preset": "cpu-small", "base_learning_rate": 0.003}}
-    assert study(starts).study.starts() == [("streetlife", ["m", "n"])]
-    assert study(starts, evaluate={"on": ["deployed"]}).study.starts() == []
+    assert study(starts).study.compared_starts() == [("streetlife", ["m", "n"])]
+    assert study(starts, evaluate={"on": ["deployed"]}).study.compared_starts() == []
 
 
 def test_where_a_model_is_trained_is_not_part_of_its_recipe() -> None:

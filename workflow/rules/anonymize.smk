@@ -25,7 +25,7 @@ rule fit:
         folder=lambda w, output: str(Path(output.weights).parent),
         logs=lambda w: f"{plan.files.folder('logs')}/fit/{w.dataset}/{w.region}-{w.method}",
         split=lambda w: plan.files.training_split(w.dataset),
-        settings=lambda w: plan.arguments.fit(w.method),
+        settings=lambda w: plan.arguments.fit_settings(w.method),
         seed=plan.study.seed,
         device=plan.study.train.device,
         threads=plan.study.train.threads,

@@ -86,9 +86,9 @@ class Arguments:
         paths = [weights] if isinstance(weights, str) else list(weights)
         return " ".join(f"--weights {shlex.quote(str(p))} --device {self.study.train.device}" for p in paths)
 
-    def fit(self, method: str) -> str:
-        """Return the complete settings of a method's training, as JSON."""
-        return compact(self.study.fit(method))
+    def fit_settings(self, method: str) -> str:
+        """Return the complete settings for fitting a method, as JSON."""
+        return compact(self.study.fit_settings(method))
 
     def recipe(self, model: str) -> str:
         """Return a model's recipe, as JSON."""
@@ -116,7 +116,7 @@ class Arguments:
                 "models": {n: m.model_dump(mode="json", exclude=NON_RECIPE_KEYS) for n, m in study.models.items()},
                 "asked": {d: {m: study.asked(d, m) for m in study.models} for d in study.datasets},
                 "untrained": [name for name, model in study.models.items() if not model.trains],
-                "starts": study.starts(),
+                "starts": study.compared_starts(),
                 "seeds": study.train.seeds,
                 "directions": study.evaluate.on,
                 "report": study.report.model_dump(mode="json"),

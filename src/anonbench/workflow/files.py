@@ -206,7 +206,7 @@ class Files:
 
     def figures(self) -> tuple[str, ...]:
         """Return the names of the figures that are drawn from the tables."""
-        return (*FIGURES, *(["starts"] if self.study.starts() else []))
+        return (*FIGURES, *(["starts"] if self.study.compared_starts() else []))
 
     def results(self, kind: str) -> list[str]:
         """Return the result files of a kind: ``tables``, ``figures`` or ``report`` (those two and the page)."""
