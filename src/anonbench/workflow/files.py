@@ -22,7 +22,7 @@ FIGURES = ("impact", "coverage", "people", "curves")
 
 
 class Files:
-    """The files of a study, as seen from the working folder; ``base`` is the folder of the Snakefile.
+    """The files of a study, relative to the working folder; ``base`` is the folder of the Snakefile.
 
     An *input function* is what Snakemake calls with a job's wildcards to find out what the job reads.
     """
@@ -101,7 +101,7 @@ class Files:
         return lambda w: [f"{root}/{w.dataset}/{w.split}.detections/{finds}-{shard}.parquet" for shard in shards]
 
     def fit_folder(self, dataset: str, variant: str) -> str:
-        """Return the folder of the weights that a variant's method was fitted with."""
+        """Return the folder of the weights of a variant's method that is fitted to data."""
         parsed = Variant.parse(variant)
         assert parsed.method is not None
         source = self.study.fitted_on(parsed.method, dataset)
