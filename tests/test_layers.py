@@ -17,7 +17,7 @@ FOUNDATION = {
 """Know nobody but each other."""
 SHARED = {
     "categories", "crops", "datasets", "detectors", "directions", "images", "learning", "manifests", "names", "people",
-    "recipe", "regions", "tasks", "variants", "windows",
+    "recipe", "regions", "statistics", "tasks", "variants", "windows",
 }  # fmt: skip
 """What stages share: stand on the foundation and on each other."""
 STAGES = {"annotate", "anonymize", "download", "evaluate", "report", "train"}

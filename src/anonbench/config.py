@@ -196,6 +196,27 @@ class EvaluateConfig(Strict):
         return on
 
 
+class PrimaryConfig(Strict):
+    """The primary question, declared beforehand: the answer is about it, and its intervals hold all at once."""
+
+    tasks: list[str] = Field(
+        ["detection", "pose"],
+        min_length=1,
+        description="Its tasks; of a model that has none of them, all that it has.",
+    )
+    category: str | None = Field(
+        None, description="Its category; left out, the first category of people that a data set has."
+    )
+    metric: str | None = Field(
+        None, description="Its metric: the first one of each of its tasks, which alone has intervals (may be left out)."
+    )
+    variants: list[str] = Field(
+        default_factory=list,
+        description="Its variants; left out, all but the original and those that only re-encode. Rows of others are "
+        "exploratory.",
+    )
+
+
 class ReportConfig(Strict):
     """What the report asks and draws."""
 
@@ -208,7 +229,8 @@ class ReportConfig(Strict):
     margins: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict, description="Margins of their own for some tasks, by name."
     )
-    bootstrap: int = Field(1000, ge=100, description="Resamples (of validation images and seeds) for the intervals.")
+    bootstrap: int = Field(1000, ge=100, description="Resamples of validation images for the intervals.")
+    primary: PrimaryConfig = PrimaryConfig()
     people_per_sheet: int = Field(4, ge=1, le=24, description="Rows of the before/after sheet.")
 
 
@@ -255,9 +277,30 @@ class Study(Strict):
         for name in self.report.margins:
             if name not in registry.names("tasks"):
                 raise ValueError(f"report.margins: unknown task '{name}'{nearest(name, registry.names('tasks'))}")
+        self._check_primary()
         for name, method in self.methods.items():
             self._check_method(name, method)
         return self
+
+    def _check_primary(self) -> None:
+        primary, known = self.report.primary, registry.names("tasks")
+        for name in primary.tasks:
+            if name not in known:
+                raise ValueError(f"report.primary.tasks: unknown task '{name}'{nearest(name, known)}")
+            first = registry.load("tasks", name).metrics[0].name
+            if primary.metric not in (None, first):
+                raise ValueError(
+                    f"report.primary.metric: '{primary.metric}' is not the first metric of {name} ({first}), and only "
+                    "that has intervals"
+                )
+        for variant in primary.variants:
+            if variant not in self.variants:
+                raise ValueError(
+                    f"report.primary.variants: '{variant}' is not among the study's variants"
+                    f"{nearest(variant, self.variants)}"
+                )
+            if variant == ORIGINAL:
+                raise ValueError(f"report.primary.variants: '{ORIGINAL}' is what every other variant is compared with")
 
     def _check_variants(self) -> None:
         if ORIGINAL not in self.variants:

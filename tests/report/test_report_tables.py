@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from anonbench.report.resample import MISSING, image_weights, student
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from synthetic_study import QUALITY, manifest, predictions, write_study
@@ -21,7 +22,6 @@ from anonbench.report.answer import warnings
 from anonbench.report.collect import Sources, coverage, curves, impact
 from anonbench.report.figures import coverage_figure, write_figures
 from anonbench.report.html import write_html
-from anonbench.report.resample import MISSING, image_weights, student
 from anonbench.report.study import ReportStudy, parts, phrase
 from anonbench.report.tables import escape, latex, markdown, number, percent, primary, read_csv, shown, write_tables
 from anonbench.tasks.base import load

@@ -81,8 +81,9 @@ def test_its_rows_are_of_one_seed_and_have_a_verdict(mixed: tuple[Path, Any, str
 
 def test_its_interval_is_of_images_alone(mixed: tuple[Path, Any, str]) -> None:
     """The middle 95 % of the differences on resampled images, computed here from the evidence."""
-    from anonbench.evaluate import evidence
     from anonbench.report.resample import image_weights
+
+    from anonbench.evaluate import evidence
     from anonbench.tasks.base import load
 
     place = mixed[0] / "evaluations/streetlife/original/finder/seed0"

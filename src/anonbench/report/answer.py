@@ -9,8 +9,7 @@ import pandas as pd
 
 from anonbench.directions import ON_ORIGINAL, in_words
 from anonbench.records import UNANNOTATED
-from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, HANDLED, PEOPLE, UNTOUCHED
-from anonbench.report.resample import DROP, GAIN, MISSING
+from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, HANDLED, PEOPLE
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, phrase, region_order
 from anonbench.report.tables import (
     PLURALS,
@@ -25,8 +24,9 @@ from anonbench.report.tables import (
     reencoded,
     rows_of,
 )
+from anonbench.statistics.verdicts import DROP, GAIN, MISSING
 from anonbench.tasks import base as tasks
-from anonbench.tasks.base import title
+from anonbench.tasks.base import UNTOUCHED, title
 
 ENOUGH_SEEDS = 3
 

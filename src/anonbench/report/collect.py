@@ -1,8 +1,7 @@
-"""Reading of what the earlier stages wrote, and the numbers of the tables."""
+"""Reading of what the earlier stages wrote, and the tables that only count."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Evaluation, pair
+from anonbench.directions import ON_ORIGINAL, Evaluation, pair
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence
 from anonbench.evaluate.evidence import TaskEvidence
 from anonbench.files import read_json
 from anonbench.manifests import summary_path
 from anonbench.records import UNANNOTATED, Reason
-from anonbench.report import resample
-from anonbench.report.study import IDENTITY, ORIGINAL, ReportStudy, parts
+from anonbench.report.study import ORIGINAL, ReportStudy, parts
 from anonbench.tasks import base as tasks
-from anonbench.tasks.base import ALL, UNTOUCHED, Task
-from anonbench.variants import EVERYTHING
 
 PEOPLE, CONTROL, TOUCHED, MEAN = "people", "control", "touched", "mean"
 """A row's group: people (what is anonymized), something else that the variant left alone, something else that it
@@ -33,18 +29,6 @@ PRIMARY, SECONDARY = "primary", "secondary"
 LEAKS = "true"
 """In a table's column ``leaks``: the first weights of the row's models have seen the data set's original images."""
 
-IMPACT_COLUMNS = (
-    "dataset", "model", "task", "category", "group", "direction", "variant", "region", "method", "level", "metric",
-    "role", "unit", "best", "value", "value_std", "n_seeds", "difference", "difference_low", "difference_high",
-    "verdict", "seeds_needed", "samples_needed", "share_changed", "instances", "sampled", "samples", "leaks",
-)  # fmt: skip
-"""Columns of impact.csv, a row per metric. ``direction``: see `directions.TESTED`; ``best``: whether ``higher``
-or ``lower`` values are better; ``value_std``: standard deviation over seeds; ``samples``: how many ``sampled`` (images,
-videos, people) intervals are taken over. Values and differences are in ``unit``."""
-SEED_COLUMNS = (
-    "dataset", "model", "task", "category", "group", "direction", "variant", "seed", "metric", "role", "unit", "value",
-    "difference", "leaks",
-)  # fmt: skip
 HANDLED = Reason.METHOD_FAILED.value
 """The one reason of people who count as anonymized all the same: a fallback covered them."""
 
@@ -176,238 +160,6 @@ def _same_groups(run: Run, other: Run) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class Scores:
-    """One run, task and category: ``measures`` by metric, the first as scored anew; ``replicates`` (B) of the first."""
-
-    measures: dict[str, float]
-    replicates: np.ndarray
-
-
-def _scores(run: Run, name: str, task: Task, weights: np.ndarray) -> dict[str, Scores]:
-    """Return the scores of each part that was judged."""
-    found: dict[str, Scores] = {}
-    judged = run.metrics["tasks"].get(name) or {"parts": {}, "people": []}
-    first = task.metrics[0].name
-    for category, arrays in run.evidence[name].parts.items():
-        point = float(task.score(arrays))
-        measures = judged["parts"].get(category) or {}
-        if np.isnan(point) or measures.get(first) is None:
-            continue
-        others = {m.name: measures[m.name] for m in task.metrics[1:] if measures.get(m.name) is not None}
-        found[category] = Scores({first: point, **others}, task.score(arrays, weights))
-    return found
-
-
-def _means(found: dict[str, Scores], judged: list[str], people: frozenset[str], task: Task) -> dict[str, Scores]:
-    """Return a run's means over all ``judged`` categories and over those that are not people.
-
-    A run without a score of one of them has no mean: it would be one over other categories than the original's.
-    """
-    means = {ALL: judged, UNTOUCHED: [c for c in judged if c not in people]}
-    if len(judged) == len(means[UNTOUCHED]):
-        means.pop(UNTOUCHED)
-    scores = {}
-    for mean, members in means.items():
-        if len(members) > 1 and all(c in found for c in members):
-            common = [m.name for m in task.metrics if all(m.name in found[c].measures for c in members)]
-            scores[mean] = Scores(
-                {name: float(np.mean([found[c].measures[name] for c in members])) for name in common},
-                _mean_of_known(np.stack([found[c].replicates for c in members])),
-            )
-    return scores
-
-
-def _mean_of_known(replicates: np.ndarray) -> np.ndarray:
-    """Return the mean over the first axis of what is finite, NaN where nothing is."""
-    filled = np.isfinite(replicates)
-    with np.errstate(invalid="ignore"):
-        known: np.ndarray = np.where(filled, replicates, 0).sum(axis=0) / filled.sum(axis=0)
-    return known
-
-
-def impact(study: ReportStudy, sources: Sources, allow_missing: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the impact table and the table of single seeds (see `IMPACT_COLUMNS`, `SEED_COLUMNS`).
-
-    A variant without an evaluation raises AnonbenchError or, with ``allow_missing``, gets rows without numbers and the
-    verdict 'not evaluated'.
-    """
-    rows: list[dict[str, Any]] = []
-    seeds: list[dict[str, Any]] = []
-    for dataset in study.datasets:
-        variants = study.variants_of(dataset)
-        changed = {on: "val" if on == ON_DEPLOYED else "train" for on in study.directions}
-        manifests = {
-            split: {v: sources.manifest(study, dataset, v, split) for v in variants} for split in {*changed.values()}
-        }
-        for model in study.models:
-            if not study.trained(dataset, model):
-                continue
-            leaky = leaks(study, sources, dataset, model)
-            for direction in study.directions:
-                if not study.told(dataset, model, direction):
-                    continue
-                runs = read_runs(study, sources, dataset, model, allow_missing, direction)
-                keys = {"dataset": dataset, "model": model, "direction": direction, "leaks": leaky}
-                for compared in _compared(study, dataset, model, runs, direction):
-                    for variant in runs:
-                        manifest = manifests[changed[direction]][variant]
-                        row = compared.row(variant) | _describe(manifest, variant, compared)
-                        rows += [{**row, **keys, **metric} for metric in compared.metrics(variant)]
-                        about = {"task": compared.name, "category": compared.category, "variant": variant}
-                        single = compared.single(variant)
-                        seeds += [{**about, "group": row["group"], **keys, **one} for one in single]
-    return pd.DataFrame(rows, columns=list(IMPACT_COLUMNS)), pd.DataFrame(seeds, columns=list(SEED_COLUMNS))
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One category of one task over all variants: ``scores`` by variant and seed.
-
-    ``spread`` is that of a difference over seeds, pooled over the variants; None where each variant has its own.
-    ``fixed``: the model is not trained, so that there are no other seeds whose noise could be missing.
-    """
-
-    study: ReportStudy
-    dataset: str
-    name: str
-    task: Task
-    category: str
-    people: frozenset[str]
-    instances: int
-    sampled: str
-    samples: int
-    scores: dict[str, dict[int, Scores]]
-    spread: resample.Spread | None
-    fixed: bool = False
-
-    def row(self, variant: str) -> dict[str, Any]:
-        """Return what all metrics of a variant have in common."""
-        return {
-            "task": self.name, "category": self.category, "variant": variant,
-            "instances": self.instances, "sampled": self.sampled, "samples": self.samples,
-        }  # fmt: skip
-
-    def metrics(self, variant: str) -> Iterator[dict[str, Any]]:
-        """Yield the numbers of each metric of a variant; the first one's with interval and verdict."""
-        own, base = self.scores[variant], self.scores[ORIGINAL]
-        for metric in (m for m in self.task.metrics if m.shown):
-            primary = metric is self.task.metrics[0]
-            values = np.array([s.measures[metric.name] for s in own.values() if metric.name in s.measures])
-            if not primary and not len(values):
-                continue
-            found: dict[str, Any] = {
-                "metric": metric.name, "role": PRIMARY if primary else SECONDARY, "unit": metric.unit,
-                "best": metric.best, "value": values.mean() if len(values) else None,
-                "value_std": values.std(ddof=1) if len(values) > 1 else None, "n_seeds": len(values),
-            }  # fmt: skip
-            differences = list(self.differences(variant, metric.name).values())
-            if variant == ORIGINAL:
-                found["difference"] = 0.0
-            elif differences:
-                found["difference"] = float(np.mean(differences))
-            if primary:
-                found |= self.judged(variant, np.array(differences), bool(own), [s for s in own if s in base])
-            yield found
-
-    def judged(self, variant: str, per_seed: np.ndarray, evaluated: bool, both: list[int]) -> dict[str, Any]:
-        """Return interval and verdict of a variant."""
-        if variant == ORIGINAL:
-            return {"verdict": resample.REFERENCE}
-        if not both:
-            return {"verdict": resample.UNSURE if evaluated else resample.MISSING}
-        first, own, base = self.task.metrics[0], self.scores[variant], self.scores[ORIGINAL]
-        replicates = np.stack([own[s].replicates - base[s].replicates for s in both], axis=1)
-        reference = float(np.mean([base[s].measures[first.name] for s in both]))
-        freedom = self.spread.freedom if self.spread else len(both) - 1
-        noise = resample.student(freedom + 1, self.study.bootstrap, self.study.seed, self.dataset)
-        margin, learnt = self.study.margin_of(self.name), self.task.learnt(reference)
-        found = resample.difference(
-            per_seed, replicates, noise, margin, self.samples, learnt, self.spread, first.best, self.fixed
-        )
-        return {
-            "difference": found.value, "difference_low": found.low, "difference_high": found.high,
-            "verdict": found.verdict, "seeds_needed": found.seeds_needed, "samples_needed": found.images_needed,
-        }  # fmt: skip
-
-    def differences(self, variant: str, metric: str) -> dict[int, float]:
-        """Return the differences of a metric to the original by seed, where both have it."""
-        own, base = self.scores[variant], self.scores[ORIGINAL]
-        return {
-            s: own[s].measures[metric] - base[s].measures[metric]
-            for s in own
-            if s in base and metric in own[s].measures and metric in base[s].measures
-        }
-
-    def single(self, variant: str) -> Iterator[dict[str, Any]]:
-        """Yield each seed's value of each metric."""
-        for metric in (m for m in self.task.metrics if m.shown):
-            role = PRIMARY if metric is self.task.metrics[0] else SECONDARY
-            differences = self.differences(variant, metric.name)
-            for seed, scores in self.scores[variant].items():
-                if metric.name in scores.measures:
-                    yield {
-                        "seed": seed, "metric": metric.name, "role": role, "unit": metric.unit,
-                        "value": scores.measures[metric.name], "difference": differences.get(seed),
-                    }  # fmt: skip
-
-
-def _compared(study: ReportStudy, dataset: str, model: str, runs: Runs, direction: str) -> Iterator[Compared]:
-    """Yield what is compared over the variants: each task and category that the original has a score of.
-
-    Where one model is tested on every variant, its seeds are paired and there are no trainings to pool a spread over.
-    """
-    one = next(iter(runs[ORIGINAL].values()))
-    for name in tasks.known(list(one.evidence)):
-        task, of = tasks.load(name), one.evidence[name]
-        weights = resample.image_weights(len(of.groups), study.bootstrap, study.seed, dataset)
-        scored = {
-            variant: {seed: _scores(run, name, task, weights) for seed, run in seeds.items()}
-            for variant, seeds in runs.items()
-        }
-        described = one.metrics["tasks"].get(name) or {"people": [], "instances": {}}
-        people = frozenset(described["people"])
-        of_original = list(scored[ORIGINAL].values())
-        judged = [c for c in of.parts if any(c in f for f in of_original)]
-        for found in (f for seeds in scored.values() for f in seeds.values()):
-            found |= _means(found, judged, people, task)
-        for category in dict.fromkeys((*judged, *(c for f in of_original for c in f))):
-            scores = {v: {s: f[category] for s, f in seeds.items() if category in f} for v, seeds in scored.items()}
-            first = task.metrics[0]
-            values = [np.array([s.measures[first.name] for s in seeds.values()]) for seeds in scores.values()]
-            yield Compared(
-                study,
-                dataset,
-                name,
-                task,
-                category,
-                people,
-                _instances(described["instances"], category, people),
-                of.sampled,
-                len(of.groups),
-                scores,
-                None if direction == ON_DEPLOYED else resample.pooled(values, task.floor, first.best),
-                not study.trains(model),
-            )
-
-
-def _describe(manifest: dict[str, Any] | None, variant: str, compared: Compared) -> dict[str, Any]:
-    """Return what a variant's manifest says of it, and of whom in a category it has changed."""
-    region, method, level = _name(variant, manifest)
-    category = compared.category
-    everything = manifest is not None and manifest.get("touches") == EVERYTHING
-    group = CONTROL
-    if category in compared.people:
-        group = PEOPLE
-    elif category in (ALL, UNTOUCHED):
-        group = MEAN
-    elif everything:
-        group = TOUCHED
-    whose = ALL if compared.task.all_people and group == PEOPLE else category
-    share = _share(manifest, method, whose)
-    return {"region": region, "method": method, "level": level, "group": group, "share_changed": share}
-
-
 def subsets(study: ReportStudy, sources: Sources) -> pd.DataFrame:
     """Return the measures on the data sets' evaluation subsets (easy, medium, hard), of models on original images.
 
@@ -465,38 +217,13 @@ def _subsets_of(
     return found
 
 
-def _instances(counts: dict[str, int], category: str, people: frozenset[str]) -> int:
-    if category in counts:
-        return int(counts[category])
-    return sum(n for name, n in counts.items() if category == ALL or name not in people)
-
-
-def _name(variant: str, manifest: dict[str, Any] | None) -> tuple[str, str, str]:
+def name_parts(variant: str, manifest: dict[str, Any] | None) -> tuple[str, str, str]:
     """Return region, method and level: the manifest's where it has them, else the name's."""
     named = parts(variant)
     if variant == ORIGINAL or manifest is None:
         return named
     given = (manifest.get("region"), manifest.get("method"), manifest.get("level"))
     return tuple(str(g) if g else n for g, n in zip(given, named, strict=True))  # type: ignore[return-value]
-
-
-def _share(manifest: dict[str, Any] | None, method: str, category: str) -> float:
-    """Return the share (0..1) of a category's people that the variant changed; 0 for what is not people.
-
-    The original and `identity` change nobody, whatever their manifests count as processed.
-    """
-    if manifest is None or method in (ORIGINAL, IDENTITY):
-        return 0.0
-    if manifest.get("touches") == EVERYTHING:
-        return 1.0
-    if category == UNTOUCHED:
-        return 0.0
-    if category == ALL:
-        return float(manifest.get("share_changed") or 0.0)
-    counts = people_of(manifest).get(category)
-    if not counts or not counts["people"]:
-        return 0.0
-    return float(counts["anonymized"] / counts["people"])
 
 
 def coverage(study: ReportStudy, sources: Sources) -> pd.DataFrame:
@@ -512,7 +239,7 @@ def coverage(study: ReportStudy, sources: Sources) -> pd.DataFrame:
             manifest = sources.manifest(study, dataset, variant)
             if variant == ORIGINAL or manifest is None:
                 continue
-            region, method, _ = _name(variant, manifest)
+            region, method, _ = name_parts(variant, manifest)
             origin = manifest.get("fitted_on") or {}
             for category, counts in (people_of(manifest) | strangers_of(manifest)).items():
                 found = counts.get("reasons") or {}

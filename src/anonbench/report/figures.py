@@ -21,7 +21,7 @@ from PIL import Image
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, ON_SAME
 from anonbench.files import write_bytes
 from anonbench.records import UNANNOTATED, Reason
-from anonbench.report.collect import ALL, COVERAGE_COLUMNS, HANDLED, PEOPLE, TOUCHED, UNTOUCHED
+from anonbench.report.collect import COVERAGE_COLUMNS, HANDLED, PEOPLE, TOUCHED
 from anonbench.report.starts import starts_figure
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, region_order
 from anonbench.report.tables import (
@@ -42,7 +42,7 @@ from anonbench.report.tables import (
     rows_of,
     shown,
 )
-from anonbench.tasks.base import title
+from anonbench.tasks.base import ALL, UNTOUCHED, title
 
 WIDTH = 7.0
 """Inches: a paper's text width."""

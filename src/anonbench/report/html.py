@@ -20,7 +20,6 @@ from anonbench.report.answer import sentences, warnings
 from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, PEOPLE, Sources, training_record
 from anonbench.report.cost import cost, hours
 from anonbench.report.page import PAGE
-from anonbench.report.resample import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
 from anonbench.report.tables import (
     DAGGER,
@@ -44,6 +43,7 @@ from anonbench.report.tables import (
     units,
     write_csv,
 )
+from anonbench.statistics.verdicts import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
 from anonbench.tasks.base import title
 
 CLASSES = {DROP: "drop", GAIN: "gain", SAME: "same", UNSURE: "unsure", REFERENCE: "", MISSING: "missing"}

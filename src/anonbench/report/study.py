@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,44 @@ IDENTITY = "identity"
 
 
 @dataclass(frozen=True)
+class Primary:
+    """The question that a study declares beforehand; what is left out is chosen without looking at results.
+
+    ``tasks``: those that a model has of them, or all of its own where it has none; ``category``: the data set's first
+    one of people; ``variants``: all but the original and those that only re-encode.
+    """
+
+    tasks: tuple[str, ...] = ("detection", "pose")
+    category: str | None = None
+    variants: tuple[str, ...] = ()
+
+    def tasks_of(self, names: Sequence[str]) -> list[str]:
+        """Return the tasks that are asked of a model with the named ones."""
+        return [name for name in names if name in self.tasks] or list(names)
+
+    def category_of(self, dataset: str, judged: Sequence[str], people: Sequence[str]) -> str | None:
+        """Return the category that is asked among those that were judged; None where no people are.
+
+        Raises AnonbenchError for a declared one that is not there.
+        """
+        if self.category is None:
+            return next(iter(people), None)
+        if self.category not in judged:
+            raise AnonbenchError(
+                f"'{self.category}' is not among what was judged on {dataset}: {', '.join(judged)}",
+                entry="report.primary.category",
+                remedy="name one of these, or none",
+            )
+        return self.category
+
+    def variants_of(self, told: Sequence[str]) -> frozenset[str]:
+        """Return the variants that are asked among those that a model tells of."""
+        if self.variants:
+            return frozenset(self.variants) & frozenset(told)
+        return frozenset(v for v in told if v != ORIGINAL and not is_identity(v))
+
+
+@dataclass(frozen=True)
 class ReportStudy:
     """Data sets with their splits, variants, models and seeds, and what the report needs to know.
 
@@ -26,7 +64,8 @@ class ReportStudy:
     variants that a model is to tell of, where the study says so; ``untrained`` are the models that need no training,
     which have the first seed alone; ``directions`` are those that are evaluated;
     ``margins`` are by task, in the unit of its first metric, where they are not ``margin``; ``starts`` holds pairs of a
-    data set and the models on it that differ in first weights or learning rate alone.
+    data set and the models on it that differ in first weights or learning rate alone; ``primary`` is the question that
+    was declared beforehand.
     """
 
     name: str
@@ -44,6 +83,7 @@ class ReportStudy:
     directions: tuple[str, ...] = (ON_ORIGINAL,)
     margins: dict[str, float] = field(default_factory=dict)
     untrained: tuple[str, ...] = ()
+    primary: Primary = Primary()
 
     def margin_of(self, task: str) -> float:
         """Return the difference below which a task's first metric counts as equal, in its unit."""
@@ -117,8 +157,17 @@ class ReportStudy:
             directions=tuple(value.get("directions") or (ON_ORIGINAL,)),
             margins=options.get("margins") or {},
             untrained=tuple(value.get("untrained") or ()),
+            primary=_primary(path, options.get("primary") or {}),
             **known,
         )
+
+
+def _primary(path: str | Path, value: Any) -> Primary:
+    try:
+        given = {key: tuple(value[key]) for key in ("tasks", "variants") if value.get(key)}
+        return Primary(category=value.get("category"), **given)
+    except (AttributeError, TypeError):
+        raise AnonbenchError("must hold lists of tasks and variants", file=path, entry="report.primary") from None
 
 
 def parts(variant: str) -> tuple[str, str, str]:

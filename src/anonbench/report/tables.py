@@ -13,24 +13,22 @@ from anonbench.directions import ON_ORIGINAL, in_words
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.report.collect import (
-    ALL,
     CONTROL,
     LEAKS,
     MEAN,
     PEOPLE,
     PRIMARY,
     TOUCHED,
-    UNTOUCHED,
     Sources,
     coverage,
     curves,
-    impact,
     ledger,
     subsets,
 )
-from anonbench.report.resample import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
+from anonbench.report.impact import impact
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
-from anonbench.tasks.base import title
+from anonbench.statistics.verdicts import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
+from anonbench.tasks.base import ALL, UNTOUCHED, title
 
 MOST_CONTROLS = 3
 """With more untouched categories than this, tables for people and figures show their mean instead."""
@@ -43,7 +41,7 @@ INTEGERS = ("n_seeds", "seeds_needed", "samples_needed", "instances", "images", 
 TEXTS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "verdict", "split",
     "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
-    "role", "unit", "best", "sampled",
+    "role", "unit", "best", "sampled", "question",
 )  # fmt: skip
 
 DAGGER = "†"

@@ -1,0 +1,392 @@
+"""The impact table: what each variant does to each metric, how sure that is, and what may be said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL
+from anonbench.report.collect import (
+    CONTROL,
+    MEAN,
+    PEOPLE,
+    PRIMARY,
+    SECONDARY,
+    TOUCHED,
+    Run,
+    Runs,
+    Sources,
+    leaks,
+    name_parts,
+    people_of,
+    read_runs,
+)
+from anonbench.report.study import IDENTITY, ORIGINAL, ReportStudy
+from anonbench.statistics.contrasts import EQUIVALENCE_LEVEL, Contrast, Panel
+from anonbench.statistics.family import Member, simultaneous_factor
+from anonbench.statistics.power import Pilot, plan
+from anonbench.statistics.resampling import group_weights
+from anonbench.statistics.verdicts import MISSING, REFERENCE, SAME, UNSURE, verdict
+from anonbench.tasks import base as tasks
+from anonbench.tasks.base import ALL, UNTOUCHED, Task
+from anonbench.variants import EVERYTHING
+
+CONFIRMATORY, EXPLORATORY = "primary", "exploratory"
+"""A row's question: of the family that the study declares beforehand, whose intervals hold all at once, or not."""
+
+IMPACT_COLUMNS = (
+    "dataset", "model", "task", "category", "group", "direction", "variant", "region", "method", "level", "metric",
+    "role", "unit", "best", "value", "value_std", "n_seeds", "difference", "difference_low", "difference_high",
+    "simultaneous_low", "simultaneous_high", "equivalence_low", "equivalence_high", "question", "verdict",
+    "kept", "kept_low", "kept_high", "error_seeds", "error_images", "freedom", "seeds_needed", "samples_needed",
+    "share_changed", "instances", "sampled", "samples", "leaks",
+)  # fmt: skip
+"""Columns of impact.csv, a row per metric. ``direction``: see `directions.TESTED`; ``best``: whether ``higher``
+or ``lower`` values are better; ``value_std``: standard deviation over seeds; ``difference_low`` and ``_high``: 95 %
+interval of this row alone, ``simultaneous``: of all rows of the primary question together, ``equivalence``: 90 %, for
+two one-sided tests; ``kept``: the share of the original's value, in per cent, with its 95 % interval;
+``error_seeds`` and ``error_images``: standard errors of the difference, ``freedom``: their degrees of freedom;
+``samples``: how many ``sampled`` (images, videos, people) intervals are taken over. Values and differences are in
+``unit``."""
+SEED_COLUMNS = (
+    "dataset", "model", "task", "category", "group", "direction", "variant", "seed", "metric", "role", "unit", "value",
+    "difference", "leaks",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One run, task and category: ``measures`` by metric, the first as scored anew; ``replicates`` (B) of the first."""
+
+    measures: dict[str, float]
+    replicates: np.ndarray
+
+
+def _scores(run: Run, name: str, task: Task, weights: np.ndarray) -> dict[str, Scores]:
+    """Return the scores of each part that was judged."""
+    found: dict[str, Scores] = {}
+    judged = run.metrics["tasks"].get(name) or {"parts": {}, "people": []}
+    first = task.metrics[0].name
+    for category, arrays in run.evidence[name].parts.items():
+        point = float(task.score(arrays))
+        measures = judged["parts"].get(category) or {}
+        if np.isnan(point) or measures.get(first) is None:
+            continue
+        others = {m.name: measures[m.name] for m in task.metrics[1:] if measures.get(m.name) is not None}
+        found[category] = Scores({first: point, **others}, task.score(arrays, weights))
+    return found
+
+
+def _means(found: dict[str, Scores], judged: list[str], people: frozenset[str], task: Task) -> dict[str, Scores]:
+    """Return a run's means over all ``judged`` categories and over those that are not people.
+
+    A run without a score of one of them has no mean: it would be one over other categories than the original's.
+    """
+    means = {ALL: judged, UNTOUCHED: [c for c in judged if c not in people]}
+    if len(judged) == len(means[UNTOUCHED]):
+        means.pop(UNTOUCHED)
+    scores = {}
+    for mean, members in means.items():
+        if len(members) > 1 and all(c in found for c in members):
+            common = [m.name for m in task.metrics if all(m.name in found[c].measures for c in members)]
+            scores[mean] = Scores(
+                {name: float(np.mean([found[c].measures[name] for c in members])) for name in common},
+                _mean_of_known(np.stack([found[c].replicates for c in members])),
+            )
+    return scores
+
+
+def _mean_of_known(replicates: np.ndarray) -> np.ndarray:
+    """Return the mean over the first axis of what is finite, NaN where nothing is."""
+    filled = np.isfinite(replicates)
+    with np.errstate(invalid="ignore"):
+        known: np.ndarray = np.where(filled, replicates, 0).sum(axis=0) / filled.sum(axis=0)
+    return known
+
+
+def impact(study: ReportStudy, sources: Sources, allow_missing: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the impact table and the table of single seeds (see `IMPACT_COLUMNS`, `SEED_COLUMNS`).
+
+    A variant without an evaluation raises AnonbenchError or, with ``allow_missing``, gets rows without numbers and the
+    verdict 'not evaluated'.
+    """
+    rows: list[dict[str, Any]] = []
+    seeds: list[dict[str, Any]] = []
+    for dataset in study.datasets:
+        variants = study.variants_of(dataset)
+        changed = {on: "val" if on == ON_DEPLOYED else "train" for on in study.directions}
+        manifests = {
+            split: {v: sources.manifest(study, dataset, v, split) for v in variants} for split in {*changed.values()}
+        }
+        for model in study.models:
+            if not study.trained(dataset, model):
+                continue
+            leaky = leaks(study, sources, dataset, model)
+            for direction in study.directions:
+                if not study.told(dataset, model, direction):
+                    continue
+                runs = read_runs(study, sources, dataset, model, allow_missing, direction)
+                keys = {"dataset": dataset, "model": model, "direction": direction, "leaks": leaky}
+                found = list(_compared(study, dataset, model, runs, direction))
+                factor = _family_factor(study, dataset, found, direction)
+                for compared in found:
+                    for variant in runs:
+                        manifest = manifests[changed[direction]][variant]
+                        row = compared.row(variant) | _describe(manifest, variant, compared)
+                        rows += [{**row, **keys, **metric} for metric in compared.metrics(variant, factor)]
+                        about = {"task": compared.name, "category": compared.category, "variant": variant}
+                        single = compared.single(variant)
+                        seeds += [{**about, "group": row["group"], **keys, **one} for one in single]
+    return pd.DataFrame(rows, columns=list(IMPACT_COLUMNS)), pd.DataFrame(seeds, columns=list(SEED_COLUMNS))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One category of one task over all variants: ``scores`` by variant and seed.
+
+    ``primary`` holds the variants that the study's primary question asks of here. ``pools``: each variant has trainings
+    of its own, whose spread over seeds is theirs together. ``fixed``: the model is not trained, so that there are no
+    other seeds whose noise could be missing.
+    """
+
+    study: ReportStudy
+    dataset: str
+    name: str
+    task: Task
+    category: str
+    people: frozenset[str]
+    instances: int
+    sampled: str
+    samples: int
+    scores: dict[str, dict[int, Scores]]
+    primary: frozenset[str] = frozenset()
+    pools: bool = True
+    fixed: bool = False
+    _panels: dict[tuple[int, ...], tuple[list[str], Panel]] = field(default_factory=dict, repr=False, compare=False)
+
+    def row(self, variant: str) -> dict[str, Any]:
+        """Return what all metrics of a variant have in common."""
+        return {
+            "task": self.name, "category": self.category, "variant": variant,
+            "instances": self.instances, "sampled": self.sampled, "samples": self.samples,
+        }  # fmt: skip
+
+    def seeds(self, variant: str) -> tuple[int, ...]:
+        """Return the seeds that a variant and the original both have."""
+        return tuple(s for s in self.scores[variant] if s in self.scores[ORIGINAL])
+
+    def contrast(self, variant: str, ratio: float = 1.0) -> Contrast | None:
+        """Return the variant's contrast to the original, over their common seeds; None without any."""
+        seeds = self.seeds(variant)
+        if variant == ORIGINAL or not seeds:
+            return None
+        if seeds not in self._panels:
+            named = [v for v, of in self.scores.items() if all(s in of for s in seeds)]
+            named.sort(key=lambda v: v != ORIGINAL)
+            first = self.task.metrics[0].name
+            values = np.array([[self.scores[v][s].measures[first] for s in seeds] for v in named])
+            replicates = np.array([[self.scores[v][s].replicates for s in seeds] for v in named])
+            learnt = np.array([self.task.learnt(float(mean)) for mean in values.mean(axis=1)])
+            self._panels[seeds] = named, Panel(values, replicates, self.samples, learnt, self.pools)
+        named, panel = self._panels[seeds]
+        return panel.contrast(named.index(variant), ratio)
+
+    @cached_property
+    def contrasts(self) -> dict[str, Contrast]:
+        """Return the contrast of every variant that has one."""
+        found = {variant: self.contrast(variant) for variant in self.scores}
+        return {variant: contrast for variant, contrast in found.items() if contrast is not None}
+
+    def metrics(self, variant: str, factor: float) -> Iterator[dict[str, Any]]:
+        """Yield the numbers of each metric of a variant; the first one's with intervals and verdict."""
+        own = self.scores[variant]
+        for metric in (m for m in self.task.metrics if m.shown):
+            primary = metric is self.task.metrics[0]
+            values = np.array([s.measures[metric.name] for s in own.values() if metric.name in s.measures])
+            if not primary and not len(values):
+                continue
+            found: dict[str, Any] = {
+                "metric": metric.name, "role": PRIMARY if primary else SECONDARY, "unit": metric.unit,
+                "best": metric.best, "value": values.mean() if len(values) else None,
+                "value_std": values.std(ddof=1) if len(values) > 1 else None, "n_seeds": len(values),
+            }  # fmt: skip
+            differences = list(self.differences(variant, metric.name).values())
+            if variant == ORIGINAL:
+                found["difference"] = 0.0
+            elif differences:
+                found["difference"] = float(np.mean(differences))
+            if primary:
+                found |= self.judged(variant, factor)
+            yield found
+
+    def judged(self, variant: str, factor: float) -> dict[str, Any]:
+        """Return intervals and verdict of a variant; ``factor`` widens those of the primary question."""
+        if variant == ORIGINAL:
+            return {"verdict": REFERENCE}
+        question = CONFIRMATORY if variant in self.primary else EXPLORATORY
+        contrast = self.contrasts.get(variant)
+        if contrast is None:
+            return {"question": question, "verdict": UNSURE if self.scores[variant] else MISSING}
+        found: dict[str, Any] = {"difference": contrast.value, "question": question, "verdict": UNSURE}
+        if contrast.replicates is None or not len(contrast.replicates):
+            return found
+        ends = found["difference_low"], found["difference_high"] = contrast.interval()
+        if question == CONFIRMATORY:
+            ends = found["simultaneous_low"], found["simultaneous_high"] = contrast.interval(factor=factor)
+        equal = found["equivalence_low"], found["equivalence_high"] = contrast.interval(EQUIVALENCE_LEVEL)
+        seeds = self.seeds(variant)
+        first, base = self.task.metrics[0], self.scores[ORIGINAL]
+        reference = float(np.mean([base[s].measures[first.name] for s in seeds]))
+        found |= self.kept(variant, contrast.value, reference)
+        found |= {
+            "error_seeds": contrast.part(images=False) ** 0.5 if len(seeds) > 1 else None,
+            "error_images": contrast.part(images=True) ** 0.5,
+            "freedom": contrast.freedom if np.isfinite(contrast.freedom) else None,
+        }
+        if len(seeds) < 2 and not self.fixed:
+            return found
+        margin = self.study.margin_of(self.name)
+        said = verdict(ends, equal, margin, first.best)
+        found["verdict"] = UNSURE if said == SAME and not self.task.learnt(reference) else said
+        if said == UNSURE and contrast.variance > 0:
+            images, seed_part = contrast.part(images=True), contrast.part(images=False)
+            pilot = Pilot(contrast.value, seed_part, images, contrast.freedom, len(seeds), self.samples)
+            planned = plan(pilot, margin, trained=not self.fixed)
+            found |= {"seeds_needed": planned.seeds, "samples_needed": planned.images}
+        return found
+
+    def kept(self, variant: str, difference: float, reference: float) -> dict[str, float]:
+        """Return the share of the original's value that a variant keeps, in per cent, with its interval.
+
+        The interval is that of variant minus share times original, over the original's value (the delta method).
+        """
+        if not self.task.learnt(reference) or reference <= 0 or self.task.metrics[0].best == "lower":
+            return {}
+        ratio = 1 + difference / reference
+        contrast = self.contrast(variant, ratio)
+        assert contrast is not None
+        half = 100 * contrast.half() / reference
+        return {"kept": 100 * ratio, "kept_low": 100 * ratio - half, "kept_high": 100 * ratio + half}
+
+    def differences(self, variant: str, metric: str) -> dict[int, float]:
+        """Return the differences of a metric to the original by seed, where both have it."""
+        own, base = self.scores[variant], self.scores[ORIGINAL]
+        return {
+            s: own[s].measures[metric] - base[s].measures[metric]
+            for s in own
+            if s in base and metric in own[s].measures and metric in base[s].measures
+        }
+
+    def single(self, variant: str) -> Iterator[dict[str, Any]]:
+        """Yield each seed's value of each metric."""
+        for metric in (m for m in self.task.metrics if m.shown):
+            role = PRIMARY if metric is self.task.metrics[0] else SECONDARY
+            differences = self.differences(variant, metric.name)
+            for seed, scores in self.scores[variant].items():
+                if metric.name in scores.measures:
+                    yield {
+                        "seed": seed, "metric": metric.name, "role": role, "unit": metric.unit,
+                        "value": scores.measures[metric.name], "difference": differences.get(seed),
+                    }  # fmt: skip
+
+
+def _family_factor(study: ReportStudy, dataset: str, found: list[Compared], direction: str) -> float:
+    """Return the factor that widens the intervals of a model's primary question on a data set."""
+    if direction != ON_ORIGINAL:
+        return 1.0
+    members = [
+        Member(f"{compared.name} {compared.category}", compared.sampled, contrast)
+        for compared in found
+        for variant, contrast in compared.contrasts.items()
+        if variant in compared.primary
+    ]
+    return simultaneous_factor(members, study.seed, dataset)
+
+
+def _compared(study: ReportStudy, dataset: str, model: str, runs: Runs, direction: str) -> Iterator[Compared]:
+    """Yield what is compared over the variants: each task and category that the original has a score of.
+
+    Where one model is tested on every variant, its seeds are paired and there are no trainings to pool a spread over.
+    """
+    one = next(iter(runs[ORIGINAL].values()))
+    names = tasks.known(list(one.evidence))
+    for name in names:
+        task, of = tasks.load(name), one.evidence[name]
+        weights = group_weights(len(of.groups), study.bootstrap, study.seed, dataset)
+        scored = {
+            variant: {seed: _scores(run, name, task, weights) for seed, run in seeds.items()}
+            for variant, seeds in runs.items()
+        }
+        described = one.metrics["tasks"].get(name) or {"people": [], "instances": {}}
+        people = frozenset(described["people"])
+        of_original = list(scored[ORIGINAL].values())
+        judged = [c for c in of.parts if any(c in f for f in of_original)]
+        for found in (f for seeds in scored.values() for f in seeds.values()):
+            found |= _means(found, judged, people, task)
+        asked = None
+        if direction == ON_ORIGINAL and name in study.primary.tasks_of(names):
+            asked = study.primary.category_of(dataset, judged, [c for c in judged if c in people])
+        for category in dict.fromkeys((*judged, *(c for f in of_original for c in f))):
+            scores = {v: {s: f[category] for s, f in seeds.items() if category in f} for v, seeds in scored.items()}
+            yield Compared(
+                study,
+                dataset,
+                name,
+                task,
+                category,
+                people,
+                _instances(described["instances"], category, people),
+                of.sampled,
+                len(of.groups),
+                scores,
+                study.primary.variants_of(study.told(dataset, model, direction)) if category == asked else frozenset(),
+                direction != ON_DEPLOYED,
+                not study.trains(model),
+            )
+
+
+def _describe(manifest: dict[str, Any] | None, variant: str, compared: Compared) -> dict[str, Any]:
+    """Return what a variant's manifest says of it, and of whom in a category it has changed."""
+    region, method, level = name_parts(variant, manifest)
+    category = compared.category
+    everything = manifest is not None and manifest.get("touches") == EVERYTHING
+    group = CONTROL
+    if category in compared.people:
+        group = PEOPLE
+    elif category in (ALL, UNTOUCHED):
+        group = MEAN
+    elif everything:
+        group = TOUCHED
+    whose = ALL if compared.task.all_people and group == PEOPLE else category
+    share = _share(manifest, method, whose)
+    return {"region": region, "method": method, "level": level, "group": group, "share_changed": share}
+
+
+def _instances(counts: dict[str, int], category: str, people: frozenset[str]) -> int:
+    if category in counts:
+        return int(counts[category])
+    return sum(n for name, n in counts.items() if category == ALL or name not in people)
+
+
+def _share(manifest: dict[str, Any] | None, method: str, category: str) -> float:
+    """Return the share (0..1) of a category's people that the variant changed; 0 for what is not people.
+
+    The original and `identity` change nobody, whatever their manifests count as processed.
+    """
+    if manifest is None or method in (ORIGINAL, IDENTITY):
+        return 0.0
+    if manifest.get("touches") == EVERYTHING:
+        return 1.0
+    if category == UNTOUCHED:
+        return 0.0
+    if category == ALL:
+        return float(manifest.get("share_changed") or 0.0)
+    counts = people_of(manifest).get(category)
+    if not counts or not counts["people"]:
+        return 0.0
+    return float(counts["anonymized"] / counts["people"])
