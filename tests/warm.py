@@ -47,8 +47,10 @@ with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     socket.send_fds(server, [b"f"], [0, 1, 2])
     server.sendall(marshal.dumps(([{script!r}, *sys.argv[1:]], os.getcwd(), dict(os.environ))))
-    status = server.recv(1)
-sys.exit(status[0] if status else 1)
+    code = int(server.recv(8) or 1)
+if code < 0:
+    os.kill(os.getpid(), -code)
+sys.exit(code)
 """
 
 
@@ -100,6 +102,8 @@ def serve(listener: socket.socket) -> Command | None:
             if file is listener:
                 caller, _ = listener.accept()
                 command = _receive(caller)
+                if command is None:
+                    continue
                 process = os.fork()
                 if process == 0:
                     os.setpgid(0, 0)
@@ -111,7 +115,7 @@ def serve(listener: socket.socket) -> Command | None:
                 process, caller = running.pop(file)
                 code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
                 with contextlib.suppress(BrokenPipeError):
-                    caller.send(bytes([code if code >= 0 else 128 - code]))  # as a shell says that a signal ended it
+                    caller.send(b"%d" % code)
                 caller.close()
                 os.close(file)
             else:  # a caller says nothing more: it is gone, before its command ended
@@ -119,10 +123,14 @@ def serve(listener: socket.socket) -> Command | None:
                     os.killpg(callers[file], signal.SIGKILL)
 
 
-def _receive(caller: socket.socket) -> Command:
-    _, files, _, _ = socket.recv_fds(caller, 1, 3)
-    with caller.makefile("rb") as stream:
-        return Command(*marshal.load(stream), files)
+def _receive(caller: socket.socket) -> Command | None:
+    """Return what a caller asks for, None when it was killed before it had said so."""
+    try:
+        _, files, _, _ = socket.recv_fds(caller, 1, 3)
+        with caller.makefile("rb") as stream:
+            return Command(*marshal.load(stream), files)
+    except (ConnectionError, EOFError):
+        return None
 
 
 def run(command: Command) -> int:
