@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import subprocess
 import sys
 import textwrap
@@ -46,7 +45,7 @@ def own(tmp_path: Path) -> dict[str, str]:
 def test_a_warm_command_is_like_a_new_process(own: dict[str, str], tmp_path: Path, ending: str) -> None:
     done = []
     for folder in (warm.commands(), Path(sys.executable).parent):
-        command = ["sh", "-c", '"$0" "$@"; exit $?', str(folder / "anonbench"), ending, "ü"]
+        command = [folder / "anonbench", ending, "ü"]
         done.append(subprocess.run(command, env=own, cwd=tmp_path, input="in", capture_output=True, text=True))
     assert done[0].returncode == done[1].returncode
     assert done[0].stdout == done[1].stdout
@@ -60,7 +59,6 @@ def test_a_command_dies_with_its_caller(own: dict[str, str]) -> None:
     caller = subprocess.Popen(command, env=own, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert caller.stdout is not None
     assert caller.stdout.read(6) == b"asleep"
-    assert select.select([caller.stdout], [], [], 0)[0] == []
     caller.kill()
     assert caller.wait() == -9
     assert b"ended" not in caller.stdout.read(), "its output ends, since nobody holds it open any more"
