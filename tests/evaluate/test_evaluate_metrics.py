@@ -16,8 +16,8 @@ from anonbench.evaluate.inputs import read_predictions
 from anonbench.evaluate.metrics import evaluate, evaluate_files
 from anonbench.tasks import matches as match_module
 from anonbench.tasks.base import Outcome, load
-from anonbench.tasks.coco import run_cocoeval
 from anonbench.tasks.matches import RECALLS, Matches, _recalls_reached, ap_from_matches
+from anonbench.tasks.reference import run_cocoeval
 from anonbench.tasks.truth import read_annotations
 
 BOXES = [[10, 10, 40, 80], [100, 20, 40, 80], [200, 30, 40, 80], [260, 40, 40, 80]]

@@ -11,7 +11,7 @@ import abc
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -27,6 +27,12 @@ ALL, UNTOUCHED = "all", "untouched"
 """Names of the report's means over parts: every one, and every one that is not people. No part may have them."""
 
 Sampled = Literal["image", "video", "person"]
+
+Engine = Literal["vectorized", "pycocotools"]
+"""What computes COCO's metrics; both give the same numbers, the second slowly, as the reference of the first."""
+
+VECTORIZED: Engine = "vectorized"
+PYCOCOTOOLS: Engine = "pycocotools"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,10 @@ class Task(abc.ABC):
 
     all_people: ClassVar[bool] = False
     """Whether each part about people is about all of them, not about the category that has its name."""
+
+    def by(self, engine: Engine) -> Self:
+        """Return the task as an engine computes it; a task that is not COCO's has no choice, and returns itself."""
+        return self
 
     @abc.abstractmethod
     def encode(self, output: Any, people: frozenset[int]) -> dict[str, Any]:
