@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import zipfile
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from anonbench.evaluate.inputs import read_predictions
 from anonbench.evaluate.metrics import evaluate, evaluate_files
 from anonbench.tasks import matches as match_module
 from anonbench.tasks.base import Outcome, load
+from anonbench.tasks.engines import Engine
 from anonbench.tasks.matches import RECALLS, Matches, _recalls_reached, ap_from_matches
 from anonbench.tasks.reference import run_cocoeval
 from anonbench.tasks.truth import read_annotations
@@ -245,6 +247,16 @@ def test_equal_to_faster_coco_eval(noisy, iou_type: str) -> None:
         got = task.overall if of == categories else task.categories[of[0]]
         assert [got[n] for n in names] == pytest.approx(expected, abs=1e-9)
         assert got["AR"] == pytest.approx(100 * other.stats[8 if small else 5], abs=1e-9)
+
+
+def test_engines_write_the_same_numbers_and_their_name(noisy, tmp_path) -> None:
+    folder, *_ = noisy
+    files = folder / "predictions.json", folder / "val.json"
+    values = {e: evaluate_files(*files, tmp_path / e, e) for e in get_args(Engine)}
+    assert {e: value.pop("library")["engine"] for e, value in values.items()} == {e: e for e in values}
+    assert values["vectorized"] == values["pycocotools"]
+    one, other = ((tmp_path / e / "evidence.npz").read_bytes() for e in values)
+    assert one == other
 
 
 def test_ap_from_matches_is_pycocotools_ap(noisy) -> None:

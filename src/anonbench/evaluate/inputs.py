@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
 from anonbench.tasks import base as tasks
 from anonbench.tasks.base import AGAIN, OTHER, Problem, Task
+from anonbench.tasks.engines import Engine
 from anonbench.tasks.truth import Truth
 
 
@@ -24,6 +25,10 @@ class Predictions:
     tasks: dict[str, Task]
     entries: dict[str, list[dict[str, Any]]]
     model: dict[str, Any]
+
+    def by(self, engine: Engine) -> Predictions:
+        """Return the same predictions, to be scored by an engine."""
+        return replace(self, tasks={name: task.by(engine) for name, task in self.tasks.items()})
 
 
 def read_predictions(path: str | Path, truth: Truth) -> Predictions:

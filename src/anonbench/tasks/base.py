@@ -17,6 +17,7 @@ import numpy as np
 
 from anonbench import registry
 from anonbench.errors import AnonbenchError, nearest
+from anonbench.tasks.engines import Engine
 from anonbench.tasks.truth import Truth, counts_in
 
 Evidence = Mapping[str, np.ndarray]
@@ -27,12 +28,6 @@ ALL, UNTOUCHED = "all", "untouched"
 """Names of the report's means over parts: every one, and every one that is not people. No part may have them."""
 
 Sampled = Literal["image", "video", "person"]
-
-Engine = Literal["vectorized", "pycocotools"]
-"""What computes COCO's metrics; both give the same numbers, the second slowly, as the reference of the first."""
-
-VECTORIZED: Engine = "vectorized"
-PYCOCOTOOLS: Engine = "pycocotools"
 
 
 @dataclass(frozen=True, slots=True)

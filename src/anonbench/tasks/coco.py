@@ -12,9 +12,6 @@ import numpy as np
 
 from anonbench.tasks.base import (
     OTHER,
-    PYCOCOTOOLS,
-    VECTORIZED,
-    Engine,
     Evidence,
     Metric,
     Outcome,
@@ -23,6 +20,7 @@ from anonbench.tasks.base import (
     Task,
 )
 from anonbench.tasks.detections import ENTRIES, coco_result
+from anonbench.tasks.engines import PYCOCOTOOLS, VECTORIZED, Engine
 from anonbench.tasks.matches import Matches, ap_from_matches
 from anonbench.tasks.reference import run_cocoeval
 from anonbench.tasks.scored import NAMES, Scored

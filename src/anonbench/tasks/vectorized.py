@@ -171,7 +171,7 @@ def _detections(iou_type: str, entries: Sequence[dict[str, Any]], cells: _Cells,
         return Detections(cell, values, _mask_areas(values), scores)
     if iou_type == "bbox":
         boxes = _numbers(values, 4)
-        return Detections(cell, boxes, boxes[:, 2] * boxes[:, 3], scores)
+        return Detections(cell, boxes, _box_areas(boxes), scores)
     points = _points(values)
     width, height = np.ptp(points[:, :, :2], axis=1).T
     return Detections(cell, points, width * height, scores)
@@ -183,6 +183,12 @@ def _numbers(rows: list[list[float]], columns: int) -> np.ndarray:
 
 def _points(rows: list[list[float]]) -> np.ndarray:
     return np.array(rows, dtype=np.float64).reshape(-1, len(KEYPOINTS), 3)
+
+
+def _box_areas(boxes: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):  # boxes of 1e300 pixels overflow here as in pycocotools
+        areas: np.ndarray = boxes[:, 2] * boxes[:, 3]
+    return areas
 
 
 def _mask_areas(masks: list[Any]) -> np.ndarray:
@@ -213,9 +219,12 @@ def _pairs(iou_type: str, wanted: GroundTruths, found: Detections, params: Param
         overlaps = functools.partial(_keypoint_overlaps, wanted, found, params.kpt_oks_sigmas)
     kept = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))]
     for d, g in _of_one_cell(wanted.cell, found.cell):
-        with np.errstate(all="ignore"):  # boxes of 1e300 pixels overflow here as in pycocotools
+        with np.errstate(all="ignore"):
             overlap = overlaps(d, g)
         some = ~(overlap < lowest)
+        beyond = np.isnan(overlap)
+        if beyond.any():  # after one that is no number COCOeval takes the next, however small
+            some |= np.isin(d, d[beyond])
         kept.append((d[some], g[some], overlap[some]))
     return Pairs(*map(np.concatenate, zip(*kept, strict=True)))
 
@@ -238,7 +247,7 @@ def _of_one_cell(wanted: np.ndarray, found: np.ndarray) -> Iterator[tuple[np.nda
 def _box_overlaps(wanted: GroundTruths, found: Detections, d: np.ndarray, g: np.ndarray) -> np.ndarray:
     """Return the intersection over union of pairs of boxes, or over the detection where the ground truth is a crowd."""
     ours, theirs = found.shapes[d], wanted.shapes[g]
-    return _overlaps(ours, theirs, found.area[d], theirs[:, 2] * theirs[:, 3], wanted.crowd[g])
+    return _overlaps(ours, theirs, found.area[d], _box_areas(theirs), wanted.crowd[g])
 
 
 def _overlaps(
