@@ -122,6 +122,13 @@ class Task(abc.ABC):
     def problem(self, entry: dict[str, Any], truth: Truth) -> Problem | None:
         """Return what is wrong with an entry, whose image is known to be one of the truth's; None if nothing is."""
 
+    def sound(self, entries: Sequence[dict[str, Any]], truth: Truth) -> bool:
+        """Tell whether none of many entries has a `problem`, where that can be told faster than by asking each.
+
+        False where it cannot, or where some has: which, `problem` says.
+        """
+        return False
+
     @abc.abstractmethod
     def measure(self, truth: Truth, entries: Sequence[dict[str, Any]]) -> Outcome:
         """Measure a model's entries against the truth."""

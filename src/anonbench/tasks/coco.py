@@ -24,7 +24,7 @@ from anonbench.tasks.engines import PYCOCOTOOLS, VECTORIZED, Engine
 from anonbench.tasks.matches import Matches, ap_from_matches
 from anonbench.tasks.reference import run_cocoeval
 from anonbench.tasks.scored import NAMES, Scored
-from anonbench.tasks.truth import Truth, numbers
+from anonbench.tasks.truth import Truth, all_finite, all_numbers, numbers
 from anonbench.tasks.vectorized import run_vectorized
 
 METRICS = (
@@ -68,6 +68,18 @@ class CocoTask(Task):
     def lacks(self, entry: dict[str, Any], truth: Truth) -> Problem | None:
         """Return what an entry of a category that can be judged lacks beside its box."""
         return None
+
+    def sound(self, entries: Sequence[dict[str, Any]], truth: Truth) -> bool:
+        """Tell whether no entry has a problem."""
+        categories = [entry.get("category_id") for entry in entries]
+        if set(map(type, categories)) - {int} or set(categories) - truth.categories.keys() or not boxes_sound(entries):
+            return False
+        judged = self.judged(truth)
+        return self.lack_nothing([e for e, c in zip(entries, categories, strict=True) if c in judged], truth)
+
+    def lack_nothing(self, entries: Sequence[dict[str, Any]], truth: Truth) -> bool:
+        """Tell whether none of many entries of categories that can be judged `lacks` anything; False if unsure."""
+        return not any(self.lacks(entry, truth) for entry in entries)
 
     def judged(self, truth: Truth) -> Collection[int]:
         """Return the ids of the categories that the annotations can judge."""
@@ -116,6 +128,12 @@ def box_problem(entry: dict[str, Any]) -> Problem | None:
     if not numbers(entry.get("bbox"), 4):
         return Problem("has no bbox of four finite numbers")
     return None
+
+
+def boxes_sound(entries: Sequence[dict[str, Any]]) -> bool:
+    """Tell whether none of many entries has a `box_problem`."""
+    scores, boxes = ([entry.get(key) for entry in entries] for key in ("score", "bbox"))
+    return all_finite(scores) and all_numbers(boxes, 4)
 
 
 ENGINES: dict[Engine, Callable[..., Scored]] = {VECTORIZED: run_vectorized, PYCOCOTOOLS: run_cocoeval}

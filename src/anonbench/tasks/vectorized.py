@@ -106,8 +106,8 @@ def run_vectorized(
         matches[category] = Matches(
             scores=found.scores[ours][order],
             image=group_of[cells.image_of(found.cell[ours][order])],
-            matched=hits[0].view(np.uint8),
-            ignored=excuses[0].view(np.uint8),
+            matched=np.asfortranarray(hits[0].view(np.uint8)),  # as pycocotools leaves them: files have one form
+            ignored=np.asfortranarray(excuses[0].view(np.uint8)),
             instances=np.bincount(group_of[counted], minlength=len(groups)).astype(np.int32),
         )
     return Scored(
