@@ -79,7 +79,7 @@ def _needed(total: np.ndarray) -> np.ndarray:
     needed = np.ceil(total * RECALLS)
     needed -= (needed - 1) / total >= RECALLS  # the product may be off by the last digit; the quotient is COCOeval's
     needed += needed / total < RECALLS
-    return needed
+    return needed.astype(np.int64)
 
 
 class _Curves:
@@ -94,7 +94,8 @@ class _Curves:
         hits = [np.flatnonzero(row) for row in (matches.matched != 0) & (matches.ignored == 0)]
         last = [_run_ends(hit, out, detections) for hit, out in zip(hits, excused, strict=True)]
         before = [np.searchsorted(out, hit[end]) for out, hit, end in zip(excused, hits, last, strict=True)]
-        self.slices = _slices(last)
+        self.starts, self.stops = (np.array(ends)[:, None] for ends in zip(*_bounds(last), strict=True))
+        self.threshold = np.repeat(np.arange(len(last)), [len(ends) for ends in last])
         images, nowhere = matches.image.astype(np.intp), len(matches.instances)
         at = np.concatenate([hit[end] for hit, end in zip(hits, last, strict=True)])
         self.seen = _RunningSums(images, at + 1, nowhere)
@@ -107,20 +108,19 @@ class _Curves:
 
         ``weights`` is int32 (I + 1), the last zero; ``needed`` (R) the ground truths to be found at each recall.
         """
-        thresholds = len(self.slices)
+        thresholds = len(self.starts)
         counted = self.seen.of(weights)
         right = self.right.of(weights)
-        at = np.empty((thresholds, len(needed)), dtype=np.intp)
-        for t, ends in enumerate(self.slices):
-            right[ends] -= right[t - thresholds]
-            at[t] = np.searchsorted(right[ends], needed) + ends.start
+        right, before = right[:-thresholds], right[-thresholds:]
+        # sums go on from one threshold to the next, so what is needed does, too
+        at = np.maximum(np.searchsorted(right, before[:, None] + needed), self.starts)
+        right -= before[self.threshold]
         if self.any_excused:
             excused = self.excused.of(weights)
-            for t, ends in enumerate(self.slices):
-                excused[ends] -= excused[t - thresholds]
             counted -= excused[:-thresholds]
-        precision = right[:-thresholds] / (counted + np.spacing(1))
-        reached = at < np.array([[ends.stop] for ends in self.slices])
+            counted += excused[-thresholds:][self.threshold]
+        precision = right / (counted + np.spacing(1))
+        reached = at < self.stops
         if reached.any():
             best.T[reached] = np.maximum.reduceat(precision, at[reached])
 
@@ -131,7 +131,7 @@ def _running(images: np.ndarray, detections: list[np.ndarray], places: list[np.n
     They are taken after the first n of each threshold, given by ``places``, and, after all of those, at the start of
     each threshold.
     """
-    starts = np.array([of.start for of in _slices(detections)])
+    starts = np.array([start for start, _ in _bounds(detections)])
     at = [n + start for n, start in zip(places, starts, strict=True)]
     return _RunningSums(images[np.concatenate(detections)], np.concatenate([*at, starts]), nowhere)
 
@@ -144,10 +144,10 @@ def _run_ends(hits: np.ndarray, excused: np.ndarray, detections: int) -> np.ndar
     return np.flatnonzero(np.diff(wrongs[hits], append=-1)) if len(hits) else hits
 
 
-def _slices(parts: list[np.ndarray]) -> list[slice]:
-    """Return where each part lies when they are put one after the other."""
-    ends = np.cumsum([len(part) for part in parts]).tolist()
-    return [slice(end - len(part), end) for part, end in zip(parts, ends, strict=True)]
+def _bounds(parts: list[np.ndarray]) -> list[tuple[int, int]]:
+    """Return where each part starts and stops when they are put one after the other."""
+    stops = np.cumsum([len(part) for part in parts]).tolist()
+    return [(stop - len(part), stop) for part, stop in zip(parts, stops, strict=True)]
 
 
 class _RunningSums:
