@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from anonbench.evaluate import synthetic
 from anonbench.evaluate.metrics import evaluate_files
-from anonbench.manifests import summary_path
+from anonbench.files import sha256_file
+from anonbench.manifests import shard_path, summary_path, write_rows
 
 QUALITY = {
     "original": 0.85,
@@ -64,6 +65,7 @@ def write_study(
         dump(anonymized / variant / "annotations" / "train.json", train)
         for split in ("train", "val"):
             dump(summary_path(anonymized / variant, split), manifest(variant))
+        people(anonymized / variant, "train", train, variant)
         for seed in seeds:
             place = Path("streetlife") / variant / "compact" / f"seed{seed}"
             dump(root / "predictions.json", predictions(truth, variant, good, seed, tasks, noise))
@@ -125,6 +127,23 @@ def manifest(variant: str) -> dict[str, Any]:
         "share_changed": done / 200,
         **({"fitted_on": {"dataset": "elsewhere", "split": "train", "region": region}} if method == "gan" else {}),
     }  # fmt: skip
+
+
+def people(folder: Path, split: str, truth: dict[str, Any], variant: str) -> None:
+    """Write the one shard of a variant's manifest: a row per person, whose region is the upper part of the box."""
+    shard = shard_path(folder, split, 0)
+    rows: list[dict[str, Any]] = [{"type": "shard"}]
+    for a in truth["annotations"]:
+        if a["category_id"] == 1:
+            x, y, w, h = a["bbox"]
+            box = [int(x), int(y), int(x + w) + 1, int(y + h * (0.3 if variant.startswith("face") else 1)) + 1]
+            status = "control" if variant.endswith("identity") else "anonymized"
+            row = {"image_id": a["image_id"], "person_id": a["id"], "category": "person", "status": status, "box": box}
+            rows.append({"type": "person", **row})
+    write_rows(shard, rows)
+    summary = json.loads(summary_path(folder, split).read_text())
+    signed = {"shards": [sha256_file(shard)], "digest": "", "annotations_sha256": ""}
+    dump(summary_path(folder, split), summary | signed)
 
 
 def _pictures(folder: Path, truth: dict[str, Any], variant: str) -> None:

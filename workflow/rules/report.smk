@@ -138,6 +138,8 @@ rule report_html:
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         figures=lambda w, input: str(Path(input.figures[0]).parent),
         models=lambda w: plan.folder("models"),
+        anonymized=lambda w: plan.folder("anonymized"),
+        evaluations=lambda w: plan.folder("evaluations"),
         logs=lambda w: plan.folder("logs"),
         code=plan.report_code("html"),
         environment=plan.environment("report"),
@@ -146,4 +148,5 @@ rule report_html:
     shell:
         "anonbench report-html --study {input.study:q} --tables {params.tables:q}"
         " --figures {params.figures:q} --models {params.models:q} --timings {params.logs:q}/train"
-        " --logs {params.logs:q} --out {output.page:q} > {log:q} 2>&1"
+        " --logs {params.logs:q} --anonymized {params.anonymized:q} --evaluations {params.evaluations:q}"
+        " --out {output.page:q} > {log:q} 2>&1"

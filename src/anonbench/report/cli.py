@@ -71,10 +71,16 @@ def report_html(
     logs: Annotated[
         Path | None, typer.Option(help="Folder of Snakemake's benchmark files, for the cost of the other stages.")
     ] = None,
+    anonymized: Annotated[
+        Path | None, typer.Option(help="Folder of the variants, for people before and after and for the methods.")
+    ] = None,
+    evaluations: Annotated[
+        Path | None, typer.Option(help="Folder of the evaluations, for the methods and for how to make a number again.")
+    ] = None,
 ) -> None:
     """Write the page that answers the study's question, and cost.csv and provenance.json beside it."""
     from anonbench.report.html import write_html
     from anonbench.report.study import Study
 
-    answer = write_html(Study.read(study), tables, figures, models, out, timings, logs)
+    answer = write_html(Study.read(study), tables, figures, models, out, timings, logs, anonymized, evaluations)
     typer.echo(answer)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import jinja2
 import pandas as pd
 from PIL import Image
 
@@ -19,8 +19,11 @@ from anonbench.provenance import provenance
 from anonbench.report.answer import sentences, warnings
 from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, PEOPLE, Sources, training_record
 from anonbench.report.cost import cost, hours
-from anonbench.report.page import PAGE
-from anonbench.report.resample import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
+from anonbench.report.explorer import BADGES, anchors, chosen, explorer, key
+from anonbench.report.methods import methods
+from anonbench.report.page import render
+from anonbench.report.resample import MISSING, REFERENCE
+from anonbench.report.slider import sliders
 from anonbench.report.study import ORIGINAL, Study, is_identity
 from anonbench.report.tables import (
     DAGGER,
@@ -46,7 +49,13 @@ from anonbench.report.tables import (
 )
 from anonbench.tasks.base import title
 
-CLASSES = {DROP: "drop", GAIN: "gain", SAME: "same", UNSURE: "unsure", REFERENCE: "", MISSING: "missing"}
+
+class Paragraph(NamedTuple):
+    """A paragraph of the answer, and the bullets under it."""
+
+    text: str
+    bullets: Sequence[str] = ()
+
 
 CAPTIONS = {
     "impact": "Difference to a model trained on the original images and tested on original images. Bars are "
@@ -80,12 +89,15 @@ def write_html(
     out: Path,
     timings: Path | None = None,
     logs: Path | None = None,
+    anonymized: Path | None = None,
+    evaluations: Path | None = None,
 ) -> str:
-    """Write the page and, beside it, ``cost.csv`` and ``provenance.json``; return the opening sentences.
+    """Write the page and, beside it, ``cost.csv`` and ``provenance.json``; return the opening paragraphs.
 
-    Reads the tables of `report-tables`, the PNG figures, the trainings' records and, in ``logs``, what Snakemake
-    measured of other jobs. Raises AnonbenchError when a table is missing or damaged; a figure or a record that is
-    missing becomes a warning on the page.
+    Reads the tables of `report-tables`, the PNG figures, the trainings' records, in ``logs`` what Snakemake measured of
+    other jobs, in ``anonymized`` people before and after and the methods' parameters, in ``evaluations`` the counts of
+    images. Raises AnonbenchError when a table is missing or damaged; a figure or a record that is missing becomes a
+    warning on the page.
     """
     table, cover = read_csv(tables / "impact.csv"), read_csv(tables / "coverage.csv")
     records, absent = _records(study, models, timings)
@@ -102,14 +114,15 @@ def write_html(
         **provenance(), "study": study.name, "seed": study.seed, "config_sha256": study.config_sha256,
         "anonbench": __version__,
     }  # fmt: skip
-    answer, spent = sentences(table, study.untrained), cost(study, records, logs)
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    page = environment.from_string(PAGE).render(
+    answer = [Paragraph(text) if isinstance(text, str) else text for text in sentences(table, study.untrained)]
+    spent = cost(study, records, logs)
+    ids = anchors(chosen(table)[0])
+    page = render(
         study=study,
         answer=answer,
         leaky=f"{DAGGER} {footnote(table, study)}." if leaky(table) else "",
         warnings=warnings(study, table, cover, records, absent),
-        parts=[_part(d, m, part, not study.trains(m)) for d, m, part in blocks(primary(table))],
+        parts=[_part(d, m, part, not study.trains(m), ids) for d, m, part in blocks(primary(table))],
         fixed=[m for m in study.models if not study.trains(m)],
         trained=[m for m in study.models if study.trains(m)],
         margins=margins(study, primary(table)),
@@ -119,6 +132,16 @@ def write_html(
         lower=lower(primary(table)),
         samples=" and ".join(dict.fromkeys(PLURALS[sampled] for sampled in table.sampled)),
         impact=[i for i in images if i["name"] in ("impact", "starts")],
+        sliders=sliders(study, anonymized) if anonymized is not None else [],
+        numbers=explorer(
+            table,
+            read_csv(tables / "seeds.csv"),
+            study,
+            made,
+            _as_named(evaluations or models.parent / "evaluations"),
+            _as_named(out.parent),
+        ),
+        methods=methods(study, table, cover, records, made, anonymized, evaluations),
         sheets=[i for i in images if i["name"].startswith("sheet")],
         others=[i for i in images if i["name"] in ("coverage", "people", "curves")],
         subsets=_subsets(read_csv(tables / "subsets.csv")),
@@ -131,7 +154,12 @@ def write_html(
     write_text(out, page)
     write_csv(out.parent / "cost.csv", spent)
     write_json(out.parent / "provenance.json", made)
-    return "\n".join(answer)
+    return "\n".join(line for text, bullets in answer for line in (text, *(f"- {bullet}" for bullet in bullets)))
+
+
+def _as_named(folder: Path) -> Path:
+    """Return a folder as a command in the project would name it: of one elsewhere its name, not this machine's path."""
+    return Path(folder.name) if folder.is_absolute() else folder
 
 
 def _inline(path: Path) -> str:
@@ -160,8 +188,11 @@ def _records(study: Study, models: Path, timings: Path | None) -> tuple[list[dic
     return records, absent
 
 
-def _part(dataset: str, model: str, part: pd.DataFrame, fixed: bool) -> dict[str, Any]:
-    """Return the main table of one data set and model: a block per task. ``fixed``: the model is not trained."""
+def _part(dataset: str, model: str, part: pd.DataFrame, fixed: bool, ids: dict[tuple[str, ...], str]) -> dict[str, Any]:
+    """Return the main table of one data set and model: a block per task. ``fixed``: the model is not trained.
+
+    ``ids`` are those of the numbers' rows on the page.
+    """
     tasks = []
     for task in dict.fromkeys(part.task):
         rows = part[part.task == task]
@@ -176,7 +207,7 @@ def _part(dataset: str, model: str, part: pd.DataFrame, fixed: bool) -> dict[str
                     "variant": variant,
                     "region": first.region,
                     "changed": "" if variant == ORIGINAL or is_identity(variant) else percent(first.share_changed),
-                    "cells": [_cell(of.get(c), groups[c] == PEOPLE) for c in categories],
+                    "cells": [_cell(of.get(c), groups[c] == PEOPLE, ids) for c in categories],
                 }
             )
         alone = {c: set(rows.loc[rows.category == c, "group"]) == {CONTROL} for c in categories}
@@ -190,9 +221,10 @@ def _part(dataset: str, model: str, part: pd.DataFrame, fixed: bool) -> dict[str
     return {"dataset": dataset, "model": marked(model, part, fixed), "tasks": tasks, "on": on}
 
 
-def _cell(row: Any, people: bool) -> dict[str, Any]:
+def _cell(row: Any, people: bool, ids: dict[tuple[str, ...], str]) -> dict[str, Any]:
     if row is None or not is_number(row.value):
-        return {"value": "–", "people": people, "verdict": MISSING, "kind": "missing"}
+        empty = dict.fromkeys(("std", "difference", "interval", "needs", "id"), "")
+        return {**empty, "value": "–", "people": people, "verdict": MISSING, "kind": "missing"}
     interval = f"{number(row.difference_low, True)} to {number(row.difference_high, True)}"
     return {
         "value": number(row.value),
@@ -201,8 +233,9 @@ def _cell(row: Any, people: bool) -> dict[str, Any]:
         "difference": "" if row.verdict == REFERENCE else number(row.difference, True),
         "interval": interval if is_number(row.difference_low) else "",
         "verdict": "" if row.verdict == REFERENCE else row.verdict,
-        "kind": CLASSES[row.verdict],
+        "kind": BADGES.get(row.verdict, ""),
         "needs": needs(row),
+        "id": ids.get(key(row), ""),
     }
 
 
@@ -224,12 +257,12 @@ def _subsets(table: pd.DataFrame) -> list[dict[str, Any]]:
     table = primary(table)
     keys = ["dataset", "model", "task", "category", "variant"]
     lines = []
-    for key, part in table.groupby(keys, sort=False):
+    for names, part in table.groupby(keys, sort=False):
         cells = [
             {"name": row.subset, "value": number(row.value), "difference": number(row.difference, True)}
             for row in part.itertuples()
         ]
-        dataset, model, task, category, variant = (str(name) for name in key)
+        dataset, model, task, category, variant = (str(name) for name in names)
         lines.append({"key": [dataset, marked(model, part), title(task), category, variant], "cells": cells})
     return lines
 

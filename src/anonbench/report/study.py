@@ -24,7 +24,8 @@ class Study:
     ``datasets[name]`` holds ``train`` and ``val``; ``margin`` is in AP points; ``bootstrap`` counts resamples;
     ``config_sha256`` is the sha256 of the file that the study was read from. ``asked[data set][model]`` lists the
     variants that a model is to tell of, where the study says so; ``untrained`` are the models that need no training,
-    which have the first seed alone; ``directions`` are those that are evaluated;
+    which have the first seed alone; ``directions`` are those that are evaluated; ``files`` are the configuration files
+    as commands name them;
     ``margins`` are by task, in the unit of its first metric, where they are not ``margin``; ``starts`` holds pairs of a
     data set and the models on it that differ in first weights or learning rate alone.
     """
@@ -44,6 +45,7 @@ class Study:
     directions: tuple[str, ...] = (ON_ORIGINAL,)
     margins: dict[str, float] = field(default_factory=dict)
     untrained: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     def margin_of(self, task: str) -> float:
         """Return the difference below which a task's first metric counts as equal, in its unit."""
@@ -117,6 +119,7 @@ class Study:
             directions=tuple(value.get("directions") or (ON_ORIGINAL,)),
             margins=options.get("margins") or {},
             untrained=tuple(value.get("untrained") or ()),
+            files=tuple(value.get("files") or ()),
             **known,
         )
 

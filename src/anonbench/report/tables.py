@@ -43,7 +43,7 @@ INTEGERS = ("n_seeds", "seeds_needed", "samples_needed", "instances", "images", 
 TEXTS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "verdict", "split",
     "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
-    "role", "unit", "best", "sampled",
+    "role", "unit", "best", "sampled", "question",
 )  # fmt: skip
 
 DAGGER = "†"
@@ -115,7 +115,7 @@ def shown(table: pd.DataFrame) -> list[str]:
     Without people the mean of the others is that of all.
     """
     people = list(dict.fromkeys(table.loc[table.group == PEOPLE, "category"]))
-    controls = list(dict.fromkeys(table.loc[table.group.isin([CONTROL, TOUCHED]), "category"]))
+    controls = list(dict.fromkeys(table.loc[~table.group.isin([PEOPLE, MEAN]), "category"]))
     if len(controls) > MOST_CONTROLS:
         controls = [UNTOUCHED if people else ALL]
     return people + controls

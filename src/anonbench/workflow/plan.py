@@ -49,7 +49,7 @@ class Plan:
                 remedy="add --configfile config/default.yaml (profiles/default does so)",
             )
         self.study: Study = parse(config, file="configuration", folder=Path(files[-1]).parent if files else None)
-        self.base = base
+        self.base, self.files = base, [Path(file) for file in files]
 
     # --- folders and targets
 
@@ -480,12 +480,18 @@ class Plan:
         path = Path(file) / "weights.safetensors" if Path(file).is_dir() else Path(file)
         return sha256_file(path)[:16] if path.is_file() else "missing"
 
+    def _as_named(self, file: Path) -> str:
+        """Return a file as a command beside the Snakefile names it; of one elsewhere its name, not this machine's."""
+        path, base = (self.base / file).resolve(), self.base.resolve()
+        return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.name
+
     def summary(self) -> str:
         """Return the part of the study that the report reads, as JSON."""
         study = self.study
         return compact(
             {
                 "name": study.name,
+                "files": [self._as_named(file) for file in self.files],
                 "seed": study.seed,
                 "datasets": {n: {"train": d.train, "val": d.val} for n, d in study.datasets.items()},
                 "variants": study.variants,
