@@ -218,6 +218,7 @@ def test_the_same_inputs_give_the_same_bytes(made, tmp_path) -> None:
             "people.csv",
             "curves.csv",
             "metrics.json",
+            "numbers.tex",
         ]
     )
     for name in names:

@@ -24,7 +24,7 @@ def report_tables(
         bool, typer.Option(help="Write rows without numbers for what is not evaluated yet, instead of failing.")
     ] = False,
 ) -> None:
-    """Write impact.{csv,md,tex}, seeds.csv, subsets.csv, coverage.csv, people.csv, curves.csv and metrics.json."""
+    """Write impact.{csv,md,tex}, seeds, subsets, coverage, people and curves.csv, numbers.tex and metrics.json."""
     from anonbench.report.collect import Sources
     from anonbench.report.study import Study
     from anonbench.report.tables import write_tables

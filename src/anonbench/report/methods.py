@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from anonbench.directions import TESTED, Evaluation, pair
+from anonbench.directions import TESTED
 from anonbench.files import read_json
 from anonbench.manifests import summary_path
 from anonbench.records import UNANNOTATED
-from anonbench.report.collect import MEAN, PEOPLE, PRIMARY
+from anonbench.report.collect import MEAN, PEOPLE, PRIMARY, evaluated
 from anonbench.report.explorer import has
 from anonbench.report.resample import SAME, UNSURE
 from anonbench.report.study import ORIGINAL, Study, is_identity, phrase
@@ -61,22 +61,6 @@ def _and(words: Iterable[Any]) -> str:
     return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}" if said else ""
 
 
-def _first(study: Study, dataset: str, evaluations: Path | None) -> dict[str, Any] | None:
-    """Return the metrics.json of a data set's first evaluation that is there."""
-    if evaluations is None:
-        return None
-    for model in study.models:
-        for direction in study.directions:
-            for variant in study.told(dataset, model, direction):
-                trained, tested = pair(direction, variant)
-                for seed in study.seeds_of(model):
-                    path = evaluations / Evaluation(dataset, trained, model, seed, tested).folder / "metrics.json"
-                    if path.exists():
-                        found: dict[str, Any] = read_json(path)
-                        return found
-    return None
-
-
 def _data(
     study: Study, table: pd.DataFrame, cover: pd.DataFrame, records: list[dict[str, Any]], evaluations: Path | None
 ) -> str:
@@ -91,7 +75,7 @@ def _data(
             kinds = ", ".join(f"{row.people:,} {row.category}" for row in rows_of(people))
             details.append(f"{int(people.people.sum()):,} annotated people: {kinds}")
         text += f" ({'; '.join(details)})" if details else ""
-        found = _first(study, dataset, evaluations)
+        found = evaluated(study, dataset, evaluations) if evaluations else None
         text += f" and tested on the split “{splits['val']}”"
         details = [f"{found['counts']['images']:,} images"] if found else []
         own = primary(table)
@@ -249,7 +233,7 @@ def _software(study: Study, made: dict[str, Any], records: list[dict[str, Any]],
     trained = _agreed([r.get("versions") or {} for r in records]) if records else {}
     library: dict[str, Any] = {}
     for dataset in study.datasets:
-        library |= (_first(study, dataset, evaluations) or {}).get("library") or {}
+        library |= (evaluated(study, dataset, evaluations) or {}).get("library") or {} if evaluations else {}
     said = [f"{name} {version}" for name, version in (trained | library).items()]
     devices = dict.fromkeys(r["device"] for r in records if r.get("device"))
     text = f"Software. anonbench {made['anonbench']}"

@@ -61,9 +61,12 @@ TEX_MARKS = {DROP: r"\downarrow", GAIN: r"\uparrow", SAME: "=", UNSURE: "?", REF
 def write_tables(study: Study, sources: Sources, out: Path, allow_missing: bool = False) -> pd.DataFrame:
     """Write every table into ``out`` and return the impact table.
 
-    ``impact.{csv,md,tex}``, ``seeds.csv``, ``subsets.csv``, ``coverage.csv``, ``people.csv``, ``curves.csv`` and
-    ``metrics.json``. The same inputs give the same bytes. Raises AnonbenchError when an input is missing or broken.
+    ``impact.{csv,md,tex}``, ``seeds.csv``, ``subsets.csv``, ``coverage.csv``, ``people.csv``, ``curves.csv``,
+    ``numbers.tex`` and ``metrics.json``. The same inputs give the same bytes. Raises AnonbenchError when an input is
+    missing or broken.
     """
+    from anonbench.report.macros import macros  # which rounds and escapes with this module
+
     cover, present = coverage(study, sources), ledger(study, sources)
     losses = curves(study, sources, allow_missing)
     table, seeds = impact(study, sources, allow_missing)
@@ -75,6 +78,7 @@ def write_tables(study: Study, sources: Sources, out: Path, allow_missing: bool 
     write_csv(out / "curves.csv", losses)
     write_text(out / "impact.md", markdown(table, study))
     write_text(out / "impact.tex", latex(table, study))
+    write_text(out / "numbers.tex", macros(table, cover, study, sources))
     write_json(out / "metrics.json", flat(table))
     return table
 

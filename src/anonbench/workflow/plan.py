@@ -26,7 +26,7 @@ CONDA_NAMES = {"opencv": "opencv-python-headless", "pytorch": "torch", "matplotl
 """Conda's names of packages that are called otherwise in requirements.lock."""
 TABLES = (
     "impact.csv", "impact.md", "impact.tex", "seeds.csv", "subsets.csv", "coverage.csv", "people.csv",
-    "curves.csv", "metrics.json",
+    "curves.csv", "numbers.tex", "metrics.json",
 )  # fmt: skip
 FIGURES = ("impact", "coverage", "people", "curves")
 
