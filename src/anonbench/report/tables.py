@@ -185,7 +185,9 @@ def daggered(model: str, part: pd.DataFrame) -> str:
 def flat(table: pd.DataFrame) -> dict[str, Any]:
     """Return the first metrics by data set, model (when there are several), variant, task and category.
 
-    Categories are people, controls and means. Directions other than the usual one have names of their own.
+    Categories are people, controls and means. Directions other than the usual one have names of their own. Each has
+    its ``value`` and, of a variant, the ``difference``, the ``low`` and ``high`` end of its interval, the share
+    ``kept`` in per cent and the ``verdict``, as far as the table has them.
     """
     table = primary(table)
     result: dict[str, Any] = {}
@@ -199,9 +201,21 @@ def flat(table: pd.DataFrame) -> dict[str, Any]:
             root = root.setdefault(direction(part), {})
         for row in rows_of(part):
             if (row.group == MEAN or (row.task, row.category) in wanted) and is_number(row.value):
-                value = round(float(row.value), 2) + 0.0
-                root.setdefault(row.variant, {}).setdefault(row.task, {})[row.category] = value
+                root.setdefault(row.variant, {}).setdefault(row.task, {})[row.category] = _flat(row)
     return result
+
+
+def _flat(row: Any) -> dict[str, Any]:
+    """Return what `flat` says of a row."""
+    columns = {"value": "value"}
+    if row.variant != ORIGINAL:
+        columns |= {"difference": "difference", "low": "difference_low", "high": "difference_high", "kept": "kept"}
+    found: dict[str, Any] = {
+        name: round(float(getattr(row, column)), 2) + 0.0
+        for name, column in columns.items()
+        if is_number(getattr(row, column, None))
+    }
+    return found | ({"verdict": row.verdict} if row.variant != ORIGINAL and row.verdict else {})
 
 
 def is_number(value: Any) -> bool:
