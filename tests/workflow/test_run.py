@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,4 +169,8 @@ def test_a_failing_job_shows_the_end_of_its_log(project: Project) -> None:
 def test_snakemake_report_has_the_captions(finished: Project) -> None:
     done = finished.snakemake("--report", "report-test.zip")
     assert done.returncode == 0, done.stdout
+    with zipfile.ZipFile(finished.folder / "report-test.zip") as archive:
+        contents = {Path(name).name: archive.read(name) for name in archive.namelist()}
+    for name in ("impact.csv", "report.html", "impact.png", "sheet-streetlife.png"):
+        assert contents[name] == next((finished.folder / "results").rglob(name)).read_bytes()
     (finished.folder / "report-test.zip").unlink()

@@ -189,7 +189,7 @@ def _exact(value: Any) -> str:
 
 def _what(row: Any) -> str:
     name = title(row.task)
-    metric = name if row.role == PRIMARY else f"{row.metric} of {name.removesuffix(' AP')}"
+    metric = name if row.role == PRIMARY else f"{row.metric} ({row.task})"
     on = "" if row.direction == ON_ORIGINAL else f", {TESTED[row.direction]}"
     return f"{metric} on {row.category}, {row.variant} ({row.dataset}, {row.model}{on})"
 
