@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 from anonbench.errors import AnonbenchError
 from anonbench.report import cli
 from anonbench.report.answer import sentences, warnings
+from anonbench.report.captions import CAPTIONS
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
-from anonbench.report.html import CAPTIONS, write_html
+from anonbench.report.html import write_html
 from anonbench.report.sheet import _open, choose, crop_box, face_box, write_sheet
 from anonbench.report.study import Study
 from anonbench.report.tables import read_csv, write_csv, write_tables
@@ -59,7 +60,9 @@ def test_figures_have_the_same_bytes_every_time(made, tmp_path) -> None:
     drawn = write_figures(study, root / "results/tables", tmp_path)
     drawn += write_sheet(study, "streetlife", root / "anonymized", tmp_path)
     assert sorted(drawn) == sorted(
-        f"{n}.{k}" for n in ("impact", "curves", "coverage", "people", "sheet-streetlife") for k in ("png", "pdf")
+        f"{n}.{k}"
+        for n in ("impact", "categories", "sizes", "curves", "coverage", "people", "sheet-streetlife")
+        for k in ("png", "pdf")
     )
     for name in drawn:
         data = (tmp_path / name).read_bytes()
@@ -85,7 +88,7 @@ def test_the_page_opens_with_the_answer_and_needs_nothing_else(made) -> None:
     assert body.split("\n", 2)[1].strip() == answer[0].strip()
     assert not re.search(r"https?://|//[a-z]+\.|<script|<link|@import|url\(", re.sub(r"base64,[^\"]+", "", page))
     assert set(re.findall(r'src="([^"]{5})', page)) == {"data:"}
-    assert page.count("data:image/") == 5
+    assert page.count("data:image/") == 8
     made_from = json.loads((root / "results/provenance.json").read_text())
     assert made_from["study"] == study.name
     assert made_from["config_sha256"] == hashlib.sha256((root / "study.json").read_bytes()).hexdigest()
@@ -354,6 +357,8 @@ def test_snakemakes_captions_say_the_same(request) -> None:
     folder = request.config.rootpath / "workflow" / "report"
     for name in ("impact_table", "figures", "sheet", "page"):
         assert (folder / f"{name}.rst").read_text().strip()
-    said = {name: " ".join((folder / f"{name}.rst").read_text().split()) for name in ("figures", "sheet")}
-    assert said["sheet"] == CAPTIONS["sheet"]
-    assert said["figures"] == " ".join(f"**{name}**: {CAPTIONS[name]}" for name in CAPTIONS if name != "sheet")
+    said = {name: " ".join((folder / f"{name}.rst").read_text().split()) for name in ("figures", "sheet", "cost")}
+    assert said["sheet"] == CAPTIONS["sheet"].caption
+    assert said["cost"] == CAPTIONS["cost"].caption
+    drawn = [name for name in CAPTIONS if name not in ("sheet", "cost")]
+    assert said["figures"] == " ".join(f"**{name}**: {CAPTIONS[name].caption}" for name in drawn)

@@ -90,8 +90,8 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 
 <section>
 <h2>Impact</h2>
-{% for image in impact %}
-<figure><img src="{{ image.data }}" alt="Difference to the original per variant, task and category"><figcaption>{{ image.caption }}</figcaption></figure>
+{% for image in figures.answer %}
+<figure><img src="{{ image.data }}" alt="{{ image.alt }}"><figcaption>{{ image.caption }}</figcaption></figure>
 {% endfor %}
 {% for part in parts %}
 {% for task in part.tasks %}
@@ -122,6 +122,9 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 {% endfor %}
 {% endfor %}
 <p class="soft">{% if trained %}Means ± standard deviation over seeds, {{ units }}; differences are paired over validation {{ samples }} and seeds.{% else %}{{ units }}; differences are paired over validation {{ samples }}.{% endif %}{% if lower %} {{ lower }}{% endif %}{% if leaky %} {{ leaky }}{% endif %}</p>
+{% for image in figures.detail %}
+<figure><img src="{{ image.data }}" alt="{{ image.alt }}"><figcaption>{{ image.caption }}</figcaption></figure>
+{% endfor %}
 </section>
 
 {% if subsets %}
@@ -138,19 +141,19 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 </section>
 {% endif %}
 
-{% if sheets %}
+{% if figures.sheet %}
 <section>
 <h2>What the models {{ "saw" if trained else "see" }}</h2>
-{% for image in sheets %}
-<figure><img src="{{ image.data }}" alt="The same people under every variant"><figcaption>{{ image.caption }}</figcaption></figure>
+{% for image in figures.sheet %}
+<figure><img src="{{ image.data }}" alt="{{ image.alt }}"><figcaption>{{ image.caption }}</figcaption></figure>
 {% endfor %}
 </section>
 {% endif %}
 
 <section>
 <h2>Who was anonymized</h2>
-{% for image in others if image.name in ("coverage", "people") %}
-<figure><img src="{{ image.data }}" alt="{{ image.name }}"><figcaption>{{ image.caption }}</figcaption></figure>
+{% for image in figures.coverage %}
+<figure><img src="{{ image.data }}" alt="{{ image.alt }}"><figcaption>{{ image.caption }}</figcaption></figure>
 {% endfor %}
 <div class="scroll"><table>
 <thead><tr><th class="text">data set</th><th class="text">variant</th><th class="text">category</th><th>people</th><th>processed</th><th>share</th>
@@ -166,10 +169,13 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 
 <section>
 <h2>Training</h2>
-{% for image in others if image.name == "curves" and trained %}
-<figure><img src="{{ image.data }}" alt="Training loss per variant"><figcaption>{{ image.caption }}</figcaption></figure>
+{% for image in figures.training %}
+<figure><img src="{{ image.data }}" alt="{{ image.alt }}"><figcaption>{{ image.caption }}</figcaption></figure>
 {% endfor %}
 {% if cost %}
+{% for image in figures.cost %}
+<figure><img src="{{ image.data }}" alt="{{ image.alt }}"><figcaption>{{ image.caption }}</figcaption></figure>
+{% endfor %}
 <div class="scroll"><table>
 <thead><tr><th class="text">training</th><th class="text">variant</th><th>seconds</th><th>iterations per second</th><th>waiting for data</th><th>peak memory, MiB</th><th class="text">device</th></tr></thead>
 <tbody>

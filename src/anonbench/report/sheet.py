@@ -15,7 +15,7 @@ from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json
 from anonbench.images import read_rgb
 from anonbench.records import is_people
-from anonbench.report.figures import save, style
+from anonbench.report.figures.style import save, styled
 from anonbench.report.study import ORIGINAL, Study, parts
 
 CELL = 0.95
@@ -62,7 +62,7 @@ def write_sheet(study: Study, dataset: str, anonymized: Path, out: Path) -> list
     shown = {image["id"]: image for _, image in people}
     columns = [_images(root / variant, split, shown) for variant in study.variants_of(dataset)]
     rows = [[column[image["id"]] for column in columns] for _, image in people]
-    with style():
+    with styled():
         return save(_draw(study.variants_of(dataset), people, rows), out, f"sheet-{dataset}", tight=False, dpi=DPI)
 
 
