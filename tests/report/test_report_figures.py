@@ -12,6 +12,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from synthetic_study import write_study
 
+from anonbench import config, registry
 from anonbench.files import read_json
 from anonbench.report import captions
 from anonbench.report.collect import IMPACT_COLUMNS, Sources
@@ -323,3 +324,12 @@ def test_figures_of_data_sets_without_anything_say_so() -> None:
     untrained = replace(STUDY, untrained=("m",))
     assert "curves" not in [one.name for one in captions.listed(untrained)]
     assert "seeds" not in next(one.caption for one in captions.listed(untrained) if one.name == "impact")
+
+
+def test_the_dose_study_has_every_level_of_its_methods(request) -> None:
+    study = config.load(request.config.rootpath / "config/dose.yaml")
+    doses = captions.dosed(study.variants)
+    assert {region for region, _ in doses} == {"face", "body"}
+    for (_, method), variants in doses.items():
+        levels = registry.load("methods", method).levels
+        assert [parts(variant)[2] for variant in variants] == list(levels)

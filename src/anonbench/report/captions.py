@@ -100,9 +100,9 @@ CAPTIONS = {
         "sheet",
         "The same people under every variant",
         "The same people under every variant, from the training split: the face enlarged, and the whole person. Chosen "
-        "by rule, not by look: people whom most variants changed, at even quantiles of their height, and last, where "
-        "there is one, somebody whom some variant left visible for the reason that is most frequent. A dashed frame "
-        "marks what a variant did not change.",
+        "by rule, not by look: people whom all variants changed, or as many as possible, at even quantiles of their "
+        "height, and last somebody whom a variant left visible, for the most frequent reason. A dashed frame marks "
+        "what a variant did not change.",
     ),
 }
 """By kind of figure; workflow/report/ holds the same captions for Snakemake's own report."""
