@@ -88,7 +88,8 @@ CAPTIONS = {
     "curves": Caption(
         "training",
         "Training loss per variant",
-        "Training loss, smoothed and averaged over seeds. A variant whose loss lies higher is harder to fit.",
+        "Training loss, smoothed and averaged over seeds; the axis does not begin at zero. A variant whose loss lies "
+        "higher is harder to fit.",
     ),
     "cost": Caption(
         "cost",
