@@ -127,6 +127,13 @@ rule report_html:
             labels={"what": "the report"},
         ),
         cost="<results>/cost.csv",
+        panel=report(
+            "<results>/cost.png",
+            caption="../report/cost.rst",
+            category="Figures",
+            labels={"what": "cost"},
+        ),
+        print="<results>/cost.pdf",
         provenance="<results>/provenance.json",
     log:
         "<logs>/report/html.log",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,12 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.provenance import provenance
 from anonbench.report.answer import sentences, warnings
+from anonbench.report.captions import SECTIONS, listed
 from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, PEOPLE, Sources, training_record
 from anonbench.report.cost import cost, hours
 from anonbench.report.explorer import BADGES, anchors, chosen, explorer, key
+from anonbench.report.figures.cost import cost_figure
+from anonbench.report.figures.style import save, styled
 from anonbench.report.methods import methods
 from anonbench.report.page import render
 from anonbench.report.resample import MISSING, REFERENCE
@@ -57,30 +61,6 @@ class Paragraph(NamedTuple):
     bullets: Sequence[str] = ()
 
 
-CAPTIONS = {
-    "impact": "Difference to a model trained on the original images and tested on original images. Bars are "
-    "95 % intervals over validation images (or videos) and seeds, open dots single seeds, squares categories that are "
-    "not people. The band is the study's margin of no practical difference. Each row of panels has its own scale, and "
-    "in it each unit.",
-    "starts": "Difference, on people, to the same model trained on the original images, by start and learning rate. "
-    "Bars are 95 % intervals over validation images and seeds. A start that has seen the original images (†) has seen "
-    "what the anonymized ones hide. Each row of panels has its own scale.",
-    "curves": "Training loss, smoothed and averaged over seeds. A variant whose loss lies higher is harder to fit.",
-    "coverage": "People in the training split: whose region was changed, and why the others' was not.",
-    "people": "Where each person's region comes from, by kind, category and size (COCO's: below 32², below 96² pixels, "
-    "larger), and why some have none. The number of people stands at the right.",
-    "sheet": "The same people under every variant, from the training split: the face enlarged, and the whole person. "
-    "Chosen by their annotations alone, from tall to small.",
-}
-"""The figures' captions; workflow/report/ holds the same for Snakemake's own report."""
-
-AS_IT_IS = {
-    "impact": "Difference to the same model on the original images. Bars are 95 % intervals over validation images. "
-    "The band is the study's margin of no practical difference. Each row of panels has its own scale.",
-}
-"""Captions of a study that trains nothing."""
-
-
 def write_html(
     study: Study,
     tables: Path,
@@ -92,7 +72,7 @@ def write_html(
     anonymized: Path | None = None,
     evaluations: Path | None = None,
 ) -> str:
-    """Write the page and, beside it, ``cost.csv`` and ``provenance.json``; return the opening paragraphs.
+    """Write the page and, beside it, ``cost.{csv,png,pdf}`` and ``provenance.json``; return the opening paragraphs.
 
     Reads the tables of `report-tables`, the PNG figures, the trainings' records, in ``logs`` what Snakemake measured of
     other jobs, in ``anonymized`` people before and after and the methods' parameters, in ``evaluations`` the counts of
@@ -101,21 +81,21 @@ def write_html(
     """
     table, cover = read_csv(tables / "impact.csv"), read_csv(tables / "coverage.csv")
     records, absent = _records(study, models, timings)
+    answer = [Paragraph(text) if isinstance(text, str) else text for text in sentences(table, study.untrained)]
+    spent = cost(study, records, logs)
+    with styled():
+        save(cost_figure(spent, table, study), out.parent, "cost")
     images: list[dict[str, str]] = []
-    drawn = ("impact", *(["starts"] if study.starts else []), "coverage", "people", "curves")
-    captions = CAPTIONS if set(study.models) - set(study.untrained) else CAPTIONS | AS_IT_IS
-    for name in (*drawn, *(f"sheet-{dataset}" for dataset in study.datasets)):
-        if (figures / f"{name}.png").exists():
-            kind = name.partition("-")[0]
-            images.append({"name": name, "data": _inline(figures / f"{name}.png"), "caption": captions[kind]})
+    for figure in listed(study):
+        file = (out.parent if figure.section == "cost" else figures) / f"{figure.name}.png"
+        if file.exists():
+            images.append({**asdict(figure), "data": _inline(file)})
         else:
-            absent.append(f"figure {name}.png")
+            absent.append(f"figure {file.name}")
     made = {
         **provenance(), "study": study.name, "seed": study.seed, "config_sha256": study.config_sha256,
         "anonbench": __version__,
     }  # fmt: skip
-    answer = [Paragraph(text) if isinstance(text, str) else text for text in sentences(table, study.untrained)]
-    spent = cost(study, records, logs)
     ids = anchors(chosen(table)[0])
     page = render(
         study=study,
@@ -131,7 +111,6 @@ def write_html(
         units=units(primary(table)),
         lower=lower(primary(table)),
         samples=" and ".join(dict.fromkeys(PLURALS[sampled] for sampled in table.sampled)),
-        impact=[i for i in images if i["name"] in ("impact", "starts")],
         sliders=sliders(study, anonymized) if anonymized is not None else [],
         numbers=explorer(
             table,
@@ -142,8 +121,7 @@ def write_html(
             _as_named(out.parent),
         ),
         methods=methods(study, table, cover, records, made, anonymized, evaluations),
-        sheets=[i for i in images if i["name"].startswith("sheet")],
-        others=[i for i in images if i["name"] in ("coverage", "people", "curves")],
+        figures={section: [i for i in images if i["section"] == section] for section in SECTIONS},
         subsets=_subsets(read_csv(tables / "subsets.csv")),
         coverage=_coverage(cover),
         cost=_cost(spent),

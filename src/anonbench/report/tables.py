@@ -29,6 +29,7 @@ from anonbench.report.collect import (
     subsets,
 )
 from anonbench.report.resample import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
+from anonbench.report.sizes import sizes
 from anonbench.report.study import ORIGINAL, Study, is_identity
 from anonbench.tasks.base import title
 
@@ -43,7 +44,7 @@ INTEGERS = ("n_seeds", "seeds_needed", "samples_needed", "instances", "images", 
 TEXTS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "verdict", "split",
     "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
-    "role", "unit", "best", "sampled", "question",
+    "role", "unit", "best", "sampled", "first", "question",
 )  # fmt: skip
 
 DAGGER = "†"
@@ -61,9 +62,9 @@ TEX_MARKS = {DROP: r"\downarrow", GAIN: r"\uparrow", SAME: "=", UNSURE: "?", REF
 def write_tables(study: Study, sources: Sources, out: Path, allow_missing: bool = False) -> pd.DataFrame:
     """Write every table into ``out`` and return the impact table.
 
-    ``impact.{csv,md,tex}``, ``seeds.csv``, ``subsets.csv``, ``coverage.csv``, ``people.csv``, ``curves.csv``,
-    ``numbers.tex`` and ``metrics.json``. The same inputs give the same bytes. Raises AnonbenchError when an input is
-    missing or broken.
+    ``impact.{csv,md,tex}``, ``seeds.csv``, ``subsets.csv``, ``coverage.csv``, ``people.csv``, ``sizes.csv``,
+    ``curves.csv``, ``numbers.tex`` and ``metrics.json``. The same inputs give the same bytes. Raises AnonbenchError
+    when an input is missing or broken.
     """
     from anonbench.report.macros import macros  # which rounds and escapes with this module
 
@@ -75,6 +76,7 @@ def write_tables(study: Study, sources: Sources, out: Path, allow_missing: bool 
     write_csv(out / "coverage.csv", cover)
     write_csv(out / "subsets.csv", subsets(study, sources))
     write_csv(out / "people.csv", present)
+    write_csv(out / "sizes.csv", sizes(study, sources))
     write_csv(out / "curves.csv", losses)
     write_text(out / "impact.md", markdown(table, study))
     write_text(out / "impact.tex", latex(table, study))

@@ -20,15 +20,15 @@ from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import sha256_bytes, sha256_file
 from anonbench.provenance import code_hash
 from anonbench.records import RegionKind
+from anonbench.report import captions
 from anonbench.variants import ORIGINAL, Variant
 
 CONDA_NAMES = {"opencv": "opencv-python-headless", "pytorch": "torch", "matplotlib-base": "matplotlib"}
 """Conda's names of packages that are called otherwise in requirements.lock."""
 TABLES = (
-    "impact.csv", "impact.md", "impact.tex", "seeds.csv", "subsets.csv", "coverage.csv", "people.csv",
+    "impact.csv", "impact.md", "impact.tex", "seeds.csv", "subsets.csv", "coverage.csv", "people.csv", "sizes.csv",
     "curves.csv", "numbers.tex", "metrics.json",
 )  # fmt: skip
-FIGURES = ("impact", "coverage", "people", "curves")
 
 
 def compact(value: Any) -> str:
@@ -162,7 +162,7 @@ class Plan:
 
     def figures(self) -> tuple[str, ...]:
         """Return the names of the figures that are drawn from tables."""
-        return (*FIGURES, *(["starts"] if self.study.starts() else []))
+        return captions.names(self.study.variants, bool(self.study.starts()))
 
     def results(self, kind: str) -> list[str]:
         """Return the files that answer: ``tables``, ``figures`` or, everything, ``report``."""
@@ -170,7 +170,7 @@ class Plan:
         tables = [f"{root}/tables/{name}" for name in TABLES]
         stems = [*self.figures(), *(f"sheet-{dataset}" for dataset in self.study.datasets)]
         figures = [f"{root}/figures/{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf")]
-        pages = [f"{root}/{name}" for name in ("report.html", "cost.csv")]
+        pages = [f"{root}/{name}" for name in ("report.html", "cost.csv", "cost.png", "cost.pdf")]
         return {"tables": tables, "figures": figures, "report": [*tables, *figures, *pages]}[kind]
 
     def check_target(self, target: str) -> None:
