@@ -84,6 +84,7 @@ def opened(browser: Browser, page_file: Path, request: pytest.FixtureRequest) ->
     """Open the page; a test's parameter, if any, is the context's options."""
     options: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}, **getattr(request, "param", {})}
     context = browser.new_context(**options)
+    context.set_default_timeout(120_000)  # other tests run beside this one
     found = Opened(context.new_page())
     found.page.on("console", lambda said: found.errors.append(said.text))
     found.page.on("pageerror", lambda error: found.errors.append(str(error)))

@@ -174,5 +174,6 @@ def test_snakemake_report_has_the_captions(finished: Project) -> None:
     for name in ("impact.csv", "impact.png", "sheet-streetlife.png"):
         assert contents[name] == next((finished.folder / "results").rglob(name)).read_bytes()
     page = (finished.folder / "results" / "report.html").read_bytes()
-    assert contents["report.html"].split() == page.split()  # Snakemake adds empty lines
+    assert page.count(b"How to reproduce: ") > 20
+    assert contents["report.html"].count(b"How to reproduce: ") == page.count(b"How to reproduce: ")
     (finished.folder / "report-test.zip").unlink()
