@@ -52,7 +52,8 @@ from anonbench.tasks.base import load
 start = time.process_time()
 evaluate_files(predictions, annotations, out, *engine)
 done = time.process_time()
-weights = np.random.default_rng(0).multinomial(int(images), np.full(int(images), 1 / int(images)), 1000).astype(np.int32)
+n = int(images)
+weights = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), 1000).astype(np.int32)
 for name, task in evidence.read(Path(out) / evidence.FILE).items():
     for part in task.parts.values():
         load(name).score(part, weights)

@@ -32,12 +32,16 @@ Sampled = Literal["image", "video", "person"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number that a task measures. ``shown``: it has rows in the report's tables, not in metrics.json alone."""
+    """A number that a task measures. ``shown``: it has rows in the report's tables, not in metrics.json alone.
+
+    ``size``: it is the first metric on instances of that size alone, such as ``small``.
+    """
 
     name: str
     unit: str
     best: Literal["higher", "lower"] = "higher"
     shown: bool = True
+    size: Literal["", "small", "medium", "large"] = ""
 
 
 @dataclass(frozen=True, slots=True)

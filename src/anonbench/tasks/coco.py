@@ -31,7 +31,10 @@ METRICS = (
     Metric("AP", "AP points"),
     Metric("AP50", "AP points"),
     Metric("AP75", "AP points"),
-    *(Metric(name, "AP points", shown=False) for name in ("APs", "APm", "APl", "AR")),
+    Metric("APs", "AP points", shown=False, size="small"),
+    Metric("APm", "AP points", shown=False, size="medium"),
+    Metric("APl", "AP points", shown=False, size="large"),
+    Metric("AR", "AP points", shown=False),
 )
 
 
