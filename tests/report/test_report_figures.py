@@ -251,6 +251,13 @@ def test_the_heat_map_marks_what_excludes_zero() -> None:
         assert [float(line.get_ydata()[0]) for line in axis.get_lines()] == [0.5, 1.5]
 
 
+def test_many_variants_leave_no_room_for_numbers() -> None:
+    table = _table(*(_row(f"face-blur-{k}x", -k) for k in range(15)))
+    axis = categories_figure(table, STUDY).axes[0]
+    assert not axis.texts
+    assert len(axis.get_lines()) == 13  # all but those of 0 and 1, whose intervals hold zero
+
+
 # --- cost
 
 

@@ -17,8 +17,8 @@ from anonbench.report.study import ORIGINAL, ReportStudy
 from anonbench.report.tables import blocks, capital, is_number, number, primary, rows_of
 from anonbench.tasks.base import title
 
-MANY = 12
-"""From as many categories on, tasks stand side by side and cells hold dots instead of numbers."""
+MANY, WIDEST = 12, 14
+"""From as many categories on, or with more variants than that, cells hold dots instead of numbers."""
 
 
 def categories_figure(table: pd.DataFrame, study: ReportStudy) -> Figure:
@@ -38,15 +38,14 @@ def categories_figure(table: pd.DataFrame, study: ReportStudy) -> Figure:
             rows = part[part.task == task]
             named = [", ".join([dataset, *whose(model, part)])] if several else []
             grids.append(([*named, capital(title(task))], rows, study.margin_of(task)))
-    many = max(rows.category.nunique() for _, rows, _ in grids) >= MANY
     variants = list(dict.fromkeys(table.variant))
-    if many:
-        lines = [grids[k : k + 2] for k in range(0, len(grids), 2)]
-        heights = [max(rows.category.nunique() for _, rows, _ in line) * 0.125 + 0.5 for line in lines]
-    else:
-        lines = [[grid] for grid in grids]
-        heights = [line[0][1].category.nunique() * 0.2 + 0.3 for line in lines]
-    figure = Figure(figsize=(WIDTH, sum(heights) + 1.0), layout="constrained")
+    tall = max(rows.category.nunique() for _, rows, _ in grids) >= MANY
+    wide = len(variants) > WIDEST
+    columns = 2 if tall and not wide else 1
+    lines = [grids[k : k + columns] for k in range(0, len(grids), columns)]
+    each = 0.125 if tall else 0.2
+    heights = [max(rows.category.nunique() for _, rows, _ in line) * each + 0.35 for line in lines]
+    figure = Figure(figsize=(WIDTH, sum(heights) + (1.4 if wide else 1.0)), layout="constrained")
     shape = (len(lines), max(map(len, lines)))
     axes = figure.subplots(*shape, squeeze=False, height_ratios=heights)
     for axis in axes.ravel():
@@ -55,23 +54,24 @@ def categories_figure(table: pd.DataFrame, study: ReportStudy) -> Figure:
         for column, (head, rows, margin) in enumerate(line):
             axis = axes[k, column]
             axis.set_visible(True)
-            mesh = _panel(axis, rows, variants, margin, many)
-            axis.set_title(("\n" if many else ": ").join(head))
-            bar = figure.colorbar(mesh, ax=axis, pad=0.015, aspect=30 if many else 8, fraction=0.05)
+            mesh = _panel(axis, rows, variants, margin, tall or wide)
+            axis.set_title(("\n" if columns > 1 else ": ").join(head))
+            bar = figure.colorbar(mesh, ax=axis, pad=0.015, aspect=30 if tall else 8, fraction=0.05)
             bar.outline.set_visible(False)
-            bar.set_ticks(_ticks(mesh.norm.vmax, 5 if many else 3))
+            bar.set_ticks(_ticks(mesh.norm.vmax, 5 if rows.category.nunique() >= MANY else 3))
             bar.set_label(f"Δ {rows.metric.iloc[0]}", fontsize=7)
             bar.ax.tick_params(labelsize=6.5, width=0.5, length=2)
             last = k == len(lines) - 1 or column >= len(lines[k + 1])
             axis.set_xticks(
                 np.arange(len(variants)) + 0.5,
                 variants if last else [],
-                rotation=45, ha="right", rotation_mode="anchor", fontsize=7,
+                rotation=90 if wide else 45, va="center" if wide else "baseline", ha="right", rotation_mode="anchor",
+                fontsize=6 if wide else 7,
             )  # fmt: skip
     return figure
 
 
-def _panel(axis: Axes, rows: pd.DataFrame, variants: list[str], margin: float, many: bool) -> Any:
+def _panel(axis: Axes, rows: pd.DataFrame, variants: list[str], margin: float, dots: bool) -> Any:
     categories = list(dict.fromkeys([*rows[rows.group == PEOPLE].category, *rows.category]))
     people = set(rows[rows.group == PEOPLE].category)
     values = np.full((len(categories), len(variants)), np.nan)
@@ -87,18 +87,18 @@ def _panel(axis: Axes, rows: pd.DataFrame, variants: list[str], margin: float, m
         found = wide_ends(row) or ends(row)
         sure = found is not None and not found[0] <= 0 <= found[1]
         ink = "white" if _dark(DIVERGING(norm(row.difference))) else INK
-        if many and sure:
+        if dots and sure:
             axis.plot([x + 0.5], [y + 0.5], marker="o", ms=2.8, color=ink, mew=0)
-        elif not many:
+        elif not dots:
             axis.text(x + 0.5, y + 0.5, number(row.difference, True), ha="center", va="center", color=ink,
                       fontsize=7, fontweight="bold" if sure else "normal")  # fmt: skip
     mesh = axis.pcolormesh(
         np.ma.masked_invalid(values), cmap=DIVERGING, norm=norm, edgecolors="white",
-        linewidth=0.5 if many else 1.0,
+        linewidth=0.5 if dots else 1.0,
     )  # fmt: skip
     axis.set_ylim(len(categories), 0)
     axis.set_xlim(0, len(variants))
-    axis.set_yticks(np.arange(len(categories)) + 0.5, categories, fontsize=6 if many else 8)
+    axis.set_yticks(np.arange(len(categories)) + 0.5, categories, fontsize=6 if len(categories) >= MANY else 8)
     for text in axis.get_yticklabels():
         text.set_fontweight("bold" if text.get_text() in people else "normal")
     axis.tick_params(length=0)
