@@ -22,7 +22,7 @@ from tabulate import tabulate
 
 from anonbench.evaluate import evidence, synthetic
 from anonbench.evaluate.metrics import evaluate_files
-from anonbench.report.resample import image_weights
+from anonbench.statistics.resampling import group_weights
 from anonbench.tasks.base import load
 
 FIELDS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
@@ -58,7 +58,7 @@ def peer(predictions: Path, annotations: Path) -> None:
 
 def resample(file: Path, images: int) -> None:
     """Compute 1000 resampled APs of every task and category."""
-    weights = image_weights(images, 1000, 0)
+    weights = group_weights(images, 1000, 0)
     for name, task in evidence.read(file).items():
         for part in task.parts.values():
             load(name).score(part, weights)

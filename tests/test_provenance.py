@@ -181,7 +181,8 @@ REPORT = ["tables", "figures", "html"]
         # a detection as trainers write it
         ("tasks/detections.py", ["train", "predict", "evaluate", *REPORT]),
         ("evaluate/inputs.py", ["evaluate"]),
-        ("report/resample.py", REPORT),
+        ("report/impact.py", REPORT),
+        ("statistics/contrasts.py", REPORT),
         ("report/html.py", ["html"]),
         ("train/training.py", ["train"]),
         ("train/prediction.py", ["predict"]),

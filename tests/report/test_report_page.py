@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from anonbench.errors import AnonbenchError
 from anonbench.report import cli
-from anonbench.report.answer import sentences, warnings
+from anonbench.report.answer import answers, warnings
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
 from anonbench.report.html import CAPTIONS, write_html
@@ -78,11 +78,11 @@ def test_figures_have_something_on_them(made) -> None:
 def test_the_page_opens_with_the_answer_and_needs_nothing_else(made) -> None:
     root, study, said = made
     page = (root / "results/report.html").read_text()
-    answer = sentences(read_csv(root / "results/tables/impact.csv"))
-    assert len(answer) == 1
-    assert answer[0] in said
+    (answer,) = answers(read_csv(root / "results/tables/impact.csv"))
+    assert answer.plain() in said
     body = re.sub(r"<[^>]+>", "", page.split("<h1>")[1])
-    assert body.split("\n", 2)[1].strip() == answer[0].strip()
+    assert body.split("\n", 2)[1].strip() == answer.text
+    assert all(f"<li>{point}</li>" in page for point in answer.points)
     assert not re.search(r"https?://|//[a-z]+\.|<script|<link|@import|url\(", re.sub(r"base64,[^\"]+", "", page))
     assert set(re.findall(r'src="([^"]{5})', page)) == {"data:"}
     assert page.count("data:image/") == 5
@@ -97,28 +97,45 @@ def test_the_page_opens_with_the_answer_and_needs_nothing_else(made) -> None:
 
 def test_the_answer_is_made_from_the_numbers(made) -> None:
     table = read_csv(made[0] / "results/tables/impact.csv")
-    people = (table.task == "detection") & (table.category == "person")
-    cars = (table.task == "detection") & (table.category == "car")
+    table = table[table.task.isin(["detection", "pose", "segmentation"])]
 
-    def set_(rows, variant, value, low, high, verdict) -> None:
-        at = rows & (table.variant == variant)
-        table.loc[at, ["difference", "difference_low", "difference_high"]] = (value, low, high)
+    def set_(task, category, variant, value, low, high, verdict) -> None:
+        at = (table.task == task) & (table.category == category) & (table.variant == variant)
+        for kind in ("difference", "simultaneous", "equivalence"):
+            table.loc[at, [f"{kind}_low", f"{kind}_high"]] = (low, high)
+        table.loc[at, "difference"] = value
         table.loc[at, "verdict"] = verdict
 
-    set_(people, "face-blur-medium", -0.3, -0.9, 0.4, "no practical difference")
-    set_(people, "face-mask_out", 0.2, -0.4, 0.8, "no practical difference")
-    set_(people, "body-blur-medium", -30.0, -31.0, -29.0, "drop")
-    set_(people, "body-mask_out", -41.2, -43.0, -39.5, "drop")
-    set_(people, "face-identity", -0.1, -0.2, 0.0, "no practical difference")
-    set_(cars, "body-mask_out", 0.5, -0.2, 1.2, "cannot tell")
-    count = int(table.loc[people, "instances"].max())
-    assert sentences(table) == [
-        "On streetlife, masking out faces gains 0.2 box AP on people (95 % interval −0.4 to +0.8: no practical "
-        "difference) and blurring faces (medium) costs 0.3 (−0.9 to +0.4: no practical difference), while blurring "
-        "bodies (medium) costs 30.0 (−31.0 to −29.0: drop) and masking out bodies 41.2 (−43.0 to −39.5: drop). "
-        "Cars and bicycles, which nobody touched, move by at most 0.5, and re-encoding alone moves people by 0.1 "
-        f"(3 seeds, {count} people)."
-    ]
+    for variant, *found in (
+        ("face-blur-medium", -0.3, -0.9, 0.4, "no practical difference"),
+        ("face-mask_out", 1.2, -0.4, 2.8, "cannot tell"),
+        ("body-blur-medium", -30.0, -31.0, -29.0, "drop"),
+        ("body-mask_out", 41.2, 39.5, 43.0, "gain"),
+        ("face-identity", -0.1, -0.2, 0.0, "no practical difference"),
+    ):
+        set_("detection", "person", variant, *found)
+        set_("pose", "person", variant, -0.5, -1.5, 0.5, "cannot tell")
+        for category in ("car", "bicycle"):
+            set_("detection", category, variant, 0.5, -0.2, 1.2, "cannot tell")
+    (answer,) = answers(table)
+    pose = "keypoint AP (−0.5, −1.5 to +0.5)"
+    for point in (
+        "Blurring faces (medium): no practical difference in box AP (−0.3, 90 % interval −0.9 to +0.4); cannot tell "
+        f"for {pose}.",
+        f"Masking out faces: cannot tell for box AP (+1.2, −0.4 to +2.8) and {pose}.",
+        f"Blurring bodies (medium): costs 30.0 box AP (−31.0 to −29.0); cannot tell for {pose}.",
+        f"Masking out bodies: gains 41.2 box AP (+39.5 to +43.0); cannot tell for {pose}.",
+        "Re-encoding alone (face-identity): no practical difference in box AP (−0.1, 90 % interval −0.2 to +0.0); "
+        f"cannot tell for {pose}.",
+    ):
+        assert point in answer.points
+    controls = [point for point in answer.points if point.startswith("Cars and bicycles")]
+    assert len(controls) == 1
+    assert "move by up to 0.5 box AP; 0 of 10 intervals exclude zero. The controls could see about ±0.7." in controls[0]
+    assert any(point.startswith("Mask AP on people (exploratory): ") for point in answer.points)
+    assert "4 variants" not in answer.text
+    assert "mild" not in answer.plain()
+    assert "harsh" not in answer.plain()
 
 
 def _warn(made, study=None, records=(), absent=(), change=lambda table, cover: None):

@@ -11,20 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from anonbench.report.resample import MISSING, image_weights, student
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from synthetic_study import QUALITY, manifest, predictions, write_study
 
 from anonbench.errors import AnonbenchError
-from anonbench.evaluate import evidence
 from anonbench.report.answer import warnings
-from anonbench.report.collect import Sources, coverage, curves, impact
+from anonbench.report.collect import Sources, coverage, curves
 from anonbench.report.figures import coverage_figure, write_figures
 from anonbench.report.html import write_html
+from anonbench.report.impact import impact
 from anonbench.report.study import ReportStudy, parts, phrase
 from anonbench.report.tables import escape, latex, markdown, number, percent, primary, read_csv, shown, write_tables
-from anonbench.tasks.base import load
+from anonbench.statistics.verdicts import MISSING
 
 
 def _sources(root):
@@ -87,29 +86,6 @@ def test_numbers_are_the_evaluations_numbers(made) -> None:
     assert (row.role, row.value, row.verdict) == ("secondary", pytest.approx(np.mean(ap50), abs=1e-4), "")
 
 
-def test_the_interval_is_put_together_as_defined(made) -> None:
-    """The definition in report/resample.py, again, with loops, from its own pieces (the next test: from others)."""
-    root, study, _ = made
-    weights = image_weights(30, 200, 7, "streetlife")
-    replicates = np.zeros(200)
-    for seed in study.seeds:
-        ap = {}
-        for variant in ("original", "body-mask_out"):
-            file = evidence.read(root / f"evaluations/streetlife/{variant}/compact/seed{seed}/on-original/evidence.npz")
-            person = file["segmentation"].parts["person"]
-            ap[variant] = np.array([load("segmentation").score(person, w[None])[0] for w in weights])
-        replicates += (ap["body-mask_out"] - ap["original"]) / 3
-    table = read_csv(root / "tables/impact.csv")
-    people = primary(table[(table.task == "segmentation") & (table.category == "person")])
-    stds = [row.value_std for row in people.itertuples() if row.value >= 5]
-    noise = student(2 * len(stds) + 1, 200, 7, "streetlife")
-    replicates += noise * np.sqrt(2 * np.mean(np.square(stds))) / np.sqrt(3)
-    row = _row(table, task="segmentation", category="person", variant="body-mask_out")
-    expected = np.percentile(replicates, (2.5, 97.5))
-    assert (row.difference_low, row.difference_high) == pytest.approx(expected, abs=1e-3)
-    assert row.verdict == "drop"
-
-
 def _coco_ap(truth, found):
     """Return a function from a list of image indices, repeats allowed, to COCOeval's segm AP of people on them."""
     with contextlib.redirect_stdout(io.StringIO()):
@@ -132,7 +108,21 @@ def _coco_ap(truth, found):
     return ap
 
 
-def test_the_interval_by_other_means(made) -> None:
+def _welch(whole, variant, of_images):
+    """Return half-widths (95 %, 90 %) of variant minus original by Welch's two mean squares, in plain loops."""
+    others = [values for name, values in whole.items() if name != "original" and values.mean() >= 5]
+    n, several = len(whole["original"]), len(others)
+    mean = [sum(values[s] - values.mean() for values in others) / several for s in range(n)]
+    original = sum((whole["original"][s] - whole["original"].mean() - mean[s]) ** 2 for s in range(n)) / (n - 1)
+    about = sum((values[s] - values.mean() - mean[s]) ** 2 for values in others for s in range(n))
+    free = (several - 1) * (n - 1)
+    parts = [(original / n, n - 1), (about / free * (1 - 1 / several) / n, free), (of_images, 29)]
+    total = sum(part for part, _ in parts)
+    freedom = total**2 / sum(part**2 / of for part, of in parts) * (1 - 0.65 * (1 - 2 / several) / (n - 1))
+    return [scipy.stats.t.ppf(p, max(freedom, n - 1)) * total**0.5 for p in (0.975, 0.95)]
+
+
+def test_the_intervals_by_other_means(made) -> None:
     """COCOeval on images drawn by another generator, and scipy's t: nothing of the report's or evaluation's code."""
     root, study, _ = made
     truth = json.loads((root / "anonymized/streetlife/original/annotations/val.json").read_text())
@@ -141,25 +131,41 @@ def test_the_interval_by_other_means(made) -> None:
         for variant, good in QUALITY.items()
     }
     whole = {variant: np.array([of(range(30)) for of in runs]) for variant, runs in ap.items()}
+    variant = "face-mask_out"
     random = np.random.default_rng(1)
-    images = []
-    for drawn in random.integers(0, 30, (300, 30)):
-        pairs = zip(ap["body-mask_out"], ap["original"], strict=True)
-        images.append(np.mean([variant(drawn) - original(drawn) for variant, original in pairs]))
-    varying = [values for values in whole.values() if values.mean() >= 5]
-    of_seeds = np.sqrt(2 * np.mean([np.var(values, ddof=1) for values in varying])) / np.sqrt(3)
+    pairs = list(zip(ap[variant], ap["original"], strict=True))
+    drawn = np.array([[v(d) - o(d) for v, o in pairs] for d in random.integers(0, 30, (300, 30))])
+    between = np.cov(drawn.T)
+    n = len(study.seeds)
 
-    def ends(images, shares):
-        return np.percentile(images + of_seeds * scipy.stats.t.ppf(shares, 2 * len(varying)), (2.5, 97.5))
+    def ends(covariance):
+        common = (covariance.sum() - np.trace(covariance)) / (n * (n - 1)) * 30 / 29
+        return np.array(_welch(whole, variant, max(common, 0)))
 
-    expected = ends(np.array(images)[:, None], (np.arange(1000) + 0.5) / 1000)
-    # the study draws images 200 times, each with one of 200 values of t: how far the ends lie apart by that alone
-    shares = (np.arange(200) + 0.5) / 200
-    luck = np.std([ends(random.choice(images, 200), random.permutation(shares)) for _ in range(300)], axis=0)
-    row = _row(read_csv(root / "tables/impact.csv"), task="segmentation", category="person", variant="body-mask_out")
-    assert row.difference == pytest.approx((whole["body-mask_out"] - whole["original"]).mean(), abs=1e-3)
-    assert (np.abs(np.array([row.difference_low, row.difference_high]) - expected) < 4 * luck).all(), (luck, expected)
-    assert row.verdict == "drop"
+    luck = np.std([ends(np.cov(drawn[random.integers(0, 300, 200)].T)) for _ in range(200)], axis=0)
+    row = _row(read_csv(root / "tables/impact.csv"), task="segmentation", category="person", variant=variant)
+    assert whole[variant].mean() > 5
+    assert row.difference == pytest.approx((whole[variant] - whole["original"]).mean(), abs=1e-3)
+    found = np.array([row.difference_high - row.difference, row.equivalence_high - row.difference])
+    assert (np.abs(found - ends(between)) < 4 * luck + 1e-3).all(), (found, ends(between), luck)
+    assert row.difference - row.difference_low == pytest.approx(found[0], abs=2e-4)
+    kept = 100 * whole[variant].mean() / whole["original"].mean()
+    assert row.kept == pytest.approx(kept, abs=1e-3)
+    assert row.kept_low < row.kept < row.kept_high
+
+
+def test_the_primary_question_is_a_family_and_the_rest_is_exploratory(made) -> None:
+    table = primary(read_csv(made[0] / "tables/impact.csv"))
+    asked = table[table.question == "primary"]
+    assert set(zip(asked.task, asked.category, strict=True)) == {("detection", "person"), ("pose", "person")}
+    assert set(asked.variant) == {v for v in QUALITY if v not in ("original", "face-identity")}
+    assert (asked.simultaneous_low < asked.difference_low).all()
+    factor = (asked.simultaneous_high - asked.difference) / (asked.difference_high - asked.difference)
+    assert factor.max() - factor.min() < 0.01
+    rest = table[(table.question != "primary") & (table.variant != "original")]
+    assert set(rest.question) == {"exploratory"}
+    assert rest.simultaneous_low.isna().all()
+    assert set(table[table.variant == "original"].question) == {""}
 
 
 def test_controls_and_codec_stand_in_the_table(made) -> None:

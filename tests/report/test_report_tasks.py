@@ -14,10 +14,11 @@ from error_study import register, write
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence
 from anonbench.report import expected
-from anonbench.report.answer import sentences, warnings
-from anonbench.report.collect import Sources, _mean_of_known, coverage, impact
+from anonbench.report.answer import answers, warnings
+from anonbench.report.collect import Sources, coverage
 from anonbench.report.figures import impact_figure, write_figures
 from anonbench.report.html import write_html
+from anonbench.report.impact import _mean_of_known, impact
 from anonbench.report.study import ReportStudy
 from anonbench.report.tables import flat, latex, markdown, primary, read_csv, write_tables
 
@@ -62,11 +63,11 @@ def test_a_rising_error_is_worse_everywhere(tmp_path: Path) -> None:
     study, sources = write(tmp_path, worse)
     table, text = page(tmp_path, study, sources)
     assert {row(table, variant=v, category="person").verdict for v in ADDS} == {"drop"}
-    (answer,) = sentences(table)
-    assert answer.startswith(
-        "On walk, blurring faces (mild) adds 1.5 distance error on people (95 % interval +1.5 to +1.5: drop (lower is "
-        "better)) and blurring faces (strong) 4.0 (+4.0 to +4.0: drop) (the mildest and the harshest of 3)."
-    )
+    (answer,) = answers(table)
+    assert answer.text.startswith("On walk, models trained on the originals with 3 seeds reach 3.0 distance error on")
+    assert "its 3 intervals hold all at once in 95 % of studies" in answer.text
+    assert answer.points[0] == "Blurring faces (mild): adds 1.5 distance error (lower is better, +1.5 to +1.5)."
+    assert answer.points[2].startswith("Blurring faces (strong): adds 4.0 distance error")
     hint = "Of distance error lower is better: a drop is a rise of the number."
     for form in (markdown(table, study), latex(table, study), text):
         assert hint in form
@@ -78,7 +79,7 @@ def test_a_falling_error_is_saved(tmp_path: Path) -> None:
     study, sources = write(tmp_path, lambda *of: 9 - worse(*of), variants=("original", "face-blur-medium"))
     table = write_tables(study, sources, tmp_path / "tables")
     assert row(table, variant="face-blur-medium", category="person").verdict == "gain"
-    assert "blurring faces (medium) saves 2.5 distance error on people" in sentences(table)[0]
+    assert answers(table)[0].points[0].startswith("Blurring faces (medium): saves 2.5 distance error (lower is better")
 
 
 def test_a_floor_of_an_error_is_passed_from_below(tmp_path: Path) -> None:
@@ -232,7 +233,7 @@ def test_what_whole_images_touch_is_not_called_untouched(tmp_path: Path) -> None
     assert "untouched" in set(table.category)
     assert "untouched" not in markdown(table, study).split("##")[1]
     assert "Δ untouched" not in text
-    assert "The 4 categories that nobody touched move by at most 0.0 on average" in sentences(table)[0]
+    assert any(point.startswith("4 other categories, whose boxes") for point in answers(table)[0].points)
     assert set(table[(table.variant == "frame-blur-mild") & (table.category == "car")].group) == {"touched"}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 from synthetic_study import QUALITY, dump, write_study
 
 from anonbench.report.answer import warnings
@@ -80,22 +81,23 @@ def test_its_rows_are_of_one_seed_and_have_a_verdict(mixed: tuple[Path, Any, str
 
 
 def test_its_interval_is_of_images_alone(mixed: tuple[Path, Any, str]) -> None:
-    """The middle 95 % of the differences on resampled images, computed here from the evidence."""
-    from anonbench.report.resample import image_weights
-
+    """Student's t with the standard deviation of the differences on resampled images, computed from the evidence."""
     from anonbench.evaluate import evidence
+    from anonbench.statistics.resampling import group_weights
     from anonbench.tasks.base import load
 
     place = mixed[0] / "evaluations/streetlife/original/finder/seed0"
     runs = [
         evidence.read(place / f"on-{variant}" / evidence.FILE)["detection"] for variant in ("original", "body-mask_out")
     ]
-    weights = image_weights(len(runs[0].groups), 100, 7, "streetlife")
+    weights = group_weights(len(runs[0].groups), 100, 7, "streetlife")
     base, own = (load("detection").score(run.parts["person"], weights) for run in runs)
     table = primary(mixed[1])
     row = table[(table.model == "finder") & (table.variant == "body-mask_out") & (table.category == "person")].iloc[0]
+    groups = len(runs[0].groups)
+    half = scipy.stats.t.ppf(0.975, groups - 1) * np.std(own - base, ddof=1) * (groups / (groups - 1)) ** 0.5
     assert (row.difference_low, row.difference_high) == pytest.approx(
-        tuple(np.percentile(own - base, (2.5, 97.5))), abs=1e-3
+        (row.difference - half, row.difference + half), abs=1e-3
     )
 
 

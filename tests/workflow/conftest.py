@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import warm
+
 PROJECT = Path(__file__).parents[2]
 PARTS = (
     "Snakefile",
@@ -71,14 +73,16 @@ class Project:
 
     packages: tuple[Path, ...] = ()
     """Folders that are put on the path: of packages of others."""
+    starts_warm: bool = warm.USED
+    """Whether commands start from loaded libraries (tests/warm.py), or as a user's do."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         for part in PARTS:
             source = PROJECT / part
-            if source.is_dir():
-                shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            if source.is_dir():  # with what is compiled, but for the files that another process is writing
+                shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("*.pyc.*"))
             else:
                 shutil.copy2(source, folder / part)
         self.study("tiny", TINY)
@@ -89,10 +93,11 @@ class Project:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a command: the copy's package first, this interpreter's tools on the path."""
+        tools = [warm.commands()] if self.starts_warm else []
         return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, [self.folder / "src", *self.packages, *_path()])),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(map(str, [*tools, Path(sys.executable).parent, os.environ["PATH"]])),
             "XDG_CACHE_HOME": str(self.folder / ".cache"),
         }
 

@@ -54,7 +54,7 @@ def test_a_clone_reproduces_the_certificate(repository: Project, tmp_path: Path)
     git(repository, "commit", "-q", "-m", "certify")
 
     clone = Project.__new__(Project)
-    clone.folder = tmp_path / "clone"
+    clone.folder, clone.starts_warm = tmp_path / "clone", False  # as whoever clones it, in new processes
     subprocess.run(["git", "clone", "-q", str(repository.folder), str(clone.folder)], check=True)
     done(clone, "dvc", "pull")
     done(clone, "dvc", "repro")

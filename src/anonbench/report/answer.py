@@ -1,16 +1,17 @@
-"""The answer in two sentences and what weakens it, both made from the tables."""
+"""The answer and what weakens it, both made from the tables."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from anonbench.directions import ON_ORIGINAL, in_words
 from anonbench.records import UNANNOTATED
-from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, HANDLED, PEOPLE
-from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, phrase, region_order
+from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, HANDLED, OVERLAPPED, PEOPLE
+from anonbench.report.impact import CONFIRMATORY
+from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, phrase
 from anonbench.report.tables import (
     PLURALS,
     blocks,
@@ -24,9 +25,9 @@ from anonbench.report.tables import (
     reencoded,
     rows_of,
 )
-from anonbench.statistics.verdicts import DROP, GAIN, MISSING
+from anonbench.statistics.verdicts import DROP, GAIN, MISSING, SAME, UNSURE
 from anonbench.tasks import base as tasks
-from anonbench.tasks.base import UNTOUCHED, title
+from anonbench.tasks.base import title
 
 ENOUGH_SEEDS = 3
 
@@ -34,88 +35,174 @@ ENOUGH_SAMPLES = 20
 """With fewer images, videos or people, drawing them with replacement says too little of how they vary."""
 
 
-def sentences(table: pd.DataFrame, untrained: Collection[str] = ()) -> list[str]:
-    """Return two sentences per data set, model and direction: what anonymization costs, and what the controls did.
+class Paragraph(NamedTuple):
+    """A paragraph of the answer, and the points under it."""
 
-    They speak of the first task (boxes where there are any) and of the category of people with the most instances.
-    ``untrained`` are the models that are not trained.
+    text: str
+    points: tuple[str, ...] = ()
+
+    def plain(self) -> str:
+        """Return it as lines of text."""
+        return "\n".join((self.text, *(f"- {point}" for point in self.points)))
+
+
+def answers(table: pd.DataFrame, untrained: Collection[str] = ()) -> list[Paragraph]:
+    """Return a paragraph per data set, model and direction: what each variant does to what the study asks about.
+
+    First the primary question, a point per variant; then a line for each other task, for re-encoding and for controls.
+    A loss or a gain is said where there is a verdict; where there is none, that is said, with the interval. Directions
+    that no question was declared for are told of the same tasks and category, as exploratory. ``untrained`` are the
+    models that are not trained.
     """
     parts = blocks(primary(table))
     treated = [(d, m, part) for d, m, part in parts if set(part.variant) != {ORIGINAL}]
     several = table.model.nunique() > 1
-    return [_sentences(d, m, part, several, m in untrained) for d, m, part in treated or parts]
+    return [_answer(d, m, part, several, m in untrained, table) for d, m, part in treated or parts]
 
 
-def _sentences(dataset: str, model: str, part: pd.DataFrame, several: bool, fixed: bool) -> str:
-    task = str(part.task.iloc[0])
-    rows = part[part.task == task]
-    people = rows[rows.group == PEOPLE]
+def _answer(dataset: str, model: str, part: pd.DataFrame, several: bool, fixed: bool, table: pd.DataFrame) -> Paragraph:
     on = f"On {dataset}" + (f" with {model}" if several else "")
     on += "" if direction(part) == ON_ORIGINAL else f", {in_words(direction(part), fixed)}"
+    asked = _asked(part, table)
+    people = part[part.group == PEOPLE]
     if people.empty:
-        return f"{on}, the validation images hold nobody whose {title(task)} could be measured."
-    category = people.sort_values("instances", ascending=False, kind="stable").category.iloc[0]
-    own = people[people.category == category]
-    whom = {"person": "people", "face": "faces"}.get(category, category)
-    treated = own[(own.variant != ORIGINAL) & ~reencoded(own)]
-    measured = treated[treated.difference.notna()]
+        return Paragraph(f"{on}, the validation images hold nobody whose {title(part.task.iloc[0])} could be measured.")
+    rows = part[[key in asked for key in zip(part.task, part.category, strict=True)]]
+    if rows.empty:
+        return Paragraph(f"{on}, nothing that the study asks about was measured.")
+    measured = rows[(rows.variant != ORIGINAL) & rows.difference.notna()]
     if measured.empty:
-        return f"{on}, no anonymized variant has been evaluated yet."
-    clauses: list[str] = []
-    for region in sorted(set(measured.region), key=region_order):
-        of = measured[measured.region == region]
-        of = of.sort_values("difference", ascending=of.best.iloc[0] == "lower", kind="stable")  # the mildest first
-        named = rows_of(of)
-        between = len(named) > 2
-        chosen: list[Any] = [named[0], named[-1]] if between else named
-        texts = []
-        for k, row in enumerate(chosen):
-            first = not clauses and k == 0
-            unit = f" {title(task)} on {whom}" if first else ""
-            verb = _verb(row) if k == 0 or _verb(row) != _verb(chosen[0]) else ""
-            size = f"{verb} {number(abs(row.difference))}".strip()
-            texts.append(f"{phrase(row.variant)} {size}{unit} ({_interval(row, first)})")
-        joined = " and ".join(texts)
-        clauses.append(f"{joined} (the mildest and the harshest of {len(named)})" if between else joined)
-    return f"{on}, {', while '.join(clauses)}. {_controls(rows, own, whom, fixed)}"
+        return Paragraph(f"{on}, no variant has been evaluated yet.")
+    question = measured[measured.question == CONFIRMATORY]
+    told = question if len(question) else measured[~reencoded(measured)]
+    points = [f"{capital(phrase(v))}: {_effects(told[told.variant == v])}." for v in dict.fromkeys(told.variant)]
+    others = [key for key in dict.fromkeys(zip(people.task, people.category, strict=True)) if key not in asked]
+    for task in dict.fromkeys(task for task, _ in others if task not in {t for t, _ in asked}):
+        category = next(c for t, c in others if t == task)
+        points.append(_line(people[(people.task == task) & (people.category == category)]))
+    points += [*_reencoding(measured), *_controls(part, asked)]
+    return Paragraph(_lead(on, rows, question, fixed), tuple(points))
 
 
-def _verb(row: Any) -> str:
-    """Return what a variant does to a metric; of an error that rises one would not say that it costs the error."""
+def _asked(part: pd.DataFrame, table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the pairs of task and category of the primary question; without one, the first of people."""
+    of = table[(table.dataset == part.dataset.iloc[0]) & (table.question == CONFIRMATORY)]
+    of = of[of.model == part.model.iloc[0]] if (of.model == part.model.iloc[0]).any() else of
+    here = set(zip(part.task, part.category, strict=True))
+    found = [key for key in dict.fromkeys(zip(of.task, of.category, strict=True)) if key in here]
+    people = part[part.group == PEOPLE]
+    return found or list(dict.fromkeys(zip(people.task, people.category, strict=True)))[:1]
+
+
+def _lead(on: str, rows: pd.DataFrame, question: pd.DataFrame, fixed: bool) -> str:
+    original = rows[rows.variant == ORIGINAL]
+    levels = [
+        f"{number(row.value)} {title(row.task)}" for row in rows_of(original.drop_duplicates(["task", "category"]))
+    ]
+    whom = _whom(str(rows.category.iloc[0]))
+    seeds = int(rows.n_seeds.max())
+    how = "a model that is not trained" if fixed else f"models trained on the originals with {_count(seeds, 'seed')}"
+    base = f"{on}, {how} reach{'es' if fixed else ''} {_join(levels)} on {whom}"
+    size = f" ({int(rows.instances.max())} in {_count(int(rows.samples.max()), str(rows.sampled.iloc[0]))})."
+    if question.empty:
+        return f"{base}{size} What a variant changes, each interval 95 % by itself (exploratory):"
+    together = f"its {len(question)} intervals hold all at once in 95 % of studies" if len(question) > 1 else "95 %"
+    return f"{base}{size} The question that was set beforehand is what each variant changes of that; {together}:"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {PLURALS.get(what, what + 's')}"
+
+
+def _join(texts: list[str]) -> str:
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
+def _whom(category: str) -> str:
+    return {"person": "people", "face": "faces"}.get(category, _plural(category))
+
+
+def _effects(rows: pd.DataFrame) -> str:
+    """Say what a variant does to each metric: what is known first, then what cannot be told."""
+    known = [_effect(row) for row in rows_of(rows) if row.verdict != UNSURE]
+    unknown = [_effect(row) for row in rows_of(rows) if row.verdict == UNSURE]
+    return "; ".join([*known, *([f"cannot tell for {_join(unknown)}"] if unknown else [])])
+
+
+def _effect(row: Any) -> str:
+    """Say what a variant does to one metric, with the interval that the verdict rests on."""
+    name, size = title(row.task), number(abs(row.difference))
+    if row.verdict == SAME:
+        low, high = number(row.equivalence_low, True), number(row.equivalence_high, True)
+        return f"no practical difference in {name} ({number(row.difference, True)}, 90 % interval {low} to {high})"
+    if row.verdict not in (DROP, GAIN):
+        return (
+            f"{name} ({number(row.difference, True)}{_interval(row)})" if row.verdict == UNSURE else f"{name} missing"
+        )
     if row.best == "lower":
-        return "saves" if round(row.difference, 1) < 0 else "adds"
-    return "gains" if round(row.difference, 1) > 0 else "costs"
+        return f"{'adds' if row.verdict == DROP else 'saves'} {size} {name} (lower is better{_interval(row)})"
+    return f"{'costs' if row.verdict == DROP else 'gains'} {size} {name} ({_interval(row).removeprefix(', ')})"
 
 
-def _interval(row: Any, first: bool) -> str:
-    if not is_number(row.difference_low):
-        return str(row.verdict)
-    ends = f"{number(row.difference_low, True)} to {number(row.difference_high, True)}"
-    why = " (lower is better)" if first and row.best == "lower" else ""
-    return f"{'95 % interval ' if first else ''}{ends}: {row.verdict}{why}"
+def _interval(row: Any) -> str:
+    low, high = (
+        (row.simultaneous_low, row.simultaneous_high)
+        if is_number(row.simultaneous_low)
+        else (row.difference_low, row.difference_high)
+    )
+    return f", {number(low, True)} to {number(high, True)}" if is_number(low) else ", no interval"
 
 
-def _controls(rows: pd.DataFrame, own: pd.DataFrame, whom: str, fixed: bool) -> str:
-    controls = rows[(rows.group == CONTROL) & (rows.variant != ORIGINAL) & rows.difference.notna()]
-    names = list(dict.fromkeys(controls.category))
-    if len(names) > 2:
-        mean = rows[(rows.category == UNTOUCHED) & rows.variant.isin(controls.variant)]
-        first = f"The {len(names)} categories that nobody touched move by at most {_most(mean)} on average"
-    elif names:
-        plural = " and ".join(_plural(n) for n in names)
-        first = f"{capital(plural)}, which nobody touched, move by at most {_most(controls)}"
-    else:
-        first = "No untouched category was there to compare with"
-    codec = own[reencoded(own)]
-    codec = codec[codec.difference.notna()]
-    second = f"re-encoding alone moves {whom} by {_most(codec)}" if len(codec) else "re-encoding alone was not measured"
-    seeds = int(own.n_seeds.max())
-    trainings = "no training" if fixed else f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
-    return f"{first}, and {second} ({trainings}, {int(own.instances.max())} {whom})."
+def _line(rows: pd.DataFrame) -> str:
+    """Say in one line what the variants do to a task that the question is not about."""
+    measured = rows[(rows.variant != ORIGINAL) & ~reencoded(rows) & rows.difference.notna()]
+    said = []
+    for verdict, words in ((DROP, "drops under"), (GAIN, "gains under"), (SAME, "no practical difference under")):
+        of = measured[measured.verdict == verdict]
+        if len(of):
+            named = ", ".join(f"{row.variant} ({number(row.difference, True)})" for row in rows_of(of))
+            said.append(f"{words} {named}")
+    unsure = measured[measured.verdict == UNSURE]
+    if len(unsure):
+        said.append("cannot tell for " + ", ".join(unsure.variant))
+    first = rows.iloc[0]
+    return (
+        f"{capital(title(first.task))} on {_whom(first.category)} (exploratory): {'; '.join(said) or 'not measured'}."
+    )
 
 
-def _most(rows: pd.DataFrame) -> str:
-    return number(rows.difference.abs().max())
+def _reencoding(measured: pd.DataFrame) -> list[str]:
+    rows = measured[reencoded(measured)]
+    return [f"Re-encoding alone ({v}): {_effects(rows[rows.variant == v])}." for v in dict.fromkeys(rows.variant)]
+
+
+def _controls(part: pd.DataFrame, asked: list[tuple[str, str]]) -> list[str]:
+    """Say how far what nobody changed on purpose moves, and what these controls could have seen."""
+    task = asked[0][0]
+    rows = part[(part.task == task) & part.group.isin([CONTROL, OVERLAPPED]) & (part.variant != ORIGINAL)]
+    rows = rows[rows.difference_low.notna()]
+    if rows.empty:
+        return ["No category but people was measured, so there is no control."]
+    found = []
+    for group, words in ((CONTROL, "whose boxes met no changed pixel"), (OVERLAPPED, _overlap(rows))):
+        of = rows[rows.group == group]
+        names = list(dict.fromkeys(of.category))
+        if not names:
+            continue
+        moved = int(of.verdict.isin([DROP, GAIN]).sum())
+        half = number(((of.difference_high - of.difference_low) / 2).median())
+        plural = _join([_plural(n) for n in names]) if len(names) < 4 else f"{len(names)} other categories"
+        found.append(
+            f"{capital(plural)}, {words}, move by up to {number(of.difference.abs().max())} {title(task)}; {moved} of "
+            f"{len(of)} intervals exclude zero. The controls could see about ±{half}."
+        )
+    return found
+
+
+def _overlap(rows: pd.DataFrame) -> str:
+    if "share_met" not in rows.columns or rows.share_met.isna().all():
+        return "whose boxes may hold changed pixels"
+    return f"of whose boxes up to {percent(rows.share_met.max())} hold changed pixels"
 
 
 def _plural(name: str) -> str:
@@ -236,15 +323,25 @@ def _unequal(records: list[dict[str, Any]]) -> list[str]:
 def _controls_moved(table: pd.DataFrame) -> list[str]:
     found = []
     for dataset, model, part in blocks(table):
-        tried = part[(part.group == CONTROL) & part.difference_low.notna()]
-        moved = tried[tried.verdict.isin([DROP, GAIN])]
-        if len(moved):
+        for group, whose in (
+            (CONTROL, "categories whose boxes met no changed pixel"),
+            (OVERLAPPED, "other categories"),
+        ):
+            tried = part[(part.group == group) & part.difference_low.notna()]
+            moved = tried[tried.verdict.isin([DROP, GAIN])]
+            if moved.empty:
+                continue
             worst = max(rows_of(moved), key=lambda row: abs(row.difference))
+            half = number(((tried.difference_high - tried.difference_low) / 2).median())
+            why = (
+                "Effects of that size on people may not be the anonymization's."
+                if group == CONTROL
+                else "Parts of them were changed with the people before them, so that may be an effect of it."
+            )
             found.append(
-                f"{dataset}, {named(model, part)}: {len(moved)} of {len(tried)} intervals of untouched categories "
-                f"exclude zero (about 5 % would by chance); the largest is {worst.category} under {worst.variant}, "
-                f"{number(worst.difference, True)} {title(worst.task)}. Effects of that size on "
-                "people may not be the anonymization's."
+                f"{dataset}, {named(model, part)}: {len(moved)} of {len(tried)} intervals of {whose} exclude zero "
+                f"(about 5 % would by chance; they could see about ±{half}); the largest is {worst.category} under "
+                f"{worst.variant}, {number(worst.difference, True)} {title(worst.task)}. {why}"
             )
     return found
 

@@ -16,7 +16,7 @@ from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, TESTED
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.provenance import provenance
-from anonbench.report.answer import sentences, warnings
+from anonbench.report.answer import answers, warnings
 from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, PEOPLE, Sources, training_record
 from anonbench.report.cost import cost, hours
 from anonbench.report.page import PAGE
@@ -102,7 +102,7 @@ def write_html(
         **provenance(), "study": study.name, "seed": study.seed, "config_sha256": study.config_sha256,
         "anonbench": __version__,
     }  # fmt: skip
-    answer, spent = sentences(table, study.untrained), cost(study, records, logs)
+    answer, spent = answers(table, study.untrained), cost(study, records, logs)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     page = environment.from_string(PAGE).render(
         study=study,
@@ -131,7 +131,7 @@ def write_html(
     write_text(out, page)
     write_csv(out.parent / "cost.csv", spent)
     write_json(out.parent / "provenance.json", made)
-    return "\n".join(answer)
+    return "\n".join(paragraph.plain() for paragraph in answer)
 
 
 def _inline(path: Path) -> str:

@@ -71,8 +71,15 @@ footer { margin-top: 56px; color: var(--soft); font-size: 13px; border-top: 1px 
 <header>
 <p class="eyebrow">anonbench, study “{{ study.name }}”</p>
 <h1>What does anonymizing the {{ "training images" if trained else "images" }} cost{{ "" if trained else " a model that is in use" }}?</h1>
-{% for text in answer %}
-<p class="answer">{{ text }}</p>
+{% for paragraph in answer %}
+<p class="answer">{{ paragraph.text }}</p>
+{% if paragraph.points %}
+<ul>
+{% for point in paragraph.points %}
+<li>{{ point }}</li>
+{% endfor %}
+</ul>
+{% endif %}
 {% endfor %}
 <p class="soft">{% if trained %}{% if on_original %}Every model is trained on a variant of the images and tested on the original ones{% if tested %}; where it says so, {{ tested | join("; or ") }}{% endif %}{% else %}Models are {{ tested | join("; or, where it says so, ") }}{% endif %}. Seeds: {{ study.seeds | join(", ") }}. {% endif %}{% if fixed %}{{ fixed | join(", ") }} {{ "needs" if fixed | length == 1 else "need" }} no training and {{ "is" if fixed | length == 1 else "are" }} tested as {{ "it is" if fixed | length == 1 else "they are" }}: one model, no seeds, and intervals over validation {{ samples }} alone. {% endif %}An effect whose
 95&nbsp;% interval lies inside {{ margins }} counts as no practical difference.</p>

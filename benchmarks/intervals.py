@@ -1,0 +1,208 @@
+"""How often intervals hold the truth, how wide they are, and how often a family of them misleads: by simulation.
+
+    python benchmarks/intervals.py                    # every scenario, about ten minutes on two cores
+    python benchmarks/intervals.py --studies 500      # rougher
+    python benchmarks/intervals.py --write            # the tables of docs/measurements/intervals.md anew
+
+A simulated study has an original and `--variants` variants in two tasks, trained with 2, 3 or 5 seeds. No variant does
+anything, so every interval that leaves out zero is wrong. The scenarios differ in what a seed does to all variants
+alike, in who spreads how much, and in how much images matter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from scipy import special
+from tabulate import tabulate
+
+from anonbench.statistics.contrasts import Contrast, Panel
+from anonbench.statistics.family import Member, simultaneous_factor
+
+PAGE = Path(__file__).parents[1] / "docs" / "measurements" / "intervals.md"
+TASKS = 2
+IMAGES, REPLICATES = 120, 200
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Standard deviations, in units of a usual variant's spread over seeds.
+
+    ``sds`` returns those of the original and the variants, given their APs (original first); ``seed`` is what a seed
+    does to all alike, in proportion to AP where ``grows``; ``image`` is what images do to a difference; ``listed``: the
+    intervals must hold in it (others are there to see where they break).
+    """
+
+    name: str
+    sds: Callable[[np.ndarray, np.random.Generator], np.ndarray]
+    seed: float = 0.0
+    grows: bool = False
+    image: float = 0.0
+    listed: bool = True
+
+
+def equal(ap: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return the same spread for all."""
+    return np.ones(len(ap))
+
+
+def growing(ap: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return a spread in proportion to AP."""
+    return ap / ap[0]
+
+
+def original(factor: float, ap: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return a spread that is larger for the original."""
+    return np.r_[factor, np.ones(len(ap) - 1)]
+
+
+def ragged(ap: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return spreads that differ from variant to variant by a factor of 1.6 up or down."""
+    return np.exp(0.5 * random.standard_normal(len(ap)))
+
+
+SCENARIOS = (
+    Scenario("nothing in common", equal),
+    Scenario("seeds in common", equal, seed=1.5),
+    Scenario("spread grows with AP", growing),
+    Scenario("spread grows with AP, seeds in common", growing, seed=1.5, grows=True),
+    Scenario("original spreads twice as much", partial(original, 2.0)),
+    Scenario("original spreads twice as much, seeds in common", partial(original, 2.0), seed=1.5),
+    Scenario("images matter as much as seeds", equal, seed=1.5, image=1.0),
+    Scenario("original spreads three times as much", partial(original, 3.0), listed=False),
+    Scenario("every variant spreads in its own way", ragged, seed=1.5, listed=False),
+)
+
+
+def study(scenario: Scenario, variants: int, seeds: int, random: np.random.Generator) -> Iterator[Panel]:
+    """Yield a panel (V + 1, n) per task; images are drawn by bootstrap from effects of their own on every model."""
+    ap = np.r_[40.0, np.linspace(40, 8, variants)]
+    effects = random.standard_normal((variants + 1, 1, IMAGES)) * scenario.image * np.sqrt(IMAGES / 2)
+    weights = random.multinomial(IMAGES, np.full(IMAGES, 1 / IMAGES), size=REPLICATES) / IMAGES
+    for _ in range(TASKS):
+        alike = scenario.seed * random.standard_normal((1, seeds)) * (ap[:, None] / ap[0] if scenario.grows else 1)
+        sds = scenario.sds(ap, random)
+        # what images do to one training alone is a part of its spread over seeds
+        single = 0.3 * random.standard_normal((variants + 1, seeds, IMAGES)) * sds[:, None, None] * np.sqrt(IMAGES)
+        own = np.sqrt(1 - 0.3**2) * sds[:, None] * random.standard_normal((variants + 1, seeds))
+        each = effects + single
+        values = 50 + alike + own + each.mean(axis=2)
+        replicates = None
+        if scenario.image:
+            replicates = (50 + alike + own)[:, :, None] + each @ weights.T
+        yield Panel(values, replicates, IMAGES, np.ones(variants + 1, dtype=bool))
+
+
+def pooled_before(panel: Panel) -> float:
+    """Return the half-width as it was before: spread pooled over all variants, seeds as if not paired."""
+    within = panel.values.var(axis=1, ddof=1)
+    freedom = within.size * (panel.seeds - 1)
+    images = (
+        0.0 if panel.replicates is None else float((panel.replicates[1:] - panel.replicates[:1]).mean(1).var(1).mean())
+    )
+    return float(special.stdtrit(freedom, 0.975) * np.sqrt(2 * within.mean() / panel.seeds + images))
+
+
+def own_pairs(contrast: Contrast, panel: Panel, variant: int) -> float:
+    """Return the half-width of the paired t interval of one variant alone."""
+    differences = panel.values[variant] - panel.values[0]
+    return float(special.stdtrit(panel.seeds - 1, 0.975) * differences.std(ddof=1) / np.sqrt(panel.seeds))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What many studies of one scenario came to: shares in per cent, half-widths in the unit of spread."""
+
+    scenario: Scenario
+    seeds: int
+    covered: float
+    worst: float
+    width: float
+    median: float
+    covered_before: float
+    width_before: float
+    width_own: float
+    wrong: float
+    wrong_alone: float
+    wrong_before: float
+
+
+def simulate(job: tuple[int, int, int, int]) -> Found:
+    """Run the studies of one scenario (by position) and number of seeds."""
+    position, seeds, variants, studies = job
+    scenario, random = SCENARIOS[position], np.random.default_rng([position, seeds, variants])
+    inside, before, widths, earlier, own = [], [], [], [], []
+    wrong = alone = then = 0
+    for k in range(studies):
+        members, errors, old = [], [], []
+        for task, panel in enumerate(study(scenario, variants, seeds, random)):
+            half = pooled_before(panel)
+            for v in range(1, variants + 1):
+                contrast = panel.contrast(v)
+                members.append(Member(str(task), "image", contrast))
+                errors.append(abs(contrast.value))
+                old.append(half)
+                own.append(own_pairs(contrast, panel, v))
+        error, halves = np.array(errors), np.array([m.contrast.half() for m in members])
+        factor = simultaneous_factor(members, k, draws=2000)
+        inside.append(error <= halves)
+        before.append(error <= np.array(old))
+        widths.append(halves)
+        earlier.append(old)
+        alone += (error > halves).any()
+        wrong += (error > factor * halves).any()
+        then += (error > np.array(old)).any()
+    share = 100 * np.mean(inside, axis=0)
+    return Found(
+        scenario, seeds, float(share.mean()), float(share.min()), float(np.mean(widths)), float(np.median(widths)),
+        100 * float(np.mean(before)), float(np.mean(earlier)), float(np.mean(own)),
+        100 * wrong / studies, 100 * alone / studies, 100 * then / studies,
+    )  # fmt: skip
+
+
+def table(found: list[Found]) -> str:
+    """Return the results as Markdown."""
+    heads = [
+        "scenario", "seeds", "coverage, %", "worst variant", "half-width, mean", "median", "before: coverage, %",
+        "before: mean", "own pairs alone: mean", "family misleads, %", "row by row", "before",
+    ]  # fmt: skip
+    rows = [
+        [
+            f.scenario.name if f.scenario.listed else f"*{f.scenario.name}*", f.seeds, f"{f.covered:.1f}",
+            f"{f.worst:.1f}", f"{f.width:.2f}", f"{f.median:.2f}", f"{f.covered_before:.1f}", f"{f.width_before:.2f}",
+            f"{f.width_own:.2f}", f"{f.wrong:.1f}", f"{f.wrong_alone:.1f}", f"{f.wrong_before:.1f}",
+        ]
+        for f in found
+    ]  # fmt: skip
+    return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+
+
+def main() -> None:
+    """Print the tables, or write them into the page."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--studies", type=int, default=2000, help="simulated studies per scenario")
+    parser.add_argument("--variants", type=int, nargs="+", default=[7], help="variants of a study")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 5])
+    parser.add_argument("--write", action="store_true", help="renew the tables of docs/measurements/intervals.md")
+    given = parser.parse_args()
+    texts = []
+    with multiprocessing.Pool(len(os.sched_getaffinity(0))) as pool:
+        for variants in given.variants:
+            jobs = [(k, n, variants, given.studies) for k in range(len(SCENARIOS)) for n in given.seeds]
+            found = pool.map(simulate, jobs, chunksize=1)
+            texts.append(f"### {variants} variants, {given.studies} studies per row\n\n{table(found)}\n")
+            print(texts[-1], flush=True)
+    if given.write:
+        head, mark, _ = PAGE.read_text(encoding="utf-8").partition("<!-- tables -->\n")
+        PAGE.write_text(head + mark + "\n" + "\n".join(texts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
