@@ -254,9 +254,8 @@ class Compared:
         said = verdict(ends, equal, margin, first.best)
         found["verdict"] = UNSURE if said == SAME and not self.task.learnt(reference) else said
         if said == UNSURE and contrast.variance > 0:
-            images, seed_part = contrast.part(images=True), contrast.part(images=False)
-            pilot = Pilot(contrast.value, seed_part, images, contrast.freedom, len(seeds), self.samples)
-            planned = plan(pilot, margin, trained=not self.fixed)
+            widened = factor if question == CONFIRMATORY else 1.0
+            planned = plan(Pilot.of(contrast, self.samples, widened, not self.fixed), margin, least=len(seeds))
             found |= {"seeds_needed": planned.seeds, "samples_needed": planned.images}
         return found
 
