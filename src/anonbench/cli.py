@@ -31,6 +31,7 @@ COMMANDS = {
     "report-sheet": "anonbench.report.cli",
     "report-html": "anonbench.report.cli",
     "check": "anonbench.report.expected",
+    "compare": "anonbench.report.compare",
     "config": "anonbench.config_pages",
     "rulegraph": "anonbench.workflow.graph",
 }
