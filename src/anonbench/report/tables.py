@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -94,10 +95,11 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     write_text(path, frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a table that `write_csv` wrote; raise AnonbenchError when it is missing or damaged."""
+def read_csv(path: Path, text: str | None = None) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote, or its ``text``; raise AnonbenchError when it is missing or damaged."""
+    source = path if text is None else io.StringIO(text)
     try:
-        frame = pd.read_csv(path, keep_default_na=False, na_values={}, dtype={"leaks": str})
+        frame = pd.read_csv(source, keep_default_na=False, na_values={}, dtype={"leaks": str})
         for name in frame.columns:
             frame[name] = frame[name].astype(str) if name in TEXTS else pd.to_numeric(frame[name].replace("", None))
     except FileNotFoundError:
