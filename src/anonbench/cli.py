@@ -31,11 +31,8 @@ COMMANDS = {
     "report-sheet": "anonbench.report.cli",
     "report-html": "anonbench.report.cli",
     "check": "anonbench.report.expected",
-<<<<<<< HEAD
     "published": "anonbench.report.published",
-=======
     "compare": "anonbench.report.compare",
->>>>>>> w-compare
     "config": "anonbench.config_pages",
     "rulegraph": "anonbench.workflow.graph",
 }
