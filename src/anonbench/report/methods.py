@@ -213,14 +213,20 @@ def _statistics(study: ReportStudy, table: pd.DataFrame) -> str:
         for row in rows_of(own[own.samples.map(is_number)].drop_duplicates(["dataset", "sampled", "samples"]))
     }
     text = (
-        "Statistics. A difference is the mean over seeds of a variant minus the original. Its 95 % interval comes from "
-        f"{study.bootstrap:,} bootstrap resamples of the {_and(sorted(drawn))}, the same for all variants"
+        "Statistics. A difference is the mean over seeds of a variant minus the original. Its variance is what "
+        f"{study.bootstrap:,} bootstrap resamples of the {_and(sorted(drawn))}, the same for all variants, do to it"
     )
     if len(study.untrained) < len(study.models):
-        text += ", and from the spread over seeds (Student's t)"
-    text += ". "
+        text += (
+            ", and, with seeds as blocks, a mean square over seeds of the original and one of the variants together "
+            "(after Welch, with Satterthwaite's degrees of freedom)"
+        )
+    text += "; 95 % intervals are Student's t. "
     if has(own, "simultaneous_low"):
-        text += "Within the family of primary questions, intervals are simultaneous. "
+        text += (
+            "The intervals of the primary question, declared beforehand, hold simultaneously (a parametric max-t), and "
+            "its verdicts rest on them. "
+        )
     if has(own, "equivalence_low"):
         text += (
             f"Equivalence is tested by two one-sided tests at 5 %, a 90 % interval inside {margins(study, own)}; "
