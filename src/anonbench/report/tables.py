@@ -17,6 +17,7 @@ from anonbench.report.collect import (
     CONTROL,
     LEAKS,
     MEAN,
+    OVERLAPPED,
     PEOPLE,
     PRIMARY,
     TOUCHED,
@@ -115,7 +116,7 @@ def shown(table: pd.DataFrame) -> list[str]:
     Without people the mean of the others is that of all.
     """
     people = list(dict.fromkeys(table.loc[table.group == PEOPLE, "category"]))
-    controls = list(dict.fromkeys(table.loc[table.group.isin([CONTROL, TOUCHED]), "category"]))
+    controls = list(dict.fromkeys(table.loc[table.group.isin([CONTROL, OVERLAPPED, TOUCHED]), "category"]))
     if len(controls) > MOST_CONTROLS:
         controls = [UNTOUCHED if people else ALL]
     return people + controls
@@ -123,7 +124,7 @@ def shown(table: pd.DataFrame) -> list[str]:
 
 def label(table: pd.DataFrame, category: str) -> str:
     """Return a category's name; of the mean of those that are not people, whether no variant touched them."""
-    return "other" if category == UNTOUCHED and (table.group == TOUCHED).any() else category
+    return "other" if category == UNTOUCHED and table.group.isin([OVERLAPPED, TOUCHED]).any() else category
 
 
 def rows_of(table: pd.DataFrame) -> list[Any]:
@@ -306,6 +307,8 @@ def capital(text: str) -> str:
 
 def _heading(rows: pd.DataFrame, category: str) -> str:
     groups = set(rows.loc[rows.category == category, "group"])
+    if OVERLAPPED in groups and TOUCHED not in groups:
+        return f"{category} (not people)"
     return f"{category} (untouched)" if groups == {CONTROL} else label(rows, category)
 
 
