@@ -108,7 +108,10 @@ def test_what_is_missing_or_damaged_is_named(tmp_path) -> None:
     (tmp_path / "train.regions.parquet").unlink()
     with pytest.raises(AnonbenchError, match=r"train\.regions\.parquet: no such table; run the annotate stage"):
         count(tmp_path, "train")
-    dump(tmp_path / "train.json", {"images": [], "categories": CATEGORIES, "annotations": [{"category_id": 3}]})
+    dump(
+        tmp_path / "train.json",
+        {"images": [], "categories": CATEGORIES, "annotations": [{"category_id": 3, "image_id": 1}]},
+    )
     with pytest.raises(AnonbenchError, match=r"train\.json: is not a COCO annotation file.*bbox"):
         count(tmp_path, "train")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,6 @@ from anonbench.records import is_people
 from anonbench.report.collect import Sources
 from anonbench.report.study import ORIGINAL, ReportStudy
 from anonbench.tasks.base import UNTOUCHED
-
-Box = tuple[int, int, int, int]
-"""x0, y0, x1, y1 in pixels."""
 
 
 @dataclass(frozen=True)
@@ -56,57 +51,60 @@ def count(folder: Path, split: str) -> Boxes:
     """Count the boxes in a folder of `annotate`; see `boxes_of`."""
     path = folder / f"{split}.json"
     try:
-        heights, of_image = _boxes(read_json(path))
+        heights, images, names, boxes = _boxes(read_json(path))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         said = f"is not a COCO annotation file ({type(error).__name__}: {error})"
         raise AnonbenchError(said, file=path, remedy="run the annotate stage again") from error
-    boxes = Boxes(Counter(name for found in of_image.values() for name, _ in found))
-    if not boxes.total:
-        return boxes
-    seen: set[tuple[str, int, int]] = set()
-    for kind, image, box, runs in _regions(folder / f"{split}.regions.parquet"):
-        mask: np.ndarray | None = None
-        for number, (name, other) in enumerate(of_image.get(image, ())):
-            x0, y0, x1, y1 = _common(box, other)
-            if x0 >= x1 or y0 >= y1 or (kind, image, number) in seen:
-                continue
-            if runs is not None and mask is None:
-                mask = regions.decode(runs.values.to_numpy(), heights[image], box)
-            if mask is None or mask[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]].any():
-                seen.add((kind, image, number))
-                boxes.met[kind, name] += 1
-    return boxes
-
-
-def _boxes(coco: dict[str, Any]) -> tuple[dict[int, int], dict[int, list[tuple[str, Box]]]]:
-    """Return the images' heights, and of each image the categories and boxes that a model learns from, but people's."""
-    sizes = {image["id"]: (int(image["width"]), int(image["height"])) for image in coco["images"]}
-    names = {category["id"]: str(category["name"]) for category in coco["categories"] if not is_people(category)}
-    found: dict[int, list[tuple[str, Box]]] = defaultdict(list)
-    for annotation in coco["annotations"]:
-        if annotation["category_id"] not in names or annotation.get("iscrowd"):
-            continue
-        x, y, w, h = annotation["bbox"]
-        width, height = sizes[annotation["image_id"]]
-        if min(x + w, width) > max(x, 0) and min(y + h, height) > max(y, 0):
-            box = _common((0, 0, width, height), (math.floor(x), math.floor(y), math.ceil(x + w), math.ceil(y + h)))
-            found[annotation["image_id"]].append((names[annotation["category_id"]], box))
-    return {image: height for image, (_, height) in sizes.items()}, found
-
-
-def _regions(path: Path) -> Iterator[tuple[str, int, Box, Any]]:
-    """Yield kind, image, box and run lengths (an Arrow list; None: the whole box) of what is anonymized."""
-    table = regions.read(path, regions.REGIONS)
+    if not names:
+        return Boxes()
+    table = regions.read(folder / f"{split}.regions.parquet", regions.REGIONS)
     table = table.filter(pc.equal(table["status"], regions.REGION)).combine_chunks()
-    corners = zip(*(table[name].to_pylist() for name in ("x0", "y0", "x1", "y1")), strict=True)
-    runs = table["runs"]
-    for row, (kind, image, box) in enumerate(
-        zip(table["kind"].to_pylist(), table["image_id"].to_pylist(), corners, strict=True)
-    ):
-        of = runs[row]
-        yield kind, image, box, of if of.is_valid else None
+    corners = np.stack([table[name].to_numpy() for name in ("x0", "y0", "x1", "y1")], axis=1).astype(np.int64)
+    kinds, runs = table["kind"].to_pylist(), table["runs"]
+    met: set[tuple[str, int]] = set()
+    region, mask = -1, None
+    for row, box, x0, y0, x1, y1 in _pairs(table["image_id"].to_numpy(), corners, images, boxes).tolist():
+        if (kinds[row], box) in met:
+            continue
+        if row != region:
+            region, of = row, runs[row]
+            place = tuple(corners[row].tolist())
+            counts = of.values.to_numpy() if of.is_valid else None
+            mask = None if counts is None else regions.decode(counts, heights[int(images[box])], place)
+        if mask is None or mask[y0 - place[1] : y1 - place[1], x0 - place[0] : x1 - place[0]].any():
+            met.add((kinds[row], box))
+    return Boxes(Counter(names), Counter((kind, names[box]) for kind, box in met))
 
 
-def _common(one: Box, other: Box) -> Box:
-    """Return what two boxes have in common; x0 >= x1 or y0 >= y1 for nothing."""
-    return max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])
+def _boxes(coco: dict[str, Any]) -> tuple[dict[int, int], np.ndarray, list[str], np.ndarray]:
+    """Return the images' heights and, of each box that a model learns from, but people's: image, category, corners.
+
+    Boxes are sorted by image; corners (N, 4) are x0, y0, x1, y1 of the pixels that a box lies on, cut to its image.
+    """
+    sizes = {image["id"]: (int(image["width"]), int(image["height"])) for image in coco["images"]}
+    categories = {category["id"]: str(category["name"]) for category in coco["categories"] if not is_people(category)}
+    found = [a for a in coco["annotations"] if a["category_id"] in categories and not a.get("iscrowd")]
+    found.sort(key=lambda annotation: annotation["image_id"])
+    given = np.array([a["bbox"] for a in found], dtype=np.float64).reshape(-1, 4)
+    limits = np.array([sizes[a["image_id"]] for a in found], dtype=np.float64).reshape(-1, 2)
+    low, high = np.maximum(given[:, :2], 0), np.minimum(given[:, :2] + given[:, 2:], limits)
+    used = (high > low).all(axis=1)
+    corners = np.concatenate([np.floor(low), np.ceil(high)], axis=1)[used].astype(np.int64)
+    names = [categories[found[k]["category_id"]] for k in np.flatnonzero(used)]
+    images = np.array([found[k]["image_id"] for k in np.flatnonzero(used)], dtype=np.int64)
+    return {image: height for image, (_, height) in sizes.items()}, images, names, corners
+
+
+def _pairs(of_regions: np.ndarray, regions_at: np.ndarray, of_boxes: np.ndarray, boxes_at: np.ndarray) -> np.ndarray:
+    """Return int64 (P, 6), by region: which region and which box meet as boxes, and the corners of what they share.
+
+    ``of_`` (N) are ids of images, those of boxes sorted; ``_at`` (N, 4) corners.
+    """
+    first = np.searchsorted(of_boxes, of_regions, "left")
+    times = np.searchsorted(of_boxes, of_regions, "right") - first
+    region = np.repeat(np.arange(len(of_regions)), times)
+    box = np.arange(len(region)) + np.repeat(first - np.cumsum(times) + times, times)
+    low = np.maximum(regions_at[region, :2], boxes_at[box, :2])
+    high = np.minimum(regions_at[region, 2:], boxes_at[box, 2:])
+    meet = (high > low).all(axis=1)
+    return np.column_stack([region, box, low, high])[meet]
