@@ -217,6 +217,7 @@ def test_tables_with_a_column_per_metric_are_read(tmp_path) -> None:
     assert set(table[table.metric == "AP"].said) == {IDENTICAL}
     assert table[table.metric == "AP50"].value_a.to_list() == [70.0, 70.0, 69.0, 69.0]
     assert set(table[table.metric == "AP75"].said) == {ONLY_A}
+    assert set(table[table.metric == "AP75"].verdict_a) == {""}  # they were judged by AP alone
 
 
 def test_revisions_are_read_without_a_checkout(tmp_path, monkeypatch) -> None:

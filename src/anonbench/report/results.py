@@ -182,5 +182,6 @@ def _long(wide: pd.DataFrame) -> pd.DataFrame:
         rows = common.assign(metric=metric, role=role, unit=AP_POINTS, best="higher", value=wide[old])
         if role == SECONDARY:  # they had a difference of the first metric alone
             rows[["value_std", "difference", "difference_low", "difference_high"]] = np.nan
+            rows["verdict"] = ""
         frames.append(rows)
     return pd.concat(frames).sort_index(kind="stable")
