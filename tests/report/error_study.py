@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic_study import COVERAGE, dump, manifest
+from synthetic_study import dump, manifest, write_annotations
 
 from anonbench import registry
 from anonbench.directions import Evaluation, pair
@@ -142,8 +142,7 @@ def write(
                 dump(root / "predictions.json", {"model": {"tasks": list(tasks)}, "errors": entries})
                 place = root / "evaluations" / Evaluation("walk", trained, "net", seed, tested).folder
                 evaluate_files(root / "predictions.json", root / "val.json", place)
-    counts = root / "annotations/walk/train.coverage.csv"
-    counts.parent.mkdir(parents=True)
-    counts.write_text(COVERAGE)
+    for split in ("train", "val"):
+        write_annotations(root / "annotations/walk", truth, split)
     stages = {name: root / name for name in ("evaluations", "models", "anonymized", "annotations")}
     return ReportStudy.read(root / "study.json"), Sources(**stages)

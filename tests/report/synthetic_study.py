@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from anonbench import regions
 from anonbench.evaluate import synthetic
 from anonbench.evaluate.metrics import evaluate_files
 from anonbench.files import sha256_file
@@ -89,9 +90,7 @@ def write_study(
             timing = {"seconds": 60.5 + seed, "images_per_second": 52.9, "peak_memory_mib": 900.0}
             dump(root / "models" / place / "timing.json", timing)
     (root / "predictions.json").unlink()
-    counts = root / "annotations" / "streetlife" / "train.coverage.csv"
-    counts.parent.mkdir(parents=True)
-    counts.write_text(COVERAGE)
+    write_annotations(root / "annotations" / "streetlife", train)
     return root / "study.json"
 
 
@@ -111,6 +110,13 @@ face,person,large,region,ground_truth,90
 face,person,large,no_face_found,,10
 face,person,small,region,keypoints,100
 """
+
+
+def write_annotations(folder: Path, truth: dict[str, Any], split: str = "train") -> None:
+    """Write what the report reads of `annotate`: counts, boxes, and regions that meet no box."""
+    dump(folder / f"{split}.json", truth)
+    (folder / f"{split}.coverage.csv").write_text(COVERAGE)
+    regions.write(folder / f"{split}.regions.parquet", [], regions.REGIONS)
 
 
 def manifest(variant: str) -> dict[str, Any]:

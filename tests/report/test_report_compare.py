@@ -14,6 +14,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.report import compare
 from anonbench.report.compare import BEYOND, CHANGED, IDENTICAL, ONLY_A, ONLY_B, UNTESTED, WITHIN
 from anonbench.report.impact import IMPACT_COLUMNS, SEED_COLUMNS
+from anonbench.report.results import Results
 from anonbench.report.tables import write_csv
 from anonbench.statistics.changes import Change, Estimate, holm
 
@@ -57,7 +58,7 @@ def _said(table):
 
 
 def _changes(a, b):
-    return compare.changes(compare.Results.read(str(a)), compare.Results.read(str(b)))
+    return compare.changes(Results.read(str(a)), Results.read(str(b)))
 
 
 def _run(*arguments):
@@ -216,6 +217,7 @@ def test_tables_with_a_column_per_metric_are_read(tmp_path) -> None:
     assert set(table[table.metric == "AP"].said) == {IDENTICAL}
     assert table[table.metric == "AP50"].value_a.to_list() == [70.0, 70.0, 69.0, 69.0]
     assert set(table[table.metric == "AP75"].said) == {ONLY_A}
+    assert set(table[table.metric == "AP75"].verdict_a) == {""}  # they were judged by AP alone
 
 
 def test_revisions_are_read_without_a_checkout(tmp_path, monkeypatch) -> None:
@@ -265,10 +267,10 @@ def test_folders_without_tables_and_damaged_ones_end_in_a_sentence(tmp_path) -> 
         _changes(twice, good)
     (good / "study.json").write_text("[")
     with pytest.raises(AnonbenchError, match=r"good/study\.json: is not a JSON object"):
-        compare.Results.read(str(good))
+        Results.read(str(good))
     (good / "tables/seeds.csv").unlink()
     with pytest.raises(AnonbenchError, match=r"good/tables/seeds\.csv: no such table"):
-        compare.Results.read(str(good))
+        Results.read(str(good))
 
 
 def test_one_in_twenty_rows_changes_by_chance_and_hardly_a_study_after_the_correction(tmp_path) -> None:

@@ -22,6 +22,7 @@ rule report_tables:
         records=plan.files.records(),
         manifests=plan.files.manifests(),
         coverages=plan.files.coverages(),
+        boxes=plan.files.boxes(),
     output:
         report(
             "<results>/tables/impact.csv",

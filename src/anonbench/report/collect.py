@@ -20,9 +20,9 @@ from anonbench.report.study import ORIGINAL, ReportStudy, parts
 from anonbench.tasks import base as tasks
 
 PEOPLE, CONTROL, OVERLAPPED, TOUCHED, MEAN = "people", "control", "overlapped", "touched", "mean"
-"""A row's group: people (what is anonymized), something else that the variant left alone, something else that lies
-partly under people who were changed, something else that it changed as well (whole images are anonymized), a mean over
-several."""
+"""A row's group: people (what is anonymized), something else that the variant left alone, something else whose boxes
+hold pixels that it changed, since people stand there, something else that it changed as well (whole images are
+anonymized), a mean over several."""
 
 PRIMARY, SECONDARY = "primary", "secondary"
 """A row's role: the metric that the task is judged by, which has intervals and verdicts, or another one."""

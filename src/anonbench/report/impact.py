@@ -14,6 +14,7 @@ from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL
 from anonbench.report.collect import (
     CONTROL,
     MEAN,
+    OVERLAPPED,
     PEOPLE,
     PRIMARY,
     SECONDARY,
@@ -26,6 +27,7 @@ from anonbench.report.collect import (
     people_of,
     read_runs,
 )
+from anonbench.report.controls import Boxes, boxes_of
 from anonbench.report.study import IDENTITY, ORIGINAL, ReportStudy
 from anonbench.statistics.contrasts import EQUIVALENCE_LEVEL, Contrast, Panel
 from anonbench.statistics.family import Member, simultaneous_factor
@@ -44,13 +46,14 @@ IMPACT_COLUMNS = (
     "role", "unit", "best", "value", "value_std", "n_seeds", "difference", "difference_low", "difference_high",
     "simultaneous_low", "simultaneous_high", "equivalence_low", "equivalence_high", "question", "verdict",
     "kept", "kept_low", "kept_high", "error_seeds", "error_images", "freedom", "seeds_needed", "samples_needed",
-    "share_changed", "instances", "sampled", "samples", "leaks",
+    "share_changed", "share_met", "instances", "sampled", "samples", "leaks",
 )  # fmt: skip
 """Columns of impact.csv, a row per metric. ``direction``: see `directions.TESTED`; ``best``: whether ``higher``
 or ``lower`` values are better; ``value_std``: standard deviation over seeds; ``difference_low`` and ``_high``: 95 %
 interval of this row alone, ``simultaneous``: of all rows of the primary question together, ``equivalence``: 90 %, for
 two one-sided tests; ``kept``: the share of the original's value, in per cent, with its 95 % interval;
 ``error_seeds`` and ``error_images``: standard errors of the difference, ``freedom``: their degrees of freedom;
+``share_met``: the share (0..1) of the training boxes of what is not people that hold a changed pixel;
 ``samples``: how many ``sampled`` (images, videos, people) intervals are taken over. Values and differences are in
 ``unit``."""
 SEED_COLUMNS = (
@@ -123,6 +126,7 @@ def impact(study: ReportStudy, sources: Sources, allow_missing: bool = False) ->
         manifests = {
             split: {v: sources.manifest(study, dataset, v, split) for v in variants} for split in {*changed.values()}
         }
+        boxes = {split: boxes_of(study, sources, dataset, split) for split in manifests}
         for model in study.models:
             if not study.trained(dataset, model):
                 continue
@@ -137,7 +141,7 @@ def impact(study: ReportStudy, sources: Sources, allow_missing: bool = False) ->
                 for compared in found:
                     for variant in runs:
                         manifest = manifests[changed[direction]][variant]
-                        row = compared.row(variant) | _describe(manifest, variant, compared)
+                        row = compared.row(variant) | _describe(manifest, variant, compared, boxes[changed[direction]])
                         rows += [{**row, **keys, **metric} for metric in compared.metrics(variant, factor)]
                         about = {"task": compared.name, "category": compared.category, "variant": variant}
                         single = compared.single(variant)
@@ -349,12 +353,15 @@ def _compared(study: ReportStudy, dataset: str, model: str, runs: Runs, directio
             )
 
 
-def _describe(manifest: dict[str, Any] | None, variant: str, compared: Compared) -> dict[str, Any]:
-    """Return what a variant's manifest says of it, and of whom in a category it has changed."""
+def _describe(manifest: dict[str, Any] | None, variant: str, compared: Compared, boxes: Boxes) -> dict[str, Any]:
+    """Return what a variant's manifest says of it, and of whom, or of which ``boxes``, in a category it has changed."""
     region, method, level = name_parts(variant, manifest)
     category = compared.category
     everything = manifest is not None and manifest.get("touches") == EVERYTHING
-    group = CONTROL
+    met = None if category in compared.people or category == ALL else boxes.share(region, category)
+    if met is not None and (everything or method in (ORIGINAL, IDENTITY)):
+        met = float(everything and method != IDENTITY)
+    group = OVERLAPPED if met else CONTROL
     if category in compared.people:
         group = PEOPLE
     elif category in (ALL, UNTOUCHED):
@@ -363,7 +370,9 @@ def _describe(manifest: dict[str, Any] | None, variant: str, compared: Compared)
         group = TOUCHED
     whose = ALL if compared.task.all_people and group == PEOPLE else category
     share = _share(manifest, method, whose)
-    return {"region": region, "method": method, "level": level, "group": group, "share_changed": share}
+    return {
+        "region": region, "method": method, "level": level, "group": group, "share_changed": share, "share_met": met,
+    }  # fmt: skip
 
 
 def _instances(counts: dict[str, int], category: str, people: frozenset[str]) -> int:

@@ -17,6 +17,7 @@ from anonbench.report.collect import (
     CONTROL,
     LEAKS,
     MEAN,
+    OVERLAPPED,
     PEOPLE,
     PRIMARY,
     TOUCHED,
@@ -129,7 +130,7 @@ def shown(table: pd.DataFrame) -> list[str]:
 
 def label(table: pd.DataFrame, category: str) -> str:
     """Return a category's name; of the mean of those that are not people, whether no variant touched them."""
-    return "other" if category == UNTOUCHED and (table.group == TOUCHED).any() else category
+    return "other" if category == UNTOUCHED and table.group.isin([OVERLAPPED, TOUCHED]).any() else category
 
 
 def rows_of(table: pd.DataFrame) -> list[Any]:
@@ -326,6 +327,8 @@ def capital(text: str) -> str:
 
 def _heading(rows: pd.DataFrame, category: str) -> str:
     groups = set(rows.loc[rows.category == category, "group"])
+    if OVERLAPPED in groups and TOUCHED not in groups:
+        return f"{category} (not people)"
     return f"{category} (untouched)" if groups == {CONTROL} else label(rows, category)
 
 

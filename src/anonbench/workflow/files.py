@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import manifests
-from anonbench.config import Study
-from anonbench.directions import ON_ORIGINAL, Evaluation, pair
+from anonbench.config import DatasetConfig, Study
+from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Evaluation, pair
 from anonbench.records import RegionKind
 from anonbench.report import captions
 from anonbench.variants import ORIGINAL, Variant
@@ -156,8 +156,22 @@ class Files:
     def coverages(self) -> list[str]:
         """Return the counts of people of every training split that is anonymized."""
         root = self.folder("annotations")
+        return [f"{root}/{name}/{dataset.train}.coverage.csv" for name, dataset in self._anonymized()]
+
+    def boxes(self) -> list[str]:
+        """Return the annotations and regions of every split that is anonymized and that the tables tell of."""
+        root = self.folder("annotations")
+        found = []
+        for name, dataset in self._anonymized():
+            changed = {dataset.val if on == ON_DEPLOYED else dataset.train for on in self.study.evaluate.on}
+            found += [
+                f"{root}/{name}/{split}.{end}" for split in sorted(changed) for end in ("json", "regions.parquet")
+            ]
+        return found
+
+    def _anonymized(self) -> list[tuple[str, DatasetConfig]]:
         return [
-            f"{root}/{name}/{dataset.train}.coverage.csv"
+            (name, dataset)
             for name, dataset in self.study.datasets.items()
             if self.study.variants_of(name) != [ORIGINAL]
         ]
