@@ -203,8 +203,8 @@ def _interval(row: Any, study: ReportStudy) -> str:
         ends = _ends(getattr(row, f"{name}_low", None), getattr(row, f"{name}_high", None))
         said += [f"{words}: {ends}"] if ends else []
     return (
-        f"{'; '.join(said)}. From the spread over seeds and {study.bootstrap} resamples of {int(row.samples)} validation "
-        f"{PLURALS[row.sampled]}, drawn with the study's seed {study.seed}."
+        f"{'; '.join(said)}. From the spread over seeds and {study.bootstrap} resamples of {int(row.samples)} "
+        f"validation {PLURALS[row.sampled]}, drawn with the study's seed {study.seed}."
     )
 
 
