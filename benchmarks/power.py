@@ -12,16 +12,18 @@ within the margin. Truths are even between minus and plus four margins; plans th
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import special
 from tabulate import tabulate
 
 from anonbench.statistics.contrasts import EQUIVALENCE_LEVEL, Contrast, Panel
-from anonbench.statistics.power import Pilot, plan
+from anonbench.statistics.power import MOST_SEEDS, Pilot, plan
 from anonbench.statistics.verdicts import DROP, GAIN, SAME, UNSURE, verdict
 
 PAGE = Path(__file__).parents[1] / "docs" / "measurements" / "power.md"
@@ -71,6 +73,20 @@ def said(contrast: Contrast) -> str:
     return verdict(contrast.interval(), contrast.interval(EQUIVALENCE_LEVEL), MARGIN)
 
 
+def plan_before(scenario: Scenario, pilot: Contrast) -> tuple[int | None, int]:
+    """Return seeds and images as they were planned before: the half-width that would decide, were the pilot true."""
+    target = max(MARGIN - abs(pilot.value), abs(pilot.value))
+    half = 1.96 * math.sqrt(pilot.part(images=True))
+    enough = half < 0.9 * target
+    images = IMAGES if enough else math.ceil(2 * IMAGES * (half / target) ** 2)
+    left = math.sqrt(target**2 - half**2) if enough else target / math.sqrt(2)
+    spread = math.sqrt(pilot.part(images=False) * SEEDS)
+    for seeds in range(SEEDS, MOST_SEEDS + 1):
+        if special.stdtrit(scenario.variants * (seeds - 1), 0.975) * spread / math.sqrt(seeds) <= left:
+            return seeds, images
+    return None, images
+
+
 def right(judged: str, truth: float) -> bool:
     """Tell whether a verdict is right."""
     return (judged == SAME and abs(truth) < MARGIN) or judged == (DROP if truth < 0 else GAIN)
@@ -90,6 +106,10 @@ def simulate(job: tuple[int, int]) -> list[str]:
         if said(pilot) != UNSURE:
             continue
         undecided += 1
+        then = plan_before(scenario, pilot)
+        if then[0] is not None:
+            judged = said(study(scenario, truth, then[0], then[1], random))
+            outcomes.setdefault("before", []).append(right(judged, truth))
         found = plan(Pilot.of(pilot, IMAGES), MARGIN, least=SEEDS)
         if found.seeds is None or found.images is None:
             given_up += 1
@@ -101,7 +121,7 @@ def simulate(job: tuple[int, int]) -> list[str]:
         outcomes.setdefault("wrong", []).append(judged != UNSURE and not right(judged, truth))
         seeds.append(found.seeds)
         images.append(found.images)
-    keys = ("all", near, *(f"{low:g} to {high:g}" for low, high in BANDS), "wrong")
+    keys = ("all", near, *(f"{low:g} to {high:g}" for low, high in BANDS), "wrong", "before")
     shares = [f"{100 * np.mean(outcomes[key]):.0f}" if outcomes.get(key) else "" for key in keys]
     return [
         scenario.name,
@@ -130,6 +150,7 @@ def main() -> None:
         near,
         *bands,
         "wrong, %",
+        "before: right, %",
         "given up, %",
         "seeds, median",
         "images, median",

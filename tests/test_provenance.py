@@ -62,6 +62,14 @@ def test_only_imported_modules_count(package: Path, edited: str, changes: bool) 
     assert (_hash() != before) == changes
 
 
+@pytest.mark.parametrize(("name", "changes"), [("page.html", True), ("page.css", True), ("notes.txt", False)])
+def test_templates_beside_a_package_count(package: Path, name: str, changes: bool) -> None:
+    (package / "stage" / name).write_text("one")
+    before = _hash()
+    (package / "stage" / name).write_text("two")
+    assert (_hash() != before) == changes
+
+
 def test_what_a_plugin_of_another_package_uses_of_ours_counts(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that builds on COCO's is measured anew when COCO's scoring is edited."""
     (package / "stage" / "run.py").write_text("from anonbench.tasks.coco import CocoTask\n")
@@ -184,6 +192,7 @@ REPORT = ["tables", "figures", "html"]
         ("report/impact.py", REPORT),
         ("statistics/contrasts.py", REPORT),
         ("report/html.py", ["html"]),
+        ("report/page/__init__.py", ["html"]),
         ("train/training.py", ["train"]),
         ("train/prediction.py", ["predict"]),
         ("learning/loop.py", ["fit", "anonymize", "train", "predict"]),

@@ -33,6 +33,7 @@ COMMANDS = {
     "check": "anonbench.report.expected",
     "published": "anonbench.report.published",
     "power": "anonbench.power",
+    "compare": "anonbench.report.compare",
     "config": "anonbench.config_pages",
     "rulegraph": "anonbench.workflow.graph",
 }

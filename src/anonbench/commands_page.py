@@ -52,7 +52,8 @@ def cell(text: str) -> str:
 def _spelled(name: str, kind: Any, info: OptionInfo | ArgumentInfo | None) -> str:
     if isinstance(info, ArgumentInfo):
         return name.upper()
-    names = [text for text in (info.param_decls if info else None) or () if text.startswith("-")]
+    declared = (info.default, *(info.param_decls or ())) if info else ()  # in Annotated the first is taken as a default
+    names = [text for text in declared if isinstance(text, str) and text.startswith("-")]
     several = get_origin(kind) is list or any(get_origin(part) is list for part in get_args(kind))
     option = ", ".join(names) or f"--{name.replace('_', '-')}"
     choices = [member.value for member in kind] if inspect.isclass(kind) and issubclass(kind, enum.Enum) else []

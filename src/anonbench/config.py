@@ -18,6 +18,7 @@ from anonbench.files import read_yaml
 from anonbench.manifests import PRIVATE
 from anonbench.recipe import Recipe
 from anonbench.records import MAX_PIXELS
+from anonbench.tasks.engines import VECTORIZED, Engine
 from anonbench.variants import ORIGINAL, Variant
 
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
@@ -169,7 +170,7 @@ class TrainConfig(Strict):
 
 
 class EvaluateConfig(Strict):
-    """What models are tested on."""
+    """What models are tested on, and what scores them."""
 
     on: tuple[Direction, ...] = Field(
         ("original",),
@@ -178,6 +179,11 @@ class EvaluateConfig(Strict):
         "data costs); `same`: trained and tested on the variant (everything is anonymized); `deployed`: trained on the "
         "original images, tested on the variant (what anonymizing a stream costs a model that is already in use). The "
         "validation split is anonymized only if one of the last two is listed.",
+    )
+    engine: Engine = Field(
+        VECTORIZED,
+        description="What computes COCO's metrics: `vectorized`, or `pycocotools`, the reference that it equals, which "
+        "takes many times as long.",
     )
 
     @model_validator(mode="before")

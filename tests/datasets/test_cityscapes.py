@@ -19,7 +19,7 @@ from anonbench.datasets.bitmask import Runs
 from anonbench.datasets.cityscapes import THINGS, Cityscapes
 from anonbench.errors import AnonbenchError
 from anonbench.records import is_people
-from anonbench.tasks.coco import run_cocoeval
+from anonbench.tasks.reference import run_cocoeval
 from anonbench.tasks.truth import Truth
 from tests.datasets import official_cityscapes as official
 from tests.fixtures import cityscapes as fixture

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import zipfile
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from anonbench.evaluate.inputs import read_predictions
 from anonbench.evaluate.metrics import evaluate, evaluate_files
 from anonbench.tasks import matches as match_module
 from anonbench.tasks.base import Outcome, load
-from anonbench.tasks.coco import run_cocoeval
-from anonbench.tasks.matches import RECALLS, Matches, _recalls_reached, ap_from_matches
+from anonbench.tasks.engines import Engine
+from anonbench.tasks.matches import RECALLS, Matches, _needed, ap_from_matches
+from anonbench.tasks.reference import run_cocoeval
 from anonbench.tasks.truth import read_annotations
 
 BOXES = [[10, 10, 40, 80], [100, 20, 40, 80], [200, 30, 40, 80], [260, 40, 40, 80]]
@@ -247,6 +249,16 @@ def test_equal_to_faster_coco_eval(noisy, iou_type: str) -> None:
         assert got["AR"] == pytest.approx(100 * other.stats[8 if small else 5], abs=1e-9)
 
 
+def test_engines_write_the_same_numbers_and_their_name(noisy, tmp_path) -> None:
+    folder, *_ = noisy
+    files = folder / "predictions.json", folder / "val.json"
+    values = {e: evaluate_files(*files, tmp_path / e, e) for e in get_args(Engine)}
+    assert {e: value.pop("library")["engine"] for e, value in values.items()} == {e: e for e in values}
+    assert values["vectorized"] == values["pycocotools"]
+    one, other = ((tmp_path / e / "evidence.npz").read_bytes() for e in values)
+    assert one == other
+
+
 def test_ap_from_matches_is_pycocotools_ap(noisy) -> None:
     _, _, ground, predictions = noisy
     for iou_type in ("bbox", "segm", "keypoints"):
@@ -261,16 +273,17 @@ def test_ap_from_matches_is_pycocotools_ap(noisy) -> None:
             assert abs(ap[5] - expected["AP75"] / 100) < 1e-12
 
 
-def test_a_weight_is_a_number_of_copies_and_batches_do_not_matter(noisy, monkeypatch) -> None:
+@pytest.mark.parametrize("lanes", [1, 2, 7])
+def test_a_weight_is_a_number_of_copies_and_lanes_do_not_matter(noisy, monkeypatch, lanes: int) -> None:
     """AP with weights equals COCOeval on a data set in which images are really repeated."""
     _, truth, ground, predictions = noisy
     random = np.random.default_rng(0)
     weights = random.multinomial(60, np.full(60, 1 / 60), size=3)
     matches = run_cocoeval("bbox", ground, predictions.entries["detections"], [1]).matches[1]
     together = ap_from_matches(matches, weights)
-    monkeypatch.setattr(match_module, "BATCH", 1)
-    assert ap_from_matches(matches, weights) == pytest.approx(together, abs=1e-13)
-    assert ap_from_matches(matches, weights.astype(float)) == pytest.approx(together, abs=1e-13)
+    monkeypatch.setattr(match_module, "LANES", lanes)
+    assert (ap_from_matches(matches, weights) == together).all()
+    assert (ap_from_matches(matches, weights.astype(float)) == together).all()
     for row, of in zip(together, weights, strict=True):
         copies = [(image, k) for image, n in enumerate(of, 1) for k in range(n)]
         number = {c: i for i, c in enumerate(copies, 1)}
@@ -295,10 +308,17 @@ def test_images_without_weight_give_no_ap(noisy) -> None:
     assert np.isnan(ap_from_matches(matches, np.zeros(60, dtype=int))).all()
 
 
-@given(st.integers(1, 400), st.data())
-def test_recalls_are_counted_as_searchsorted_counts_them(total: int, data) -> None:
-    recall = np.array([data.draw(st.integers(0, total)) / total, *RECALLS])
-    assert (_recalls_reached(recall) == np.searchsorted(RECALLS, recall, side="right")).all()
+@given(st.integers(1, 5000))
+def test_needed_are_counted_as_cocoeval_reaches_recalls(total: int) -> None:
+    recall = np.arange(total + 1) / total
+    assert (_needed(np.array([total]))[0] == np.searchsorted(recall, RECALLS)).all()
+
+
+def test_weights_that_are_not_whole_are_refused(noisy) -> None:
+    _, _, ground, predictions = noisy
+    matches = run_cocoeval("bbox", ground, predictions.entries["detections"], [1]).matches[1]
+    with pytest.raises(ValueError, match="whole numbers"):
+        ap_from_matches(matches, np.full(60, 0.5))
 
 
 @settings(deadline=None)

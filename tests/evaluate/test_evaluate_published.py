@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from anonbench.tasks.coco import run_cocoeval
 from anonbench.tasks.matches import ap_from_matches
+from anonbench.tasks.reference import run_cocoeval
 from anonbench.tasks.truth import read_annotations
 
 FOLDER = Path(os.environ.get("ANONBENCH_COCOAPI", "/nonexistent"))

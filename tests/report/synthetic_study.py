@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from anonbench.evaluate import synthetic
 from anonbench.evaluate.metrics import evaluate_files
-from anonbench.manifests import summary_path
+from anonbench.files import sha256_file
+from anonbench.manifests import shard_path, summary_path, write_rows
 
 QUALITY = {
     "original": 0.85,
@@ -62,8 +63,9 @@ def write_study(
     for variant, good in quality.items():
         _pictures(anonymized / variant / "train", train, variant)
         dump(anonymized / variant / "annotations" / "train.json", train)
+        _shard(anonymized / variant, train, variant)
         for split in ("train", "val"):
-            dump(summary_path(anonymized / variant, split), manifest(variant))
+            dump(summary_path(anonymized / variant, split), manifest(variant) | _merged(anonymized / variant))
         for seed in seeds:
             place = Path("streetlife") / variant / "compact" / f"seed{seed}"
             dump(root / "predictions.json", predictions(truth, variant, good, seed, tasks, noise))
@@ -125,6 +127,24 @@ def manifest(variant: str) -> dict[str, Any]:
         "share_changed": done / 200,
         **({"fitted_on": {"dataset": "elsewhere", "split": "train", "region": region}} if method == "gan" else {}),
     }  # fmt: skip
+
+
+def _shard(folder: Path, truth: dict[str, Any], variant: str) -> None:
+    """Write whom of the training split a variant has changed: everybody's body, and four of five people's faces."""
+    done = "control" if "identity" in variant else "anonymized"
+    rows: list[dict[str, Any]] = [{"type": "shard"}]
+    for k, a in enumerate(a for a in truth["annotations"] if a["category_id"] == 1 and variant != "original"):
+        status = "no_face_found" if variant.startswith("face") and k % 5 == 0 else done
+        x, y, w, h = a["bbox"]
+        box = [int(x), int(y), int(x + w) + 1, int(y + h * (0.3 if variant.startswith("face") else 1)) + 1]
+        row = {"image_id": a["image_id"], "person_id": a["id"], "category": "person", "status": status}
+        rows.append({"type": "person", **row, "box": None if status == "no_face_found" else box})
+    write_rows(shard_path(folder, "train", 0), rows)
+
+
+def _merged(folder: Path) -> dict[str, Any]:
+    shard = sha256_file(shard_path(folder, "train", 0))
+    return {"shards": [shard], "digest": "", "annotations_sha256": "", "touches": "regions"}
 
 
 def _pictures(folder: Path, truth: dict[str, Any], variant: str) -> None:

@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 from anonbench.errors import AnonbenchError
 from anonbench.report import cli
 from anonbench.report.answer import answers, warnings
+from anonbench.report.captions import CAPTIONS
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
-from anonbench.report.html import CAPTIONS, write_html
-from anonbench.report.sheet import _open, choose, crop_box, face_box, write_sheet
+from anonbench.report.html import write_html
+from anonbench.report.sheet import Status, _open, choose, crop_box, face_box, write_sheet
 from anonbench.report.study import ReportStudy
 from anonbench.report.tables import read_csv, write_csv, write_tables
 
@@ -43,7 +44,7 @@ def made(tmp_path_factory):
         "report-html": {
             "tables": tables,
             "figures": figures,
-            "models": stages["models"],
+            **stages,
             "out": results / "report.html",
         },
     }.items():
@@ -59,7 +60,9 @@ def test_figures_have_the_same_bytes_every_time(made, tmp_path) -> None:
     drawn = write_figures(study, root / "results/tables", tmp_path)
     drawn += write_sheet(study, "streetlife", root / "anonymized", tmp_path)
     assert sorted(drawn) == sorted(
-        f"{n}.{k}" for n in ("impact", "curves", "coverage", "people", "sheet-streetlife") for k in ("png", "pdf")
+        f"{n}.{k}"
+        for n in ("impact", "categories", "sizes", "curves", "coverage", "people", "sheet-streetlife")
+        for k in ("png", "pdf")
     )
     for name in drawn:
         data = (tmp_path / name).read_bytes()
@@ -80,12 +83,15 @@ def test_the_page_opens_with_the_answer_and_needs_nothing_else(made) -> None:
     page = (root / "results/report.html").read_text()
     (answer,) = answers(read_csv(root / "results/tables/impact.csv"))
     assert answer.plain() in said
-    body = re.sub(r"<[^>]+>", "", page.split("<h1>")[1])
-    assert body.split("\n", 2)[1].strip() == answer.text
+    body = re.sub(r"<[^>]+>", "", page.split("</h1>")[1])
+    assert body.strip().startswith(answer.text)
     assert all(f"<li>{point}</li>" in page for point in answer.points)
-    assert not re.search(r"https?://|//[a-z]+\.|<script|<link|@import|url\(", re.sub(r"base64,[^\"]+", "", page))
+    assert not re.search(r"https?://|//[a-z]+\.|@import|url\(", re.sub(r"base64,[^\"]+", "", page))
+    assert {link[:5] for link in re.findall(r'<link[^>]*href="([^"]*)', page)} == {"data:"}
+    assert "<script src" not in page
     assert set(re.findall(r'src="([^"]{5})', page)) == {"data:"}
-    assert page.count("data:image/") == 5
+    assert page.count("data:image/") == 8 + 5 * 3 * 2  # figures and sheet; of each variant three people, two crops each
+    assert len(page) < 3_000_000
     made_from = json.loads((root / "results/provenance.json").read_text())
     assert made_from["study"] == study.name
     assert made_from["config_sha256"] == hashlib.sha256((root / "study.json").read_bytes()).hexdigest()
@@ -270,32 +276,88 @@ def _person(i: int, image: int, height: float, **extra):
     }
 
 
-def test_people_of_the_sheet_are_of_all_sizes_and_have_faces() -> None:
-    people = [_person(i, i, 40 + 10 * i) for i in range(12)]
-    people.append(_person(90, 20, 300, iscrowd=1))
-    people.append(_person(91, 21, 300, face=None))
-    people.append(_person(92, 22, 20))
-    images = [{"id": i, "width": 640, "height": 480, "file_name": f"{i}.png"} for i in range(23)]
-    truth = {"images": images, "annotations": people, "categories": [{"id": 1, "name": "person"}]}
-    chosen = [a["bbox"][3] for a, _ in choose(truth, 4)]
-    assert chosen == sorted(chosen, reverse=True)
-    assert (chosen[0], chosen[-1]) == (150, 40)
-    assert choose(truth, 4) == choose(truth | {"annotations": people[::-1]}, 4)
-    assert len(choose(truth, 50)) == 12
+def _truth(people, images: int = 30):
+    frames = [{"id": i, "width": 640, "height": 480, "file_name": f"{i}.png"} for i in range(images)]
+    return {"images": frames, "annotations": people, "categories": [{"id": 1, "name": "person"}]}
 
 
-def test_the_tallest_where_nobody_is_good() -> None:
-    images = [{"id": i, "width": 640, "height": 480, "file_name": f"{i}.png"} for i in range(4)]
-    truth = {"images": images, "categories": [{"id": 1, "name": "rider", "supercategory": "person"}]}
-    faceless = [_person(i, i, 50 + 10 * i, face=None) for i in range(3)]
-    faceless.append(_person(9, 3, 300, face=None, iscrowd=1))
-    assert [a["id"] for a, _ in choose(truth | {"annotations": faceless}, 2)] == [2, 1]
-    assert [a["id"] for a, _ in choose(truth | {"annotations": faceless}, 9)] == [9, 2, 1, 0]
-    small = [_person(i, i, 10 + i) for i in range(3)]
-    assert [a["id"] for a, _ in choose(truth | {"annotations": small}, 2)] == [2, 1]
-    assert [a["id"] for a, _ in choose(truth | {"annotations": faceless[3:]}, 2)] == [9]
+def _changed(*people, others=(), why="no_face_found"):
+    """Return whom a variant changed, and whom it left."""
+    return Status(
+        False,
+        {(p["image_id"], p["id"]): "anonymized" for p in people} | {(p["image_id"], p["id"]): why for p in others},
+    )
+
+
+def _ids(rows):
+    return [row.person["id"] for row in rows]
+
+
+def test_people_of_the_sheet_were_changed_by_every_variant_and_are_of_all_sizes() -> None:
+    """On Penn-Fudan the tallest people are seen from behind: face variants do not touch them."""
+    from_behind = [_person(i, i, 200 + i, face=None) for i in range(10)]
+    facing = [_person(10 + i, 10 + i, 40 + 10 * i) for i in range(11)]
+    everybody = [*from_behind, *facing]
+    truth = _truth(everybody)
+    status = {"body-mask_out": _changed(*everybody), "face-blur-low": _changed(*facing, others=from_behind)}
+    rows = choose(truth, 4, status)
+    heights = [row.person["bbox"][3] for row in rows]
+    assert heights == [140, 90, 50, 205]  # next to the quantiles 135, 90, 45 of 40 to 140, and 204.5 of 200 to 209
+    assert [row.left for row in rows] == [{}, {}, {}, {"face-blur-low": "no_face_found"}]
+    assert choose(truth, 4, status) == choose(truth | {"annotations": everybody[::-1]}, 4, status)
+    assert _ids(choose(truth, 1, status)) == [15]
+    assert len(choose(truth, 50, status)) == 21
+    nobody_left = {"body-mask_out": _changed(*everybody), "frame-blur-low": Status(True, {})}
+    assert [row.left for row in choose(truth, 4, nobody_left)] == [{}] * 4
+
+
+def test_every_variants_effect_is_seen_where_nobody_was_changed_by_all() -> None:
+    people = [_person(i, i, 50 + i) for i in range(9)]
+    status = {
+        "face-blur-low": _changed(*people[:2], others=people[2:]),
+        "body-blur-low": _changed(*people[2:8], others=people[:2]),
+        "body-gan": _changed(*people[2:8]),
+    }
+    rows = choose(_truth(people), 3, status)
+    assert set().union(*(set(status) - set(row.left) for row in rows)) == set(status)
+    assert "body-blur-low" not in rows[0].left
+    failed = {"body-gan": _changed(people[0]), "body-blur-low": _changed(others=people[1:2], why="method_failed")}
+    assert set(_ids(choose(_truth(people), 2, failed))) >= {0}
+    assert failed["body-blur-low"].changed(people[1])  # a fallback covers whom a method fails on
+
+
+def test_who_is_seen_well_comes_first_and_the_last_row_is_for_the_most_frequent_reason() -> None:
+    good = [_person(i, i, 100) for i in range(4)]
+    cut = _person(4, 4, 100) | {"bbox": [0, 30, 40, 100]}
+    small, faceless = _person(5, 5, 20), _person(6, 6, 100, face=None)
+    crowd = _person(7, 7, 100, iscrowd=1)
+    behind = [_person(8, 8, 90), {**_person(9, 8, 100), "bbox": [60, 28, 40, 100]}]
+    everybody = [*good, cut, small, faceless, crowd, *behind]
+    assert set(_ids(choose(_truth(everybody), 4, {}))) == {0, 1, 2, 3}
+    assert set(_ids(choose(_truth(everybody), 5, {}))) == {0, 1, 2, 3, 6}
+    assert _ids(choose(_truth([crowd, small]), 1, {})) == [5]
+    assert set(_ids(choose(_truth([crowd, small]), 2, {}))) == {5, 7}
+    tiny = [_person(20 + i, 20 + i, 10) for i in range(9)]
+    left = {"face-blur-low": Status(False, {
+        **_changed(*good[:2]).of,
+        **_changed(others=tiny, why="below_min_size").of,  # most frequent of all, but nobody could see them
+        **_changed(others=[good[2]], why="no_mask").of,
+        **_changed(others=[good[3], faceless]).of,
+    })}  # fmt: skip
+    rows = choose(_truth([*everybody, *tiny]), 3, left)
+    assert set(_ids(rows[:2])) == {0, 1}
+    assert rows[2].left == {"face-blur-low": "no_face_found"}
     broken = [_person(1, 1, 0), {**_person(2, 2, 50), "bbox": None}]
-    assert choose(truth | {"annotations": broken}, 2) == []
+    assert choose(_truth(broken), 2, {}) == []
+
+
+def test_manifests_that_are_missing_or_damaged(made, tmp_path) -> None:
+    root, study, _ = made
+    shutil.copytree(root / "anonymized", tmp_path / "anonymized")
+    shard = tmp_path / "anonymized/streetlife/private/body-mask_out/manifests/train/0.jsonl"
+    shard.write_text(shard.read_text() + "{}")
+    with pytest.raises(AnonbenchError, match=r"0\.jsonl.*run the anonymize stage again"):
+        write_sheet(study, "streetlife", tmp_path / "anonymized", tmp_path)
 
 
 @pytest.mark.parametrize("small", [False, True])
@@ -371,6 +433,8 @@ def test_snakemakes_captions_say_the_same(request) -> None:
     folder = request.config.rootpath / "workflow" / "report"
     for name in ("impact_table", "figures", "sheet", "page"):
         assert (folder / f"{name}.rst").read_text().strip()
-    said = {name: " ".join((folder / f"{name}.rst").read_text().split()) for name in ("figures", "sheet")}
-    assert said["sheet"] == CAPTIONS["sheet"]
-    assert said["figures"] == " ".join(f"**{name}**: {CAPTIONS[name]}" for name in CAPTIONS if name != "sheet")
+    said = {name: " ".join((folder / f"{name}.rst").read_text().split()) for name in ("figures", "sheet", "cost")}
+    assert said["sheet"] == CAPTIONS["sheet"].caption
+    assert said["cost"] == CAPTIONS["cost"].caption
+    drawn = [name for name in CAPTIONS if name not in ("sheet", "cost")]
+    assert said["figures"] == " ".join(f"**{name}**: {CAPTIONS[name].caption}" for name in drawn)

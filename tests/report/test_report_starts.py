@@ -13,9 +13,9 @@ from anonbench.errors import AnonbenchError
 from anonbench.report.answer import answers
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
+from anonbench.report.figures.starts import _learnt, learning_rate, looks, panels, starts_figure
 from anonbench.report.html import write_html
 from anonbench.report.sheet import write_sheet
-from anonbench.report.starts import _learnt, learning_rate, looks, panels, starts_figure
 from anonbench.report.study import ReportStudy
 from anonbench.report.tables import DAGGER, LEAKY, read_csv, write_tables
 

@@ -206,7 +206,16 @@ def test_small_numbers_for_dvc(made) -> None:
     values = json.loads((made[0] / "tables/metrics.json").read_text())
     table = read_csv(made[0] / "tables/impact.csv")
     row = _row(table, task="detection", category="person", variant="original")
-    assert values["streetlife"]["original"]["detection"]["person"] == pytest.approx(row.value, abs=0.005)
+    assert values["streetlife"]["original"]["detection"]["person"] == {"value": pytest.approx(row.value, abs=0.005)}
+    row = _row(table, task="detection", category="person", variant="body-mask_out")
+    own = values["streetlife"]["body-mask_out"]["detection"]["person"]
+    assert own.pop("verdict") == row.verdict
+    assert own == {
+        "value": pytest.approx(row.value, abs=0.005),
+        "difference": pytest.approx(row.difference, abs=0.005),
+        "low": pytest.approx(row.difference_low, abs=0.005),
+        "high": pytest.approx(row.difference_high, abs=0.005),
+    }
 
 
 def test_the_same_inputs_give_the_same_bytes(made, tmp_path) -> None:
@@ -224,6 +233,7 @@ def test_the_same_inputs_give_the_same_bytes(made, tmp_path) -> None:
             "people.csv",
             "curves.csv",
             "metrics.json",
+            "numbers.tex",
         ]
     )
     for name in names:

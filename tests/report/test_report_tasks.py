@@ -152,7 +152,7 @@ def test_many_parts_and_no_people(tmp_path: Path) -> None:
     assert set(table.category) == {*parts, "all"}
     assert re.search(r"\| variant +\| changed +\| seeds +\| all +\|", markdown(table, study))
     assert row(table, variant="face-blur-mild", category="all").difference == pytest.approx(1.5)
-    assert flat(table)["walk"]["original"]["error"]["all"] == pytest.approx(3.39, abs=0.01)
+    assert flat(table)["walk"]["original"]["error"]["all"]["value"] == pytest.approx(3.39, abs=0.01)
 
 
 def test_one_part_and_no_people(tmp_path: Path) -> None:

@@ -16,7 +16,10 @@ from tests.conftest import PROJECT
 from tests.conftest import git as project_git
 from tests.workflow.conftest import TINY, Project
 
-FILES = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml", "data.dvc", "requirements.lock")
+FILES = (
+    ".dvc/config", ".dvc/.gitignore", ".dvc/plots/intervals.json", ".dvc/plots/by_variant.json",
+    ".dvcignore", ".gitignore", "dvc.yaml", "data.dvc", "requirements.lock",
+)  # fmt: skip
 
 
 def done(project: Project, *words: str) -> str:

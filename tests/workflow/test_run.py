@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,4 +171,11 @@ def test_a_failing_job_shows_the_end_of_its_log(project: Project) -> None:
 def test_snakemake_report_has_the_captions(finished: Project) -> None:
     done = finished.snakemake("--report", "report-test.zip")
     assert done.returncode == 0, done.stdout
+    with zipfile.ZipFile(finished.folder / "report-test.zip") as archive:
+        contents = {Path(name).name: archive.read(name) for name in archive.namelist()}
+    for name in ("impact.csv", "impact.png", "sheet-streetlife.png"):
+        assert contents[name] == next((finished.folder / "results").rglob(name)).read_bytes()
+    page = (finished.folder / "results" / "report.html").read_bytes()
+    assert page.count(b"How to reproduce: ") > 20
+    assert contents["report.html"].count(b"How to reproduce: ") == page.count(b"How to reproduce: ")
     (finished.folder / "report-test.zip").unlink()

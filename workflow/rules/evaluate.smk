@@ -49,10 +49,11 @@ rule evaluate:
         environment("report")
     params:
         folder=lambda w, output: str(Path(output.metrics).parent),
+        engine=plan.study.evaluate.engine,
         code=lambda w: plan.fingerprints.evaluation_code(w.model),
         environment=plan.fingerprints.environment("report"),
     message:
         "evaluate {wildcards.model} of {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}, on {wildcards.tested}"
     shell:
         "anonbench evaluate --predictions {input.predictions:q} --annotations {input.truth:q}"
-        " --out {params.folder:q} > {log:q} 2>&1"
+        " --engine {params.engine} --out {params.folder:q} > {log:q} 2>&1"

@@ -127,6 +127,13 @@ rule report_html:
             labels={"what": "the report"},
         ),
         cost="<results>/cost.csv",
+        panel=report(
+            "<results>/cost.png",
+            caption="../report/cost.rst",
+            category="Figures",
+            labels={"what": "cost"},
+        ),
+        print="<results>/cost.pdf",
         provenance="<results>/provenance.json",
     log:
         "<logs>/report/html.log",
@@ -138,6 +145,8 @@ rule report_html:
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         figures=lambda w, input: str(Path(input.figures[0]).parent),
         models=lambda w: plan.files.folder("models"),
+        anonymized=lambda w: plan.files.folder("anonymized"),
+        evaluations=lambda w: plan.files.folder("evaluations"),
         logs=lambda w: plan.files.folder("logs"),
         code=plan.fingerprints.report_code("html"),
         environment=plan.fingerprints.environment("report"),
@@ -146,4 +155,5 @@ rule report_html:
     shell:
         "anonbench report-html --study {input.study:q} --tables {params.tables:q}"
         " --figures {params.figures:q} --models {params.models:q} --timings {params.logs:q}/train"
-        " --logs {params.logs:q} --out {output.page:q} > {log:q} 2>&1"
+        " --logs {params.logs:q} --anonymized {params.anonymized:q} --evaluations {params.evaluations:q}"
+        " --out {output.page:q} > {log:q} 2>&1"

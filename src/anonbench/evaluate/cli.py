@@ -7,17 +7,20 @@ from typing import Annotated
 
 import typer
 
+from anonbench.tasks.engines import VECTORIZED, Engine
+
 
 def evaluate(
     predictions: Annotated[Path, typer.Option(help="predictions.json of one trained model.")],
     annotations: Annotated[Path, typer.Option(help="COCO annotations of the original validation images.")],
     out: Annotated[Path, typer.Option(help="Folder to write metrics.json and evidence.npz into.")],
+    engine: Annotated[Engine, typer.Option(help="What computes COCO's metrics.")] = VECTORIZED,
 ) -> None:
     """Score one model's predictions: every task, overall and by part (each category, for example)."""
     from anonbench.evaluate.metrics import evaluate_files
     from anonbench.tasks import base as tasks
 
-    value = evaluate_files(predictions, annotations, out)
+    value = evaluate_files(predictions, annotations, out, engine)
     for name, found in value["tasks"].items():
         task = tasks.load(name)
         first = task.metrics[0].name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
 from anonbench.tasks import base as tasks
 from anonbench.tasks.base import AGAIN, OTHER, Problem, Task
+from anonbench.tasks.engines import Engine
 from anonbench.tasks.truth import Truth
 
 
@@ -24,6 +25,10 @@ class Predictions:
     tasks: dict[str, Task]
     entries: dict[str, list[dict[str, Any]]]
     model: dict[str, Any]
+
+    def by(self, engine: Engine) -> Predictions:
+        """Return the same predictions, to be scored by an engine."""
+        return replace(self, tasks={name: task.by(engine) for name, task in self.tasks.items()})
 
 
 def read_predictions(path: str | Path, truth: Truth) -> Predictions:
@@ -52,6 +57,8 @@ def read_predictions(path: str | Path, truth: Truth) -> Predictions:
     _check_categories(path, data.get("categories", []), truth)
     for key, found in entries.items():
         asking = [task for task in of.values() if task.entries == key]
+        if _in_images(found, truth) and all(task.sound(found, truth) for task in asking):
+            continue
         for index, entry in enumerate(found):
             problem = _problem(entry, truth, asking)
             if problem is not None:
@@ -76,6 +83,14 @@ def _check_categories(path: Path, categories: Any, truth: Truth) -> None:
                 entry=f"category {category['id']}",
                 remedy=OTHER,
             )
+
+
+def _in_images(entries: list[Any], truth: Truth) -> bool:
+    """Tell whether entries are all of the truth's images."""
+    if set(map(type, entries)) - {dict}:
+        return False
+    images = [entry.get("image_id") for entry in entries]
+    return not (set(map(type, images)) - {int} or set(images) - truth.images.keys())
 
 
 def _problem(entry: Any, truth: Truth, asking: list[Task]) -> Problem | None:

@@ -24,7 +24,7 @@ def report_tables(
         bool, typer.Option(help="Write rows without numbers for what is not evaluated yet, instead of failing.")
     ] = False,
 ) -> None:
-    """Write impact.{csv,md,tex}, seeds.csv, subsets.csv, coverage.csv, people.csv, curves.csv and metrics.json."""
+    """Write impact.{csv,md,tex}, {seeds,subsets,coverage,people,sizes,curves}.csv, numbers.tex and metrics.json."""
     from anonbench.report.collect import Sources
     from anonbench.report.study import ReportStudy
     from anonbench.report.tables import write_tables
@@ -37,7 +37,7 @@ def report_tables(
 def report_figures(
     study: StudyFile, tables: Tables, out: Annotated[Path, typer.Option(help="Folder for the figures.")]
 ) -> None:
-    """Draw impact, curves, coverage and people as PNG and PDF, from the tables alone."""
+    """Draw impact, doses, categories, sizes, coverage, people and curves as PNG and PDF, from the tables alone."""
     from anonbench.report.figures import write_figures
     from anonbench.report.study import ReportStudy
 
@@ -71,10 +71,16 @@ def report_html(
     logs: Annotated[
         Path | None, typer.Option(help="Folder of Snakemake's benchmark files, for the cost of the other stages.")
     ] = None,
+    anonymized: Annotated[
+        Path | None, typer.Option(help="Folder of the variants, for people before and after and for the methods.")
+    ] = None,
+    evaluations: Annotated[
+        Path | None, typer.Option(help="Folder of the evaluations, for the methods and for how to make a number again.")
+    ] = None,
 ) -> None:
-    """Write the page that answers the study's question, and cost.csv and provenance.json beside it."""
+    """Write the page that answers the study's question, and cost.csv, its figure and provenance.json beside it."""
     from anonbench.report.html import write_html
     from anonbench.report.study import ReportStudy
 
-    answer = write_html(ReportStudy.read(study), tables, figures, models, out, timings, logs)
+    answer = write_html(ReportStudy.read(study), tables, figures, models, out, timings, logs, anonymized, evaluations)
     typer.echo(answer)

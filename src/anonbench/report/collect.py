@@ -291,6 +291,20 @@ def training_record(sources: Sources, dataset: str, variant: str, model: str, se
     return record
 
 
+def evaluated(study: ReportStudy, dataset: str, evaluations: Path) -> dict[str, Any] | None:
+    """Return the metrics.json of the first of a data set's evaluations that is there: all have the same counts."""
+    for model in study.models:
+        for direction in study.directions:
+            for variant in study.told(dataset, model, direction):
+                trained, tested = pair(direction, variant)
+                for seed in study.seeds_of(model):
+                    path = evaluations / Evaluation(dataset, trained, model, seed, tested).folder / "metrics.json"
+                    if path.exists():
+                        found: dict[str, Any] = read_json(path)
+                        return found
+    return None
+
+
 def leaks(study: ReportStudy, sources: Sources, dataset: str, model: str) -> str:
     """Tell whether the first weights of a model's trainings have seen the data set: true, false or, unknown, ''.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 from PIL import Image
 
@@ -17,9 +17,15 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.provenance import provenance
 from anonbench.report.answer import answers, warnings
+from anonbench.report.captions import SECTIONS, listed
 from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, PEOPLE, Sources, training_record
 from anonbench.report.cost import cost, hours
-from anonbench.report.page import PAGE
+from anonbench.report.explorer import BADGES, anchors, chosen, explorer, key
+from anonbench.report.figures.cost import cost_figure
+from anonbench.report.figures.style import save, styled
+from anonbench.report.methods import methods
+from anonbench.report.page import render
+from anonbench.report.slider import sliders
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
 from anonbench.report.tables import (
     DAGGER,
@@ -43,33 +49,8 @@ from anonbench.report.tables import (
     units,
     write_csv,
 )
-from anonbench.statistics.verdicts import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
+from anonbench.statistics.verdicts import MISSING, REFERENCE
 from anonbench.tasks.base import title
-
-CLASSES = {DROP: "drop", GAIN: "gain", SAME: "same", UNSURE: "unsure", REFERENCE: "", MISSING: "missing"}
-
-CAPTIONS = {
-    "impact": "Difference to a model trained on the original images and tested on original images. Bars are "
-    "95 % intervals over validation images (or videos) and seeds, open dots single seeds, squares categories that are "
-    "not people. The band is the study's margin of no practical difference. Each row of panels has its own scale, and "
-    "in it each unit.",
-    "starts": "Difference, on people, to the same model trained on the original images, by start and learning rate. "
-    "Bars are 95 % intervals over validation images and seeds. A start that has seen the original images (†) has seen "
-    "what the anonymized ones hide. Each row of panels has its own scale.",
-    "curves": "Training loss, smoothed and averaged over seeds. A variant whose loss lies higher is harder to fit.",
-    "coverage": "People in the training split: whose region was changed, and why the others' was not.",
-    "people": "Where each person's region comes from, by kind, category and size (COCO's: below 32², below 96² pixels, "
-    "larger), and why some have none. The number of people stands at the right.",
-    "sheet": "The same people under every variant, from the training split: the face enlarged, and the whole person. "
-    "Chosen by their annotations alone, from tall to small.",
-}
-"""The figures' captions; workflow/report/ holds the same for Snakemake's own report."""
-
-AS_IT_IS = {
-    "impact": "Difference to the same model on the original images. Bars are 95 % intervals over validation images. "
-    "The band is the study's margin of no practical difference. Each row of panels has its own scale.",
-}
-"""Captions of a study that trains nothing."""
 
 
 def write_html(
@@ -80,36 +61,40 @@ def write_html(
     out: Path,
     timings: Path | None = None,
     logs: Path | None = None,
+    anonymized: Path | None = None,
+    evaluations: Path | None = None,
 ) -> str:
-    """Write the page and, beside it, ``cost.csv`` and ``provenance.json``; return the opening sentences.
+    """Write the page and, beside it, ``cost.{csv,png,pdf}`` and ``provenance.json``; return the opening paragraphs.
 
-    Reads the tables of `report-tables`, the PNG figures, the trainings' records and, in ``logs``, what Snakemake
-    measured of other jobs. Raises AnonbenchError when a table is missing or damaged; a figure or a record that is
-    missing becomes a warning on the page.
+    Reads the tables of `report-tables`, the PNG figures, the trainings' records, in ``logs`` what Snakemake measured of
+    other jobs, in ``anonymized`` people before and after and the methods' parameters, in ``evaluations`` the counts of
+    images. Raises AnonbenchError when a table is missing or damaged; a figure or a record that is missing becomes a
+    warning on the page.
     """
     table, cover = read_csv(tables / "impact.csv"), read_csv(tables / "coverage.csv")
     records, absent = _records(study, models, timings)
+    answer = answers(table, study.untrained)
+    spent = cost(study, records, logs)
+    with styled():
+        save(cost_figure(spent, table, study), out.parent, "cost")
     images: list[dict[str, str]] = []
-    drawn = ("impact", *(["starts"] if study.starts else []), "coverage", "people", "curves")
-    captions = CAPTIONS if set(study.models) - set(study.untrained) else CAPTIONS | AS_IT_IS
-    for name in (*drawn, *(f"sheet-{dataset}" for dataset in study.datasets)):
-        if (figures / f"{name}.png").exists():
-            kind = name.partition("-")[0]
-            images.append({"name": name, "data": _inline(figures / f"{name}.png"), "caption": captions[kind]})
+    for figure in listed(study):
+        file = (out.parent if figure.section == "cost" else figures) / f"{figure.name}.png"
+        if file.exists():
+            images.append({**asdict(figure), "data": _inline(file)})
         else:
-            absent.append(f"figure {name}.png")
+            absent.append(f"figure {file.name}")
     made = {
         **provenance(), "study": study.name, "seed": study.seed, "config_sha256": study.config_sha256,
         "anonbench": __version__,
     }  # fmt: skip
-    answer, spent = answers(table, study.untrained), cost(study, records, logs)
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    page = environment.from_string(PAGE).render(
+    ids = anchors(chosen(table)[0])
+    page = render(
         study=study,
         answer=answer,
         leaky=f"{DAGGER} {footnote(table, study)}." if leaky(table) else "",
         warnings=warnings(study, table, cover, records, absent),
-        parts=[_part(d, m, part, not study.trains(m)) for d, m, part in blocks(primary(table))],
+        parts=[_part(d, m, part, not study.trains(m), ids) for d, m, part in blocks(primary(table))],
         fixed=[m for m in study.models if not study.trains(m)],
         trained=[m for m in study.models if study.trains(m)],
         margins=margins(study, primary(table)),
@@ -118,9 +103,17 @@ def write_html(
         units=units(primary(table)),
         lower=lower(primary(table)),
         samples=" and ".join(dict.fromkeys(PLURALS[sampled] for sampled in table.sampled)),
-        impact=[i for i in images if i["name"] in ("impact", "starts")],
-        sheets=[i for i in images if i["name"].startswith("sheet")],
-        others=[i for i in images if i["name"] in ("coverage", "people", "curves")],
+        sliders=sliders(study, anonymized) if anonymized is not None else [],
+        numbers=explorer(
+            table,
+            read_csv(tables / "seeds.csv"),
+            study,
+            made,
+            _as_named(evaluations or models.parent / "evaluations"),
+            _as_named(out.parent),
+        ),
+        methods=methods(study, table, cover, records, made, anonymized, evaluations),
+        figures={section: [i for i in images if i["section"] == section] for section in SECTIONS},
         subsets=_subsets(read_csv(tables / "subsets.csv")),
         coverage=_coverage(cover),
         cost=_cost(spent),
@@ -132,6 +125,11 @@ def write_html(
     write_csv(out.parent / "cost.csv", spent)
     write_json(out.parent / "provenance.json", made)
     return "\n".join(paragraph.plain() for paragraph in answer)
+
+
+def _as_named(folder: Path) -> Path:
+    """Return a folder as a command in the project would name it: of one elsewhere its name, not this machine's path."""
+    return Path(folder.name) if folder.is_absolute() else folder
 
 
 def _inline(path: Path) -> str:
@@ -160,8 +158,11 @@ def _records(study: ReportStudy, models: Path, timings: Path | None) -> tuple[li
     return records, absent
 
 
-def _part(dataset: str, model: str, part: pd.DataFrame, fixed: bool) -> dict[str, Any]:
-    """Return the main table of one data set and model: a block per task. ``fixed``: the model is not trained."""
+def _part(dataset: str, model: str, part: pd.DataFrame, fixed: bool, ids: dict[tuple[str, ...], str]) -> dict[str, Any]:
+    """Return the main table of one data set and model: a block per task. ``fixed``: the model is not trained.
+
+    ``ids`` are those of the numbers' rows on the page.
+    """
     tasks = []
     for task in dict.fromkeys(part.task):
         rows = part[part.task == task]
@@ -176,7 +177,7 @@ def _part(dataset: str, model: str, part: pd.DataFrame, fixed: bool) -> dict[str
                     "variant": variant,
                     "region": first.region,
                     "changed": "" if variant == ORIGINAL or is_identity(variant) else percent(first.share_changed),
-                    "cells": [_cell(of.get(c), groups[c] == PEOPLE) for c in categories],
+                    "cells": [_cell(of.get(c), groups[c] == PEOPLE, ids) for c in categories],
                 }
             )
         alone = {c: set(rows.loc[rows.category == c, "group"]) == {CONTROL} for c in categories}
@@ -190,9 +191,10 @@ def _part(dataset: str, model: str, part: pd.DataFrame, fixed: bool) -> dict[str
     return {"dataset": dataset, "model": marked(model, part, fixed), "tasks": tasks, "on": on}
 
 
-def _cell(row: Any, people: bool) -> dict[str, Any]:
+def _cell(row: Any, people: bool, ids: dict[tuple[str, ...], str]) -> dict[str, Any]:
     if row is None or not is_number(row.value):
-        return {"value": "–", "people": people, "verdict": MISSING, "kind": "missing"}
+        empty = dict.fromkeys(("std", "difference", "interval", "needs", "id"), "")
+        return {**empty, "value": "–", "people": people, "verdict": MISSING, "kind": "missing"}
     interval = f"{number(row.difference_low, True)} to {number(row.difference_high, True)}"
     return {
         "value": number(row.value),
@@ -201,8 +203,9 @@ def _cell(row: Any, people: bool) -> dict[str, Any]:
         "difference": "" if row.verdict == REFERENCE else number(row.difference, True),
         "interval": interval if is_number(row.difference_low) else "",
         "verdict": "" if row.verdict == REFERENCE else row.verdict,
-        "kind": CLASSES[row.verdict],
+        "kind": BADGES.get(row.verdict, ""),
         "needs": needs(row),
+        "id": ids.get(key(row), ""),
     }
 
 
@@ -224,12 +227,12 @@ def _subsets(table: pd.DataFrame) -> list[dict[str, Any]]:
     table = primary(table)
     keys = ["dataset", "model", "task", "category", "variant"]
     lines = []
-    for key, part in table.groupby(keys, sort=False):
+    for names, part in table.groupby(keys, sort=False):
         cells = [
             {"name": row.subset, "value": number(row.value), "difference": number(row.difference, True)}
             for row in part.itertuples()
         ]
-        dataset, model, task, category, variant = (str(name) for name in key)
+        dataset, model, task, category, variant = (str(name) for name in names)
         lines.append({"key": [dataset, marked(model, part), title(task), category, variant], "cells": cells})
     return lines
 

@@ -62,7 +62,8 @@ class ReportStudy:
     ``datasets[name]`` holds ``train`` and ``val``; ``margin`` is in AP points; ``bootstrap`` counts resamples;
     ``config_sha256`` is the sha256 of the file that the study was read from. ``asked[data set][model]`` lists the
     variants that a model is to tell of, where the study says so; ``untrained`` are the models that need no training,
-    which have the first seed alone; ``directions`` are those that are evaluated;
+    which have the first seed alone; ``directions`` are those that are evaluated; ``files`` are the configuration files
+    as commands name them;
     ``margins`` are by task, in the unit of its first metric, where they are not ``margin``; ``starts`` holds pairs of a
     data set and the models on it that differ in first weights or learning rate alone; ``primary`` is the question that
     was declared beforehand.
@@ -84,6 +85,7 @@ class ReportStudy:
     margins: dict[str, float] = field(default_factory=dict)
     untrained: tuple[str, ...] = ()
     primary: Primary = Primary()
+    files: tuple[str, ...] = ()
 
     def margin_of(self, task: str) -> float:
         """Return the difference below which a task's first metric counts as equal, in its unit."""
@@ -158,6 +160,7 @@ class ReportStudy:
             margins=options.get("margins") or {},
             untrained=tuple(value.get("untrained") or ()),
             primary=_primary(path, options.get("primary") or {}),
+            files=tuple(value.get("files") or ()),
             **known,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from anonbench.report.collect import (
     subsets,
 )
 from anonbench.report.impact import impact
+from anonbench.report.sizes import sizes
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
 from anonbench.statistics.verdicts import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
 from anonbench.tasks.base import ALL, UNTOUCHED, title
@@ -41,7 +43,7 @@ INTEGERS = ("n_seeds", "seeds_needed", "samples_needed", "instances", "images", 
 TEXTS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "verdict", "split",
     "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
-    "role", "unit", "best", "sampled", "question",
+    "role", "unit", "best", "sampled", "first", "question",
 )  # fmt: skip
 
 DAGGER = "†"
@@ -59,9 +61,12 @@ TEX_MARKS = {DROP: r"\downarrow", GAIN: r"\uparrow", SAME: "=", UNSURE: "?", REF
 def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing: bool = False) -> pd.DataFrame:
     """Write every table into ``out`` and return the impact table.
 
-    ``impact.{csv,md,tex}``, ``seeds.csv``, ``subsets.csv``, ``coverage.csv``, ``people.csv``, ``curves.csv`` and
-    ``metrics.json``. The same inputs give the same bytes. Raises AnonbenchError when an input is missing or broken.
+    ``impact.{csv,md,tex}``, ``seeds.csv``, ``subsets.csv``, ``coverage.csv``, ``people.csv``, ``sizes.csv``,
+    ``curves.csv``, ``numbers.tex`` and ``metrics.json``. The same inputs give the same bytes. Raises AnonbenchError
+    when an input is missing or broken.
     """
+    from anonbench.report.macros import macros  # which rounds and escapes with this module
+
     cover, present = coverage(study, sources), ledger(study, sources)
     losses = curves(study, sources, allow_missing)
     table, seeds = impact(study, sources, allow_missing)
@@ -70,9 +75,11 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
     write_csv(out / "coverage.csv", cover)
     write_csv(out / "subsets.csv", subsets(study, sources))
     write_csv(out / "people.csv", present)
+    write_csv(out / "sizes.csv", sizes(study, sources))
     write_csv(out / "curves.csv", losses)
     write_text(out / "impact.md", markdown(table, study))
     write_text(out / "impact.tex", latex(table, study))
+    write_text(out / "numbers.tex", macros(table, cover, study, sources))
     write_json(out / "metrics.json", flat(table))
     return table
 
@@ -88,10 +95,11 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
     write_text(path, frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a table that `write_csv` wrote; raise AnonbenchError when it is missing or damaged."""
+def read_csv(path: Path, text: str | None = None) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote, or its ``text``; raise AnonbenchError when it is missing or damaged."""
+    source = path if text is None else io.StringIO(text)
     try:
-        frame = pd.read_csv(path, keep_default_na=False, na_values={}, dtype={"leaks": str})
+        frame = pd.read_csv(source, keep_default_na=False, na_values={}, dtype={"leaks": str})
         for name in frame.columns:
             frame[name] = frame[name].astype(str) if name in TEXTS else pd.to_numeric(frame[name].replace("", None))
     except FileNotFoundError:
@@ -113,7 +121,7 @@ def shown(table: pd.DataFrame) -> list[str]:
     Without people the mean of the others is that of all.
     """
     people = list(dict.fromkeys(table.loc[table.group == PEOPLE, "category"]))
-    controls = list(dict.fromkeys(table.loc[table.group.isin([CONTROL, TOUCHED]), "category"]))
+    controls = list(dict.fromkeys(table.loc[~table.group.isin([PEOPLE, MEAN]), "category"]))
     if len(controls) > MOST_CONTROLS:
         controls = [UNTOUCHED if people else ALL]
     return people + controls
@@ -179,7 +187,9 @@ def daggered(model: str, part: pd.DataFrame) -> str:
 def flat(table: pd.DataFrame) -> dict[str, Any]:
     """Return the first metrics by data set, model (when there are several), variant, task and category.
 
-    Categories are people, controls and means. Directions other than the usual one have names of their own.
+    Categories are people, controls and means. Directions other than the usual one have names of their own. Each has
+    its ``value`` and, of a variant, the ``difference``, the ``low`` and ``high`` end of its interval, the share
+    ``kept`` in per cent and the ``verdict``, as far as the table has them.
     """
     table = primary(table)
     result: dict[str, Any] = {}
@@ -193,9 +203,21 @@ def flat(table: pd.DataFrame) -> dict[str, Any]:
             root = root.setdefault(direction(part), {})
         for row in rows_of(part):
             if (row.group == MEAN or (row.task, row.category) in wanted) and is_number(row.value):
-                value = round(float(row.value), 2) + 0.0
-                root.setdefault(row.variant, {}).setdefault(row.task, {})[row.category] = value
+                root.setdefault(row.variant, {}).setdefault(row.task, {})[row.category] = _flat(row)
     return result
+
+
+def _flat(row: Any) -> dict[str, Any]:
+    """Return what `flat` says of a row."""
+    columns = {"value": "value"}
+    if row.variant != ORIGINAL:
+        columns |= {"difference": "difference", "low": "difference_low", "high": "difference_high", "kept": "kept"}
+    found: dict[str, Any] = {
+        name: round(float(getattr(row, column)), 2) + 0.0
+        for name, column in columns.items()
+        if is_number(getattr(row, column, None))
+    }
+    return found | ({"verdict": row.verdict} if row.variant != ORIGINAL and row.verdict else {})
 
 
 def is_number(value: Any) -> bool:

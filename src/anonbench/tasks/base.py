@@ -11,12 +11,13 @@ import abc
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from anonbench import registry
 from anonbench.errors import AnonbenchError, nearest
+from anonbench.tasks.engines import Engine
 from anonbench.tasks.truth import Truth, counts_in
 
 Evidence = Mapping[str, np.ndarray]
@@ -31,12 +32,16 @@ Sampled = Literal["image", "video", "person"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number that a task measures. ``shown``: it has rows in the report's tables, not in metrics.json alone."""
+    """A number that a task measures. ``shown``: it has rows in the report's tables, not in metrics.json alone.
+
+    ``size``: it is the first metric on instances of that size alone, such as ``small``.
+    """
 
     name: str
     unit: str
     best: Literal["higher", "lower"] = "higher"
     shown: bool = True
+    size: Literal["", "small", "medium", "large"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,10 @@ class Task(abc.ABC):
     all_people: ClassVar[bool] = False
     """Whether each part about people is about all of them, not about the category that has its name."""
 
+    def by(self, engine: Engine) -> Self:
+        """Return the task as an engine computes it; a task that is not COCO's has no choice, and returns itself."""
+        return self
+
     @abc.abstractmethod
     def encode(self, output: Any, people: frozenset[int]) -> dict[str, Any]:
         """Return one of a trainer's outputs as an entry of the predictions: JSON with at least an ``image_id``.
@@ -116,6 +125,13 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def problem(self, entry: dict[str, Any], truth: Truth) -> Problem | None:
         """Return what is wrong with an entry, whose image is known to be one of the truth's; None if nothing is."""
+
+    def sound(self, entries: Sequence[dict[str, Any]], truth: Truth) -> bool:
+        """Tell whether none of many entries has a `problem`, where that can be told faster than by asking each.
+
+        False where it cannot, or where some has: which, `problem` says.
+        """
+        return False
 
     @abc.abstractmethod
     def measure(self, truth: Truth, entries: Sequence[dict[str, Any]]) -> Outcome:

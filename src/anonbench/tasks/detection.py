@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from anonbench.tasks.coco import CocoTask
+from anonbench.tasks.truth import Truth
 
 
 class Detection(CocoTask):
@@ -10,3 +14,7 @@ class Detection(CocoTask):
 
     title = "box AP"
     iou_type = "bbox"
+
+    def lack_nothing(self, entries: Sequence[dict[str, Any]], truth: Truth) -> bool:
+        """A box is all that an entry needs."""
+        return True

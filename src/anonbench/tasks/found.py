@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from anonbench.tasks.base import Outcome, Problem
-from anonbench.tasks.coco import CocoTask, box_problem
+from anonbench.tasks.coco import CocoTask, box_problem, boxes_sound
 from anonbench.tasks.truth import Truth
 
 
@@ -27,6 +27,10 @@ class Found(CocoTask):
     def problem(self, entry: dict[str, Any], truth: Truth) -> Problem | None:
         """Return what is wrong with an entry's score or box."""
         return box_problem(entry)
+
+    def sound(self, entries: Sequence[dict[str, Any]], truth: Truth) -> bool:
+        """Tell whether no entry has a problem with its score or box."""
+        return boxes_sound(entries)
 
     def measure(self, truth: Truth, entries: Sequence[dict[str, Any]]) -> Outcome:
         """Score all entries as one category."""

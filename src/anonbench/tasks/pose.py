@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from anonbench.records import KEYPOINTS
 from anonbench.tasks.base import Problem
 from anonbench.tasks.coco import CocoTask
-from anonbench.tasks.truth import Truth, numbers
+from anonbench.tasks.truth import Truth, all_numbers, numbers
 
 
 class Pose(CocoTask):
@@ -21,6 +22,10 @@ class Pose(CocoTask):
         if not numbers(entry.get("keypoints"), 3 * len(KEYPOINTS)):
             return Problem(f"has no keypoints ({3 * len(KEYPOINTS)} finite numbers), which its model's tasks promise")
         return None
+
+    def lack_nothing(self, entries: Sequence[dict[str, Any]], truth: Truth) -> bool:
+        """Tell whether all entries have their keypoints."""
+        return all_numbers([entry.get("keypoints") for entry in entries], 3 * len(KEYPOINTS))
 
     def judged(self, truth: Truth) -> frozenset[int]:
         """Return the ids of the categories that have keypoints."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -201,6 +203,23 @@ def numbers(values: Any, count: int) -> bool:
         and len(values) == count
         and all(isinstance(v, (int, float)) and abs(v) <= sys.float_info.max for v in values)  # NaN is not
     )
+
+
+def all_numbers(lists: Sequence[Any], count: int) -> bool:
+    """Tell whether each of many values is a list of so many finite numbers: `numbers` of all of them, at once."""
+    if set(map(type, lists)) - {list} or set(map(len, lists)) - {count}:
+        return False
+    return all_finite(list(itertools.chain.from_iterable(lists)))
+
+
+def all_finite(values: Sequence[Any]) -> bool:
+    """Tell whether each of many values is a finite number."""
+    if set(map(type, values)) - {int, float, bool}:
+        return False
+    try:
+        return bool(np.isfinite(np.array(values, dtype=np.float64)).all())
+    except OverflowError:  # an integer that is larger than any float
+        return False
 
 
 def _names(values: Any) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from anonbench.config import NON_RECIPE_KEYS, Study
@@ -18,9 +20,10 @@ def compact(value: Any) -> str:
 class Arguments:
     """The arguments of a study's commands: bare values, or options ready for the command line."""
 
-    def __init__(self, study: Study, files: Files) -> None:
+    def __init__(self, study: Study, files: Files, config_files: Sequence[str | Path] = ()) -> None:
         self.study = study
         self.files = files
+        self.config_files = [Path(file) for file in config_files]
 
     def options(self, dataset: str) -> str:
         """Return the complete options of a data set's plugin, as JSON."""
@@ -104,12 +107,18 @@ class Arguments:
         names = [dataset, *([adapter] if adapter not in (dataset, "coco") else [])]
         return " ".join(f"--dataset {shlex.quote(name)}" for name in names)
 
+    def _as_named(self, file: Path) -> str:
+        """Return a file as a command beside the Snakefile names it; of one elsewhere its name, not this machine's."""
+        path, base = (self.files.base / file).resolve(), self.files.base.resolve()
+        return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.name
+
     def summary(self) -> str:
         """Return the part of the study that the report reads, as JSON."""
         study = self.study
         return compact(
             {
                 "name": study.name,
+                "files": [self._as_named(file) for file in self.config_files],
                 "seed": study.seed,
                 "datasets": {n: {"train": d.train, "val": d.val} for n, d in study.datasets.items()},
                 "variants": study.variants,

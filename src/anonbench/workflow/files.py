@@ -12,13 +12,13 @@ from anonbench import manifests
 from anonbench.config import Study
 from anonbench.directions import ON_ORIGINAL, Evaluation, pair
 from anonbench.records import RegionKind
+from anonbench.report import captions
 from anonbench.variants import ORIGINAL, Variant
 
 TABLES = (
-    "impact.csv", "impact.md", "impact.tex", "seeds.csv", "subsets.csv", "coverage.csv", "people.csv",
-    "curves.csv", "metrics.json",
+    "impact.csv", "impact.md", "impact.tex", "seeds.csv", "subsets.csv", "coverage.csv", "people.csv", "sizes.csv",
+    "curves.csv", "numbers.tex", "metrics.json",
 )  # fmt: skip
-FIGURES = ("impact", "coverage", "people", "curves")
 
 
 class Files:
@@ -206,7 +206,7 @@ class Files:
 
     def figures(self) -> tuple[str, ...]:
         """Return the names of the figures that are drawn from the tables."""
-        return (*FIGURES, *(["starts"] if self.study.compared_starts() else []))
+        return captions.names(self.study.variants, bool(self.study.compared_starts()))
 
     def results(self, kind: str) -> list[str]:
         """Return the result files of a kind: ``tables``, ``figures`` or ``report`` (those two and the page)."""
@@ -214,5 +214,5 @@ class Files:
         tables = [f"{root}/tables/{name}" for name in TABLES]
         stems = [*self.figures(), *(f"sheet-{dataset}" for dataset in self.study.datasets)]
         figures = [f"{root}/figures/{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf")]
-        pages = [f"{root}/{name}" for name in ("report.html", "cost.csv")]
+        pages = [f"{root}/{name}" for name in ("report.html", "cost.csv", "cost.png", "cost.pdf")]
         return {"tables": tables, "figures": figures, "report": [*tables, *figures, *pages]}[kind]

@@ -32,7 +32,7 @@ class Plan:
         self.study: Study = parse(config, file="configuration", folder=folder)
         self.base = base
         self.files = Files(self.study, base)
-        self.arguments = Arguments(self.study, self.files)
+        self.arguments = Arguments(self.study, self.files, config_files)
         self.fingerprints = Fingerprints(self.study, self.files)
 
     def check_target(self, target: str) -> None:

@@ -9,11 +9,26 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from anonbench.directions import ON_ORIGINAL
 from anonbench.report.answer import learnt
 from anonbench.report.collect import PEOPLE
+from anonbench.report.figures.style import (
+    GRID,
+    INK,
+    MARKERS,
+    MISSING,
+    STARTS,
+    WIDTH,
+    all_ends,
+    band_handle,
+    has_wide,
+    interval,
+    limits_of,
+    method_of,
+    panel,
+    wide_handle,
+)
 from anonbench.report.study import ORIGINAL, ReportStudy, region_order
 from anonbench.report.tables import (
     DAGGER,
@@ -28,13 +43,6 @@ from anonbench.report.tables import (
     rows_of,
 )
 from anonbench.tasks.base import title
-
-WIDTH = 7.0
-"""Inches: a paper's text width."""
-COLOURS = ("#333333", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
-"""One per start (Okabe and Ito 2008)."""
-MARKERS = ("o", "^", "D", "s", "v")
-"""One per learning rate, from low to high."""
 
 KINDS = {
     "scratch": "from scratch",
@@ -56,7 +64,7 @@ def looks(models: dict[str, dict[str, Any]]) -> dict[str, tuple[str, str]]:
     rates = sorted({learning_rate(recipe) for recipe in models.values()})
     return {
         name: (
-            COLOURS[starts.index(_start(recipe)) % len(COLOURS)],
+            STARTS[starts.index(_start(recipe)) % len(STARTS)],
             MARKERS[rates.index(learning_rate(recipe)) % len(MARKERS)],
         )
         for name, recipe in models.items()
@@ -99,7 +107,7 @@ def starts_figure(study: ReportStudy, table: pd.DataFrame) -> Figure:
     ]
     named = sum(len(models) for _, models in study.starts)
     figure = Figure(figsize=(WIDTH, 1.2 + 0.17 * named + 0.5 * sum(heights)), layout="constrained")
-    axes = figure.subplots(len(wanted), len(tasks), squeeze=False, height_ratios=heights, sharey="row", sharex="row")
+    axes = figure.subplots(len(wanted), len(tasks), squeeze=False, height_ratios=heights, sharey="row")
     handles: list[Any] = []
     for row, (dataset, models, category, region, rows) in enumerate(wanted):
         recipes = {name: study.models[name] for name in models}
@@ -112,21 +120,21 @@ def starts_figure(study: ReportStudy, table: pd.DataFrame) -> Figure:
                 axis.set_title(capital(title(task)))
             if row == len(wanted) - 1:
                 axis.set_xlabel(f"Δ on {category} to the same start trained on the original")
-        axes[row, 0].set_yticks(
-            range(len(variants)), [v.removeprefix(f"{region}-").replace("_", " ").replace("-", ", ") for v in variants]
-        )
+        axes[row, 0].set_yticks(range(len(variants)), [method_of(v, region) for v in variants])
         several = len({d for d, *_ in wanted}) > 1
         axes[row, 0].set_ylabel(f"{dataset}\n{region}" if several else region, fontweight="bold")
         handles += [h for h in _handles(rows, tasks[0], recipes, look) if h.get_label() not in _labels(handles)]
     figure.align_ylabels(axes[:, 0])
     if not all(_learnt(rows) for *_, rows in wanted):
-        empty: dict[str, Any] = {"marker": "o", "ms": 5, "mfc": "white", "mec": "#333333", "mew": 0.9}
+        empty: dict[str, Any] = {"marker": "o", "ms": 5, "mfc": "white", "mec": INK, "mew": 0.9}
         handles.append(
             Line2D([], [], color="none", label="open: learnt next to nothing, so a difference says nothing", **empty)
         )
     if any(leaky(rows) for *_, rows in wanted):
         handles.append(Line2D([], [], color="none", label=f"{DAGGER} {LEAKY}"))
-    handles.append(Patch(color="#0072B2", alpha=0.10, lw=0, label=f"{margins(study, table)}: no practical difference"))
+    if has_wide(table):
+        handles.append(wide_handle())
+    handles.append(band_handle(f"{margins(study, table)}: no practical difference"))
     figure.legend(handles=handles, loc="outside lower center", ncols=1, handletextpad=0.6)
     return figure
 
@@ -166,8 +174,7 @@ def _fill(rows: pd.DataFrame, colour: str) -> dict[str, Any]:
 def _panel(
     axis: Axes, rows: pd.DataFrame, variants: list[str], look: dict[str, tuple[str, str]], margin: float
 ) -> None:
-    axis.axvspan(-margin, margin, color="#0072B2", alpha=0.10, lw=0, zorder=0)
-    axis.axvline(0, color="#333333", lw=0.7, zorder=1)
+    panel(axis, margin, limits_of(list(rows.difference.dropna()), all_ends(rows), [], margin))
     step = 0.76 / len(look)
     for k, (name, (colour, marker)) in enumerate(look.items()):
         for y, variant in enumerate(variants):
@@ -177,22 +184,11 @@ def _panel(
             row = rows_of(found)[0]
             at = y + (k - (len(look) - 1) / 2) * step
             if not is_number(row.difference):
-                axis.text(0, at, "not evaluated", color="#aa0000", fontsize=6, ha="center", va="center")
+                axis.text(0, at, "not evaluated", color=MISSING, fontsize=6, ha="center", va="center")
                 continue
-            if is_number(row.difference_low):
-                axis.plot(
-                    [row.difference_low, row.difference_high],
-                    [at, at],
-                    color=colour,
-                    lw=1.6,
-                    solid_capstyle="butt",
-                    zorder=3,
-                )
+            interval(axis, row, at, colour, 1.6)
             own = rows[rows.model == name]
             axis.plot([row.difference], [at], marker=marker, ms=5, color=colour, zorder=5, **_fill(own, colour))
     for y in range(1, len(variants)):
-        axis.axhline(y - 0.5, color="#dddddd", lw=0.5)
+        axis.axhline(y - 0.5, color=GRID, lw=0.5)
     axis.set_ylim(len(variants) - 0.5, -0.5)
-    axis.tick_params(axis="y", length=0)
-    axis.grid(axis="x", color="#dddddd", lw=0.5)
-    axis.set_axisbelow(True)

@@ -1,0 +1,163 @@
+"""Which figures a study has, and what they show: one list for the drawing, the workflow, and the page.
+
+It imports little, since the Snakefile asks it for the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from anonbench.report.study import ReportStudy, parts
+
+Section = Literal["answer", "detail", "sheet", "coverage", "training", "cost"]
+SECTIONS = get_args(Section)
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a figure shows: ``caption`` below it, ``alt`` in its place, ``section`` of the page that it stands in."""
+
+    section: Section
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A figure of a study. ``name``: its files' without suffix, in `results/figures` or, of ``cost``, by the page."""
+
+    name: str
+    section: Section
+    alt: str
+    caption: str
+
+
+CAPTIONS = {
+    "impact": Caption(
+        "answer",
+        "Forest plot: difference to the original per variant, task and category, with intervals",
+        "Difference to a model trained on the original images and tested on original images. Bars are 95 % intervals "
+        "over validation images (or videos) and seeds, thin ends beyond them simultaneous intervals of the study's "
+        "family of questions, open dots single seeds, squares categories that are not people. The band is the study's "
+        "margin of no practical difference. Each panel has its own scale; an interval that would more than double it "
+        "ends in an arrow.",
+    ),
+    "starts": Caption(
+        "answer",
+        "Difference to the original on people, by the models' start and learning rate",
+        "Difference, on people, to the same model trained on the original images, by start and learning rate. Bars "
+        "are 95 % intervals over validation images and seeds. A start that has seen the original images (†) has seen "
+        "what the anonymized ones hide. Each panel has its own scale.",
+    ),
+    "dose": Caption(
+        "detail",
+        "Dose curves: the metric on people against the strength of each method, with intervals",
+        "The first metric on people against the strength of methods that have several levels; at the right, methods "
+        "without. Bars are 95 % intervals of the difference to the original, thin ends simultaneous ones. The dashed "
+        "line is the original, the band around it the margin of no practical difference. Levels are ranks: steps "
+        "between them need not be equal, nor those of two methods alike.",
+    ),
+    "categories": Caption(
+        "detail",
+        "Heat map of the difference to the original, a row per category, a column per variant",
+        "Difference to the original of every category (rows; people in bold) under every variant (columns): orange "
+        "is a drop, blue a gain; each panel has its own scale, whose colours grow with the square root. Bold figures, "
+        "or dots where there are many categories, mark intervals that exclude zero: simultaneous ones where a row has "
+        "one.",
+    ),
+    "sizes": Caption(
+        "detail",
+        "Difference to the original by size of person, beside the share of people changed by size",
+        "Difference to the original on people by their size (COCO's: below 32², below 96² pixels, larger), and at the "
+        "right the share of people of the training split and that size whose region was changed. Full dots are means "
+        "over seeds, open ones single seeds, whose range the line shows; there are no intervals by size.",
+    ),
+    "coverage": Caption(
+        "coverage",
+        "Share of people anonymized per variant, and reasons why others were not",
+        "People in the training split: whose region was changed, and why the others' was not.",
+    ),
+    "people": Caption(
+        "coverage",
+        "Where each person's region comes from, by kind, category and size",
+        "Where each person's region comes from, by kind, category and size (COCO's: below 32², below 96² pixels, "
+        "larger), and why some have none. The number of people stands at the right.",
+    ),
+    "curves": Caption(
+        "training",
+        "Training loss per variant",
+        "Training loss, smoothed and averaged over seeds; the axis does not begin at zero. A variant whose loss lies "
+        "higher is harder to fit.",
+    ),
+    "cost": Caption(
+        "cost",
+        "Wall time of each variant by stage, beside the difference on people",
+        "Wall time that each variant took, summed over jobs (seeds, shards), beside the difference on people that it "
+        "made. Fitting and anonymizing are done once for all models. Seconds differ from run to run.",
+    ),
+    "sheet": Caption(
+        "sheet",
+        "The same people under every variant",
+        "The same people under every variant, from the training split: the face enlarged, and the whole person. Chosen "
+        "by rule, not by look: people whom all variants changed, or as many as possible, at even quantiles of their "
+        "height, and last somebody whom a variant left visible, for the most frequent reason. A dashed frame marks "
+        "what a variant did not change.",
+    ),
+}
+"""By kind of figure; workflow/report/ holds the same captions for Snakemake's own report."""
+
+AS_IT_IS = {
+    "impact": "Difference to the same model on the original images. Bars are 95 % intervals over validation images, "
+    "thin ends simultaneous ones. The band is the study's margin of no practical difference. Each panel has a scale of "
+    "its own.",
+}
+"""Captions of a study that trains nothing."""
+
+
+def dosed(variants: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+    """Return the variants by region and method, mild first, of methods of which there are two levels or more.
+
+    ``low``, ``medium`` and ``high`` and names that begin with a number have an order of their own; others keep the
+    study's.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for variant in variants:
+        region, method, level = parts(variant)
+        if level:
+            found.setdefault((region, method), []).append(variant)
+    return {key: sorted(of, key=_strength) for key, of in found.items() if len(of) > 1}
+
+
+def _strength(variant: str) -> tuple[int, float]:
+    level = parts(variant)[2]
+    known = ("low", "medium", "high")
+    digits = "".join(letter for letter in level if letter in "0123456789.").strip(".")
+    if level in known:
+        return (0, known.index(level))
+    return (1, float(digits)) if digits.replace(".", "", 1).isdigit() else (2, 0)
+
+
+def names(variants: Iterable[str], starts: bool) -> tuple[str, ...]:
+    """Return the figures that are drawn from a study's tables, in the order in which they are to be read.
+
+    ``starts``: some of its models differ in first weights or learning rate alone.
+    """
+    asked = {"starts": starts, "dose": bool(dosed(variants))}
+    drawn = ("impact", "starts", "dose", "categories", "sizes", "coverage", "people", "curves")
+    return tuple(name for name in drawn if asked.get(name, True))
+
+
+def listed(study: ReportStudy) -> list[Listed]:
+    """Return all figures of a study with what they show, the sheets and the panel of its cost among them."""
+    trains = bool(set(study.models) - set(study.untrained))
+    found = []
+    for name in (*names(study.variants, bool(study.starts)), "cost", *(f"sheet-{d}" for d in study.datasets)):
+        if name == "curves" and not trains:
+            continue
+        kind = name if name in CAPTIONS else name.partition("-")[0]
+        said = CAPTIONS[kind]
+        caption = said.caption if trains else AS_IT_IS.get(kind, said.caption)
+        found.append(Listed(name, said.section, said.alt, caption))
+    return found
