@@ -1,6 +1,6 @@
 """How often a study that was planned from a pilot decides rightly: by simulation.
 
-    python benchmarks/power.py                    # every scenario, about five minutes on two cores
+    python benchmarks/power.py                    # every scenario, about three minutes on two cores
     python benchmarks/power.py --studies 100      # rougher
     python benchmarks/power.py --write            # the tables of docs/measurements/power.md anew
 
@@ -12,16 +12,18 @@ within the margin. Truths are even between minus and plus four margins; plans th
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import special
 from tabulate import tabulate
 
 from anonbench.statistics.contrasts import EQUIVALENCE_LEVEL, Contrast, Panel
-from anonbench.statistics.power import Pilot, plan
+from anonbench.statistics.power import MOST_SEEDS, Pilot, plan
 from anonbench.statistics.verdicts import DROP, GAIN, SAME, UNSURE, verdict
 
 PAGE = Path(__file__).parents[1] / "docs" / "measurements" / "power.md"
@@ -71,6 +73,20 @@ def said(contrast: Contrast) -> str:
     return verdict(contrast.interval(), contrast.interval(EQUIVALENCE_LEVEL), MARGIN)
 
 
+def plan_before(scenario: Scenario, pilot: Contrast) -> tuple[int | None, int]:
+    """Return seeds and images as they were planned before: the half-width that would decide, were the pilot true."""
+    target = max(MARGIN - abs(pilot.value), abs(pilot.value))
+    half = 1.96 * math.sqrt(pilot.part(images=True))
+    enough = half < 0.9 * target
+    images = IMAGES if enough else math.ceil(2 * IMAGES * (half / target) ** 2)
+    left = math.sqrt(target**2 - half**2) if enough else target / math.sqrt(2)
+    spread = math.sqrt(pilot.part(images=False) * SEEDS)
+    for seeds in range(SEEDS, MOST_SEEDS + 1):
+        if special.stdtrit(scenario.variants * (seeds - 1), 0.975) * spread / math.sqrt(seeds) <= left:
+            return seeds, images
+    return None, images
+
+
 def right(judged: str, truth: float) -> bool:
     """Tell whether a verdict is right."""
     return (judged == SAME and abs(truth) < MARGIN) or judged == (DROP if truth < 0 else GAIN)
@@ -81,6 +97,7 @@ def simulate(job: tuple[int, int]) -> list[str]:
     position, studies = job
     scenario, random = SCENARIOS[position], np.random.default_rng([position])
     outcomes: dict[str, list[bool]] = {}
+    near = f"within {BANDS[2][1]:g}"
     given_up = undecided = 0
     seeds, images = [], []
     for _ in range(studies):
@@ -89,18 +106,22 @@ def simulate(job: tuple[int, int]) -> list[str]:
         if said(pilot) != UNSURE:
             continue
         undecided += 1
+        then = plan_before(scenario, pilot)
+        if then[0] is not None:
+            judged = said(study(scenario, truth, then[0], then[1], random))
+            outcomes.setdefault("before", []).append(right(judged, truth))
         found = plan(Pilot.of(pilot, IMAGES), MARGIN, least=SEEDS)
         if found.seeds is None or found.images is None:
             given_up += 1
             continue
         judged = said(study(scenario, truth, found.seeds, found.images, random))
         low, high = next(band for band in BANDS if abs(truth) <= band[1] * MARGIN)
-        for key in ("all", f"{low:g} to {high:g}"):
+        for key in ("all", f"{low:g} to {high:g}", *([near] if high <= BANDS[2][1] else [])):
             outcomes.setdefault(key, []).append(right(judged, truth))
         outcomes.setdefault("wrong", []).append(judged != UNSURE and not right(judged, truth))
         seeds.append(found.seeds)
         images.append(found.images)
-    keys = ("all", *(f"{low:g} to {high:g}" for low, high in BANDS), "wrong")
+    keys = ("all", near, *(f"{low:g} to {high:g}" for low, high in BANDS), "wrong", "before")
     shares = [f"{100 * np.mean(outcomes[key]):.0f}" if outcomes.get(key) else "" for key in keys]
     return [
         scenario.name,
@@ -115,13 +136,25 @@ def simulate(job: tuple[int, int]) -> list[str]:
 def main() -> None:
     """Print the table, or write it into the page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--studies", type=int, default=4000, help="pilots per scenario")
+    parser.add_argument("--studies", type=int, default=500, help="pilots per scenario")
     parser.add_argument("--write", action="store_true", help="renew the table of docs/measurements/power.md")
     given = parser.parse_args()
     with multiprocessing.Pool(len(os.sched_getaffinity(0))) as pool:
         rows = pool.map(simulate, [(k, given.studies) for k in range(len(SCENARIOS))], chunksize=1)
     bands = [f"{low:g} to {high:g}" for low, high in BANDS]
-    heads = ["scenario", "plans", "right, %", *bands, "wrong, %", "given up, %", "seeds, median", "images, median"]
+    near = f"within {BANDS[2][1]:g}"
+    heads = [
+        "scenario",
+        "plans",
+        "right, %",
+        near,
+        *bands,
+        "wrong, %",
+        "before: right, %",
+        "given up, %",
+        "seeds, median",
+        "images, median",
+    ]
     text = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
     print(text)
     if given.write:

@@ -22,7 +22,18 @@ SHARED = {
 """What stages share: stand on the foundation and on each other."""
 STAGES = {"annotate", "anonymize", "download", "evaluate", "report", "train"}
 """Stand on the two above and not on each other."""
-TOP = {"__init__", "__main__", "cli", "commands_page", "config", "config_pages", "migration", "studies", "workflow"}
+TOP = {
+    "__init__",
+    "__main__",
+    "cli",
+    "commands_page",
+    "config",
+    "config_pages",
+    "migration",
+    "power",
+    "studies",
+    "workflow",
+}
 """Know everybody; nobody below knows them."""
 EXCEPTIONS = {"report": {"evaluate.evidence"}}
 """The report reads what `evaluate` left for it with the module that wrote it."""

@@ -32,6 +32,7 @@ COMMANDS = {
     "report-html": "anonbench.report.cli",
     "check": "anonbench.report.expected",
     "published": "anonbench.report.published",
+    "power": "anonbench.power",
     "compare": "anonbench.report.compare",
     "config": "anonbench.config_pages",
     "rulegraph": "anonbench.workflow.graph",

@@ -22,6 +22,9 @@ MOST_SEEDS = 200
 MOST_IMAGES = 1000.0
 """Above so many times the pilot's images, too."""
 
+USUAL = 2.0
+"""The size of a usual difference, in margins; chosen by simulation (`benchmarks/power.py`)."""
+
 _WORLDS = 1000
 
 
@@ -87,7 +90,9 @@ def chance(pilot: Pilot, seeds: int, images: float, margin: float) -> float:
 
     Right is `no practical difference` where the true difference lies within the margin, and a drop or gain of the true
     sign. What is true is drawn from what the pilot leaves possible, so that the luck of a pilot is not planned on: an
-    assurance (O'Hagan, Stevens and Campbell 2005). The new study draws its own estimate of the spread over seeds, too.
+    assurance (O'Hagan, Stevens and Campbell 2005). Before the pilot half of all differences are held to lie within
+    `USUAL` margins (a Cauchy distribution): else a wide pilot plans for large ones, which any study decides. The new
+    study draws its own estimate of the spread over seeds, too.
     """
     worlds = pilot.worlds
     of_images = pilot.image_variance * pilot.images / images
@@ -104,7 +109,8 @@ def chance(pilot: Pilot, seeds: int, images: float, margin: float) -> float:
     same = special.ndtr((room - worlds.true) / error) - special.ndtr((-room - worlds.true) / error)
     # beyond zero on the side of the truth, and not taken for an equivalence before
     sided = special.ndtr((np.abs(worlds.true) - np.maximum(wide, room)) / error)
-    return float((np.where(np.abs(worlds.true) < margin, same, 0.0) + sided).mean())
+    right = np.where(np.abs(worlds.true) < margin, same, 0.0) + sided
+    return float(np.average(right, weights=1 / (1 + (worlds.true / (USUAL * margin)) ** 2)))
 
 
 def seeds_for(pilot: Pilot, images: float, margin: float, least: int = 2) -> int | None:
