@@ -116,7 +116,7 @@ def _rows_of(study: config.Study, table: pd.DataFrame, path: Path, dataset: str,
     for task in question.tasks_of(list(dict.fromkeys(table.task))):
         of_task = table[table.task == task]
         people = list(dict.fromkeys(of_task.category[of_task.group == PEOPLE]))
-        category = question.category_of(dataset, list(dict.fromkeys(of_task.category)), people)
+        category = question.category_of(list(dict.fromkeys(of_task.category)), people)
         wanted = question.variants_of(study.told(dataset, model, ON_ORIGINAL))
         for variant in (v for v in study.variants if category is not None and v in wanted):
             keys = {"dataset": dataset, "model": model, "task": task, "category": category, "variant": variant}

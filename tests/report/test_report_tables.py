@@ -215,6 +215,7 @@ def test_small_numbers_for_dvc(made) -> None:
         "difference": pytest.approx(row.difference, abs=0.005),
         "low": pytest.approx(row.difference_low, abs=0.005),
         "high": pytest.approx(row.difference_high, abs=0.005),
+        "kept": pytest.approx(row.kept, abs=0.005),
     }
 
 
@@ -231,6 +232,7 @@ def test_the_same_inputs_give_the_same_bytes(made, tmp_path) -> None:
             "subsets.csv",
             "coverage.csv",
             "people.csv",
+            "sizes.csv",
             "curves.csv",
             "metrics.json",
             "numbers.tex",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anonbench.statistics.contrasts import Panel, image_variance
-from anonbench.statistics.resampling import group_weights
+from anonbench.statistics.resampling import effective, group_weights
 
 
 def panel(values: np.ndarray, learnt: list[bool] | None = None, **rest: object) -> Panel:
@@ -160,3 +160,26 @@ def test_weights_are_draws_with_replacement() -> None:
     assert (weights.sum(axis=1) == 30).all()
     assert (weights == group_weights(30, 100, 7, "streetlife")).all()
     assert not (weights == group_weights(30, 100, 8, "streetlife")).all()
+
+
+def test_a_single_group_says_nothing_of_images() -> None:
+    values = np.random.default_rng(6).normal(40, 1, (2, 3))
+    replicates = np.repeat(values[:, :, None], 50, axis=2)
+    paired = scipy.stats.ttest_rel(values[1], values[0]).confidence_interval(0.95)
+    found = Panel(values, replicates, 1, np.ones(2, dtype=bool)).contrast(1)
+    assert found.interval() == pytest.approx((paired.low, paired.high))
+
+
+def test_models_of_the_original_do_not_speak_for_others() -> None:
+    """A variant that changes nothing has the original's models, whatever the seeds: it is no second variant."""
+    values = np.random.default_rng(7).normal(40, 1, (3, 4))
+    with_twin = np.vstack([values[:1], values[:1], values[1:]])
+    assert panel(with_twin).contrast(2).terms == panel(values).contrast(1).terms
+    doubled = np.vstack([values, values[2:]])
+    assert panel(doubled).contrast(1).variance == pytest.approx(panel(values).contrast(1).variance)
+
+
+def test_few_images_with_the_category_are_few() -> None:
+    assert effective(np.array([3, 3, 0, 0])) == pytest.approx(2)
+    assert effective(np.array([9, 1, 1])) == pytest.approx(121 / 83)
+    assert effective(np.zeros(4)) == 0

@@ -28,7 +28,7 @@ def test_it_is_dunnetts_where_spreads_are_known() -> None:
     values = np.random.default_rng(1).normal(0, 1, (8, 400))
     correlation = 0.5 * np.eye(7) + 0.5
     draws = np.abs(np.random.default_rng(2).multivariate_normal(np.zeros(7), correlation, 200_000)).max(axis=1)
-    expected = np.quantile(draws, 0.97) / scipy.stats.norm.ppf(0.975)
+    expected = np.quantile(draws, 0.975) / scipy.stats.norm.ppf(0.975)
     assert simultaneous_factor(members(values), 3, draws=100_000) == pytest.approx(expected, rel=0.02)
 
 

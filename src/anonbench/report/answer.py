@@ -106,8 +106,12 @@ def _lead(on: str, rows: pd.DataFrame, question: pd.DataFrame, fixed: bool) -> s
     size = f" ({int(rows.instances.max())} in {_count(int(rows.samples.max()), str(rows.sampled.iloc[0]))})."
     if question.empty:
         return f"{base}{size} What a variant changes, each interval 95 % by itself (exploratory):"
-    together = f"its {len(question)} intervals hold all at once in 95 % of studies" if len(question) > 1 else "95 %"
-    return f"{base}{size} The question that was set beforehand is what each variant changes of that; {together}:"
+    set_ = f"{base}{size} The question that was set beforehand is what each variant changes of that"
+    if seeds < 2 and not fixed:
+        return f"{set_}; of one seed there is the noise of images alone, and no verdict:"
+    together = f"; its {len(question)} intervals of 95 % hold all at once" if len(question) > 1 else ""
+    alone = "; those of 90 %, for equivalence, each by itself" if (question.verdict == SAME).any() else ""
+    return f"{set_}{together}{alone}:"
 
 
 def _count(n: int, what: str) -> str:
@@ -189,7 +193,7 @@ def _controls(part: pd.DataFrame, asked: list[tuple[str, str]]) -> list[str]:
         names = list(dict.fromkeys(of.category))
         if not names:
             continue
-        moved = int(of.verdict.isin([DROP, GAIN]).sum())
+        moved = int(_excludes_zero(of).sum())
         half = number(((of.difference_high - of.difference_low) / 2).median())
         plural = _join([_plural(n) for n in names]) if len(names) < 4 else f"{len(names)} other categories"
         found.append(
@@ -197,6 +201,10 @@ def _controls(part: pd.DataFrame, asked: list[tuple[str, str]]) -> list[str]:
             f"{len(of)} intervals exclude zero. The controls could see about ±{half}."
         )
     return found
+
+
+def _excludes_zero(rows: pd.DataFrame) -> pd.Series:
+    return (rows.difference_low > 0) | (rows.difference_high < 0)
 
 
 def _overlap(rows: pd.DataFrame) -> str:
@@ -328,7 +336,7 @@ def _controls_moved(table: pd.DataFrame) -> list[str]:
             (OVERLAPPED, "other categories"),
         ):
             tried = part[(part.group == group) & part.difference_low.notna()]
-            moved = tried[tried.verdict.isin([DROP, GAIN])]
+            moved = tried[_excludes_zero(tried)]
             if moved.empty:
                 continue
             worst = max(rows_of(moved), key=lambda row: abs(row.difference))
@@ -377,11 +385,17 @@ def _few_seeds(table: pd.DataFrame) -> list[str]:
 
 def _few_samples(table: pd.DataFrame) -> list[str]:
     found = []
+    telling = table[(table.samples >= ENOUGH_SAMPLES) & (table.samples_telling < ENOUGH_SAMPLES)]
+    for row in rows_of(telling.drop_duplicates(["dataset", "task", "category"])):
+        found.append(
+            f"{row.dataset}: {title(row.task)} on {row.category} is told by about {number(row.samples_telling)} "
+            f"{PLURALS[row.sampled]} alone (of {int(row.samples)}); intervals over so few are rough."
+        )
     for row in rows_of(table[table.samples < ENOUGH_SAMPLES].drop_duplicates(["dataset", "sampled", "samples"])):
         found.append(
             f"{row.dataset}: intervals are drawn over only {int(row.samples)} {PLURALS[row.sampled]}. Over fewer than "
-            f"{ENOUGH_SAMPLES} they are too narrow: in simulations they hold the truth in 83 % of studies with 5, "
-            "90 % with 10."
+            f"{ENOUGH_SAMPLES} they are rough: in simulations they hold the truth in 90 % of studies with 5, 92 % with "
+            "10."
         )
     return found
 

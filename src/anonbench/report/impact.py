@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL
+from anonbench.errors import AnonbenchError
 from anonbench.report.collect import (
     CONTROL,
     MEAN,
@@ -32,7 +33,7 @@ from anonbench.report.study import IDENTITY, ORIGINAL, ReportStudy
 from anonbench.statistics.contrasts import EQUIVALENCE_LEVEL, Contrast, Panel
 from anonbench.statistics.family import Member, simultaneous_factor
 from anonbench.statistics.power import Pilot, plan
-from anonbench.statistics.resampling import group_weights
+from anonbench.statistics.resampling import effective, group_weights
 from anonbench.statistics.verdicts import MISSING, REFERENCE, SAME, UNSURE, verdict
 from anonbench.tasks import base as tasks
 from anonbench.tasks.base import ALL, UNTOUCHED, Task
@@ -46,7 +47,7 @@ IMPACT_COLUMNS = (
     "role", "unit", "best", "value", "value_std", "n_seeds", "difference", "difference_low", "difference_high",
     "simultaneous_low", "simultaneous_high", "equivalence_low", "equivalence_high", "question", "verdict",
     "kept", "kept_low", "kept_high", "error_seeds", "error_images", "freedom", "seeds_needed", "samples_needed",
-    "share_changed", "share_met", "instances", "sampled", "samples", "leaks",
+    "samples_telling", "share_changed", "share_met", "instances", "sampled", "samples", "leaks",
 )  # fmt: skip
 """Columns of impact.csv, a row per metric. ``direction``: see `directions.TESTED`; ``best``: whether ``higher``
 or ``lower`` values are better; ``value_std``: standard deviation over seeds; ``difference_low`` and ``_high``: 95 %
@@ -54,8 +55,12 @@ interval of this row alone, ``simultaneous``: of all rows of the primary questio
 two one-sided tests; ``kept``: the share of the original's value, in per cent, with its 95 % interval;
 ``error_seeds`` and ``error_images``: standard errors of the difference, ``freedom``: their degrees of freedom;
 ``share_met``: the share (0..1) of the training boxes of what is not people that hold a changed pixel;
-``samples``: how many ``sampled`` (images, videos, people) intervals are taken over. Values and differences are in
+``samples``: how many ``sampled`` (images, videos, people) intervals are taken over, ``samples_telling`` how many of
+them tell of the category (Kish's effective number, by their objects). Values and differences are in
 ``unit``."""
+FEWEST = 5
+"""With fewer images (videos) that tell of a category there is no verdict."""
+
 SEED_COLUMNS = (
     "dataset", "model", "task", "category", "group", "direction", "variant", "seed", "metric", "role", "unit", "value",
     "difference", "leaks",
@@ -64,10 +69,14 @@ SEED_COLUMNS = (
 
 @dataclass(frozen=True)
 class Scores:
-    """One run, task and category: ``measures`` by metric, the first as scored anew; ``replicates`` (B) of the first."""
+    """One run, task and category: ``measures`` by metric, the first as scored anew; ``replicates`` (B) of the first.
+
+    ``instances`` (G) counts the objects in each group that is drawn, None where the task does not say.
+    """
 
     measures: dict[str, float]
     replicates: np.ndarray
+    instances: np.ndarray | None = None
 
 
 def _scores(run: Run, name: str, task: Task, weights: np.ndarray) -> dict[str, Scores]:
@@ -81,7 +90,7 @@ def _scores(run: Run, name: str, task: Task, weights: np.ndarray) -> dict[str, S
         if np.isnan(point) or measures.get(first) is None:
             continue
         others = {m.name: measures[m.name] for m in task.metrics[1:] if measures.get(m.name) is not None}
-        found[category] = Scores({first: point, **others}, task.score(arrays, weights))
+        found[category] = Scores({first: point, **others}, task.score(arrays, weights), arrays.get("instances"))
     return found
 
 
@@ -100,8 +109,14 @@ def _means(found: dict[str, Scores], judged: list[str], people: frozenset[str], 
             scores[mean] = Scores(
                 {name: float(np.mean([found[c].measures[name] for c in members])) for name in common},
                 _mean_of_known(np.stack([found[c].replicates for c in members])),
+                _sum_of_known([found[c].instances for c in members]),
             )
     return scores
+
+
+def _sum_of_known(counts: list[np.ndarray | None]) -> np.ndarray | None:
+    known = [of for of in counts if of is not None]
+    return np.sum(known, axis=0) if len(known) == len(counts) else None
 
 
 def _mean_of_known(replicates: np.ndarray) -> np.ndarray:
@@ -146,6 +161,13 @@ def impact(study: ReportStudy, sources: Sources, allow_missing: bool = False) ->
                         about = {"task": compared.name, "category": compared.category, "variant": variant}
                         single = compared.single(variant)
                         seeds += [{**about, "group": row["group"], **keys, **one} for one in single]
+    declared = study.primary.category
+    if declared is not None and rows and declared not in {row["category"] for row in rows if row.get("question")}:
+        raise AnonbenchError(
+            f"nothing was judged of '{declared}', only of {', '.join(dict.fromkeys(row['category'] for row in rows))}",
+            entry="report.primary.category",
+            remedy="name one of these, or none",
+        )
     return pd.DataFrame(rows, columns=list(IMPACT_COLUMNS)), pd.DataFrame(seeds, columns=list(SEED_COLUMNS))
 
 
@@ -196,9 +218,15 @@ class Compared:
             values = np.array([[self.scores[v][s].measures[first] for s in seeds] for v in named])
             replicates = np.array([[self.scores[v][s].replicates for s in seeds] for v in named])
             learnt = np.array([self.task.learnt(float(mean)) for mean in values.mean(axis=1)])
-            self._panels[seeds] = named, Panel(values, replicates, self.samples, learnt, self.pools)
+            self._panels[seeds] = named, Panel(values, replicates, self.telling, learnt, self.pools)
         named, panel = self._panels[seeds]
         return panel.contrast(named.index(variant), ratio)
+
+    @cached_property
+    def telling(self) -> float:
+        """Return how many of the images (videos) tell of the category."""
+        counts = next((s.instances for s in self.scores[ORIGINAL].values()), None)
+        return self.samples if counts is None else min(effective(counts), self.samples)
 
     @cached_property
     def contrasts(self) -> dict[str, Contrast]:
@@ -211,7 +239,8 @@ class Compared:
         own = self.scores[variant]
         for metric in (m for m in self.task.metrics if m.shown):
             primary = metric is self.task.metrics[0]
-            values = np.array([s.measures[metric.name] for s in own.values() if metric.name in s.measures])
+            common = [own[s] for s in self.seeds(variant)] or list(own.values())
+            values = np.array([s.measures[metric.name] for s in common if metric.name in s.measures])
             if not primary and not len(values):
                 continue
             found: dict[str, Any] = {
@@ -251,8 +280,9 @@ class Compared:
             "error_seeds": contrast.part(images=False) ** 0.5 if len(seeds) > 1 else None,
             "error_images": contrast.part(images=True) ** 0.5,
             "freedom": contrast.freedom if np.isfinite(contrast.freedom) else None,
+            "samples_telling": self.telling,
         }
-        if len(seeds) < 2 and not self.fixed:
+        if (len(seeds) < 2 and not self.fixed) or self.telling < FEWEST or _certain(contrast):
             return found
         margin = self.study.margin_of(self.name)
         said = verdict(ends, equal, margin, first.best)
@@ -298,6 +328,11 @@ class Compared:
                     }  # fmt: skip
 
 
+def _certain(contrast: Contrast) -> bool:
+    """Tell whether different models show no spread at all, which says that too little was measured, not certainty."""
+    return bool(contrast.terms) and contrast.variance == 0
+
+
 def _family_factor(study: ReportStudy, dataset: str, found: list[Compared], direction: str) -> float:
     """Return the factor that widens the intervals of a model's primary question on a data set."""
     if direction != ON_ORIGINAL:
@@ -333,7 +368,7 @@ def _compared(study: ReportStudy, dataset: str, model: str, runs: Runs, directio
             found |= _means(found, judged, people, task)
         asked = None
         if direction == ON_ORIGINAL and name in study.primary.tasks_of(names):
-            asked = study.primary.category_of(dataset, judged, [c for c in judged if c in people])
+            asked = study.primary.category_of(judged, [c for c in judged if c in people])
         for category in dict.fromkeys((*judged, *(c for f in of_original for c in f))):
             scores = {v: {s: f[category] for s, f in seeds.items() if category in f} for v, seeds in scored.items()}
             yield Compared(

@@ -33,20 +33,11 @@ class Primary:
         """Return the tasks that are asked of a model with the named ones."""
         return [name for name in names if name in self.tasks] or list(names)
 
-    def category_of(self, dataset: str, judged: Sequence[str], people: Sequence[str]) -> str | None:
-        """Return the category that is asked among those that were judged; None where no people are.
-
-        Raises AnonbenchError for a declared one that is not there.
-        """
+    def category_of(self, judged: Sequence[str], people: Sequence[str]) -> str | None:
+        """Return the category that is asked among those that were judged; None where it is not there."""
         if self.category is None:
             return next(iter(people), None)
-        if self.category not in judged:
-            raise AnonbenchError(
-                f"'{self.category}' is not among what was judged on {dataset}: {', '.join(judged)}",
-                entry="report.primary.category",
-                remedy="name one of these, or none",
-            )
-        return self.category
+        return self.category if self.category in judged else None
 
     def variants_of(self, told: Sequence[str]) -> frozenset[str]:
         """Return the variants that are asked among those that a model tells of."""

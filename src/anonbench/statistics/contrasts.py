@@ -103,10 +103,11 @@ def effective_freedom(variances: np.ndarray, freedom: list[float], seeds: int, s
     few degrees of freedom of the original make them overstated where ``spread`` variants give the other term many. Not
     less than the smallest of the terms that matter at all.
     """
-    known = np.asarray(freedom, dtype=np.float64)
+    # a term of no variance may have no degrees of freedom either
+    known = np.maximum(np.asarray(freedom, dtype=np.float64), 1.0)
+    spread_out = (variances**2 / known).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = variances.sum(axis=1) ** 2 / (variances**2 / known).sum(axis=1)
-    found = np.where(np.isnan(found), np.inf, found)
+        found = np.where(spread_out > 0, variances.sum(axis=1) ** 2 / spread_out, np.inf)
     if seeds < 2 or spread < 2:
         return found
     return np.maximum(seeds - 1, found * (1 - CAUTION * (1 - 2 / spread) / (seeds - 1)))
@@ -117,15 +118,15 @@ class Panel:
     """A metric of one category by variant and seed, the original first.
 
     ``values`` (V, n) on the whole validation set; ``replicates`` (V, n, B) on resampled ones, NaN where the category
-    was not drawn, or None; ``groups`` is how many images (videos) were drawn. ``learnt`` (V): a model below the floor
-    of its task has no spread that could speak for others, and shares with them nothing that a seed does.
-    ``pools``: whether there is a training behind each variant; if not, one model's values on several variants move
-    together in ways of their own, and each difference has its own spread alone.
+    was not drawn, or None; ``groups`` is how many images (videos) can tell of the category, of those that were drawn.
+    ``learnt`` (V): a model below the floor of its task has no spread that could speak for others, and shares with them
+    nothing that a seed does. ``pools``: whether there is a training behind each variant; if not, one model's values on
+    several variants move together in ways of their own, and each difference has its own spread alone.
     """
 
     values: np.ndarray
     replicates: np.ndarray | None
-    groups: int
+    groups: float
     learnt: np.ndarray
     pools: bool = True
 
@@ -136,8 +137,10 @@ class Panel:
 
     @cached_property
     def _others(self) -> np.ndarray:
-        """Return the residuals (V', n) of the variants that learnt, without the original."""
-        found = self.values[1:][self.learnt[1:]]
+        """Return the residuals (V', n) of the variants that learnt, each once, and not those whose models are the
+        original's: they would have it speak for them."""
+        own = self.learnt & (self.values != self.values[0]).any(axis=1)
+        found = np.unique(self.values[own], axis=0)
         return np.asarray(found - found.mean(axis=1, keepdims=True))
 
     @cached_property
@@ -167,7 +170,7 @@ class Panel:
             return Contrast(value, self.seeds, (), replicates=means)  # the same models: no seed can part them
         terms, shared, spread = self._seed_terms(variant, values, ratio)
         if replicates is not None:
-            terms.append(Term(image_variance(replicates, self.groups), self.groups - 1, IMAGES))
+            terms.append(Term(image_variance(replicates, self.groups), max(self.groups - 1, 1.0), IMAGES))
         return Contrast(value, self.seeds, tuple(terms), shared, spread, means)
 
     def _seed_terms(self, variant: int, values: np.ndarray, ratio: float) -> tuple[list[Term], float, int]:
@@ -195,7 +198,7 @@ class Panel:
         return [term for term in terms if term.variance], own, several
 
 
-def image_variance(replicates: np.ndarray, groups: int) -> float:
+def image_variance(replicates: np.ndarray, groups: float) -> float:
     """Return what images add to the variance of a mean over seeds; ``replicates`` is (n, B), of one contrast.
 
     Of several seeds it is the mean covariance between two of them, of one seed its variance; times G / (G - 1), since

@@ -13,7 +13,7 @@ from anonbench.statistics.contrasts import IMAGES, LEVEL, ORIGINAL, OTHERS, SEED
 
 DRAWS = 10_000
 
-FAMILY_LEVEL = 0.97
+FAMILY_LEVEL = 0.975
 """What is aimed at for 95 %: the mean squares that errors are drawn with are estimates of few degrees of freedom."""
 
 
