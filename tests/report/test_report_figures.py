@@ -15,7 +15,7 @@ from synthetic_study import write_study
 from anonbench import config, registry
 from anonbench.files import read_json
 from anonbench.report import captions
-from anonbench.report.collect import IMPACT_COLUMNS, Sources
+from anonbench.report.collect import Sources
 from anonbench.report.figures import style as look
 from anonbench.report.figures import write_figures
 from anonbench.report.figures.categories import categories_figure
@@ -23,6 +23,7 @@ from anonbench.report.figures.cost import cost_figure, spent
 from anonbench.report.figures.dose import dose_figure
 from anonbench.report.figures.impact import impact_figure
 from anonbench.report.figures.sizes import sizes_figure
+from anonbench.report.impact import IMPACT_COLUMNS
 from anonbench.report.sizes import SIZE_COLUMNS, sizes
 from anonbench.report.study import ReportStudy, parts
 from anonbench.report.tables import read_csv, write_tables

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from anonbench.report.collect import COVERAGE_COLUMNS, IMPACT_COLUMNS, Sources
+from anonbench.report.collect import COVERAGE_COLUMNS, Sources
+from anonbench.report.impact import IMPACT_COLUMNS
 from anonbench.report.macros import macro, macros
 from anonbench.report.study import ReportStudy
 

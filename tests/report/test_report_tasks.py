@@ -65,7 +65,7 @@ def test_a_rising_error_is_worse_everywhere(tmp_path: Path) -> None:
     assert {row(table, variant=v, category="person").verdict for v in ADDS} == {"drop"}
     (answer,) = answers(table)
     assert answer.text.startswith("On walk, models trained on the originals with 3 seeds reach 3.0 distance error on")
-    assert "its 3 intervals hold all at once in 95 % of studies" in answer.text
+    assert "its 3 intervals of 95 % hold all at once" in answer.text
     assert answer.points[0] == "Blurring faces (mild): adds 1.5 distance error (lower is better, +1.5 to +1.5)."
     assert answer.points[2].startswith("Blurring faces (strong): adds 4.0 distance error")
     hint = "Of distance error lower is better: a drop is a rise of the number."
