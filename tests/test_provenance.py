@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from anonbench import provenance
 from anonbench.studies import DEFAULT
+from anonbench.workflow import fingerprints
 from anonbench.workflow.plan import Plan
 
 ROOT = Path(__file__).parents[1]
@@ -62,12 +64,16 @@ def test_only_imported_modules_count(package: Path, edited: str, changes: bool) 
     assert (_hash() != before) == changes
 
 
-@pytest.mark.parametrize(("name", "changes"), [("page.html", True), ("page.css", True), ("notes.txt", False)])
-def test_templates_beside_a_package_count(package: Path, name: str, changes: bool) -> None:
-    (package / "stage" / name).write_text("one")
-    before = _hash()
-    (package / "stage" / name).write_text("two")
-    assert (_hash() != before) == changes
+@pytest.mark.parametrize("name", ["page.html", "page.css", "page.js"])
+def test_a_changed_template_of_the_page_writes_it_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(ROOT / "src/anonbench/report/page", tmp_path / "page")
+    monkeypatch.setattr(fingerprints.report, "__file__", str(tmp_path / "__init__.py"))
+    plan = Plan(DEFAULT, ROOT)
+    before = codes(plan)
+    (tmp_path / "page" / name).write_text("other")
+    assert [rule for rule, code in codes(plan).items() if code != before[rule]] == ["html"]
 
 
 def test_what_a_plugin_of_another_package_uses_of_ours_counts(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,6 @@ from typing import Any
 
 COMMON = "anonbench.portable"
 """Imported by every command before it starts."""
-TEMPLATES = (".css", ".html", ".js")
-"""Files beside a package's ``__init__.py`` that are part of what it does."""
 PACKAGES = (
     "anonbench",
     "numpy",
@@ -139,10 +137,7 @@ def _read(path: Path) -> tuple[bytes, list[ast.Import | ast.ImportFrom]]:
 
 
 def _meaning(path: Path) -> bytes:
-    """Return what a module does; of a package with templates beside its ``__init__.py``, their bytes as well."""
-    beside = sorted(path.parent.iterdir()) if path.name == "__init__.py" else []
-    templates = [file for file in beside if file.suffix in TEMPLATES]
-    return b"\0".join([_read(path)[0], *(file.name.encode() + b"\0" + file.read_bytes() for file in templates)])
+    return _read(path)[0]
 
 
 def _is_text(node: ast.AST) -> bool:
@@ -153,9 +148,8 @@ def code_hash(*modules: str) -> str:
     """Return 16 hexadecimal digits over the code of modules and of all that they import from their package and ours.
 
     Rules have it in their ``params``, so that an edit reruns those that use the edited module and no others; a change
-    of a comment, docstring or layout reruns nothing. A package's templates count as code (`TEMPLATES`). Plugins are
-    reached through entry points, not imports: name the plugin's module beside the stage's. Raises ModuleNotFoundError
-    for a module without a source file.
+    of a comment, docstring or layout reruns nothing. Plugins are reached through entry points, not imports: name the
+    plugin's module beside the stage's. Raises ModuleNotFoundError for a module without a source file.
     """
     todo, seen = [*modules, COMMON], set()
     while todo:

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from anonbench import registry
+from anonbench import registry, report
 from anonbench.config import Study
 from anonbench.files import sha256_bytes, sha256_file
 from anonbench.provenance import code_hash
@@ -20,6 +20,12 @@ from anonbench.workflow.files import Files
 
 CONDA_NAMES = {"opencv": "opencv-python-headless", "pytorch": "torch", "matplotlib-base": "matplotlib"}
 """Names in requirements.lock of packages that conda calls by another name."""
+
+
+def templates() -> list[Path]:
+    """Return the files beside `anonbench.report.page` that are part of what it does: page, style and script."""
+    folder = Path(report.__file__).parent / "page"
+    return sorted(path for path in folder.iterdir() if path.suffix in (".css", ".html", ".js"))
 
 
 class Fingerprints:
@@ -93,7 +99,8 @@ class Fingerprints:
         A task supplies the report's wording and, for the tables, recomputes its scores.
         """
         tasks = (registry.module("tasks", task) for task in self._tasks())
-        return code_hash(*(f"anonbench.report.{part}" for part in parts), *tasks)
+        code = code_hash(*(f"anonbench.report.{part}" for part in parts), *tasks)
+        return compact([code, [sha256_file(path)[:16] for path in templates()]]) if "html" in parts else code
 
     def _trainer_modules(self, model: str) -> list[str]:
         recipe = self.study.models[model]
