@@ -17,6 +17,7 @@ from anonbench.report.tables import (
     blocks,
     capital,
     direction,
+    ends,
     is_number,
     named,
     number,
@@ -149,11 +150,7 @@ def _effect(row: Any) -> str:
 
 
 def _interval(row: Any) -> str:
-    low, high = (
-        (row.simultaneous_low, row.simultaneous_high)
-        if is_number(row.simultaneous_low)
-        else (row.difference_low, row.difference_high)
-    )
+    low, high = ends(row)
     return f", {number(low, True)} to {number(high, True)}" if is_number(low) else ", no interval"
 
 

@@ -33,6 +33,7 @@ from anonbench.report.tables import (
     blocks,
     capital,
     direction,
+    ends,
     footnote,
     is_number,
     label,
@@ -195,7 +196,8 @@ def _cell(row: Any, people: bool, ids: dict[tuple[str, ...], str]) -> dict[str, 
     if row is None or not is_number(row.value):
         empty = dict.fromkeys(("std", "difference", "interval", "needs", "id"), "")
         return {**empty, "value": "–", "people": people, "verdict": MISSING, "kind": "missing"}
-    interval = f"{number(row.difference_low, True)} to {number(row.difference_high, True)}"
+    low, high = ends(row)
+    interval = f"{number(low, True)} to {number(high, True)}"
     return {
         "value": number(row.value),
         "std": number(row.value_std) if is_number(row.value_std) else "",

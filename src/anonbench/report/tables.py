@@ -226,6 +226,13 @@ def is_number(value: Any) -> bool:
     return value is not None and not pd.isna(value) and math.isfinite(value)
 
 
+def ends(row: Any) -> tuple[Any, Any]:
+    """Return the ends of the 95 % interval that a row's verdict rests on: of the primary question the simultaneous."""
+    if is_number(getattr(row, "simultaneous_low", None)):
+        return row.simultaneous_low, row.simultaneous_high
+    return row.difference_low, row.difference_high
+
+
 def number(value: Any, signed: bool = False) -> str:
     """Return a number with one digit and a real minus sign; a dash for none."""
     if not is_number(value):
@@ -241,7 +248,8 @@ def _cell(row: Any) -> str:
     value = number(row.value) + (f" ± {number(row.value_std)}" if is_number(row.value_std) else "")
     if row.verdict == REFERENCE or not is_number(row.difference):
         return value
-    interval = f" [{number(row.difference_low, True)}, {number(row.difference_high, True)}]"
+    low, high = ends(row)
+    interval = f" [{number(low, True)}, {number(high, True)}]"
     return f"{value}; {number(row.difference, True)}{interval} {MARKS[row.verdict]}"
 
 
@@ -279,8 +287,8 @@ def markdown(table: pd.DataFrame, study: ReportStudy) -> str:
         "# Impact of anonymization",
         "",
         f"Mean ± standard deviation over seeds ({units(table)}); then the difference to `original` with its 95 % "
-        f"interval and a verdict: − drop, + gain, = no practical difference (interval inside {margins(study, table)}), "
-        f"? cannot tell.{tested} `changed`: share of "
+        "interval (those of the primary question hold all at once) and a verdict: − drop, + gain, = no practical "
+        f"difference (90 % interval inside {margins(study, table)}), ? cannot tell.{tested} `changed`: share of "
         "people whose region was changed. Written by `anonbench report-tables`.",
     ]
     for dataset, model, part in blocks(table):
@@ -357,7 +365,7 @@ def latex(table: pd.DataFrame, study: ReportStudy) -> str:
     parts_ = [
         r"% Needs \usepackage{booktabs} and \usepackage{graphicx}; each table is shrunk to \textwidth if it is wider.",
         f"% Written by anonbench report-tables. Means over seeds ({units(table)}) and differences to original.",
-        "% Marks: down-arrow drop, up-arrow gain, = no practical difference (95 % interval inside "
+        "% Marks: down-arrow drop, up-arrow gain, = no practical difference (90 % interval inside "
         f"{margins(study, table).replace('±', '+-')}), "
         "? cannot tell.",
         *([f"% {lower(table)}"] if lower(table) else []),
