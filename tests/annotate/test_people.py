@@ -23,6 +23,7 @@ from anonbench.config import Study
 from anonbench.datasets.coco import Coco
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_json
+from anonbench.report.sheet import Status
 from anonbench.report.sheet import choose as choose_for_the_sheet
 from anonbench.tasks.truth import read_annotations
 from anonbench.train.data import Variant
@@ -122,7 +123,9 @@ def test_what_the_study_says_holds_in_every_stage(make_coco: Callable[..., Any],
     assert [c.person for c in Variant.read(root, "train").categories] == [True, False, False]
     read = read_annotations(written)
     assert [c["name"] for c in read.categories.values() if records.is_people(c)] == ["Pedestrian"]
-    assert 77 not in [a["id"] for a, _ in choose_for_the_sheet(truth, 10)]
+    drawn = choose_for_the_sheet(truth, 10, {"face-blur-medium": Status(True, {})})
+    assert drawn
+    assert 77 not in [row.person["id"] for row in drawn]
 
 
 def test_what_needs_no_word_stays_as_it_was(make_coco: Callable[..., Any], tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_changed_parameter_reruns_one_branch(edited: Callable[[], Project]) ->
 @pytest.mark.parametrize(
     ("module", "runs", "stays"),
     [
-        ("report/figures.py", {"report_figures"}, {"train", "evaluate", "report_tables"}),
+        ("report/figures/categories.py", {"report_figures"}, {"train", "evaluate", "report_tables"}),
         ("report/html.py", {"report_html"}, {"train", "evaluate", "report_tables", "report_figures"}),
         ("anonymize/methods/blur.py", {"anonymize", "train"}, {"annotate", "download"}),
         ("train/loop.py", {"train", "evaluate"}, {"anonymize", "merge"}),
@@ -173,9 +173,10 @@ def test_snakemake_report_has_the_captions(finished: Project) -> None:
     assert done.returncode == 0, done.stdout
     with zipfile.ZipFile(finished.folder / "report-test.zip") as archive:
         contents = {Path(name).name: archive.read(name) for name in archive.namelist()}
+        pages = [archive.read(name) for name in archive.namelist() if name.endswith("report.html")]  # Snakemake's, too
     for name in ("impact.csv", "impact.png", "sheet-streetlife.png"):
         assert contents[name] == next((finished.folder / "results").rglob(name)).read_bytes()
     page = (finished.folder / "results" / "report.html").read_bytes()
     assert page.count(b"How to reproduce: ") > 20
-    assert contents["report.html"].count(b"How to reproduce: ") == page.count(b"How to reproduce: ")
+    assert page.count(b"How to reproduce: ") in [other.count(b"How to reproduce: ") for other in pages]
     (finished.folder / "report-test.zip").unlink()
