@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from anonbench.statistics.contrasts import LEVEL, quantile
+from anonbench.statistics.contrasts import LEVEL, effective_freedom, quantile
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Change:
     @property
     def freedom(self) -> float:
         """Return the degrees of freedom of Welch (1947) and Satterthwaite (1946); inf without any error."""
-        parts = sum(e.variance**2 / e.freedom for e in (self.first, self.second))
-        return float(self.error**4 / parts) if parts else np.inf
+        both = (self.first, self.second)
+        return float(effective_freedom(np.array([[e.variance for e in both]]), [e.freedom for e in both])[0])
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Return the ends of the interval at a level (0..1)."""

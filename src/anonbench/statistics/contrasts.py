@@ -96,7 +96,7 @@ def quantile(probability: float, freedom: float) -> float:
     return float(special.stdtrit(freedom, probability) if np.isfinite(freedom) else special.ndtri(probability))
 
 
-def effective_freedom(variances: np.ndarray, freedom: list[float], seeds: int, spread: int) -> np.ndarray:
+def effective_freedom(variances: np.ndarray, freedom: list[float], seeds: int = 1, spread: int = 1) -> np.ndarray:
     """Return the degrees of freedom (N) of sums of mean squares; ``variances`` is (N, terms).
 
     Satterthwaite's (1946), times 1 - c (1 - 2 / ``spread``) / (``seeds`` - 1) with c = `CAUTION`: with few seeds the
