@@ -16,15 +16,17 @@ from anonbench.report.tables import (
     PLURALS,
     blocks,
     capital,
+    deciding,
     direction,
-    ends,
-    is_number,
+    interval_of,
+    joined,
     named,
     number,
     percent,
     primary,
     reencoded,
     rows_of,
+    span,
 )
 from anonbench.statistics.verdicts import DROP, GAIN, MISSING, SAME, UNSURE
 from anonbench.tasks import base as tasks
@@ -103,7 +105,7 @@ def _lead(on: str, rows: pd.DataFrame, question: pd.DataFrame, fixed: bool) -> s
     whom = _whom(str(rows.category.iloc[0]))
     seeds = int(rows.n_seeds.max())
     how = "a model that is not trained" if fixed else f"models trained on the originals with {_count(seeds, 'seed')}"
-    base = f"{on}, {how} reach{'es' if fixed else ''} {_join(levels)} on {whom}"
+    base = f"{on}, {how} reach{'es' if fixed else ''} {joined(levels)} on {whom}"
     size = f" ({int(rows.instances.max())} in {_count(int(rows.samples.max()), str(rows.sampled.iloc[0]))})."
     if question.empty:
         return f"{base}{size} What a variant changes, each interval 95 % by itself (exploratory):"
@@ -119,10 +121,6 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {PLURALS.get(what, what + 's')}"
 
 
-def _join(texts: list[str]) -> str:
-    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
-
-
 def _whom(category: str) -> str:
     return {"person": "people", "face": "faces"}.get(category, _plural(category))
 
@@ -131,27 +129,24 @@ def _effects(rows: pd.DataFrame) -> str:
     """Say what a variant does to each metric: what is known first, then what cannot be told."""
     known = [_effect(row) for row in rows_of(rows) if row.verdict != UNSURE]
     unknown = [_effect(row) for row in rows_of(rows) if row.verdict == UNSURE]
-    return "; ".join([*known, *([f"cannot tell for {_join(unknown)}"] if unknown else [])])
+    return "; ".join([*known, *([f"cannot tell for {joined(unknown)}"] if unknown else [])])
 
 
 def _effect(row: Any) -> str:
     """Say what a variant does to one metric, with the interval that the verdict rests on."""
     name, size = title(row.task), number(abs(row.difference))
     if row.verdict == SAME:
-        low, high = number(row.equivalence_low, True), number(row.equivalence_high, True)
-        return f"no practical difference in {name} ({number(row.difference, True)}, 90 % interval {low} to {high})"
-    if row.verdict not in (DROP, GAIN):
-        return (
-            f"{name} ({number(row.difference, True)}{_interval(row)})" if row.verdict == UNSURE else f"{name} missing"
-        )
+        inner = span(interval_of(row, "equivalence"))
+        return f"no practical difference in {name} ({number(row.difference, True)}, 90 % interval {inner})"
+    if row.verdict == UNSURE:
+        return f"{name} ({number(row.difference, True)}{_interval(row)})"
     if row.best == "lower":
         return f"{'adds' if row.verdict == DROP else 'saves'} {size} {name} (lower is better{_interval(row)})"
     return f"{'costs' if row.verdict == DROP else 'gains'} {size} {name} ({_interval(row).removeprefix(', ')})"
 
 
 def _interval(row: Any) -> str:
-    low, high = ends(row)
-    return f", {number(low, True)} to {number(high, True)}" if is_number(low) else ", no interval"
+    return f", {span(deciding(row)) or 'no interval'}"
 
 
 def _line(rows: pd.DataFrame) -> str:
@@ -192,7 +187,7 @@ def _controls(part: pd.DataFrame, asked: list[tuple[str, str]]) -> list[str]:
             continue
         moved = int(_excludes_zero(of).sum())
         half = number(((of.difference_high - of.difference_low) / 2).median())
-        plural = _join([_plural(n) for n in names]) if len(names) < 4 else f"{len(names)} other categories"
+        plural = joined([_plural(n) for n in names]) if len(names) < 4 else f"{len(names)} other categories"
         found.append(
             f"{capital(plural)}, {words}, move by up to {number(of.difference.abs().max())} {title(task)}; {moved} of "
             f"{len(of)} intervals exclude zero. The controls could see about ±{half}."

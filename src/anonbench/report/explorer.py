@@ -10,16 +10,16 @@ from typing import Any
 import pandas as pd
 
 from anonbench.directions import ON_ORIGINAL, TESTED, Evaluation, pair
-from anonbench.report.collect import MEAN, PEOPLE, PRIMARY
+from anonbench.report.collect import CONTROL, MEAN, OVERLAPPED, PEOPLE, PRIMARY, TOUCHED
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
-from anonbench.report.tables import PLURALS, is_number, number, percent, rows_of, shown
+from anonbench.report.tables import PLURALS, has, interval_of, is_number, number, percent, rows_of, shown, span
 from anonbench.statistics.verdicts import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
 from anonbench.tasks.base import title
 
 BADGES = {DROP: "drop", GAIN: "gain", SAME: "same", UNSURE: "unsure", REFERENCE: "", MISSING: "missing"}
 """Classes of the verdicts in the page's style."""
 
-GROUPS = {PEOPLE: "", "control": "control", "overlapped": "control, overlapped by people", "touched": "changed, too"}
+GROUPS = {PEOPLE: "", CONTROL: "control", OVERLAPPED: "control, overlapped by people", TOUCHED: "changed, too"}
 """What is said beside a category; `overlapped` are controls whose boxes hold changed pixels."""
 
 MOST_ROWS = 1000
@@ -113,11 +113,6 @@ def _by_seed(seeds: pd.DataFrame) -> dict[tuple[str, ...], dict[int, tuple[Any, 
     return found
 
 
-def has(table: pd.DataFrame, column: str) -> bool:
-    """Tell whether a table has a column with a number or a word in any row."""
-    return column in table.columns and bool((table[column].notna() & (table[column].astype(str) != "")).any())
-
-
 def _columns(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the table's columns: ``of`` is what they show, ``kind`` how, ``filter`` the label of their menu."""
     firsts = set(rows.loc[rows.role == PRIMARY, "metric"])
@@ -173,14 +168,10 @@ def _cell(row: Any, column: dict[str, Any]) -> dict[str, Any]:
         cell["text"] = "" if is_identity(row.variant) else percent(value)
     elif of == "kept":
         cell["text"] = f"{number(value)}" if is_number(value) else ""
-        cell["note"] = _ends(row.kept_low, row.kept_high, signed=False)
+        cell["note"] = span(interval_of(row, "kept"), signed=False)
     else:
-        cell["text"] = _ends(value, getattr(row, of.removesuffix("_low") + "_high"))
+        cell["text"] = span(interval_of(row, of.removesuffix("_low")))
     return cell
-
-
-def _ends(low: Any, high: Any, signed: bool = True) -> str:
-    return f"{number(low, signed)} to {number(high, signed)}" if is_number(low) and is_number(high) else ""
 
 
 def _exact(value: Any) -> str:
@@ -196,12 +187,14 @@ def _what(row: Any) -> str:
 
 def _interval(row: Any, study: ReportStudy) -> str:
     """Say how the row's intervals were taken."""
-    if not is_number(row.difference_low):
+    if interval_of(row) is None:
         return ""
-    said = [f"95 % interval of the difference: {_ends(row.difference_low, row.difference_high)}"]
-    for name, words in (("simultaneous", "simultaneous over the study's family"), ("equivalence", "90 %, equivalence")):
-        ends = _ends(getattr(row, f"{name}_low", None), getattr(row, f"{name}_high", None))
-        said += [f"{words}: {ends}"] if ends else []
+    kinds = {
+        "difference": "95 % interval of the difference",
+        "simultaneous": "simultaneous over the study's family",
+        "equivalence": "90 %, equivalence",
+    }
+    said = [f"{words}: {span(ends)}" for name, words in kinds.items() if (ends := interval_of(row, name))]
     return (
         f"{'; '.join(said)}. From the spread over seeds and {study.bootstrap} resamples of {int(row.samples)} "
         f"validation {PLURALS[row.sampled]}, drawn with the study's seed {study.seed}."

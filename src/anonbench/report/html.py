@@ -32,8 +32,8 @@ from anonbench.report.tables import (
     PLURALS,
     blocks,
     capital,
+    deciding,
     direction,
-    ends,
     footnote,
     is_number,
     label,
@@ -47,6 +47,7 @@ from anonbench.report.tables import (
     read_csv,
     rows_of,
     shown,
+    span,
     units,
     write_csv,
 )
@@ -196,14 +197,12 @@ def _cell(row: Any, people: bool, ids: dict[tuple[str, ...], str]) -> dict[str, 
     if row is None or not is_number(row.value):
         empty = dict.fromkeys(("std", "difference", "interval", "needs", "id"), "")
         return {**empty, "value": "–", "people": people, "verdict": MISSING, "kind": "missing"}
-    low, high = ends(row)
-    interval = f"{number(low, True)} to {number(high, True)}"
     return {
         "value": number(row.value),
         "std": number(row.value_std) if is_number(row.value_std) else "",
         "people": people,
         "difference": "" if row.verdict == REFERENCE else number(row.difference, True),
-        "interval": interval if is_number(row.difference_low) else "",
+        "interval": span(deciding(row)),
         "verdict": "" if row.verdict == REFERENCE else row.verdict,
         "kind": BADGES.get(row.verdict, ""),
         "needs": needs(row),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,12 +30,13 @@ from anonbench.report.collect import (
     read_runs,
 )
 from anonbench.report.controls import Boxes, boxes_of
+from anonbench.report.judging import intervals, judged, kept
 from anonbench.report.study import IDENTITY, ORIGINAL, ReportStudy
-from anonbench.statistics.contrasts import EQUIVALENCE_LEVEL, Contrast, Panel
+from anonbench.statistics.contrasts import Contrast, Panel
 from anonbench.statistics.family import Member, simultaneous_factor
 from anonbench.statistics.power import Pilot, plan
 from anonbench.statistics.resampling import effective, group_weights
-from anonbench.statistics.verdicts import MISSING, REFERENCE, SAME, UNSURE, verdict
+from anonbench.statistics.verdicts import MISSING, REFERENCE, UNSURE
 from anonbench.tasks import base as tasks
 from anonbench.tasks.base import ALL, UNTOUCHED, Task
 from anonbench.variants import EVERYTHING
@@ -206,11 +208,9 @@ class Compared:
         """Return the seeds that a variant and the original both have."""
         return tuple(s for s in self.scores[variant] if s in self.scores[ORIGINAL])
 
-    def contrast(self, variant: str, ratio: float = 1.0) -> Contrast | None:
-        """Return the variant's contrast to the original, over their common seeds; None without any."""
+    def contrast(self, variant: str, ratio: float = 1.0) -> Contrast:
+        """Return the contrast of a variant to the original, over their common seeds, of which there is one or more."""
         seeds = self.seeds(variant)
-        if variant == ORIGINAL or not seeds:
-            return None
         if seeds not in self._panels:
             named = [v for v, of in self.scores.items() if all(s in of for s in seeds)]
             named.sort(key=lambda v: v != ORIGINAL)
@@ -231,8 +231,7 @@ class Compared:
     @cached_property
     def contrasts(self) -> dict[str, Contrast]:
         """Return the contrast of every variant that has one."""
-        found = {variant: self.contrast(variant) for variant in self.scores}
-        return {variant: contrast for variant, contrast in found.items() if contrast is not None}
+        return {v: self.contrast(v) for v in self.scores if v != ORIGINAL and self.seeds(v)}
 
     def metrics(self, variant: str, factor: float) -> Iterator[dict[str, Any]]:
         """Yield the numbers of each metric of a variant; the first one's with intervals and verdict."""
@@ -254,10 +253,10 @@ class Compared:
             elif differences:
                 found["difference"] = float(np.mean(differences))
             if primary:
-                found |= self.judged(variant, factor)
+                found |= self.decided(variant, factor)
             yield found
 
-    def judged(self, variant: str, factor: float) -> dict[str, Any]:
+    def decided(self, variant: str, factor: float) -> dict[str, Any]:
         """Return intervals and verdict of a variant; ``factor`` widens those of the primary question."""
         if variant == ORIGINAL:
             return {"verdict": REFERENCE}
@@ -268,14 +267,13 @@ class Compared:
         found: dict[str, Any] = {"difference": contrast.value, "question": question, "verdict": UNSURE}
         if contrast.replicates is None or not len(contrast.replicates):
             return found
-        ends = found["difference_low"], found["difference_high"] = contrast.interval()
-        if question == CONFIRMATORY:
-            ends = found["simultaneous_low"], found["simultaneous_high"] = contrast.interval(factor=factor)
-        equal = found["equivalence_low"], found["equivalence_high"] = contrast.interval(EQUIVALENCE_LEVEL)
+        found |= intervals(contrast, factor if question == CONFIRMATORY else None)
         seeds = self.seeds(variant)
         first, base = self.task.metrics[0], self.scores[ORIGINAL]
         reference = float(np.mean([base[s].measures[first.name] for s in seeds]))
-        found |= self.kept(variant, contrast.value, reference)
+        learnt = self.task.learnt(reference)
+        if learnt and reference > 0 and first.best == "higher":
+            found |= kept(contrast.value, reference, functools.partial(self.contrast, variant))
         found |= {
             "error_seeds": contrast.part(images=False) ** 0.5 if len(seeds) > 1 else None,
             "error_images": contrast.part(images=True) ** 0.5,
@@ -285,26 +283,12 @@ class Compared:
         if (len(seeds) < 2 and not self.fixed) or self.telling < FEWEST or _certain(contrast):
             return found
         margin = self.study.margin_of(self.name)
-        said = verdict(ends, equal, margin, first.best)
-        found["verdict"] = UNSURE if said == SAME and not self.task.learnt(reference) else said
-        if said == UNSURE and contrast.variance > 0:
+        found["verdict"] = judged(found, margin, learnt, first.best)
+        if judged(found, margin, True, first.best) == UNSURE:  # more of either could not make the original learn
             widened = factor if question == CONFIRMATORY else 1.0
             planned = plan(Pilot.of(contrast, self.samples, widened, not self.fixed), margin, least=len(seeds))
             found |= {"seeds_needed": planned.seeds, "samples_needed": planned.images}
         return found
-
-    def kept(self, variant: str, difference: float, reference: float) -> dict[str, float]:
-        """Return the share of the original's value that a variant keeps, in per cent, with its interval.
-
-        The interval is that of variant minus share times original, over the original's value (the delta method).
-        """
-        if not self.task.learnt(reference) or reference <= 0 or self.task.metrics[0].best == "lower":
-            return {}
-        ratio = 1 + difference / reference
-        contrast = self.contrast(variant, ratio)
-        assert contrast is not None
-        half = 100 * contrast.half() / reference
-        return {"kept": 100 * ratio, "kept_low": 100 * ratio - half, "kept_high": 100 * ratio + half}
 
     def differences(self, variant: str, metric: str) -> dict[int, float]:
         """Return the differences of a metric to the original by seed, where both have it."""

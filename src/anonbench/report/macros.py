@@ -14,7 +14,7 @@ from anonbench.directions import ON_ORIGINAL
 from anonbench.records import UNANNOTATED
 from anonbench.report.collect import MEAN, Sources, evaluated, training_record
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
-from anonbench.report.tables import PLURALS, escape, is_number, percent, primary, rows_of, shown
+from anonbench.report.tables import PLURALS, escape, is_number, number, percent, primary, rows_of, shown, tex_signed
 
 PREFIX = "ab"
 """Of every macro, so that none is a command of LaTeX."""
@@ -76,19 +76,13 @@ def macro(*words: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Return a value with one digit and no negative zero."""
-    return f"{round(float(value), 1) + 0.0:.1f}"
-
-
-def _sign(value: Any) -> str:
-    """Return a value with its sign and one digit; zero has none."""
-    value = round(float(value), 1) + 0.0
-    return f"{value:+.1f}" if value else "0.0"
+    """Return a value with one digit, LaTeX's minus and no negative zero."""
+    return number(value).replace("−", "-")
 
 
 def _signed(value: Any) -> str:
     """Return a difference in mathematics, whose minus is one."""
-    return rf"\ensuremath{{{_sign(value)}}}"
+    return rf"\ensuremath{{{tex_signed(value)}}}"
 
 
 def _numbers(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -122,7 +116,7 @@ def _row(row: Any) -> Iterator[tuple[str, str]]:
     yield "Difference", signed("difference")
     yield "Low", signed("difference_low")
     yield "High", signed("difference_high")
-    ends = [_sign(end) for end in (low, high) if end is not None]
+    ends = [tex_signed(end) for end in (low, high) if end is not None]
     yield "Interval", rf"\ensuremath{{[{ends[0]},\,{ends[1]}]}}" if len(ends) == 2 else ""
     for name in ("simultaneous", "equivalence"):
         yield f"{name.capitalize()}Low", signed(f"{name}_low")

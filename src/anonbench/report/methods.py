@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ from anonbench.directions import TESTED
 from anonbench.files import read_json
 from anonbench.manifests import summary_path
 from anonbench.records import UNANNOTATED
-from anonbench.report.collect import MEAN, PEOPLE, PRIMARY, evaluated
-from anonbench.report.explorer import has
+from anonbench.report.collect import CONTROL, MEAN, OVERLAPPED, PEOPLE, PRIMARY, evaluated
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, phrase
-from anonbench.report.tables import PLURALS, capital, is_number, margins, percent, primary, rows_of
+from anonbench.report.tables import PLURALS, capital, has, is_number, joined, margins, percent, primary, rows_of
 from anonbench.statistics.verdicts import SAME, UNSURE
 from anonbench.tasks.base import title
 
@@ -53,12 +51,6 @@ def _count(number: int, what: str, plural: str = "") -> str:
     """Return a number of things: ``two seeds``, ``1,609 people``."""
     word = NUMBERS[number] if number < len(NUMBERS) else f"{number:,}"
     return f"{word} {what if number == 1 else plural or what + 's'}"
-
-
-def _and(words: Iterable[Any]) -> str:
-    """Join words with commas and, before the last, `and`."""
-    said = [str(word) for word in words]
-    return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}" if said else ""
 
 
 def _data(
@@ -141,23 +133,23 @@ def _training(study: ReportStudy, model: str, records: list[dict[str, Any]]) -> 
         return ""
     recipe, resolved = (_agreed([r.get(name) or {} for r in records]) for name in ("recipe", "resolved"))
     start, data = (_agreed([r.get(name) or {} for r in records]) for name in ("initialisation", "data"))
-    tasks = _and(title(task) for task in recipe.get("tasks") or [])
+    tasks = joined(title(task) for task in recipe.get("tasks") or [])
     backbone = ((recipe.get("settings") or {}).get("architecture") or {}).get("backbone")
     text = f"Model {model} ({recipe.get('trainer', 'trainer not recorded')}"
     text += f", backbone {backbone}" if backbone else ""
     text += f") is measured by {tasks}. " if tasks else "). "
     if not study.trains(model):
         seen = start.get("seen")
-        return f"{text}It was not trained for this study" + (f" and has seen {_and(seen)}." if seen else ".")
+        return f"{text}It was not trained for this study" + (f" and has seen {joined(seen)}." if seen else ".")
     kinds = {"scratch": "random weights", None: "weights that are not recorded"}
     first = kinds.get(start.get("kind"), f"{start.get('kind')} weights")
-    seen = f", which have seen {_and(start['seen'])}" if start.get("seen") else ""
+    seen = f", which have seen {joined(start['seen'])}" if start.get("seen") else ""
     variants = list(dict.fromkeys(r["variant"] for r in records))
     whole = all(study.trained(d, model) == study.variants_of(d) for d in study.datasets)
     seeds = sorted({r["seed"] for r in records})
     text += (
-        f"It was trained from {first}{seen}, on {'every variant' if whole else _and(variants)} "
-        f"with {_count(len(seeds), 'seed')} ({_and(seeds)}): {_count(len(records), 'training')}, the same recipe for "
+        f"It was trained from {first}{seen}, on {'every variant' if whole else joined(variants)} "
+        f"with {_count(len(seeds), 'seed')} ({joined(seeds)}): {_count(len(records), 'training')}, the same recipe for "
         "all. A seed fixes the first weights and the order and augmentation of the images, so that it is the same over "
         "variants. "
     )
@@ -194,9 +186,9 @@ def _evaluation(study: ReportStudy, table: pd.DataFrame) -> str:
         first = rows.loc[rows.role == PRIMARY].iloc[0]
         others = [name for name in names if name != first.metric]
         unit = "per cent" if first.unit == "AP points" else first.unit
-        metrics.append(f"{title(str(task))} ({unit}{f'; also {_and(others)}' if others else ''})")
-    people = _and(dict.fromkeys(table.loc[table.group == PEOPLE, "category"]))
-    controls = _and(dict.fromkeys(table.loc[table.group.isin(["control", "overlapped"]), "category"]))
+        metrics.append(f"{title(str(task))} ({unit}{f'; also {joined(others)}' if others else ''})")
+    people = joined(dict.fromkeys(table.loc[table.group == PEOPLE, "category"]))
+    controls = joined(dict.fromkeys(table.loc[table.group.isin([CONTROL, OVERLAPPED]), "category"]))
     text = f"Evaluation. Models were {'; and '.join(said)}. Metrics: {', '.join(metrics)}."
     text += f" Categories of people: {people}." if people else ""
     return text + (f" Categories that were not anonymized serve as controls: {controls}." if controls else "")
@@ -214,7 +206,7 @@ def _statistics(study: ReportStudy, table: pd.DataFrame) -> str:
     }
     text = (
         "Statistics. A difference is the mean over seeds of a variant minus the original. Its variance is what "
-        f"{study.bootstrap:,} bootstrap resamples of the {_and(sorted(drawn))}, the same for all variants, do to it"
+        f"{study.bootstrap:,} bootstrap resamples of the {joined(sorted(drawn))}, the same for all variants, do to it"
     )
     if len(study.untrained) < len(study.models):
         text += (
@@ -250,4 +242,4 @@ def _software(study: ReportStudy, made: dict[str, Any], records: list[dict[str, 
     text += f", git revision {made['commit'][:12]}{' with changes' if made['dirty'] else ''}" if made["commit"] else ""
     text += f"; study “{study.name}”, sha256 {study.config_sha256[:12]}." if study.config_sha256 else "."
     text += f" Trainings and evaluations: {', '.join(said)}." if said else ""
-    return text + (f" Trained on: {_and(devices)}." if devices else "")
+    return text + (f" Trained on: {joined(devices)}." if devices else "")

@@ -6,6 +6,7 @@ images add to the uncertainty is not known: intervals here are of seeds alone, f
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,10 @@ from scipy import special
 from tabulate import tabulate
 
 from anonbench.files import write_text
-from anonbench.statistics.contrasts import EQUIVALENCE_LEVEL, Contrast, Panel
+from anonbench.report.impact import CONFIRMATORY, EXPLORATORY
+from anonbench.report.judging import intervals, judged, kept
+from anonbench.statistics.contrasts import Contrast, Panel
 from anonbench.statistics.family import Member, simultaneous_factor
-from anonbench.statistics.verdicts import SAME, UNSURE, verdict
 from anonbench.tasks import base as tasks
 from anonbench.tasks.base import ALL
 from anonbench.variants import ORIGINAL
@@ -114,21 +116,14 @@ def table() -> pd.DataFrame:
 def _row(results: pd.DataFrame, of: Question, found: Contrast, factor: float) -> dict[str, Any]:
     own, base = (results.loc[name][of.category] for name in (of.variant, of.reference))
     reference, task = float(base.mean()), tasks.load(TASK)
-    low, high = found.interval()
-    ends = found.interval(factor=factor) if of.primary else (low, high)
-    equal = found.interval(EQUIVALENCE_LEVEL)
-    said = verdict(ends, equal, MARGIN)
-    ratio = 1 + found.value / reference
-    half = 100 * contrast(results, of, ratio).half() / reference
+    said = intervals(found, factor if of.primary else None)
     return {
         "category": of.category, "variant": of.variant, "reference": of.reference,
         "value": own.mean(), "value_std": own.std(ddof=1), "n_seeds": len(own),
-        "difference": found.value, "difference_low": low, "difference_high": high,
-        "simultaneous_low": ends[0] if of.primary else None, "simultaneous_high": ends[1] if of.primary else None,
-        "equivalence_low": equal[0], "equivalence_high": equal[1],
-        "kept": 100 * ratio, "kept_low": 100 * ratio - half, "kept_high": 100 * ratio + half,
-        "question": "primary" if of.primary else "exploratory",
-        "verdict": UNSURE if said == SAME and not task.learnt(reference) else said,
+        **said,
+        **kept(found.value, reference, functools.partial(contrast, results, of)),
+        "question": CONFIRMATORY if of.primary else EXPLORATORY,
+        "verdict": judged(said, MARGIN, task.learnt(reference)),
     }  # fmt: skip
 
 

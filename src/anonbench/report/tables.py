@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,11 @@ def shown(table: pd.DataFrame) -> list[str]:
     return people + controls
 
 
+def most_frequent(rows: pd.DataFrame) -> str:
+    """Return the category with the most instances in some rows, the first of several."""
+    return str(rows.sort_values("instances", ascending=False, kind="stable").category.iloc[0])
+
+
 def label(table: pd.DataFrame, category: str) -> str:
     """Return a category's name; of the mean of those that are not people, whether no variant touched them."""
     return "other" if category == UNTOUCHED and table.group.isin([OVERLAPPED, TOUCHED]).any() else category
@@ -226,11 +232,26 @@ def is_number(value: Any) -> bool:
     return value is not None and not pd.isna(value) and math.isfinite(value)
 
 
-def ends(row: Any) -> tuple[Any, Any]:
+def interval_of(row: Any, name: str = "difference") -> tuple[float, float] | None:
+    """Return the ends of one of a row's intervals (`difference`, `simultaneous`, `equivalence`); None for none."""
+    low: Any = getattr(row, f"{name}_low", None)
+    high: Any = getattr(row, f"{name}_high", None)
+    return (low, high) if is_number(low) and is_number(high) else None
+
+
+def deciding(row: Any) -> tuple[float, float] | None:
     """Return the ends of the 95 % interval that a row's verdict rests on: of the primary question the simultaneous."""
-    if is_number(getattr(row, "simultaneous_low", None)):
-        return row.simultaneous_low, row.simultaneous_high
-    return row.difference_low, row.difference_high
+    return interval_of(row, "simultaneous") or interval_of(row)
+
+
+def span(ends: tuple[float, float] | None, signed: bool = True) -> str:
+    """Return an interval in words, `−1.2 to +0.4`; '' for none."""
+    return f"{number(ends[0], signed)} to {number(ends[1], signed)}" if ends else ""
+
+
+def has(table: pd.DataFrame, column: str) -> bool:
+    """Tell whether a table has a column with a number or a word in any row."""
+    return column in table.columns and bool((table[column].notna() & (table[column].astype(str) != "")).any())
 
 
 def number(value: Any, signed: bool = False) -> str:
@@ -248,7 +269,7 @@ def _cell(row: Any) -> str:
     value = number(row.value) + (f" ± {number(row.value_std)}" if is_number(row.value_std) else "")
     if row.verdict == REFERENCE or not is_number(row.difference):
         return value
-    low, high = ends(row)
+    low, high = deciding(row) or (None, None)
     interval = f" [{number(low, True)}, {number(high, True)}]"
     return f"{value}; {number(row.difference, True)}{interval} {MARKS[row.verdict]}"
 
@@ -326,6 +347,12 @@ def percent(share: Any) -> str:
     if 0 < value < 0.5:
         return "<1 %"
     return f"{value:.0f} %"
+
+
+def joined(words: Iterable[Any]) -> str:
+    """Join words with commas and, before the last, `and`."""
+    said = [str(word) for word in words]
+    return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
 
 
 def capital(text: str) -> str:
@@ -418,6 +445,11 @@ def latex(table: pd.DataFrame, study: ReportStudy) -> str:
     return "\n\n".join(parts_) + "\n"
 
 
+def tex_signed(value: float) -> str:
+    """Return a number with one digit and its sign, for LaTeX's mathematics; zero has none."""
+    return number(value, True).replace("−", "-")
+
+
 def _tex_cell(row: Any, people: bool) -> str:
     """Return value and difference of people, the difference alone of the others."""
     if row is None or not is_number(row.value):
@@ -425,6 +457,4 @@ def _tex_cell(row: Any, people: bool) -> str:
     own = f"{row.value:.1f} & " if people else ""
     if row.verdict == REFERENCE or not is_number(row.difference):
         return own if people else f"({row.value:.1f})"
-    value = round(float(row.difference), 1) + 0.0
-    text = f"{value:+.1f}" if value else "0.0"
-    return f"{own}${text}^{{{TEX_MARKS[row.verdict]}}}$"
+    return f"{own}${tex_signed(row.difference)}^{{{TEX_MARKS[row.verdict]}}}$"

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from anonbench.report.collect import MEAN, PEOPLE
 from anonbench.report.figures.impact import whose
-from anonbench.report.figures.style import DIVERGING, INK, SOFT, WIDTH, ends, nothing, wide_ends
+from anonbench.report.figures.style import DIVERGING, INK, SOFT, WIDTH, nothing
 from anonbench.report.study import ORIGINAL, ReportStudy
-from anonbench.report.tables import blocks, capital, is_number, number, primary, rows_of
+from anonbench.report.tables import blocks, capital, deciding, is_number, number, primary, rows_of
 from anonbench.tasks.base import title
 
 MANY, WIDEST = 12, 14
@@ -84,7 +84,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, variants: list[str], margin: float, d
             axis.text(x + 0.5, y + 0.5, "–", ha="center", va="center", fontsize=6, color=SOFT)
             continue
         values[y, x] = row.difference
-        found = wide_ends(row) or ends(row)
+        found = deciding(row)
         sure = found is not None and not found[0] <= 0 <= found[1]
         ink = "white" if _dark(DIVERGING(norm(row.difference))) else INK
         if dots and sure:

@@ -24,7 +24,7 @@ from anonbench.report.figures.style import (
     panel,
 )
 from anonbench.report.study import ReportStudy
-from anonbench.report.tables import blocks, capital, is_number, margins, primary, rows_of
+from anonbench.report.tables import blocks, capital, is_number, margins, most_frequent, primary, rows_of
 from anonbench.tasks.base import title
 
 STAGE_OF = {
@@ -75,7 +75,7 @@ def cost_figure(cost: pd.DataFrame, table: pd.DataFrame, study: ReportStudy) -> 
         axes[line, 0].set_ylim(len(took) - 0.45, -0.55)
         if several:
             axes[line, 0].set_ylabel("\n".join([dataset, *whose(model, part)]), fontweight="bold")
-        most = part.sort_values("instances", ascending=False, kind="stable").category.iloc[0]
+        most = most_frequent(part)
         for axis, task in zip(axes[line, 1:], tasks, strict=True):
             rows = part[(part.task == task) & (part.category == most)]
             margin = study.margin_of(task)

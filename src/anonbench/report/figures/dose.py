@@ -14,6 +14,7 @@ from anonbench.report.captions import dosed
 from anonbench.report.collect import PEOPLE
 from anonbench.report.figures.impact import whose
 from anonbench.report.figures.style import (
+    BLUE,
     GRID,
     INK,
     MARKERS,
@@ -22,7 +23,6 @@ from anonbench.report.figures.style import (
     WIDTH,
     all_ends,
     band_handle,
-    has_wide,
     interval,
     legend,
     limits_of,
@@ -30,7 +30,7 @@ from anonbench.report.figures.style import (
     wide_handle,
 )
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, parts, region_order
-from anonbench.report.tables import blocks, capital, is_number, margins, primary, rows_of
+from anonbench.report.tables import blocks, capital, has, is_number, margins, primary, rows_of
 from anonbench.tasks.base import title
 
 MOST_BESIDE = 3
@@ -88,7 +88,7 @@ def dose_figure(table: pd.DataFrame, study: ReportStudy) -> Figure:
     if any(row.beside for row in wanted):
         handles.append(Line2D([], [], color=SLATE, marker="s", ms=4, lw=1.4, label="without levels"))
     handles.append(Line2D([], [], color=INK, ls="--", lw=0.8, label="original"))
-    if has_wide(table):
+    if has(table, "simultaneous_low"):
         handles.append(wide_handle())
     handles.append(band_handle(f"{margins(study, table)}: no practical difference"))
     legend(figure, handles)
@@ -122,7 +122,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, row: Row, looks: dict[str, tuple[str,
         return
     low, high = limits_of(list(rows.difference.dropna()), all_ends(rows), [], margin, room=0.06)
     axis.set_ylim(base + low, base + high)
-    axis.axhspan(base - margin, base + margin, color="#0072B2", alpha=0.10, lw=0, zorder=0)
+    axis.axhspan(base - margin, base + margin, color=BLUE, alpha=0.10, lw=0, zorder=0)
     axis.axhline(base, color=INK, ls="--", lw=0.8, zorder=1)
     places = _places(row)
     wide = 0.12

@@ -10,20 +10,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, ON_SAME
-from anonbench.report.collect import CONTROL, PEOPLE
+from anonbench.report.collect import CONTROL, MEAN, OVERLAPPED, PEOPLE
 from anonbench.report.figures.style import (
     CONTROL_COLOURS,
     GRID,
-    MISSING,
     PEOPLE_COLOURS,
     WIDTH,
     all_ends,
     band_handle,
-    has_wide,
     interval,
     legend,
     limits_of,
     method_of,
+    not_evaluated,
     nothing,
     panel,
     seed_handle,
@@ -36,10 +35,12 @@ from anonbench.report.tables import (
     capital,
     daggered,
     direction,
+    has,
     is_number,
     label,
     leaky,
     margins,
+    most_frequent,
     primary,
     rows_of,
     shown,
@@ -117,7 +118,7 @@ def _marks(
             row = rows_of(found)[0]
             at = y + (k - (len(categories) - 1) / 2) * step
             if not is_number(row.difference):
-                axis.text(0, at, "not evaluated", color=MISSING, fontsize=6, ha="center", va="center")
+                not_evaluated(axis, at)
                 continue
             colour = colours[category]
             interval(axis, row, at, colour, 2.0 if people else 1.4, alpha=0.9 if people else 0.75)
@@ -130,7 +131,7 @@ def _mark(group: str, colour: str) -> dict[str, Any]:
     """Return how a point looks: people round, the rest square, and open where its boxes met changed pixels."""
     if group == PEOPLE:
         return {"marker": "o", "ms": 5.1, "mfc": colour, "mec": "white", "mew": 0.6}
-    met = group not in (CONTROL, "mean")
+    met = group not in (CONTROL, MEAN)
     return {"marker": "s", "ms": 4.2, "mfc": "white" if met else colour, "mec": colour if met else "white", "mew": 0.8}
 
 
@@ -140,8 +141,7 @@ def _limits(rows: pd.DataFrame, seeds: pd.DataFrame, categories: list[str], marg
     people = rows[rows.group == PEOPLE]
     main = rows
     if len(people):
-        most = people.sort_values("instances", ascending=False, kind="stable").category.iloc[0]
-        main = rows[rows.category == most]
+        main = rows[rows.category == most_frequent(people)]
     points = [float(v) for v in (*rows.difference.dropna(), *seeds.difference.dropna())]
     return limits_of(points, all_ends(main), all_ends(rows), margin)
 
@@ -180,13 +180,13 @@ def _legend(table: pd.DataFrame, study: ReportStudy) -> list[Any]:
         name = c if people else means.get(c, f"{c} ({'not anonymized' if groups[c] == {CONTROL} else 'not people'})")
         shape, size, width = ("o", 4.5, 2.0) if people else ("s", 4.0, 1.4)
         handles.append(Line2D([], [], color=colours[c], label=name, marker=shape, ms=size, lw=width))
-    if {CONTROL, "overlapped"} <= set(table.group):
-        open_ = _mark("overlapped", CONTROL_COLOURS[0])
+    if {CONTROL, OVERLAPPED} <= set(table.group):
+        open_ = _mark(OVERLAPPED, CONTROL_COLOURS[0])
         handles.append(Line2D([], [], color="none", label="open: its boxes met changed pixels", **open_))
     trained = any(study.trains(model) for model in set(table.model))
     if trained:
         handles.append(seed_handle())
-    if has_wide(table):
+    if has(table, "simultaneous_low"):
         handles.append(wide_handle())
     handles.append(band_handle(f"{margins(study, table)}: no practical difference"))
     if leaky(table):

@@ -17,15 +17,14 @@ from anonbench.report.figures.style import (
     GRID,
     INK,
     MARKERS,
-    MISSING,
     STARTS,
     WIDTH,
     all_ends,
     band_handle,
-    has_wide,
     interval,
     limits_of,
     method_of,
+    not_evaluated,
     panel,
     wide_handle,
 )
@@ -34,10 +33,12 @@ from anonbench.report.tables import (
     DAGGER,
     LEAKY,
     capital,
+    has,
     is_number,
     leaky,
     margins,
     marked,
+    most_frequent,
     number,
     primary,
     rows_of,
@@ -85,7 +86,7 @@ def panels(study: ReportStudy, table: pd.DataFrame) -> list[tuple[str, list[str]
         rows = table[(table.dataset == dataset) & table.model.isin(models) & (table.group == PEOPLE)]
         if rows.empty:
             continue
-        category = rows.sort_values("instances", ascending=False, kind="stable").category.iloc[0]
+        category = most_frequent(rows)
         rows = rows[rows.category == category]
         for region in sorted(set(rows.loc[rows.variant != ORIGINAL, "region"]), key=region_order):
             chosen = rows[(rows.region == region) | (rows.variant == ORIGINAL)]
@@ -132,7 +133,7 @@ def starts_figure(study: ReportStudy, table: pd.DataFrame) -> Figure:
         )
     if any(leaky(rows) for *_, rows in wanted):
         handles.append(Line2D([], [], color="none", label=f"{DAGGER} {LEAKY}"))
-    if has_wide(table):
+    if has(table, "simultaneous_low"):
         handles.append(wide_handle())
     handles.append(band_handle(f"{margins(study, table)}: no practical difference"))
     figure.legend(handles=handles, loc="outside lower center", ncols=1, handletextpad=0.6)
@@ -184,7 +185,7 @@ def _panel(
             row = rows_of(found)[0]
             at = y + (k - (len(look) - 1) / 2) * step
             if not is_number(row.difference):
-                axis.text(0, at, "not evaluated", color=MISSING, fontsize=6, ha="center", va="center")
+                not_evaluated(axis, at)
                 continue
             interval(axis, row, at, colour, 1.6)
             own = rows[rows.model == name]

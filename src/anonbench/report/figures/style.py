@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from anonbench.files import write_bytes
-from anonbench.report.tables import is_number
+from anonbench.report.tables import deciding, interval_of
 
 WIDTH = 7.0
 """Inches: a paper's text width."""
@@ -120,22 +120,6 @@ def nothing(text: str) -> Figure:
 # --- intervals
 
 
-def ends(row: Any) -> tuple[float, float] | None:
-    """Return the ends of a row's 95 % interval of its difference; None where it has none."""
-    return (row.difference_low, row.difference_high) if is_number(row.difference_low) else None
-
-
-def wide_ends(row: Any) -> tuple[float, float] | None:
-    """Return the ends of its simultaneous interval, which only questions of the study's family have; None otherwise."""
-    found = (getattr(row, "simultaneous_low", np.nan), getattr(row, "simultaneous_high", np.nan))
-    return found if all(map(is_number, found)) else None
-
-
-def has_wide(table: pd.DataFrame) -> bool:
-    """Tell whether any row of a table has a simultaneous interval."""
-    return "simultaneous_low" in table.columns and bool(table.simultaneous_low.notna().any())
-
-
 def all_ends(table: pd.DataFrame) -> list[float]:
     """Return every end of every interval of a table's rows."""
     names = ("difference_low", "difference_high", "simultaneous_low", "simultaneous_high")
@@ -157,13 +141,13 @@ def interval(
     What leaves the panel, whose limits must have been set, ends in an arrow at its edge. ``width`` is in points.
     """
     limits = axis.get_xlim() if horizontal else axis.get_ylim()
-    for found, line in ((wide_ends(row), 0.9), (ends(row), width)):
+    for found, line in ((interval_of(row, "simultaneous"), 0.9), (interval_of(row), width)):
         if found is None:
             continue
         shown = [float(np.clip(end + offset, *limits)) for end in found]
         points = (shown, [at, at]) if horizontal else ([at, at], shown)
         axis.plot(*points, color=colour, lw=line, solid_capstyle="butt", zorder=3, **extra)
-    outer = wide_ends(row) or ends(row)
+    outer = deciding(row)
     for end, edge, marks in zip(outer or (), limits, (("<", "v"), (">", "^")), strict=False):
         if (end + offset < edge) if edge == limits[0] else (end + offset > edge):
             point = ([edge], [at]) if horizontal else ([at], [edge])
@@ -194,6 +178,11 @@ def panel(axis: Axes, margin: float, limits: tuple[float, float], ticks: int = 5
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x", color=GRID, lw=0.5)
     axis.set_axisbelow(True)
+
+
+def not_evaluated(axis: Axes, at: float) -> None:
+    """Say in a panel of differences along x that there is none at a height."""
+    axis.text(0, at, "not evaluated", color=MISSING, fontsize=6, ha="center", va="center")
 
 
 def band_handle(text: str) -> Patch:
