@@ -68,6 +68,11 @@ def ragged(ap: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return np.exp(0.5 * random.standard_normal(len(ap)))
 
 
+def one_wild(ap: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return the same spread for all but one variant, which spreads four times as much."""
+    return np.where(np.arange(len(ap)) == len(ap) // 2, 4.0, 1.0)
+
+
 SCENARIOS = (
     Scenario("nothing in common", equal),
     Scenario("seeds in common", equal, seed=1.5),
@@ -78,6 +83,7 @@ SCENARIOS = (
     Scenario("images matter as much as seeds", equal, seed=1.5, image=1.0),
     Scenario("original spreads three times as much", partial(original, 3.0), listed=False),
     Scenario("every variant spreads in its own way", ragged, seed=1.5, listed=False),
+    Scenario("one variant spreads four times as much", one_wild, seed=1.5, listed=False),
 )
 
 
@@ -110,6 +116,15 @@ def pooled_before(panel: Panel) -> float:
     return float(special.stdtrit(freedom, 0.975) * np.sqrt(2 * within.mean() / panel.seeds + images))
 
 
+def two_way(panel: Panel) -> float:
+    """Return the half-width of a two-way analysis of variance: seeds as blocks, one spread for all, images as now."""
+    residuals = panel.values - panel.values.mean(axis=1, keepdims=True)
+    residuals = residuals - residuals.mean(axis=0)
+    freedom = (len(residuals) - 1) * (panel.seeds - 1)
+    images = panel.contrast(1).part(images=True)
+    return float(special.stdtrit(freedom, 0.975) * np.sqrt(2 * (residuals**2).sum() / freedom / panel.seeds + images))
+
+
 def own_pairs(contrast: Contrast, panel: Panel, variant: int) -> float:
     """Return the half-width of the paired t interval of one variant alone."""
     differences = panel.values[variant] - panel.values[0]
@@ -129,6 +144,8 @@ class Found:
     covered_before: float
     width_before: float
     width_own: float
+    covered_pooled: float
+    width_pooled: float
     wrong: float
     wrong_alone: float
     wrong_before: float
@@ -138,22 +155,25 @@ def simulate(job: tuple[int, int, int, int]) -> Found:
     """Run the studies of one scenario (by position) and number of seeds."""
     position, seeds, variants, studies = job
     scenario, random = SCENARIOS[position], np.random.default_rng([position, seeds, variants])
-    inside, before, widths, earlier, own = [], [], [], [], []
+    inside, before, pooled, widths, earlier, own, joint = [], [], [], [], [], [], []
     wrong = alone = then = 0
     for k in range(studies):
-        members, errors, old = [], [], []
+        members, errors, old, both = [], [], [], []
         for task, panel in enumerate(study(scenario, variants, seeds, random)):
-            half = pooled_before(panel)
+            half, together = pooled_before(panel), two_way(panel)
             for v in range(1, variants + 1):
                 contrast = panel.contrast(v)
                 members.append(Member(str(task), "image", contrast))
                 errors.append(abs(contrast.value))
                 old.append(half)
+                both.append(together)
                 own.append(own_pairs(contrast, panel, v))
         error, halves = np.array(errors), np.array([m.contrast.half() for m in members])
         factor = simultaneous_factor(members, k, draws=2000)
         inside.append(error <= halves)
         before.append(error <= np.array(old))
+        pooled.append(error <= np.array(both))
+        joint.append(both)
         widths.append(halves)
         earlier.append(old)
         alone += (error > halves).any()
@@ -163,6 +183,7 @@ def simulate(job: tuple[int, int, int, int]) -> Found:
     return Found(
         scenario, seeds, float(share.mean()), float(share.min()), float(np.mean(widths)), float(np.median(widths)),
         100 * float(np.mean(before)), float(np.mean(earlier)), float(np.mean(own)),
+        100 * float(np.mean(pooled)), float(np.mean(joint)),
         100 * wrong / studies, 100 * alone / studies, 100 * then / studies,
     )  # fmt: skip
 
@@ -171,13 +192,15 @@ def table(found: list[Found]) -> str:
     """Return the results as Markdown."""
     heads = [
         "scenario", "seeds", "coverage, %", "worst variant", "half-width, mean", "median", "before: coverage, %",
-        "before: mean", "own pairs alone: mean", "family misleads, %", "row by row", "before",
+        "before: mean", "two-way: coverage, %", "two-way: mean",
+        "own pairs alone: mean", "family misleads, %", "row by row", "before",
     ]  # fmt: skip
     rows = [
         [
             f.scenario.name if f.scenario.listed else f"*{f.scenario.name}*", f.seeds, f"{f.covered:.1f}",
             f"{f.worst:.1f}", f"{f.width:.2f}", f"{f.median:.2f}", f"{f.covered_before:.1f}", f"{f.width_before:.2f}",
-            f"{f.width_own:.2f}", f"{f.wrong:.1f}", f"{f.wrong_alone:.1f}", f"{f.wrong_before:.1f}",
+            f"{f.covered_pooled:.1f}", f"{f.width_pooled:.2f}", f"{f.width_own:.2f}",
+            f"{f.wrong:.1f}", f"{f.wrong_alone:.1f}", f"{f.wrong_before:.1f}",
         ]
         for f in found
     ]  # fmt: skip

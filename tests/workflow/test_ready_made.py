@@ -49,8 +49,8 @@ def test_faces_that_are_masked_out_are_not_found(found: Project) -> None:
     assert value["original"] > 15
     assert value["face-mask_out"] < value["original"] / 2
     assert value["frame-blur-high"] < value["original"] / 2
-    assert float(table.difference_low["face-mask_out"]) < float(table.difference_high["face-mask_out"])
     # five of eight images tell of faces: too few for more
+    assert float(table.difference_low["face-mask_out"]) < 0 < float(table.difference_high["face-mask_out"])
     assert table.verdict["face-mask_out"] == "cannot tell"
     assert float(table.share_changed["face-mask_out"]) > 0.5, "faces are people's: the share is not 0"
 

@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from anonbench.tasks.matches import Matches
-from anonbench.tasks.scored import FIELDS, Scored, area_of, keypoints_of, measures
+from anonbench.tasks.scored import FIELDS, Scored, area_of, keypoints_of
 from anonbench.tasks.truth import Truth, counts_in
 
 OUTSIDE = 1e12
@@ -52,11 +52,7 @@ def run_cocoeval(
     images = run.params.imgIds
     groups, place = truth.groups()
     where = np.array([place[image] for image in images])
-    return Scored(
-        measures(precision, recall),
-        {c: measures(precision[:, :, [k]], recall[:, [k]]) for k, c in enumerate(categories)},
-        {c: _matches(run, k, where, len(groups)) for k, c in enumerate(categories)},
-    )
+    return Scored.of(precision, recall, {c: _matches(run, k, where, len(groups)) for k, c in enumerate(categories)})
 
 
 def _annotations(iou_type: str, truth: Truth, categories: set[int], subset: str | None) -> list[dict[str, Any]]:

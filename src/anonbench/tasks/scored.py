@@ -27,6 +27,12 @@ class Scored(NamedTuple):
     categories: dict[int, Measures]
     matches: dict[int, Matches]
 
+    @classmethod
+    def of(cls, precision: np.ndarray, recall: np.ndarray, matches: dict[int, Matches]) -> Scored:
+        """Return the outcome of the arrays of `measures`, whose K categories are those of ``matches``, in order."""
+        each = {c: measures(precision[:, :, [k]], recall[:, [k]]) for k, c in enumerate(matches)}
+        return cls(measures(precision, recall), each, matches)
+
 
 def measures(precision: np.ndarray, recall: np.ndarray) -> Measures:
     """Return COCO's seven numbers in per cent.

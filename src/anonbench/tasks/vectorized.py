@@ -25,7 +25,7 @@ from pycocotools.cocoeval import Params
 
 from anonbench.records import KEYPOINTS
 from anonbench.tasks.matches import Matches
-from anonbench.tasks.scored import FIELDS, Scored, area_of, keypoints_of, measures, runs_of
+from anonbench.tasks.scored import FIELDS, Scored, area_of, keypoints_of, runs_of
 from anonbench.tasks.truth import Truth, counts_in
 
 PAIRS = 1_000_000
@@ -110,11 +110,7 @@ def run_vectorized(
             ignored=np.asfortranarray(excuses[0].view(np.uint8)),
             instances=np.bincount(group_of[counted], minlength=len(groups)).astype(np.int32),
         )
-    return Scored(
-        measures(precision, recall),
-        {c: measures(precision[:, :, [k]], recall[:, [k]]) for k, c in enumerate(categories)},
-        matches,
-    )
+    return Scored.of(precision, recall, matches)
 
 
 class _Cells:
