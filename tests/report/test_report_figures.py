@@ -26,7 +26,7 @@ from anonbench.report.figures.sizes import sizes_figure
 from anonbench.report.impact import IMPACT_COLUMNS
 from anonbench.report.sizes import SIZE_COLUMNS, sizes
 from anonbench.report.study import ReportStudy, parts
-from anonbench.report.tables import read_csv, write_tables
+from anonbench.report.tables import has, read_csv, write_tables
 
 STUDY = ReportStudy("crafted", 0, {"d": {"train": "train", "val": "val"}}, ["original"], {"m": {}}, [0, 1])
 SEEDS = pd.DataFrame(
@@ -99,7 +99,7 @@ def test_simultaneous_intervals_are_thin_ends_where_there_are_any() -> None:
     assert _bars(impact_figure(plain, SEEDS, STUDY).axes[0], 0.9) == []
     empty = plain.assign(simultaneous_low=np.nan, simultaneous_high=np.nan)
     assert _bars(impact_figure(empty, SEEDS, STUDY).axes[0], 0.9) == []
-    assert not look.has_wide(empty)
+    assert not has(empty, "simultaneous_low")
     both = plain.assign(simultaneous_low=-4.5, simultaneous_high=-1.5)
     figure = impact_figure(both, SEEDS, STUDY)
     assert _bars(figure.axes[0], 0.9) == [(-4.5, -1.5)]
