@@ -5,8 +5,8 @@ program for each command; put first on the path, it hands its arguments, folder,
 server, whose copy runs the command's own script and gives back its status. The project's code is never loaded by the
 server: every command loads it from its own path. When the caller dies, the command and all that it started die, too.
 
-What a test says about processes (a kill, the order of sets, which another process draws anew) needs the real commands,
-which the others can be run with, too (``REAL_COMMANDS=1 pytest``).
+A test about the order of sets, which every process draws anew, asks for a second server. All tests can be run with the
+real commands, too (``REAL_COMMANDS=1 pytest``).
 """
 
 from __future__ import annotations
@@ -64,8 +64,11 @@ class Command(NamedTuple):
 
 
 @functools.cache
-def commands() -> Path:
-    """Start a server that lives as long as this process; return the folder of the commands that use it."""
+def commands(server: int = 0) -> Path:
+    """Start a server that lives as long as this process; return the folder of the commands that use it.
+
+    Each number is another server, and each server draws its own order of sets.
+    """
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
     address, scripts = folder / "server", Path(sys.executable).parent
     (folder / "bin").mkdir()
@@ -76,15 +79,15 @@ def commands() -> Path:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(address))
         listener.listen(64)  # who comes before the libraries are loaded waits
-        server = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", __file__, str(listener.fileno())],
             stdin=subprocess.PIPE,  # closed when this process ends, however it ends
             stdout=subprocess.DEVNULL,
             pass_fds=[listener.fileno()],
-            env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+            env={key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHASHSEED")},
             start_new_session=True,
         )
-    atexit.register(server.communicate)
+    atexit.register(process.communicate)
     return folder / "bin"
 
 

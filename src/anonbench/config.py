@@ -238,6 +238,9 @@ class ReportConfig(Strict):
     bootstrap: int = Field(1000, ge=100, description="Resamples of validation images for the intervals.")
     primary: PrimaryConfig = PrimaryConfig()
     people_per_sheet: int = Field(4, ge=1, le=24, description="Rows of the before/after sheet.")
+    vector_formats: list[Literal["pdf", "svg"]] = Field(
+        ["pdf"], description="Formats in which figures are written for print, beside the PNG that the page shows."
+    )
 
 
 class Study(Strict):

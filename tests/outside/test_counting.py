@@ -27,7 +27,7 @@ STUDY: dict[str, Any] = {
     "models": {"counter": {"trainer": "counter", "tasks": ["counting"], "iterations": 1, "settings": {"side": 6}}},
     "train": {"seeds": [0], "device": "cpu"},
     "evaluate": {"on": ["original", "same", "deployed"]},
-    "report": {"bootstrap": 100, "people_per_sheet": 1, "margins": {"counting": 0.2}},
+    "report": {"bootstrap": 100, "people_per_sheet": 1, "vector_formats": [], "margins": {"counting": 0.2}},
 }
 
 

@@ -40,6 +40,7 @@ def write_study(
     people_per_sheet: int = 4,
     bootstrap: int = 200,
     noise: bool = False,
+    vector_formats: tuple[str, ...] = (),
 ) -> Path:
     """Write study.json, evaluations/, models/ and anonymized/ under ``root``; return the study's path.
 
@@ -53,7 +54,10 @@ def write_study(
     study: dict[str, Any] = {
         "name": "synthetic", "seed": 7, "datasets": {"streetlife": {"train": "train", "val": "val"}},
         "variants": list(quality), "models": {"compact": recipe}, "seeds": list(seeds),
-        "report": {"margin": 1.0, "bootstrap": bootstrap, "people_per_sheet": people_per_sheet},
+        "report": {
+            "margin": 1.0, "bootstrap": bootstrap, "people_per_sheet": people_per_sheet,
+            "vector_formats": list(vector_formats),
+        },
     }  # fmt: skip
     dump(root / "study.json", study)
     anonymized = root / "anonymized" / "streetlife"

@@ -63,7 +63,7 @@ TINY: dict[str, Any] = {
     "anonymize": {"shards": 2},
     "models": {"tiny": TINY_MODEL},
     "train": {"seeds": [0], "device": "cpu", "threads": 1},
-    "report": {"bootstrap": 100, "people_per_sheet": 2},
+    "report": {"bootstrap": 100, "people_per_sheet": 2, "vector_formats": []},
 }
 """A study of seconds: four training images, two iterations."""
 
@@ -73,8 +73,8 @@ class Project:
 
     packages: tuple[Path, ...] = ()
     """Folders that are put on the path: of packages of others."""
-    starts_warm: bool = warm.USED
-    """Whether commands start from loaded libraries (tests/warm.py), or as a user's do."""
+    server: int = 0
+    """Which server of loaded libraries starts the commands (tests/warm.py); another one has another order of sets."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -93,7 +93,7 @@ class Project:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a command: the copy's package first, this interpreter's tools on the path."""
-        tools = [warm.commands()] if self.starts_warm else []
+        tools = [warm.commands(self.server)] if warm.USED else []
         return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, [self.folder / "src", *self.packages, *_path()])),

@@ -38,7 +38,7 @@ def test_identity_equals_original_on_png(project: Project, make_coco: Callable[.
         datasets={"coco": {"train": "train", "val": "val"}},
         variants=["original", "body-identity", "body-mask_out"],
         models={"tiny": {**TINY_MODEL, "iterations": 6}},
-        report={"bootstrap": 100, "people_per_sheet": 1},
+        report={"bootstrap": 100, "people_per_sheet": 1, "vector_formats": []},
     )
     project.study("coco-png", study)
     done = project.snakemake("--config", f"root={root}", config="coco-png")

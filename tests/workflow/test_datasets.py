@@ -65,7 +65,7 @@ def small(project: Project, name: str) -> tuple[dict[str, Any], Any]:
         models={"tiny": {**TINY_MODEL, "tasks": tasks}},
         anonymize={"shards": 2},
         train={"seeds": [0], "device": "cpu", "threads": 1},
-        report={"bootstrap": 100, "people_per_sheet": 1},
+        report={"bootstrap": 100, "people_per_sheet": 1, "vector_formats": []},
     )
     project.study(name, study)
     return study, fixture

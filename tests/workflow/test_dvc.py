@@ -57,7 +57,7 @@ def test_a_clone_reproduces_the_certificate(repository: Project, tmp_path: Path)
     git(repository, "commit", "-q", "-m", "certify")
 
     clone = Project.__new__(Project)
-    clone.folder, clone.starts_warm = tmp_path / "clone", False  # as whoever clones it, in new processes
+    clone.folder, clone.server = tmp_path / "clone", 1
     subprocess.run(["git", "clone", "-q", str(repository.folder), str(clone.folder)], check=True)
     done(clone, "dvc", "pull")
     done(clone, "dvc", "repro")

@@ -25,7 +25,7 @@ STUDY: dict[str, Any] = {
     },
     "train": {"device": "cpu"},
     "evaluate": {"on": ["original", "same", "deployed"]},
-    "report": {"bootstrap": 100, "people_per_sheet": 1},
+    "report": {"bootstrap": 100, "people_per_sheet": 1, "vector_formats": []},
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import select
 import signal
 import subprocess
 import time
@@ -46,7 +47,6 @@ def test_the_answer_is_there(finished: Project) -> None:
     assert "streetlife" in page
     for name in ("impact", "curves", "sheet-streetlife"):
         assert (finished.folder / "results" / "figures" / f"{name}.png").stat().st_size > 1000
-        assert (finished.folder / "results" / "figures" / f"{name}.pdf").stat().st_size > 1000
 
 
 def test_a_second_run_does_nothing(finished: Project) -> None:
@@ -129,29 +129,35 @@ MOMENTS = (
 
 def kill_when(project: Project, pattern: str, *words: str) -> None:
     """Start the study and kill it, with all its jobs, as soon as a file is there, whole or half-written."""
+    inherited, kept = os.pipe()
     process = subprocess.Popen(
         ["snakemake", "--cores", "2", *words, "--configfile", "config/tiny.yaml"],
         cwd=project.folder,
         env=project.environment(),
+        stdin=inherited,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    os.close(inherited)
     while not any(project.folder.glob(pattern)):
         assert process.poll() is None, f"the run ended without {pattern}"
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+    alive = select.poll()
+    alive.register(kept, 0)
+    alive.poll()  # until no job has the run's standard input any more
+    os.close(kept)
 
 
 def test_killed_and_run_again_ends_with_the_same_hashes(finished: Project, project: Project) -> None:
-    project.starts_warm = False  # real processes are killed, all at once; each draws its own order of sets
+    project.server = 1
     kill_when(project, MOMENTS[0])
     assert project.snakemake("--unlock").returncode == 0
     for pattern in MOMENTS[1:]:
         kill_when(project, pattern, "--nolock")
     assert not (project.folder / "results" / "report.html").exists()
-    project.starts_warm = finished.starts_warm
     done = project.snakemake("--nolock")
     assert done.returncode == 0, done.stdout
     assert digests(project.folder) == digests(finished.folder)

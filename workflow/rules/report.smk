@@ -63,7 +63,11 @@ rule report_figures:
             caption="../report/figures.rst",
             category="Figures",
         ),
-        collect("<results>/figures/{name}.pdf", name=plan.files.figures()),
+        collect(
+            "<results>/figures/{name}.{kind}",
+            name=plan.files.figures(),
+            kind=plan.study.report.vector_formats,
+        ),
     log:
         "<logs>/report/figures.log",
     benchmark:
@@ -93,7 +97,10 @@ rule report_sheet:
             category="Figures",
             labels={"what": "the same people under every variant"},
         ),
-        pdf="<results>/figures/sheet-{dataset}.pdf",
+        vector=collect(
+            "<results>/figures/sheet-{{dataset}}.{kind}",
+            kind=plan.study.report.vector_formats,
+        ),
     log:
         "<logs>/report/sheet-{dataset}.log",
     benchmark:
@@ -134,7 +141,9 @@ rule report_html:
             category="Figures",
             labels={"what": "cost"},
         ),
-        print="<results>/cost.pdf",
+        vector=collect(
+            "<results>/cost.{kind}", kind=plan.study.report.vector_formats
+        ),
         provenance="<results>/provenance.json",
     log:
         "<logs>/report/html.log",

@@ -66,7 +66,9 @@ def write_html(
     anonymized: Path | None = None,
     evaluations: Path | None = None,
 ) -> str:
-    """Write the page and, beside it, ``cost.{csv,png,pdf}`` and ``provenance.json``; return the opening paragraphs.
+    """Write the page and, beside it, ``cost.csv``, the figure ``cost`` and ``provenance.json``.
+
+    Return the opening paragraphs.
 
     Reads the tables of `report-tables`, the PNG figures, the trainings' records, in ``logs`` what Snakemake measured of
     other jobs, in ``anonymized`` people before and after and the methods' parameters, in ``evaluations`` the counts of
@@ -78,7 +80,7 @@ def write_html(
     answer = answers(table, study.untrained)
     spent = cost(study, records, logs)
     with styled():
-        save(cost_figure(spent, table, study), out.parent, "cost")
+        save(cost_figure(spent, table, study), out.parent, "cost", study.vector_formats)
     images: list[dict[str, str]] = []
     for figure in listed(study):
         file = (out.parent if figure.section == "cost" else figures) / f"{figure.name}.png"

@@ -97,7 +97,9 @@ def write_sheet(study: ReportStudy, dataset: str, anonymized: Path, out: Path) -
     columns = [_images(root / variant, split, shown) for variant in variants]
     pictures = [[column[row.image["id"]] for column in columns] for row in rows]
     with styled():
-        return save(_draw(variants, rows, pictures), out, f"sheet-{dataset}", tight=False, dpi=DPI)
+        return save(
+            _draw(variants, rows, pictures), out, f"sheet-{dataset}", study.vector_formats, tight=False, dpi=DPI
+        )
 
 
 def statuses(root: Path, variants: Iterable[str], split: str) -> dict[str, Status]:

@@ -69,6 +69,7 @@ class ReportStudy:
     margin: float = 1.0
     bootstrap: int = 1000
     people_per_sheet: int = 4
+    vector_formats: tuple[str, ...] = ("pdf",)
     config_sha256: str = ""
     asked: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     starts: list[tuple[str, list[str]]] = field(default_factory=list)
@@ -149,6 +150,7 @@ class ReportStudy:
             starts=[(dataset, list(models)) for dataset, models in value.get("starts") or []],
             directions=tuple(value.get("directions") or (ON_ORIGINAL,)),
             margins=options.get("margins") or {},
+            vector_formats=tuple(options.get("vector_formats", cls.vector_formats)),
             untrained=tuple(value.get("untrained") or ()),
             primary=_primary(path, options.get("primary") or {}),
             files=tuple(value.get("files") or ()),

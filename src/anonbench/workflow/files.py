@@ -227,6 +227,7 @@ class Files:
         root = self.folder("results")
         tables = [f"{root}/tables/{name}" for name in TABLES]
         stems = [*self.figures(), *(f"sheet-{dataset}" for dataset in self.study.datasets)]
-        figures = [f"{root}/figures/{stem}.{suffix}" for stem in stems for suffix in ("png", "pdf")]
-        pages = [f"{root}/{name}" for name in ("report.html", "cost.csv", "cost.png", "cost.pdf")]
+        suffixes = ("png", *self.study.report.vector_formats)
+        figures = [f"{root}/figures/{stem}.{suffix}" for stem in stems for suffix in suffixes]
+        pages = [f"{root}/{name}" for name in ("report.html", "cost.csv", *(f"cost.{suffix}" for suffix in suffixes))]
         return {"tables": tables, "figures": figures, "report": [*tables, *figures, *pages]}[kind]

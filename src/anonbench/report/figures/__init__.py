@@ -24,14 +24,14 @@ def write_figures(study: ReportStudy, tables: Path, out: Path) -> list[str]:
     """
     table, seeds, people = (read_csv(tables / f"{name}.csv") for name in ("impact", "seeds", "people"))
     with styled():
-        drawn = save(impact_figure(table, seeds, study), out, "impact")
+        figures = {"impact": impact_figure(table, seeds, study)}
         if dosed(study.variants):
-            drawn += save(dose_figure(table, study), out, "dose")
-        drawn += save(categories_figure(table, study), out, "categories")
-        drawn += save(sizes_figure(read_csv(tables / "sizes.csv"), people, study), out, "sizes")
-        drawn += save(coverage_figure(read_csv(tables / "coverage.csv")), out, "coverage")
-        drawn += save(people_figure(people), out, "people")
-        drawn += save(curves_figure(read_csv(tables / "curves.csv")), out, "curves")
+            figures["dose"] = dose_figure(table, study)
+        figures["categories"] = categories_figure(table, study)
+        figures["sizes"] = sizes_figure(read_csv(tables / "sizes.csv"), people, study)
+        figures["coverage"] = coverage_figure(read_csv(tables / "coverage.csv"))
+        figures["people"] = people_figure(people)
+        figures["curves"] = curves_figure(read_csv(tables / "curves.csv"))
         if study.starts:
-            drawn += save(starts_figure(study, table), out, "starts")
-    return drawn
+            figures["starts"] = starts_figure(study, table)
+        return [file for name, figure in figures.items() for file in save(figure, out, name, study.vector_formats)]

@@ -6,7 +6,7 @@ A figure stands on a white ground of its own, on the page in dark, too: what is 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,6 @@ STYLE: dict[str, Any] = {
 }
 
 PNG_DPI = 150
-FORMATS = ("png", "pdf")
 
 
 @contextmanager
@@ -88,18 +87,23 @@ def styled() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, out: Path, name: str, tight: bool = True, dpi: int = PNG_DPI) -> list[str]:
-    """Write ``name`` as PNG and PDF, without dates and versions; return the file names."""
+def save(
+    figure: Figure, out: Path, name: str, vector_formats: Sequence[str], tight: bool = True, dpi: int = PNG_DPI
+) -> list[str]:
+    """Write ``name`` as PNG and in vector formats (pdf, svg), without dates and versions; return the file names."""
     metadata: dict[str, dict[str, Any]] = {
         "png": {"Software": None},
         "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+        "svg": {"Date": None, "Creator": None},
     }
+    formats = ("png", *vector_formats)
     extra: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.04} if tight else {}
-    for kind in FORMATS:
+    for kind in formats:
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata[kind], facecolor=GROUND, **extra)
+        figure.set_layout_engine("none")  # what is laid out once stays so
         write_bytes(out / f"{name}.{kind}", _opaque(buffer) if kind == "png" else buffer.getvalue())
-    return [f"{name}.{kind}" for kind in FORMATS]
+    return [f"{name}.{kind}" for kind in formats]
 
 
 def _opaque(png: io.BytesIO) -> bytes:
