@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence, synthetic
 from anonbench.evaluate.inputs import read_predictions
 from anonbench.evaluate.metrics import evaluate, evaluate_files
+from anonbench.statistics.resampling import Draw
 from anonbench.tasks import matches as match_module
 from anonbench.tasks.base import Outcome, load
 from anonbench.tasks.engines import Engine
@@ -387,3 +389,37 @@ def test_frames_of_a_video_are_drawn_together(tmp_path) -> None:
     assert (matches.instances.tolist(), sorted(matches.image)) == ([4, 1], [0, 0, 1])
     score = load("detection").score(outcome.parts["person"].evidence, np.array([[1, 1], [2, 0], [0, 3]]))
     assert score == pytest.approx([value["tasks"]["detection"]["overall"]["AP"], 100 * 51 / 101, 100])
+
+
+def test_replicates_are_those_of_the_draw_that_is_asked_for(tmp_path) -> None:
+    p, a = _files(tmp_path, _tiny(), _found(_tiny()))
+    draw, other = Draw(50, 7, "street"), Draw(50, 8, "street")
+    evaluate_files(p, a, tmp_path / "with", draw=draw)
+    evaluate_files(p, a, tmp_path / "without")
+    written, computed = (evidence.read(tmp_path / name / "evidence.npz", draw) for name in ("with", "without"))
+    assert written.keys() == computed.keys()
+    for task, of in written.items():
+        assert list(of.replicates) == list(of.parts) == list(computed[task].replicates)
+        weights = draw.weights(len(of.groups))
+        assert weights.shape == (50, 2)
+        for part, replicates in of.replicates.items():
+            assert np.array_equal(replicates, load(task).score(of.parts[part], weights), equal_nan=True)
+            assert np.array_equal(replicates, computed[task].replicates[part], equal_nan=True)
+    again = evidence.read(tmp_path / "with" / "evidence.npz", other)["detection"]
+    weights = other.weights(len(again.groups))
+    expected = load("detection").score(again.parts["person"], weights)
+    assert np.array_equal(again.replicates["person"], expected, equal_nan=True), "not those of the draw in the file"
+    assert not np.array_equal(weights, draw.weights(len(again.groups)))
+    assert evidence.read(tmp_path / "with" / "evidence.npz")["detection"].replicates == {}
+
+
+def test_replicates_of_another_number_than_parts_are_refused(tmp_path) -> None:
+    p, a = _files(tmp_path, _tiny(), _found(_tiny()))
+    draw = Draw(50, 7, "street")
+    evaluate_files(p, a, tmp_path, draw=draw)
+    with np.load(tmp_path / "evidence.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays["detection/replicates"] = arrays["detection/replicates"][:-1]
+    np.savez(tmp_path / "evidence.npz", **arrays)
+    with pytest.raises(AnonbenchError, match=r"evidence\.npz: cannot be read"):
+        evidence.read(tmp_path / "evidence.npz", draw)

@@ -376,7 +376,8 @@ def test_inputs_are_checked_by_an_interpreter_that_optimises(copy) -> None:
         "root = Path(sys.argv[1]); stages = [root / n for n in"
         " ('evaluations', 'models', 'anonymized')]; sources = Sources(*stages)\n"
         "for check in (lambda: sources.manifest(ReportStudy.read(root / 'study.json'), 'streetlife', 'body-mask_out'),"
-        " lambda: read_run(sources.evaluation(Evaluation('streetlife', 'original', 'compact', 0, 'original')))):\n"
+        " lambda: read_run(sources.evaluation(Evaluation('streetlife', 'original', 'compact', 0, 'original')), None)"
+        "):\n"
         "    try:\n        check()\n    except Exception as error:\n        print(error)"
     )
     (root / "anonymized/streetlife/private/body-mask_out/manifests/train.json").write_text(COUNTLESS)

@@ -50,10 +50,13 @@ rule evaluate:
     params:
         folder=lambda w, output: str(Path(output.metrics).parent),
         engine=plan.study.evaluate.engine,
+        resamples=plan.study.report.bootstrap,
+        seed=plan.study.seed,
         code=lambda w: plan.fingerprints.evaluation_code(w.model),
         environment=plan.fingerprints.environment("report"),
     message:
         "evaluate {wildcards.model} of {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}, on {wildcards.tested}"
     shell:
         "anonbench evaluate --predictions {input.predictions:q} --annotations {input.truth:q}"
-        " --engine {params.engine} --out {params.folder:q} > {log:q} 2>&1"
+        " --engine {params.engine} --resamples {params.resamples} --seed {params.seed}"
+        " --dataset {wildcards.dataset} --out {params.folder:q} > {log:q} 2>&1"

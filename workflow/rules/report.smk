@@ -141,9 +141,7 @@ rule report_html:
             category="Figures",
             labels={"what": "cost"},
         ),
-        vector=collect(
-            "<results>/cost.{kind}", kind=plan.study.report.vector_formats
-        ),
+        vector=collect("<results>/cost.{kind}", kind=plan.study.report.vector_formats),
         provenance="<results>/provenance.json",
     log:
         "<logs>/report/html.log",

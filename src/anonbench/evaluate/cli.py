@@ -15,12 +15,19 @@ def evaluate(
     annotations: Annotated[Path, typer.Option(help="COCO annotations of the original validation images.")],
     out: Annotated[Path, typer.Option(help="Folder to write metrics.json and evidence.npz into.")],
     engine: Annotated[Engine, typer.Option(help="What computes COCO's metrics.")] = VECTORIZED,
+    resamples: Annotated[
+        int, typer.Option(min=0, help="Resamples of the images to compute first metrics on, for `report-tables`.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="The study's seed, for --resamples.")] = 0,
+    dataset: Annotated[str, typer.Option(help="The data set's name in the study, for --resamples.")] = "",
 ) -> None:
     """Score one model's predictions: every task, overall and by part (each category, for example)."""
     from anonbench.evaluate.metrics import evaluate_files
+    from anonbench.statistics.resampling import Draw
     from anonbench.tasks import base as tasks
 
-    value = evaluate_files(predictions, annotations, out, engine)
+    draw = Draw(resamples, seed, dataset) if resamples else None
+    value = evaluate_files(predictions, annotations, out, engine, draw)
     for name, found in value["tasks"].items():
         task = tasks.load(name)
         first = task.metrics[0].name

@@ -2,7 +2,9 @@
 
 For the k-th part of a task it holds ``<task>/<k>/<field>`` with the fields of the part's evidence; beside them
 ``<task>/parts`` (their names), ``<task>/groups`` (G; the ids of what is drawn) and ``<task>/sampled`` (what that is:
-``image``, ``video`` or ``person``).
+``image``, ``video`` or ``person``). Where it has been computed again already, ``draw`` says on which draw of the
+groups, and ``<task>/replicates`` (K, B) holds the first metric of each part on each resample, NaN where nothing was
+left to judge.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ import numpy as np
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic
+from anonbench.statistics.resampling import Draw
+from anonbench.tasks import base as tasks
 from anonbench.tasks.base import Evidence, Outcome
 
 FILE = "evidence.npz"
@@ -31,16 +35,20 @@ _DAMAGED = (
 
 @dataclass(frozen=True)
 class TaskEvidence:
-    """The evidence of one task: ``groups`` (G) are drawn, each a ``sampled``; ``parts`` by name."""
+    """The evidence of one task: ``groups`` (G) are drawn, each a ``sampled``; ``parts`` and ``replicates`` by name."""
 
     sampled: str
     groups: np.ndarray
     parts: dict[str, Evidence]
+    replicates: dict[str, np.ndarray]
 
 
-def write(path: str | Path, outcomes: Mapping[str, Outcome]) -> None:
-    """Write the evidence of the tasks, by name, atomically and with the same bytes for the same contents."""
-    arrays: dict[str, np.ndarray] = {}
+def write(path: str | Path, outcomes: Mapping[str, Outcome], draw: Draw | None = None) -> None:
+    """Write the evidence of the tasks, by name, atomically and with the same bytes for the same contents.
+
+    With a ``draw``, the first metric of every part is computed on its resamples, and written with the evidence.
+    """
+    arrays: dict[str, np.ndarray] = {} if draw is None else {"draw": np.asarray(str(draw), dtype=np.str_)}
     for task, outcome in outcomes.items():
         parts = {name: part.evidence for name, part in outcome.parts.items() if part.evidence is not None}
         arrays[f"{task}/groups"] = outcome.groups
@@ -48,6 +56,8 @@ def write(path: str | Path, outcomes: Mapping[str, Outcome]) -> None:
         arrays[f"{task}/parts"] = np.asarray(list(parts), dtype=np.str_)
         for k, evidence in enumerate(parts.values()):
             arrays |= {f"{task}/{k}/{field}": np.asarray(values) for field, values in evidence.items()}
+        if draw is not None:
+            arrays[f"{task}/replicates"] = _replicates(task, parts, draw.weights(len(outcome.groups)))
     # numpy's own `savez` leaves bytes that depend on the release of Python (headers) and of zlib (compression)
     with atomic(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:
         for name, values in arrays.items():
@@ -56,11 +66,22 @@ def write(path: str | Path, outcomes: Mapping[str, Outcome]) -> None:
             file.writestr(zipfile.ZipInfo(f"{name}.npy"), stream.getvalue())
 
 
-def read(path: str | Path) -> dict[str, TaskEvidence]:
-    """Return the evidence by task; raise AnonbenchError when the file is missing, damaged or of another version."""
+def _replicates(task: str, parts: Mapping[str, Evidence], weights: np.ndarray) -> np.ndarray:
+    """Return float64 (K, B)."""
+    found = [tasks.load(task).score(evidence, weights) for evidence in parts.values()]
+    return np.stack(found) if found else np.empty((0, len(weights)))
+
+
+def read(path: str | Path, draw: Draw | None = None) -> dict[str, TaskEvidence]:
+    """Return the evidence by task; raise AnonbenchError when the file is missing, damaged or of another version.
+
+    With a ``draw``, ``replicates`` are those on its resamples: as they were written, or computed here if the file has
+    them of another draw or of none. Without, there are none.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
+        written = draw is not None and str(arrays.get("draw")) == str(draw)
         found = {}
         for task in (name for name, field in map(os.path.split, arrays) if field == "groups" and "/" not in name):
             names = [str(name) for name in arrays[f"{task}/parts"]]
@@ -69,7 +90,12 @@ def read(path: str | Path) -> dict[str, TaskEvidence]:
                 name: {key.removeprefix(prefix): values for key, values in arrays.items() if key.startswith(prefix)}
                 for name, prefix in prefixes.items()
             }
-            found[task] = TaskEvidence(str(arrays[f"{task}/sampled"]), arrays[f"{task}/groups"], parts)
+            sampled, groups = str(arrays[f"{task}/sampled"]), arrays[f"{task}/groups"]
+            replicates = {}
+            if draw is not None:
+                drawn = arrays[f"{task}/replicates"] if written else _replicates(task, parts, draw.weights(len(groups)))
+                replicates = dict(zip(names, drawn, strict=True))
+            found[task] = TaskEvidence(sampled, groups, parts, replicates)
         return found
     except FileNotFoundError:
         raise AnonbenchError("no such file", file=path, remedy="run the evaluate stage first") from None

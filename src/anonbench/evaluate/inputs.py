@@ -57,14 +57,15 @@ def read_predictions(path: str | Path, truth: Truth) -> Predictions:
     _check_categories(path, data.get("categories", []), truth)
     for key, found in entries.items():
         asking = [task for task in of.values() if task.entries == key]
-        if _in_images(found, truth) and all(task.sound(found, truth) for task in asking):
-            continue
-        for index, entry in enumerate(found):
-            problem = _problem(entry, truth, asking)
+        if not (_in_images(found, truth) and all(task.sound(found, truth) for task in asking)):
+            for index, entry in enumerate(found):
+                problem = _problem(entry, truth, asking)
+                if problem is not None:
+                    where = f"{key.removesuffix('s')} {index}"
+                    raise AnonbenchError(problem.message, file=path, entry=where, remedy=problem.remedy)
+        for problem in (task.unranked(found) for task in asking):
             if problem is not None:
-                raise AnonbenchError(
-                    problem.message, file=path, entry=f"{key.removesuffix('s')} {index}", remedy=problem.remedy
-                )
+                raise AnonbenchError(problem.message, file=path, entry=key, remedy=problem.remedy)
     return Predictions(path, of, entries, model)
 
 

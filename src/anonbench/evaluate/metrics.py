@@ -13,6 +13,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence
 from anonbench.evaluate.inputs import Predictions, read_predictions
 from anonbench.files import sha256_file, write_json
+from anonbench.statistics.resampling import Draw
 from anonbench.tasks.base import ALL, UNTOUCHED, Measures, Outcome
 from anonbench.tasks.engines import VECTORIZED, Engine
 from anonbench.tasks.truth import Truth, counts_in, has_box_mask, read_annotations
@@ -22,10 +23,15 @@ FORMAT = 2
 
 
 def evaluate_files(
-    predictions: str | Path, annotations: str | Path, out: str | Path, engine: Engine = VECTORIZED
+    predictions: str | Path,
+    annotations: str | Path,
+    out: str | Path,
+    engine: Engine = VECTORIZED,
+    draw: Draw | None = None,
 ) -> dict[str, Any]:
     """Evaluate one model and write ``metrics.json`` and ``evidence.npz`` into ``out``; return the metrics.
 
+    With a ``draw``, the first metric of every part is computed on its resamples, too, and kept with the evidence.
     Raises AnonbenchError when a file is missing, damaged, or of another data set.
     """
     with _no_garbage_collection():
@@ -33,7 +39,7 @@ def evaluate_files(
         value, outcomes = evaluate(truth, read_predictions(predictions, truth), engine)
     value["files"] = {"predictions": sha256_file(predictions), "annotations": sha256_file(annotations)}
     out = Path(out)
-    evidence.write(out / evidence.FILE, outcomes)
+    evidence.write(out / evidence.FILE, outcomes, draw)
     write_json(out / "metrics.json", value)
     return value
 

@@ -17,6 +17,7 @@ from anonbench.files import read_json
 from anonbench.manifests import summary_path
 from anonbench.records import UNANNOTATED, Reason
 from anonbench.report.study import ORIGINAL, ReportStudy, parts
+from anonbench.statistics.resampling import Draw
 from anonbench.tasks import base as tasks
 
 PEOPLE, CONTROL, OVERLAPPED, TOUCHED, MEAN = "people", "control", "overlapped", "touched", "mean"
@@ -97,8 +98,8 @@ class Run:
     file: Path
 
 
-def read_run(folder: Path) -> Run:
-    """Read an evaluation; raise AnonbenchError when a file is missing or damaged."""
+def read_run(folder: Path, draw: Draw) -> Run:
+    """Read an evaluation and its replicates on a draw; raise AnonbenchError when a file is missing or damaged."""
     metrics = read_json(folder / "metrics.json")
     try:
         measured = isinstance(metrics["counts"]["images"], int) and all(
@@ -111,7 +112,7 @@ def read_run(folder: Path) -> Run:
         measured = False
     if not measured:
         raise AnonbenchError("contains no metrics", file=folder / "metrics.json", remedy="delete it and evaluate again")
-    return Run(metrics, evidence.read(folder / evidence.FILE), folder)
+    return Run(metrics, evidence.read(folder / evidence.FILE, draw), folder)
 
 
 Runs = dict[str, dict[int, Run]]
@@ -128,13 +129,14 @@ def read_runs(
     """
     runs: Runs = {variant: {} for variant in study.told(dataset, model, direction)}
     first: Run | None = None
+    draw = Draw(study.bootstrap, study.seed, dataset)
     for variant in runs:
         trained, tested = pair(direction, variant)
         for seed in study.seeds_of(model):
             folder = sources.evaluation(Evaluation(dataset, trained, model, seed, tested))
             if allow_missing and not (folder / "metrics.json").exists():
                 continue
-            run = read_run(folder)
+            run = read_run(folder, draw)
             first = first or run
             if _truth(run) != _truth(first) or not _same_groups(run, first):
                 raise AnonbenchError(

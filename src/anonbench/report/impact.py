@@ -35,7 +35,7 @@ from anonbench.report.study import IDENTITY, ORIGINAL, ReportStudy
 from anonbench.statistics.contrasts import Contrast, Panel
 from anonbench.statistics.family import Member, simultaneous_factor
 from anonbench.statistics.power import Pilot, plan
-from anonbench.statistics.resampling import effective, group_weights
+from anonbench.statistics.resampling import effective
 from anonbench.statistics.verdicts import MISSING, REFERENCE, UNSURE
 from anonbench.tasks import base as tasks
 from anonbench.tasks.base import ALL, UNTOUCHED, Task
@@ -81,18 +81,19 @@ class Scores:
     instances: np.ndarray | None = None
 
 
-def _scores(run: Run, name: str, task: Task, weights: np.ndarray) -> dict[str, Scores]:
+def _scores(run: Run, name: str, task: Task) -> dict[str, Scores]:
     """Return the scores of each part that was judged."""
     found: dict[str, Scores] = {}
     judged = run.metrics["tasks"].get(name) or {"parts": {}, "people": []}
     first = task.metrics[0].name
-    for category, arrays in run.evidence[name].parts.items():
+    of = run.evidence[name]
+    for category, arrays in of.parts.items():
         point = float(task.score(arrays))
         measures = judged["parts"].get(category) or {}
         if np.isnan(point) or measures.get(first) is None:
             continue
         others = {m.name: measures[m.name] for m in task.metrics[1:] if measures.get(m.name) is not None}
-        found[category] = Scores({first: point, **others}, task.score(arrays, weights), arrays.get("instances"))
+        found[category] = Scores({first: point, **others}, of.replicates[category], arrays.get("instances"))
     return found
 
 
@@ -339,10 +340,8 @@ def _compared(study: ReportStudy, dataset: str, model: str, runs: Runs, directio
     names = tasks.known(list(one.evidence))
     for name in names:
         task, of = tasks.load(name), one.evidence[name]
-        weights = group_weights(len(of.groups), study.bootstrap, study.seed, dataset)
         scored = {
-            variant: {seed: _scores(run, name, task, weights) for seed, run in seeds.items()}
-            for variant, seeds in runs.items()
+            variant: {seed: _scores(run, name, task) for seed, run in seeds.items()} for variant, seeds in runs.items()
         }
         described = one.metrics["tasks"].get(name) or {"people": [], "instances": {}}
         people = frozenset(described["people"])

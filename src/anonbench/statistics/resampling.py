@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from anonbench.seeding import generator
@@ -11,6 +13,23 @@ def group_weights(groups: int, resamples: int, *seed: object) -> np.ndarray:
     """Return int32 (resamples, groups): how often each group (image, video) is drawn, with replacement."""
     random = generator("images", *seed)
     return random.multinomial(groups, np.full(groups, 1 / groups), size=resamples).astype(np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """How a study draws the groups of a data set: ``resamples`` times, with the numbers of ``seed`` and ``dataset``."""
+
+    resamples: int
+    seed: int
+    dataset: str
+
+    def __str__(self) -> str:
+        """Return what tells draws apart."""
+        return f"{self.resamples} of seed {self.seed} for {self.dataset}"
+
+    def weights(self, groups: int) -> np.ndarray:
+        """Return int32 (resamples, groups); see `group_weights`."""
+        return group_weights(groups, self.resamples, self.seed, self.dataset)
 
 
 def effective(instances: np.ndarray) -> float:

@@ -133,6 +133,10 @@ class Task(abc.ABC):
         """
         return False
 
+    def unranked(self, entries: Sequence[dict[str, Any]]) -> Problem | None:
+        """Return why entries, each of which is sound, cannot be measured together; None where they can."""
+        return None
+
     @abc.abstractmethod
     def measure(self, truth: Truth, entries: Sequence[dict[str, Any]]) -> Outcome:
         """Measure a model's entries against the truth."""

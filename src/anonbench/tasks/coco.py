@@ -84,6 +84,10 @@ class CocoTask(Task):
         """Tell whether none of many entries of categories that can be judged `lacks` anything; False if unsure."""
         return not any(self.lacks(entry, truth) for entry in entries)
 
+    def unranked(self, entries: Sequence[dict[str, Any]]) -> Problem | None:
+        """Return that too many entries share their score."""
+        return tied(entries)
+
     def judged(self, truth: Truth) -> Collection[int]:
         """Return the ids of the categories that the annotations can judge."""
         return truth.names
@@ -131,6 +135,25 @@ def box_problem(entry: dict[str, Any]) -> Problem | None:
     if not numbers(entry.get("bbox"), 4):
         return Problem("has no bbox of four finite numbers")
     return None
+
+
+MANY, FEW_SCORES = 100, 20
+"""So many detections with fewer different scores than that were rounded, to 0.1 for example, or have none at all."""
+
+
+def tied(entries: Sequence[dict[str, Any]]) -> Problem | None:
+    """Return that the scores of detections do not rank them, which average precision is all about.
+
+    pycocotools breaks ties by the order of images and of entries, so that AP would be that order's.
+    """
+    different = len({entry["score"] for entry in entries})
+    if len(entries) < MANY or different >= FEW_SCORES:
+        return None
+    return Problem(
+        f"have {different} different score{'s' if different > 1 else ''} among {len(entries)}, and AP is about their"
+        " order",
+        "write scores with all their digits",
+    )
 
 
 def boxes_sound(entries: Sequence[dict[str, Any]]) -> bool:
