@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class TrainedModel:
     """What a training yields.
 
     ``curve``: one dict per sampled iteration with ``iteration``, ``learning_rate`` and each loss term (mean since the
@@ -58,7 +58,7 @@ class Trainer(ABC):
     trains: ClassVar[bool] = True
     """False of one whose models need no training: they have one seed, no schedule, and are the same whatever the data.
 
-    A study tests them as they are; `train` returns a `Fit` without weights and iterations.
+    A study tests them as they are; `train` returns a `TrainedModel` without weights and iterations.
     """
 
     def check(self, recipe: Recipe) -> None:
@@ -96,7 +96,9 @@ class Trainer(ABC):
         return ", ".join(f"{name} {value}" for name, value in recipe.settings)
 
     @abstractmethod
-    def train(self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None) -> Fit:
+    def train(
+        self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
+    ) -> TrainedModel:
         """Train; the result depends on the other arguments (and the machine), never on ``checkpoint``.
 
         With ``checkpoint`` (a file), save to it every ``recipe.checkpoint_every`` iterations and at the end, and
@@ -111,7 +113,7 @@ class Trainer(ABC):
         """Yield the outputs for each image of ``variant``, in its order: what the recipe's tasks encode."""
 
     def confirm(self, recipe: Recipe, start: dict[str, Any]) -> None:  # noqa: B027 (nothing is a good answer)
-        """Raise AnonbenchError when what `Fit.initialisation` recorded of a model is not what predicts here.
+        """Raise AnonbenchError when what `TrainedModel.initialisation` recorded of a model is not what predicts here.
 
         For models whose weights are not in the training's own file.
         """

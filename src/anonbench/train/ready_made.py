@@ -14,7 +14,7 @@ from anonbench.detectors import base
 from anonbench.detectors.config import DetectorConfig
 from anonbench.errors import AnonbenchError
 from anonbench.recipe import Recipe
-from anonbench.train.contract import Fit, Outputs, Trainer
+from anonbench.train.contract import Outputs, TrainedModel, Trainer
 
 if TYPE_CHECKING:
     import torch
@@ -72,10 +72,12 @@ class ReadyMade(Trainer):
         config: DetectorConfig = recipe.settings.detector
         return config.files
 
-    def train(self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None) -> Fit:
+    def train(
+        self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
+    ) -> TrainedModel:
         seen = self.seen(recipe)
         start = {"kind": "ready_made", "seen": None if seen is None else list(seen), **_identity(_detector(recipe))}
-        return Fit({}, [], start, 0, 0, 0.0, 0.0)
+        return TrainedModel({}, [], start, 0, 0, 0.0, 0.0)
 
     def confirm(self, recipe: Recipe, start: dict[str, Any]) -> None:
         for key, value in _identity(_detector(recipe)).items():

@@ -12,7 +12,7 @@ from anonbench.recipe import Recipe
 from anonbench.seeding import seed_of
 from anonbench.tasks.detections import ENTRIES
 from anonbench.train import rcnn
-from anonbench.train.contract import Fit, Outputs, Trainer
+from anonbench.train.contract import Outputs, TrainedModel, Trainer
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,9 @@ class Torchvision(Trainer):
     def describe(self, recipe: Recipe) -> str:
         return rcnn.describe(recipe)
 
-    def train(self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None) -> Fit:
+    def train(
+        self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
+    ) -> TrainedModel:
         import torch
 
         from anonbench.learning.devices import deterministic
@@ -59,7 +61,7 @@ class Torchvision(Trainer):
             key = training_key(recipe, start, variant, seed, device, code_hash(__name__))
             ran = fit(model, Batches(variant, recipe, seed, place()), device, checkpoint, key, decoders(device))
         weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-        return Fit(weights, ran.curve, start, ran.iterations, ran.images, ran.seconds, ran.loading_seconds)
+        return TrainedModel(weights, ran.curve, start, ran.iterations, ran.images, ran.seconds, ran.loading_seconds)
 
     def predict(
         self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device

@@ -22,7 +22,7 @@ from anonbench.learning.files import save_tensors
 from anonbench.recipe import Recipe
 from anonbench.resources import peak_memory
 from anonbench.train import initialisation
-from anonbench.train.contract import Fit, Trainer
+from anonbench.train.contract import TrainedModel, Trainer
 from anonbench.train.data import Variant
 from anonbench.train.record import RECORD, TIMING, WEIGHTS
 
@@ -106,16 +106,16 @@ def _train(
                 file=sys.stderr,
             )
     checkpoint = checkpoints / CHECKPOINT if checkpoints is not None else None
-    fit = trainer.train(variant, recipe, seed, where, checkpoint)
+    trained = trainer.train(variant, recipe, seed, where, checkpoint)
     if place.rank > 0:
         return
-    save_tensors({name: fit.weights[name].contiguous() for name in sorted(fit.weights)}, out / WEIGHTS)
+    save_tensors({name: trained.weights[name].contiguous() for name in sorted(trained.weights)}, out / WEIGHTS)
     machine = {"device": device_name(where), "python": platform.python_version()}
-    write_json(timing or out / TIMING, {**_timing(fit), **machine})
+    write_json(timing or out / TIMING, {**_timing(trained), **machine})
     record = {
         "recipe": recipe.model_dump(mode="json"),
         "resolved": resolved,
-        "initialisation": {**fit.initialisation, "leaks": leaks},
+        "initialisation": {**trained.initialisation, "leaks": leaks},
         "seed": seed,
         "categories": [asdict(category) for category in variant.categories],
         "data": {
@@ -127,7 +127,7 @@ def _train(
         }
         if trainer.trains
         else {"dataset": datasets[0]},
-        "loss_curve": fit.curve,
+        "loss_curve": trained.curve,
         "weights_sha256": sha256_file(out / WEIGHTS),
         "device": portable.processor() if level == "portable" else device_name(where),
         "processes": place.size,
@@ -172,13 +172,13 @@ def _announce(
     print("\n".join(lines), file=sys.stderr)
 
 
-def _timing(fit: Fit) -> dict[str, float]:
+def _timing(trained: TrainedModel) -> dict[str, float]:
     return {
-        "seconds": round(fit.seconds, 2),
-        "iterations": fit.iterations,
-        "iterations_per_second": round(fit.iterations / max(fit.seconds, 1e-9), 4),
-        "images_per_second": round(fit.images / max(fit.seconds, 1e-9), 2),
-        "loading_share": round(fit.loading_seconds / max(fit.seconds, 1e-9), 4),
+        "seconds": round(trained.seconds, 2),
+        "iterations": trained.iterations,
+        "iterations_per_second": round(trained.iterations / max(trained.seconds, 1e-9), 4),
+        "images_per_second": round(trained.images / max(trained.seconds, 1e-9), 2),
+        "loading_share": round(trained.loading_seconds / max(trained.seconds, 1e-9), 4),
         **peak_memory(),
     }
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from anonbench.blocks import Strict
 from anonbench.recipe import Recipe
-from anonbench.train.contract import Fit, Outputs, Trainer
+from anonbench.train.contract import Outputs, TrainedModel, Trainer
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,9 @@ class Counter(Trainer):
     Settings = Settings
     tasks = ("counting",)
 
-    def train(self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None) -> Fit:
+    def train(
+        self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
+    ) -> TrainedModel:
         """Solve the normal equations."""
         import torch
 
@@ -48,7 +50,7 @@ class Counter(Trainer):
         loss = float(np.mean(np.abs(seen @ weights["coefficients"].numpy() - counts)))
         curve = [{"iteration": 1, "learning_rate": 1.0, "loss": loss}]
         start = {"kind": "scratch", "seen": []}
-        return Fit(weights, curve, start, 1, len(seen), time.perf_counter() - started, 0.0)
+        return TrainedModel(weights, curve, start, 1, len(seen), time.perf_counter() - started, 0.0)
 
     def predict(
         self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device

@@ -15,7 +15,7 @@ from anonbench.provenance import code_hash
 from anonbench.recipe import Recipe
 from anonbench.seeding import seed_of
 from anonbench.tasks.detections import ENTRIES, Detection
-from anonbench.train.contract import Fit, Outputs, Trainer
+from anonbench.train.contract import Outputs, TrainedModel, Trainer
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,9 @@ class Thumbnails(Trainer):
         if recipe.initialisation.kind != "scratch":
             raise AnonbenchError("thumbnails start from scratch", entry="initialisation.kind", remedy="leave it out")
 
-    def train(self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None) -> Fit:
+    def train(
+        self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
+    ) -> TrainedModel:
         import torch
 
         from anonbench.learning.devices import deterministic
@@ -57,7 +59,7 @@ class Thumbnails(Trainer):
             ran = run(learning.Learner(model, recipe, seed, device, variant), checkpoint, key)
         weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
         start: dict[str, Any] = {"kind": "scratch", "seen": []}
-        return Fit(weights, ran.curve, start, ran.iterations, ran.images, ran.seconds, ran.loading_seconds)
+        return TrainedModel(weights, ran.curve, start, ran.iterations, ran.images, ran.seconds, ran.loading_seconds)
 
     def predict(
         self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
