@@ -46,7 +46,7 @@ from anonbench.files import read_json
 from anonbench.learning.devices import deterministic
 from anonbench.recipe import Recipe
 from anonbench.train import models
-from anonbench.train.data import Variant
+from anonbench.train.data import VariantSplit
 from anonbench.train.loop import Batches, decoders, fit
 
 SMALL = {
@@ -88,7 +88,7 @@ Turn = Callable[[], float]
 """Trains for one turn's iterations; returns the seconds of it that were waited for images, where they are known."""
 
 
-def ours(model: nn.Module, variant: Variant, recipe: Recipe, device: torch.device) -> Turn:
+def ours(model: nn.Module, variant: VariantSplit, recipe: Recipe, device: torch.device) -> Turn:
     """Return a turn of our loop; each turn draws another order of the images."""
     seeds = itertools.count()
 
@@ -112,7 +112,9 @@ class Turns:
         return itertools.islice(self.endless, self.size)
 
 
-def with_reference(reference: Path, folder: Path, variant: Variant, recipe: Recipe, workers: int) -> tuple[Any, Any]:
+def with_reference(
+    reference: Path, folder: Path, variant: VariantSplit, recipe: Recipe, workers: int
+) -> tuple[Any, Any]:
     """Return a loader and `train_one_epoch` of torchvision's reference; ``folder`` is the variant's."""
     if not (reference / "engine.py").is_file():
         raise AnonbenchError(
@@ -176,7 +178,7 @@ def torchvision_model(model: Any, recipe: Recipe) -> nn.Module:
 
 
 def against_torchvision(
-    reference: Path, folder: Path, variant: Variant, recipe: Recipe, device: torch.device, workers: int
+    reference: Path, folder: Path, variant: VariantSplit, recipe: Recipe, device: torch.device, workers: int
 ) -> tuple[Turn, Turn]:
     """Return turns of our torchvision trainer's loop and of torchvision's reference."""
     assert recipe.iterations is not None
@@ -198,7 +200,7 @@ def against_torchvision(
 
 
 def against_detectron2(
-    folder: Path, variant: Variant, recipe: Recipe, device: torch.device, workers: int
+    folder: Path, variant: VariantSplit, recipe: Recipe, device: torch.device, workers: int
 ) -> tuple[Turn, Turn]:
     """Return turns of our detectron2 trainer's loop and of detectron2's DefaultTrainer on the same variant."""
     from anonbench.train.detectron2 import require
@@ -278,7 +280,7 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         render_split(options, "train", folder, progress=False)
-        variant = Variant.read(folder, "train")
+        variant = VariantSplit.read(folder, "train")
         torch.manual_seed(0)
         if against is Against.TORCHVISION:
             own, theirs = against_torchvision(reference, folder, variant, recipe, where, workers)

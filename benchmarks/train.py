@@ -25,7 +25,7 @@ from anonbench import recipe as recipes
 from anonbench.datasets.streetlife import Options, render_split
 from anonbench.learning.devices import choose_device, deterministic
 from anonbench.train import models
-from anonbench.train.data import Variant
+from anonbench.train.data import VariantSplit
 from anonbench.train.loop import Batches, fit
 
 
@@ -66,7 +66,7 @@ def determinism(recipe: str, iterations: int, threads: int, repeats: int) -> Non
     print(tabulate(rows, headers=["determinism", "ms per image", "CPU ms"], tablefmt="github", disable_numparse=True))
 
 
-def at_level(level: str, whole: recipes.Recipe, variant: Variant, device: torch.device) -> None:
+def at_level(level: str, whole: recipes.Recipe, variant: VariantSplit, device: torch.device) -> None:
     """Print wall and CPU seconds per image of a short training at a level, as JSON; the first one warms up."""
     if level == "portable":
         portable.require()
@@ -98,14 +98,14 @@ def main(
     short = whole.model_copy(update={"epochs": None, "length": None, "iterations": iterations})
     with tempfile.TemporaryDirectory() as folder:
         render_split(Options(train=8 * whole.batch_size), "train", folder, progress=False)
-        variant = Variant.read(folder, "train")
+        variant = VariantSplit.read(folder, "train")
         if level:
             at_level(level, short, variant, where)
         else:
             parts(whole, short, variant, where)
 
 
-def parts(whole: recipes.Recipe, short: recipes.Recipe, variant: Variant, device: torch.device) -> None:
+def parts(whole: recipes.Recipe, short: recipes.Recipe, variant: VariantSplit, device: torch.device) -> None:
     """Print where the time of a training goes."""
     with deterministic(whole.strict(device.type)):
         torch.manual_seed(0)

@@ -29,8 +29,7 @@ from anonbench.anonymize.shard import Shard
 from anonbench.datasets.coco import Coco
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, write_json
-from anonbench.train.data import Variant as Trained
-from anonbench.train.data import load_image
+from anonbench.train.data import VariantSplit, load_image
 from anonbench.variants import Variant
 from tests.conftest import CocoFolder
 
@@ -407,7 +406,7 @@ def test_the_person_is_changed_where_the_labels_are(
         Shard(tmp_path / "data", out, tmp_path / text, "train", Variant.parse(text)).run()
         merge(out, "train", Variant.parse(text), 1, tmp_path / text, strict=True, contents=True)
         read = {sample.path.name: load_image(sample, (64, 48)).permute(1, 2, 0).numpy()
-                for sample in Trained.read(tmp_path / text, "train").samples}  # fmt: skip
+                for sample in VariantSplit.read(tmp_path / text, "train").samples}  # fmt: skip
         x, y, w, h = (int(v) for v in folder.person()["bbox"])
         changed = np.zeros((48, 64), bool)
         if text != "original":

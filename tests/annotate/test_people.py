@@ -26,7 +26,7 @@ from anonbench.files import write_json
 from anonbench.report.sheet import Status
 from anonbench.report.sheet import choose as choose_for_the_sheet
 from anonbench.tasks.truth import read_annotations
-from anonbench.train.data import Variant
+from anonbench.train.data import VariantSplit
 from anonbench.workflow.plan import Plan
 
 COCO_NAMES = (
@@ -120,7 +120,7 @@ def test_what_the_study_says_holds_in_every_stage(make_coco: Callable[..., Any],
     root = tmp_path / "variant"
     (root / "annotations").mkdir(parents=True)
     (root / "annotations" / "train.json").write_text(written.read_text())
-    assert [c.person for c in Variant.read(root, "train").categories] == [True, False, False]
+    assert [c.person for c in VariantSplit.read(root, "train").categories] == [True, False, False]
     read = read_annotations(written)
     assert [c["name"] for c in read.categories.values() if records.is_people(c)] == ["Pedestrian"]
     drawn = choose_for_the_sheet(truth, 10, {"face-blur-medium": Status(True, {})})

@@ -33,7 +33,7 @@ from anonbench.datasets.coco import Coco
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file, write_json
 from anonbench.tasks.truth import read_annotations
-from anonbench.train.data import Variant
+from anonbench.train.data import VariantSplit
 
 from .conftest import Dataset
 from .test_anonymize_stage import PHOTOS
@@ -188,7 +188,7 @@ def test_what_later_stages_read_is_kept(make_coco: Callable[..., Any], tmp_path:
     assert after["categories"] == before["categories"]
     assert {key for a in after["annotations"] for key in a} >= {"mask_source", "ignore", "head", "subsets"}
     assert read_annotations(out / "annotations" / "train.json").subsets() == ["easy", "hard"]
-    assert Variant.read(out, "train").images_digest
+    assert VariantSplit.read(out, "train").images_digest
 
 
 KEYS = st.text(string.ascii_lowercase, min_size=1, max_size=6)
@@ -355,7 +355,7 @@ def test_a_folder_of_the_earlier_layout_is_refused(leaky: Path) -> None:
     for refused in (
         lambda: dataset.shard("face-blur-medium").run(),
         lambda: manifests.verify(leaky, "train"),
-        lambda: Variant.read(leaky, "train"),
+        lambda: VariantSplit.read(leaky, "train"),
         lambda: Export(leaky, leaky.parents[1] / "handed-out").run(),
     ):
         with pytest.raises(AnonbenchError, match=said):

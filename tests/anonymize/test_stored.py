@@ -23,7 +23,7 @@ from anonbench.files import read_json
 from anonbench.records import RegionKind
 from anonbench.report.sheet import write_sheet
 from anonbench.studies import DEFAULT
-from anonbench.train.data import Variant as Trained
+from anonbench.train.data import VariantSplit
 from anonbench.workflow.plan import Plan
 from tests.fixtures.outside import CODEC, install
 
@@ -199,7 +199,7 @@ def test_everything_that_is_changed_becomes_a_png_and_is_found_under_its_name(da
     summary = manifests.summary_of(out, "train")
     assert summary["encoder"] == "lossless"
     assert manifests.verify(out, "train") == summary["digest"]
-    for sample in Trained.read(out, "train").samples:
+    for sample in VariantSplit.read(out, "train").samples:
         assert images.read_rgb(sample.path, (sample.width, sample.height)).shape == (sample.height, sample.width, 3)
     plain, renamed = tmp_path / "plain", tmp_path / "renamed"
     Export(out, plain).run()

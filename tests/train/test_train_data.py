@@ -16,7 +16,7 @@ from train_tiny import HEIGHT, WIDTH, write_manifest, write_variant
 from anonbench.errors import AnonbenchError
 from anonbench.manifests import shard_path, summary_path
 from anonbench.records import KEYPOINTS
-from anonbench.train.data import Variant, input_size, load_image, load_target, mask_window
+from anonbench.train.data import VariantSplit, input_size, load_image, load_target, mask_window
 
 
 def edit(root: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
@@ -30,7 +30,7 @@ def edit(root: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
 def test_crowds_and_empty_boxes_are_counted_not_used(tmp_path: Path) -> None:
     outside = {"id": 99, "image_id": 1, "category_id": 1, "bbox": [-20, 5, 20, 10], "iscrowd": 0}
     root = edit(write_variant(tmp_path), lambda coco: coco["annotations"].append(outside))
-    variant = Variant.read(root, "train")
+    variant = VariantSplit.read(root, "train")
     assert variant.counts == {"images": 5, "used": 8, "crowd": 1, "empty_box": 1}
     assert [len(sample.boxes) for sample in variant.samples] == [2, 0, 2, 2, 2]
 
@@ -38,7 +38,7 @@ def test_crowds_and_empty_boxes_are_counted_not_used(tmp_path: Path) -> None:
 def test_a_box_in_place_of_a_mask_is_no_mask(tmp_path: Path) -> None:
     root = edit(write_variant(tmp_path), lambda coco: coco["annotations"][0].update(mask_source="box"))
     edit(root, lambda coco: coco["annotations"][1].update(mask_source="source"))
-    variant = Variant.read(root, "train")
+    variant = VariantSplit.read(root, "train")
     target = load_target(variant.samples[0], (WIDTH, HEIGHT), masks=True)
     assert target["has_mask"].tolist() == [False, True]
     assert len(target["boxes"]) == 2
@@ -48,7 +48,7 @@ def test_a_box_in_place_of_a_mask_is_no_mask(tmp_path: Path) -> None:
 
 def test_a_category_named_person_is_of_people(tmp_path: Path) -> None:
     root = write_variant(tmp_path, categories=[{"id": 1, "name": "person"}, {"id": 3, "name": "car"}])
-    assert [c.person for c in Variant.read(root, "train").categories] == [True, False]
+    assert [c.person for c in VariantSplit.read(root, "train").categories] == [True, False]
 
 
 @pytest.mark.parametrize("upright", [True, False])
@@ -61,16 +61,16 @@ def test_a_rotated_photo_is_read_in_the_frame_of_its_labels(tmp_path: Path, upri
         image.save(root / "train" / "001.png", exif=exif)
     if upright:
         edit(root, lambda coco: coco["images"][0].update(width=HEIGHT, height=WIDTH))
-    sample = Variant.read(root, "train").samples[0]
+    sample = VariantSplit.read(root, "train").samples[0]
     pixels = load_image(sample, (sample.width, sample.height)).permute(1, 2, 0).numpy()
     np.testing.assert_array_equal(pixels, np.rot90(stored, -1) if upright else stored)
 
 
 def test_the_manifest_gives_the_digest_of_the_images(tmp_path: Path) -> None:
     root = write_variant(tmp_path / "v")
-    assert Variant.read(root, "train").images_digest is None
+    assert VariantSplit.read(root, "train").images_digest is None
     digest = write_manifest(root)
-    assert Variant.read(root, "train").images_digest == digest
+    assert VariantSplit.read(root, "train").images_digest == digest
 
 
 def test_images_that_are_not_those_of_the_manifest_are_refused(tmp_path: Path) -> None:
@@ -80,51 +80,51 @@ def test_images_that_are_not_those_of_the_manifest_are_refused(tmp_path: Path) -
     data = path.read_bytes()
     path.write_bytes(data + b"0")
     with pytest.raises(AnonbenchError, match=r"002\.png, image 0: was edited .*run the anonymize stage again"):
-        Variant.read(root, "train")
+        VariantSplit.read(root, "train")
     path.unlink()
     with pytest.raises(AnonbenchError, match=r"002\.png: is missing"):
-        Variant.read(root, "train")
+        VariantSplit.read(root, "train")
     path.write_bytes(data)
     (root / "train" / "x.png").write_bytes(data)
     with pytest.raises(AnonbenchError, match=r"x\.png: does not belong to the variant"):
-        Variant.read(root, "train")
+        VariantSplit.read(root, "train")
     (root / "train" / "x.png").unlink()
     edit(root, lambda coco: coco["images"][1].update(file_name="x.png"))
     with pytest.raises(AnonbenchError, match=r"train\.json: is missing or was edited; run merge again"):
-        Variant.read(root, "train")
+        VariantSplit.read(root, "train")
     shard_path(root, "train", 1).write_text("{}")
     with pytest.raises(AnonbenchError, match=r"1\.jsonl: is missing or not the manifest"):
-        Variant.read(root, "train")
+        VariantSplit.read(root, "train")
     summary_path(root, "train").write_text("{}")
     with pytest.raises(AnonbenchError, match=r"train\.json: is not the manifest of a split"):
-        Variant.read(root, "train")
+        VariantSplit.read(root, "train")
 
 
 def test_sparse_categories_get_consecutive_labels(variant: Path) -> None:
-    data = Variant.read(variant, "train")
+    data = VariantSplit.read(variant, "train")
     assert [(c.id, c.person) for c in data.categories] == [(1, True), (3, False)]
     assert data.samples[0].labels.tolist() == [1, 2]
 
 
 def test_images_come_in_the_order_of_their_ids(tmp_path: Path) -> None:
     root = write_variant(tmp_path)
-    before = Variant.read(root, "train")
+    before = VariantSplit.read(root, "train")
     edit(root, lambda coco: (coco["images"].reverse(), coco["annotations"].reverse()))
-    after = Variant.read(root, "train")
+    after = VariantSplit.read(root, "train")
     assert [s.id for s in after.samples] == [1, 2, 3, 4, 5]
     for a, b in zip(before.samples, after.samples, strict=True):
         np.testing.assert_array_equal(a.boxes, b.boxes)
 
 
 def test_an_image_without_annotations_is_a_negative(variant: Path) -> None:
-    target = load_target(Variant.read(variant, "train").samples[1], (WIDTH, HEIGHT), masks=True)
+    target = load_target(VariantSplit.read(variant, "train").samples[1], (WIDTH, HEIGHT), masks=True)
     assert target["boxes"].shape == (0, 4)
     assert target["keypoints"].shape == (0, 17, 3)
     assert target["masks"].shape == (0, 1, 1)
 
 
 def test_a_mirrored_image_has_mirrored_boxes_and_swapped_keypoints(variant: Path) -> None:
-    sample = Variant.read(variant, "train").samples[0]
+    sample = VariantSplit.read(variant, "train").samples[0]
     plain, mirrored = (load_target(sample, (WIDTH, HEIGHT), flip) for flip in (False, True))
     x0, y0, x1, y1 = plain["boxes"][0].tolist()
     assert mirrored["boxes"][0].tolist() == [WIDTH - x1, y0, WIDTH - x0, y1]
@@ -138,7 +138,7 @@ def test_a_mirrored_image_has_mirrored_boxes_and_swapped_keypoints(variant: Path
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_mask_window_stands_where_its_box_does(variant: Path, flip: bool) -> None:
-    sample = Variant.read(variant, "train").samples[0]
+    sample = VariantSplit.read(variant, "train").samples[0]
     target = load_target(sample, (2 * WIDTH, 2 * HEIGHT), flip, masks=True)
     assert target["has_mask"].all()
     assert target["mask_scale"].tolist() == [0.5, 0.5]
@@ -176,13 +176,13 @@ def test_the_input_keeps_its_shape_within_the_limits() -> None:
 
 def test_a_missing_or_wrong_image_is_named(tmp_path: Path) -> None:
     root = write_variant(tmp_path)
-    sample = Variant.read(root, "train").samples[0]
+    sample = VariantSplit.read(root, "train").samples[0]
     sample.path.unlink()
     with pytest.raises(AnonbenchError, match=r"001\.png"):
         load_image(sample, (WIDTH, HEIGHT))
     edit(root, lambda coco: coco["images"][2].update(width=50))
     with pytest.raises(AnonbenchError, match=r"003\.png.*is 96x64 pixels, but annotated as 50x64"):
-        load_image(Variant.read(root, "train").samples[2], (WIDTH, HEIGHT))
+        load_image(VariantSplit.read(root, "train").samples[2], (WIDTH, HEIGHT))
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ def test_a_missing_or_wrong_image_is_named(tmp_path: Path) -> None:
 def test_a_wrong_annotation_file_is_refused(tmp_path: Path, change: Any, message: str) -> None:
     root = edit(write_variant(tmp_path), change)
     with pytest.raises(AnonbenchError, match=message):
-        Variant.read(root, "train")
+        VariantSplit.read(root, "train")
 
 
 def test_a_missing_annotation_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(AnonbenchError, match=r"train\.json"):
-        Variant.read(tmp_path, "train")
+        VariantSplit.read(tmp_path, "train")

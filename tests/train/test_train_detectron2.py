@@ -23,7 +23,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.recipe import Recipe
 from anonbench.train import detectron2 as trainer
 from anonbench.train import detectron2_config, initialisation, loop
-from anonbench.train.data import Category, Variant, load_image, load_target
+from anonbench.train.data import Category, VariantSplit, load_image, load_target
 from anonbench.train.prediction import run_prediction
 from anonbench.train.record import RECORD, WEIGHTS
 from anonbench.train.training import CHECKPOINT, run_training
@@ -186,7 +186,7 @@ def test_a_registered_variant_gives_detectron2s_mapper_the_same_objects(variant:
 
     from anonbench.train import detectron2_models as models
 
-    data = Variant.read(variant, "train")
+    data = VariantSplit.read(variant, "train")
     name = models.register(data)
     entries = DatasetCatalog.get(name)
     assert MetadataCatalog.get(name).thing_dataset_id_to_contiguous_id == {1: 0, 3: 1}
@@ -216,7 +216,7 @@ def test_objects_without_a_mask_or_keypoints_train_the_other_branches(variant: P
 
     torch.manual_seed(0)
     network = models.Network(detectron2_config.build(tiny(), CATEGORIES), CATEGORIES)
-    sample = Variant.read(variant, "train").samples[0]
+    sample = VariantSplit.read(variant, "train").samples[0]
     image, target = load_image(sample, (96, 64)), load_target(sample, (96, 64), masks=True)
 
     def losses(**changes: torch.Tensor) -> dict[str, float]:

@@ -11,13 +11,13 @@ from torchvision.ops import roi_align
 from train_tiny import HEIGHT, WIDTH, tiny_recipe
 
 from anonbench.train import models
-from anonbench.train.data import Variant, load_image, load_target
+from anonbench.train.data import VariantSplit, load_image, load_target
 from anonbench.train.inference import paste
 
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_mask_targets_on_windows_are_those_on_full_masks(variant: Path, flip: bool) -> None:
-    sample = Variant.read(variant, "train").samples[0]
+    sample = VariantSplit.read(variant, "train").samples[0]
     target = load_target(sample, (WIDTH, HEIGHT), flip, masks=True)
     full = torch.zeros((2, HEIGHT, WIDTH))
     for i, (x0, y0, x1, y1) in enumerate(target["boxes"].int().tolist()):
@@ -64,7 +64,7 @@ def test_regions_are_drawn_among_the_candidates() -> None:
 
 
 def test_a_batch_without_objects_has_finite_losses_and_gradients(variant: Path) -> None:
-    data = Variant.read(variant, "train")
+    data = VariantSplit.read(variant, "train")
     model = models.build(tiny_recipe(), data.categories).train()
     empty = data.samples[1]
     images = [load_image(empty, (WIDTH, HEIGHT))] * 2

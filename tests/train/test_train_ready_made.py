@@ -22,7 +22,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file
 from anonbench.images import read_rgb
 from anonbench.studies import DEFAULT
-from anonbench.train.data import Variant
+from anonbench.train.data import VariantSplit
 from anonbench.train.prediction import run_prediction
 from anonbench.train.record import RECORD, WEIGHTS
 from anonbench.train.training import run_training
@@ -146,7 +146,7 @@ def test_predictions_are_what_the_detector_finds_inside_the_image(variant: Path,
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
     found = json.loads((tmp_path / "a.json").read_text())
     assert found["model"]["tasks"] == ["faces"]
-    samples = Variant.read(variant, "val").samples
+    samples = VariantSplit.read(variant, "val").samples
     assert [entry["image_id"] for entry in found["faces"]] == [sample.id for sample in samples]
     for entry, sample in zip(found["faces"], samples, strict=True):
         pixels = read_rgb(sample.path, (sample.width, sample.height), sample.labels_on)

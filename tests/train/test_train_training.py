@@ -28,7 +28,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.learning.distributed import Place
 from anonbench.recipe import Recipe
 from anonbench.train import initialisation, loop, models, torchvision, training
-from anonbench.train.data import Category, Variant
+from anonbench.train.data import Category, VariantSplit
 from anonbench.train.record import RECORD, TIMING, WEIGHTS
 from anonbench.train.training import CHECKPOINT, run_training
 
@@ -78,7 +78,7 @@ def test_the_record_is_complete(variant: Path, trained: tuple[bytes, bytes], tmp
 
 
 def test_decoding_ahead_changes_nothing(variant: Path) -> None:
-    batches = loop.Batches(Variant.read(variant, "train"), tiny_recipe({"horizontal_flip": 0.5}), 0)
+    batches = loop.Batches(VariantSplit.read(variant, "train"), tiny_recipe({"horizontal_flip": 0.5}), 0)
     inline, ahead = (list(batches.ahead(1, 8, threads)) for threads in (0, 3))
     assert len(inline) == len(ahead) == 7
     for (images, targets), (others, more) in zip(inline, ahead, strict=True):
@@ -87,7 +87,7 @@ def test_decoding_ahead_changes_nothing(variant: Path) -> None:
 
 
 def test_an_epoch_shows_every_image_once(variant: Path) -> None:
-    data = Variant.read(variant, "train")
+    data = VariantSplit.read(variant, "train")
     batches = loop.Batches(data, tiny_recipe(batch_size=2), 0)
     assert [len(batches[i][0]) for i in range(3)] == [2, 2, 1]
     counts = [len(target["boxes"]) for i in range(3) for target in batches[i][1]]
@@ -361,7 +361,7 @@ def test_a_pickle_that_calls_is_no_file_of_weights(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("what", ["initialisation", "order", "augmentation", "sampling"])
 def test_each_seed_can_vary_alone(variant: Path, what: str) -> None:
-    data = Variant.read(variant, "train")
+    data = VariantSplit.read(variant, "train")
     plain, own = tiny_recipe({"min_size": [48, 64]}), tiny_recipe({"min_size": [48, 64]}, seeds={what: 7})
     before, after = (loop.Batches(data, recipe, 0) for recipe in (plain, own))
     drawn = [[tuple(image.shape) for i in range(9) for image in batches[i][0]] for batches in (before, after)]
@@ -448,7 +448,7 @@ def test_running_out_of_memory_says_the_largest_batch_that_fits(
 def test_a_try_leaves_no_gradients_and_counts_the_optimisers_memory(
     variant: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, recipe = Variant.read(variant, "train"), tiny_recipe(optimizer="adamw")
+    data, recipe = VariantSplit.read(variant, "train"), tiny_recipe(optimizer="adamw")
     model = models.build(recipe, data.categories)
     detector = loop.Detector(model, loop.Batches(data, recipe, 0), CPU)
     asked = []
@@ -477,7 +477,7 @@ def test_half_precision_floats_need_a_gpu(variant: Path, tmp_path: Path) -> None
 
 
 def test_processes_share_a_batch(variant: Path) -> None:
-    data, recipe = Variant.read(variant, "train"), tiny_recipe(batch_size=4, iterations=None, epochs=1)
+    data, recipe = VariantSplit.read(variant, "train"), tiny_recipe(batch_size=4, iterations=None, epochs=1)
     whole = loop.Batches(data, recipe, 0)
     shares = [loop.Batches(data, recipe, 0, Place(rank, 2)) for rank in (0, 1)]
     together = [image for pair in zip(shares[0][0][0], shares[1][0][0], strict=True) for image in pair]

@@ -21,7 +21,7 @@ from anonbench.recipe import Recipe
 if TYPE_CHECKING:
     import torch
 
-    from anonbench.train.data import Category, Variant
+    from anonbench.train.data import Category, VariantSplit
 
     Weights = dict[str, torch.Tensor]
 
@@ -97,7 +97,7 @@ class Trainer(ABC):
 
     @abstractmethod
     def train(
-        self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
+        self, variant: VariantSplit, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
     ) -> TrainedModel:
         """Train; the result depends on the other arguments (and the machine), never on ``checkpoint``.
 
@@ -108,7 +108,12 @@ class Trainer(ABC):
 
     @abstractmethod
     def predict(
-        self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
+        self,
+        weights: Weights,
+        categories: tuple[Category, ...],
+        variant: VariantSplit,
+        recipe: Recipe,
+        device: torch.device,
     ) -> Iterator[Outputs]:
         """Yield the outputs for each image of ``variant``, in its order: what the recipe's tasks encode."""
 

@@ -34,7 +34,7 @@ class Sample:
     """One image and what is to be learned from it (crowd regions are left out).
 
     ``boxes`` float32 (n, 4): x0, y0, x1, y1 in pixels inside the image; ``labels`` int64 (n,): position of the
-    category in `Variant.categories` plus one (0 is background); ``segmentations``: n COCO segmentations or None;
+    category in `VariantSplit.categories` plus one (0 is background); ``segmentations``: n COCO segmentations or None;
     ``keypoints`` float32 (n, 17, 3): x, y in pixels and visibility 0/1/2. ``labels_on`` is the frame of the labels
     where sizes alone would mislead (see `images.decode`).
     """
@@ -51,7 +51,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class VariantSplit:
     """A split of a variant.
 
     ``counts`` says how many annotations are used and why the others are not. ``images_digest`` is the anonymize stage's
@@ -66,7 +66,7 @@ class Variant:
     images_digest: str | None = None
 
     @classmethod
-    def read(cls, directory: str | Path, split: str) -> Variant:
+    def read(cls, directory: str | Path, split: str) -> VariantSplit:
         """Read ``<directory>/annotations/<split>.json``; images are ``<directory>/<split>/<file_name>``.
 
         Images come in the order of their ids. Annotations marked ``iscrowd`` and boxes without area inside the image
@@ -86,7 +86,7 @@ class Variant:
         return replace(variant, images_digest=manifests.verify(directory, split, contents=False))
 
     @classmethod
-    def _from_coco(cls, coco: dict[str, Any], path: Path, images: Path) -> Variant:
+    def _from_coco(cls, coco: dict[str, Any], path: Path, images: Path) -> VariantSplit:
         categories = tuple(
             Category(int(c["id"]), c["name"], is_people(c)) for c in sorted(coco["categories"], key=lambda c: c["id"])
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from anonbench.train.contract import Weights
-    from anonbench.train.data import Category, Variant
+    from anonbench.train.data import Category, VariantSplit
 
 CONFIG = "detectron2.yaml"
 INSTALL = "install it as docs/detectron2.md says, or set trainer: torchvision"
@@ -65,7 +65,7 @@ class Detectron2(Trainer):
         return rcnn.describe(recipe)
 
     def train(
-        self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
+        self, variant: VariantSplit, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
     ) -> TrainedModel:
         require(device)
         import torch
@@ -90,7 +90,12 @@ class Detectron2(Trainer):
         return TrainedModel(weights, ran.curve, start, ran.iterations, ran.images, ran.seconds, ran.loading_seconds)
 
     def predict(
-        self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
+        self,
+        weights: Weights,
+        categories: tuple[Category, ...],
+        variant: VariantSplit,
+        recipe: Recipe,
+        device: torch.device,
     ) -> Iterator[Outputs]:
         require(device)
         from anonbench.train import detectron2_models as models

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from anonbench.records import FLIP, KEYPOINTS
-from anonbench.train.data import Category, Sample, Target, Variant
+from anonbench.train.data import Category, Sample, Target, VariantSplit
 from anonbench.train.detectron2_config import Config
 
 # of detectron2's own call, once a process
@@ -174,7 +174,7 @@ def _some(instances: Instances, candidates: Tensor, most: int) -> Instances:
     return instances[positions]
 
 
-def register(variant: Variant) -> str:
+def register(variant: VariantSplit) -> str:
     """Register a variant's split with detectron2's catalogues; return its name there.
 
     Any of detectron2's own tools takes it from there: classes are the positions in ``variant.categories``, boxes are

@@ -15,7 +15,7 @@ from anonbench.learning.devices import deterministic
 from anonbench.learning.supervised import autocast
 from anonbench.recipe import Recipe
 from anonbench.tasks.detections import Detection
-from anonbench.train.data import Category, Variant, input_size, load_image
+from anonbench.train.data import Category, VariantSplit, input_size, load_image
 
 Weights = dict[str, torch.Tensor]
 
@@ -30,7 +30,7 @@ def load(model: nn.Module, weights: Weights) -> None:
 
 @torch.inference_mode()
 def detections(
-    model: nn.Module, categories: Sequence[Category], variant: Variant, recipe: Recipe, device: torch.device
+    model: nn.Module, categories: Sequence[Category], variant: VariantSplit, recipe: Recipe, device: torch.device
 ) -> Iterator[list[Detection]]:
     """Yield the detections of each image of ``variant``, in its order.
 

@@ -18,7 +18,7 @@ from anonbench.learning.loop import Ran, run
 from anonbench.learning.supervised import Supervised
 from anonbench.recipe import Recipe
 from anonbench.seeding import generator
-from anonbench.train.data import Target, Variant, input_size, load_image, load_target
+from anonbench.train.data import Target, VariantSplit, input_size, load_image, load_target
 
 Batch = tuple[list[torch.Tensor], list[Target]]
 ALONE = distributed.Place()
@@ -32,7 +32,7 @@ class Batches:
     up with its own first images.
     """
 
-    variant: Variant
+    variant: VariantSplit
     recipe: Recipe
     seed: int
     place: distributed.Place = ALONE
@@ -84,7 +84,7 @@ def decoders(device: torch.device) -> int:
 
 
 def training_key(
-    recipe: Recipe, initialisation: dict[str, Any], variant: Variant, seed: int, device: torch.device, code: str
+    recipe: Recipe, initialisation: dict[str, Any], variant: VariantSplit, seed: int, device: torch.device, code: str
 ) -> str:
     """Return what must agree for a checkpoint to be continued; ``code`` is the hash of the trainer's sources."""
     what = [recipe.model_dump(mode="json"), initialisation, variant.sha256, variant.images_digest, seed]

@@ -20,7 +20,7 @@ from anonbench.files import sha256_file, write_json
 from anonbench.learning.devices import choose_device
 from anonbench.tasks import base as tasks
 from anonbench.train.contract import Trainer
-from anonbench.train.data import Category, Variant
+from anonbench.train.data import Category, VariantSplit
 from anonbench.train.record import RECORD, WEIGHTS, read_record
 
 
@@ -38,7 +38,7 @@ def run_prediction(
     if sha256_file(model / WEIGHTS) != record["weights_sha256"]:
         raise AnonbenchError("is not the file that train.json describes", file=model / WEIGHTS, remedy="train again")
     categories = tuple(Category(**category) for category in record["categories"])
-    variant = Variant.read(variant_dir, split)
+    variant = VariantSplit.read(variant_dir, split)
     if variant.categories != categories:
         raise AnonbenchError(
             f"has the categories {_names(variant.categories)}, the model was trained on {_names(categories)}",

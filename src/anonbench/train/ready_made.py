@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from anonbench.train.contract import Weights
-    from anonbench.train.data import Category, Variant
+    from anonbench.train.data import Category, VariantSplit
 
 FINDS: dict[base.Finds, str] = {"face": "faces", "person": "people"}
 """The task of what a detector finds."""
@@ -73,7 +73,7 @@ class ReadyMade(Trainer):
         return config.files
 
     def train(
-        self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
+        self, variant: VariantSplit, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
     ) -> TrainedModel:
         seen = self.seen(recipe)
         start = {"kind": "ready_made", "seen": None if seen is None else list(seen), **_identity(_detector(recipe))}
@@ -89,7 +89,12 @@ class ReadyMade(Trainer):
                 )
 
     def predict(
-        self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
+        self,
+        weights: Weights,
+        categories: tuple[Category, ...],
+        variant: VariantSplit,
+        recipe: Recipe,
+        device: torch.device,
     ) -> Iterator[Outputs]:
         import cv2
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from anonbench.train.contract import Weights
-    from anonbench.train.data import Category, Variant
+    from anonbench.train.data import Category, VariantSplit
 
 
 class Torchvision(Trainer):
@@ -44,7 +44,7 @@ class Torchvision(Trainer):
         return rcnn.describe(recipe)
 
     def train(
-        self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
+        self, variant: VariantSplit, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
     ) -> TrainedModel:
         import torch
 
@@ -64,7 +64,12 @@ class Torchvision(Trainer):
         return TrainedModel(weights, ran.curve, start, ran.iterations, ran.images, ran.seconds, ran.loading_seconds)
 
     def predict(
-        self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
+        self,
+        weights: Weights,
+        categories: tuple[Category, ...],
+        variant: VariantSplit,
+        recipe: Recipe,
+        device: torch.device,
     ) -> Iterator[Outputs]:
         import torch
 

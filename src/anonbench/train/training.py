@@ -23,7 +23,7 @@ from anonbench.recipe import Recipe
 from anonbench.resources import peak_memory
 from anonbench.train import initialisation
 from anonbench.train.contract import TrainedModel, Trainer
-from anonbench.train.data import Variant
+from anonbench.train.data import VariantSplit
 from anonbench.train.record import RECORD, TIMING, WEIGHTS
 
 CHECKPOINT = "checkpoint.pt"
@@ -87,7 +87,7 @@ def _train(
         where = distributed.own_device(where)
     level = recipe.level(where.type)
     hold(level, threads)
-    variant = Variant.read(variant_dir, split)
+    variant = VariantSplit.read(variant_dir, split)
     if trainer.trains and not variant.samples:
         raise AnonbenchError("has no images to train on", file=variant.annotations)
     resolved = {"iterations": recipe.total_iterations(len(variant.samples)), **held(level)}
@@ -146,7 +146,7 @@ def _train(
 
 
 def _announce(
-    settings: str, recipe: Recipe, resolved: dict[str, Any], variant: Variant, device: torch.device, processes: int
+    settings: str, recipe: Recipe, resolved: dict[str, Any], variant: VariantSplit, device: torch.device, processes: int
 ) -> None:
     """Print what is about to happen."""
     if not recipe.trains:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from anonbench.train.contract import Weights
-    from anonbench.train.data import Category, Variant
+    from anonbench.train.data import Category, VariantSplit
 
 
 class Settings(Strict):
@@ -36,7 +36,7 @@ class Counter(Trainer):
     tasks = ("counting",)
 
     def train(
-        self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
+        self, variant: VariantSplit, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
     ) -> TrainedModel:
         """Solve the normal equations."""
         import torch
@@ -53,7 +53,12 @@ class Counter(Trainer):
         return TrainedModel(weights, curve, start, 1, len(seen), time.perf_counter() - started, 0.0)
 
     def predict(
-        self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
+        self,
+        weights: Weights,
+        categories: tuple[Category, ...],
+        variant: VariantSplit,
+        recipe: Recipe,
+        device: torch.device,
     ) -> Iterator[Outputs]:
         """Yield each image's count."""
         for sample in variant.samples:

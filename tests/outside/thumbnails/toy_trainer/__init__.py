@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from anonbench.train.contract import Weights
-    from anonbench.train.data import Category, Variant
+    from anonbench.train.data import Category, VariantSplit
 
 
 class Settings(Strict):
@@ -43,7 +43,7 @@ class Thumbnails(Trainer):
             raise AnonbenchError("thumbnails start from scratch", entry="initialisation.kind", remedy="leave it out")
 
     def train(
-        self, variant: Variant, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
+        self, variant: VariantSplit, recipe: Recipe, seed: int, device: torch.device, checkpoint: Path | None
     ) -> TrainedModel:
         import torch
 
@@ -62,7 +62,12 @@ class Thumbnails(Trainer):
         return TrainedModel(weights, ran.curve, start, ran.iterations, ran.images, ran.seconds, ran.loading_seconds)
 
     def predict(
-        self, weights: Weights, categories: tuple[Category, ...], variant: Variant, recipe: Recipe, device: torch.device
+        self,
+        weights: Weights,
+        categories: tuple[Category, ...],
+        variant: VariantSplit,
+        recipe: Recipe,
+        device: torch.device,
     ) -> Iterator[Outputs]:
         import torch
 

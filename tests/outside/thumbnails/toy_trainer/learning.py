@@ -10,7 +10,7 @@ from torch import nn
 from anonbench.learning.supervised import Supervised
 from anonbench.recipe import Recipe
 from anonbench.seeding import generator
-from anonbench.train.data import Sample, Variant, load_image
+from anonbench.train.data import Sample, VariantSplit, load_image
 from toy_trainer import Settings
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -35,7 +35,9 @@ class Learner(Supervised[Batch]):
 
     smaller = "lower settings.side"
 
-    def __init__(self, model: nn.Module, recipe: Recipe, seed: int, device: torch.device, variant: Variant) -> None:
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, seed: int, device: torch.device, variant: VariantSplit
+    ) -> None:
         self.samples = [sample for sample in variant.samples if len(sample.boxes)]
         super().__init__(model, recipe, seed, device, len(self.samples))
 
