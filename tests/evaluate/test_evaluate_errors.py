@@ -159,3 +159,21 @@ def test_command(tmp_path) -> None:
     assert result.exit_code == 0, result.output
     assert "box AP: all " in result.output
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["counts"]["images"] == 4
+
+
+@pytest.mark.parametrize(("digits", "says"), [(1, "have 1[01] different scores"), (None, "have 1 different score ")])
+def test_scores_that_rank_nothing_are_refused(tmp_path, digits: int | None, says: str) -> None:
+    found = copy.deepcopy(FOUND)
+    rows = found["detections"]
+    rows[:] = [{**rows[i % len(rows)], "score": i / 200} for i in range(200)]
+    (tmp_path / "val.json").write_text(json.dumps(TRUTH))
+    (tmp_path / "p.json").write_text(json.dumps(found))
+    evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path)
+    for row in rows:
+        row["score"] = 0.5 if digits is None else round(row["score"], digits)
+    (tmp_path / "p.json").write_text(json.dumps(found))
+    with pytest.raises(AnonbenchError, match=f"p.json, detections: {says}.*among 200, and AP is about their order"):
+        evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path)
+    rows[99:] = []
+    (tmp_path / "p.json").write_text(json.dumps(found))
+    evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path)  # so few may well share their scores

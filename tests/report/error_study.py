@@ -83,9 +83,11 @@ class Share(Error):
 def register(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the tasks known for as long as a test runs."""
     own: dict[str, type[Task]] = {"error": Error, "share": Share}
-    names, load = registry.names, registry.load
+    names, load, module = registry.names, registry.load, registry.module
     monkeypatch.setattr(registry, "names", lambda g: sorted([*names(g), *(own if g == "tasks" else ())]))
     monkeypatch.setattr(registry, "load", lambda g, n: own[n] if g == "tasks" and n in own else load(g, n))
+    here = {name: task.__module__ for name, task in own.items()}
+    monkeypatch.setattr(registry, "module", lambda g, n: here[n] if g == "tasks" and n in here else module(g, n))
     monkeypatch.setattr(base, "load", base.load.__wrapped__)  # type: ignore[attr-defined]
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -364,6 +365,29 @@ def test_broken_inputs(copy, name: str, text: str, says: str) -> None:
     with pytest.raises(AnonbenchError, match=says) as caught:
         write_tables(study, sources, root / "out")
     assert str(root / name) in str(caught.value)
+    assert not (root / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "says"),
+    [
+        ("metrics.json", {"code": "0" * 16}, "was evaluated by another version of the code (0000000000000000) than"),
+        ("metrics.json", {"library": {"engine": "pycocotools"}}, "by another library (engine pycocotools) than"),
+        ("train.json", {"code": "0" * 16}, "was trained by another version of the code (code 0000000000000000) than"),
+        ("train.json", {"recipe": {"batch_size": 9}}, "by another recipe (base_learning_rate unknown) than"),
+        ("train.json", {"versions": {"torch": "1"}}, "by another version of a library (torch 1) than"),
+    ],
+)  # fmt: skip
+def test_a_study_of_mixed_versions_is_refused(copy, file: str, change: dict, says: str) -> None:
+    root, study, sources = copy
+    place = "streetlife/body-mask_out/compact/seed1"
+    folder = root / ("models" if file == "train.json" else "evaluations") / place
+    path = folder / ("on-original" if file == "metrics.json" else "") / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(AnonbenchError, match=re.escape(says)) as caught:
+        write_tables(study, sources, root / "out")
+    assert place in str(caught.value).partition(": ")[0], "the first that differs"
+    assert "original/compact/seed0" in str(caught.value), "and what it differs from"
     assert not (root / "out").exists()
 
 

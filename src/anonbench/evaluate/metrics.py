@@ -11,6 +11,7 @@ from typing import Any
 
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence
+from anonbench.evaluate.code import evaluation_code
 from anonbench.evaluate.inputs import Predictions, read_predictions
 from anonbench.files import sha256_file, write_json
 from anonbench.statistics.resampling import Draw
@@ -80,6 +81,7 @@ def evaluate(
             outcomes[name] = outcome
     value: dict[str, Any] = {
         "format": FORMAT,
+        "code": evaluation_code(predictions.tasks),
         "library": {"engine": engine, "pycocotools": version("pycocotools")},
         "model": predictions.model,
         "counts": _counts(truth, predictions),

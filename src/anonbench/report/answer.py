@@ -310,13 +310,13 @@ def _unequal(records: list[dict[str, Any]]) -> list[str]:
     found = []
     of: dict[tuple[str, str], dict[str, list[str]]] = {}
     for record in records:
-        how = repr((record.get("recipe"), record.get("resolved"), (record.get("data") or {}).get("images")))
+        how = repr((record.get("resolved"), (record.get("data") or {}).get("images")))
         of.setdefault((record["dataset"], record["model"]), {}).setdefault(how, []).append(record["variant"])
     for (dataset, model), ways in of.items():
         if len(ways) > 1:
             odd = min(ways.values(), key=len)
             names = ", ".join(dict.fromkeys(odd))
-            found.append(f"{dataset}, {model}: {names} was not trained like the others (recipe or number of images).")
+            found.append(f"{dataset}, {model}: {names} was not trained like the others (length or number of images).")
     return found
 
 

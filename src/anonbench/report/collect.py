@@ -129,6 +129,7 @@ def read_runs(
     """
     runs: Runs = {variant: {} for variant in study.told(dataset, model, direction)}
     first: Run | None = None
+    start: tuple[Path, dict[str, Any]] | None = None
     draw = Draw(study.bootstrap, study.seed, dataset)
     for variant in runs:
         trained, tested = pair(direction, variant)
@@ -137,7 +138,13 @@ def read_runs(
             if allow_missing and not (folder / "metrics.json").exists():
                 continue
             run = read_run(folder, draw)
+            record = training_record(sources, dataset, trained, model, seed)
             first = first or run
+            _require_alike(run, first)
+            if record is not None:
+                file = sources.models / dataset / trained / model / f"seed{seed}" / "train.json"
+                start = start or (file, record)
+                _require_trained_alike((file, record), start)
             if _truth(run) != _truth(first) or not _same_groups(run, first):
                 raise AnonbenchError(
                     f"was not made on the same images and annotations as {first.file}",
@@ -151,6 +158,43 @@ def read_runs(
             file=sources.evaluation(Evaluation(dataset, ORIGINAL, model, study.seeds_of(model)[0], ORIGINAL)),
         )
     return runs
+
+
+def _require_alike(run: Run, first: Run) -> None:
+    """Raise AnonbenchError for an evaluation by another version of the code, or another library, than the first."""
+    for key, whose in (("format", "version"), ("code", "version of the code"), ("library", "library")):
+        if run.metrics.get(key) != first.metrics.get(key):
+            raise AnonbenchError(
+                f"was evaluated by another {whose} ({_short(run.metrics.get(key))}) than {first.file}"
+                f" ({_short(first.metrics.get(key))})",
+                file=run.file,
+                remedy="evaluate both again",
+            )
+
+
+def _require_trained_alike(training: tuple[Path, dict[str, Any]], first: tuple[Path, dict[str, Any]]) -> None:
+    """Raise AnonbenchError for a training by another recipe, code or library than the first of the model."""
+    for key, whose in (("recipe", "recipe"), ("code", "version of the code"), ("versions", "version of a library")):
+        mine, others = (_flat(record.get(key)) for _, record in (training, first))
+        if mine != others:
+            differ = next(name for name in sorted({*mine, *others}) if mine.get(name) != others.get(name))
+            raise AnonbenchError(
+                f"was trained by another {whose} ({differ or key} {_short(mine.get(differ))}) than {first[0]}"
+                f" ({_short(others.get(differ))})",
+                file=training[0],
+                remedy="train both again",
+            )
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Return the entries of nested objects by their dotted names; what is no object is an entry itself."""
+    if not isinstance(value, dict):
+        return {name: value}
+    return {k: v for key, of in value.items() for k, v in _flat(of, f"{name}.{key}" if name else str(key)).items()}
+
+
+def _short(value: Any) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value or "unknown")
 
 
 def _truth(run: Run) -> Any:

@@ -22,6 +22,7 @@ from anonbench.learning.files import save_tensors
 from anonbench.recipe import Recipe
 from anonbench.resources import peak_memory
 from anonbench.train import initialisation
+from anonbench.train.code import training_code
 from anonbench.train.contract import TrainedModel, Trainer
 from anonbench.train.data import VariantSplit
 from anonbench.train.record import RECORD, TIMING, WEIGHTS
@@ -129,6 +130,7 @@ def _train(
         else {"dataset": datasets[0]},
         "loss_curve": trained.curve,
         "weights_sha256": sha256_file(out / WEIGHTS),
+        "code": training_code(recipe),
         "device": portable.processor() if level == "portable" else device_name(where),
         "processes": place.size,
         "threads": threads,

@@ -12,8 +12,11 @@ from typing import Any
 
 from anonbench import registry, report
 from anonbench.config import Study
+from anonbench.evaluate.code import evaluation_code
 from anonbench.files import sha256_bytes, sha256_file
 from anonbench.provenance import code_hash
+from anonbench.train.code import modules as trainer_modules
+from anonbench.train.code import training_code
 from anonbench.variants import Variant
 from anonbench.workflow.arguments import compact
 from anonbench.workflow.files import Files
@@ -82,16 +85,16 @@ class Fingerprints:
 
     def trainer_code(self, model: str) -> str:
         """Return the hash of the code that trains a model."""
-        return code_hash("anonbench.train.training", *self._trainer_modules(model))
+        return training_code(self.study.models[model])
 
     def prediction_code(self, model: str) -> str:
         """Return the hash of the code that runs a model and writes its predictions."""
         modules = [registry.module("tasks", task) for task in self._tasks(model)]
-        return code_hash("anonbench.train.prediction", *self._trainer_modules(model), *modules)
+        return code_hash("anonbench.train.prediction", *trainer_modules(self.study.models[model]), *modules)
 
     def evaluation_code(self, model: str) -> str:
         """Return the hash of the code that scores a model's tasks."""
-        return code_hash("anonbench.evaluate.metrics", *(registry.module("tasks", task) for task in self._tasks(model)))
+        return evaluation_code(self._tasks(model))
 
     def report_code(self, *parts: str) -> str:
         """Return the hash of the code of some modules of the report and of the tasks.
@@ -101,11 +104,6 @@ class Fingerprints:
         tasks = (registry.module("tasks", task) for task in self._tasks())
         code = code_hash(*(f"anonbench.report.{part}" for part in parts), *tasks)
         return compact([code, [sha256_file(path)[:16] for path in templates()]]) if "html" in parts else code
-
-    def _trainer_modules(self, model: str) -> list[str]:
-        recipe = self.study.models[model]
-        plugin = registry.load("trainers", recipe.trainer)()
-        return [registry.module("trainers", recipe.trainer), *plugin.modules(recipe)]
 
     def _tasks(self, *models: str) -> list[str]:
         """Return the names of the tasks of some models, or of all."""
