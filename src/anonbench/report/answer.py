@@ -28,6 +28,7 @@ from anonbench.report.tables import (
     rows_of,
     span,
 )
+from anonbench.statistics.spread import outlying_spread
 from anonbench.statistics.verdicts import DROP, GAIN, MISSING, SAME, UNSURE
 from anonbench.tasks import base as tasks
 from anonbench.tasks.base import title
@@ -36,6 +37,9 @@ ENOUGH_SEEDS = 3
 
 ENOUGH_SAMPLES = 20
 """With fewer images, videos or people, one odd one among them moves an interval."""
+
+ODD = 0.05
+"""Level of the test that one variant spreads over seeds more than the others."""
 
 
 class Paragraph(NamedTuple):
@@ -215,16 +219,18 @@ def warnings(
     cover: pd.DataFrame,
     records: list[dict[str, Any]],
     absent: Iterable[str] = (),
+    seeds: pd.DataFrame | None = None,
 ) -> list[str]:
     """Return what a reader must know before believing the numbers, gravest first.
 
     ``records`` are train.json contents with ``dataset``, ``variant``, ``model``, ``seed`` added; ``absent`` names
-    files that should be there.
+    files that should be there; ``seeds`` is the table of single seeds.
     """
     table = primary(table)
     trained = table[table.model.map(study.trains).astype(bool)]
     found = [*_missing(study, table), *_learning(study, table), *_leaks(study, records), *_unequal(records)]
     found += [*_controls_moved(table), *_codec(study, table), *_few_seeds(trained), *_few_samples(table)]
+    found += [] if seeds is None else _uneven(trained, primary(seeds))
     found += [*_fell_back(cover), *_visible(cover)]
     return [*dict.fromkeys(found)] + [f"{name} is missing, so the page does not show it." for name in absent]
 
@@ -371,6 +377,28 @@ def _few_seeds(table: pd.DataFrame) -> list[str]:
         elif seeds < ENOUGH_SEEDS:
             found.append(
                 f"{dataset}, {model}: {seeds} seeds only. Intervals are wide; a claim needs {ENOUGH_SEEDS} or more."
+            )
+    return found
+
+
+def _uneven(table: pd.DataFrame, seeds: pd.DataFrame) -> list[str]:
+    """Say where one variant of the primary question spreads over seeds more than the others."""
+    found = []
+    keys = ["dataset", "model", "direction", "task", "category"]
+    asked = table[(table.question == CONFIRMATORY) & learnt(table)]
+    for key, rows in asked.groupby(keys, sort=False):
+        of = seeds[(seeds[keys] == list(key)).all(axis=1) & seeds.variant.isin(rows.variant)]
+        values = of.pivot(index="variant", columns="seed", values="value").dropna()
+        values = values[~values.duplicated()]  # an anonymization that changes nothing trains the same models twice
+        if len(values) < 3 or len(values.columns) < 2:
+            continue
+        most, times, p = outlying_spread(values.to_numpy())
+        if p < ODD:
+            row = next(rows_of(rows))
+            found.append(
+                f"{row.dataset}, {row.model}: {title(row.task)} on {row.category} under {values.index[most]} spreads "
+                f"over seeds {times:.1f} times as much as under the other variants (p = {p:.3f}). Intervals take one "
+                "spread for all: that variant's may be too narrow, and the others' too wide."
             )
     return found
 

@@ -97,7 +97,7 @@ def write_html(
         study=study,
         answer=answer,
         leaky=f"{DAGGER} {footnote(table, study)}." if leaky(table) else "",
-        warnings=warnings(study, table, cover, records, absent),
+        warnings=warnings(study, table, cover, records, absent, read_csv(tables / "seeds.csv")),
         parts=[_part(d, m, part, not study.trains(m), ids) for d, m, part in blocks(primary(table))],
         fixed=[m for m in study.models if not study.trains(m)],
         trained=[m for m in study.models if study.trains(m)],
