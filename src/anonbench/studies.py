@@ -11,7 +11,7 @@ SHORT = {
     "iterations": 400,
     "warmup_iterations": 80,
 }
-"""A good half of the preset's time: three seeds of it tell more than two of the preset (docs/measurements/recipe.md)."""
+"""A good half of the preset's time: three seeds of it tell more than two of that (docs/measurements/recipe.md)."""
 
 DEFAULT: dict[str, Any] = {
     "name": "default",
