@@ -8,10 +8,13 @@ import zipfile
 from typing import get_args
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anonbench import regions
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence, synthetic
 from anonbench.evaluate.inputs import read_predictions
@@ -423,3 +426,50 @@ def test_replicates_of_another_number_than_parts_are_refused(tmp_path) -> None:
     np.savez(tmp_path / "evidence.npz", **arrays)
     with pytest.raises(AnonbenchError, match=r"evidence\.npz: cannot be read"):
         evidence.read(tmp_path / "evidence.npz", draw)
+
+
+def _seen(path, *rows) -> str:
+    """Write a table of people: image, person, identity."""
+    nothing = {field.name: None for field in regions.PEOPLE}
+    people = [
+        {**nothing, "image_id": image, "person_id": person, "category": "person", "area": 1.0, "crowd": False,
+         "ignore": False, "identity": who}
+        for image, person, who in rows
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(people, schema=regions.PEOPLE), path)
+    return str(path)
+
+
+@pytest.mark.parametrize("engine", get_args(Engine))
+def test_images_of_one_person_are_drawn_together(tmp_path, engine: Engine) -> None:
+    """Anna is in images 2 and 5, Ben in 5 and 9: those three are one group of the 22."""
+    truth = synthetic.ground_truth(24, seed=3)
+    p, a = _files(tmp_path, truth, synthetic.predictions(truth, seed=4))
+    ids = sorted(image["id"] for image in truth["images"])
+    rows = [(ids[2], 1, "Anna"), (ids[5], 2, "Anna"), (ids[5], 3, "Ben"), (ids[9], 4, "Ben"), (ids[0], 5, None)]
+    value = evaluate_files(p, a, tmp_path / "together", engine, people=_seen(tmp_path / "people.parquet", *rows))
+    plain = evaluate_files(p, a, tmp_path / "plain", engine)
+    assert value["tasks"] == plain["tasks"], "what is drawn together changes no metric"
+    assert (value["counts"]["shared"], plain["counts"]["shared"]) == (3, 0)
+    of, alone = (evidence.read(tmp_path / name / "evidence.npz")["detection"] for name in ("together", "plain"))
+    assert (of.sampled, alone.sampled) == ("group", "image")
+    assert of.groups.tolist() == [i for i in ids if i not in (ids[5], ids[9])]
+    twice = np.ones((1, len(of.groups)), int)
+    twice[0, of.groups.tolist().index(ids[2])] = 2
+    each = np.ones((1, len(ids)), int)
+    each[0, [2, 5, 9]] = 2
+    score = load("detection").score
+    for part, arrays in of.parts.items():
+        assert score(arrays, twice) == pytest.approx(score(alone.parts[part], each), abs=1e-12), part
+
+
+def test_images_are_drawn_one_by_one_where_few_groups_would_be_left(tmp_path) -> None:
+    truth = synthetic.ground_truth(24, seed=3)
+    p, a = _files(tmp_path, truth, synthetic.predictions(truth, seed=4))
+    ids = sorted(image["id"] for image in truth["images"])
+    rows = [(image, n, f"person {n % 4}") for n, image in enumerate(ids)]
+    value = evaluate_files(p, a, tmp_path, people=_seen(tmp_path / "people.parquet", *rows))
+    assert value["counts"]["shared"] == 24
+    assert evidence.read(tmp_path / "evidence.npz")["detection"].sampled == "image"
+    with pytest.raises(AnonbenchError, match=r"none\.parquet: no such table"):
+        evaluate_files(p, a, tmp_path, people=tmp_path / "none.parquet")

@@ -54,7 +54,7 @@ class Error(Task):
             }
             parts[name] = Part(measures, len(own), evidence)
         people = frozenset(truth.names[c] for c in truth.people)
-        return Outcome({}, parts, groups, "video" if truth.clips else "image", people)
+        return Outcome({}, parts, groups, truth.sampled, people)
 
     def score(self, evidence: Evidence, weights: np.ndarray | None = None) -> np.ndarray:
         """Return the mean error under weights."""

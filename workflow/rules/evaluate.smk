@@ -38,6 +38,7 @@ rule evaluate:
     input:
         predictions="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/on-{tested}/predictions.json",
         truth=plan.files.truth(),
+        people=plan.files.tested_people(),
     output:
         metrics="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/on-{tested}/metrics.json",
         evidence="<evaluations>/{dataset}/{variant}/{model}/seed{seed}/on-{tested}/evidence.npz",
@@ -58,5 +59,6 @@ rule evaluate:
         "evaluate {wildcards.model} of {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}, on {wildcards.tested}"
     shell:
         "anonbench evaluate --predictions {input.predictions:q} --annotations {input.truth:q}"
+        " --people {input.people:q}"
         " --engine {params.engine} --resamples {params.resamples} --seed {params.seed}"
         " --dataset {wildcards.dataset} --out {params.folder:q} > {log:q} 2>&1"

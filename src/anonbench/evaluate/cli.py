@@ -15,6 +15,10 @@ def evaluate(
     annotations: Annotated[Path, typer.Option(help="COCO annotations of the original validation images.")],
     out: Annotated[Path, typer.Option(help="Folder to write metrics.json and evidence.npz into.")],
     engine: Annotated[Engine, typer.Option(help="What computes COCO's metrics.")] = VECTORIZED,
+    people: Annotated[
+        Path | None,
+        typer.Option(help="The split's people.parquet: images that show the same person are drawn together."),
+    ] = None,
     resamples: Annotated[
         int, typer.Option(min=0, help="Resamples of the images to compute first metrics on, for `report-tables`.")
     ] = 0,
@@ -27,7 +31,7 @@ def evaluate(
     from anonbench.tasks import base as tasks
 
     draw = Draw(resamples, seed, dataset) if resamples else None
-    value = evaluate_files(predictions, annotations, out, engine, draw)
+    value = evaluate_files(predictions, annotations, out, engine, draw, people)
     for name, found in value["tasks"].items():
         task = tasks.load(name)
         first = task.metrics[0].name

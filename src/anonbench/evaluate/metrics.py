@@ -29,14 +29,18 @@ def evaluate_files(
     out: str | Path,
     engine: Engine = VECTORIZED,
     draw: Draw | None = None,
+    people: str | Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate one model and write ``metrics.json`` and ``evidence.npz`` into ``out``; return the metrics.
 
-    With a ``draw``, the first metric of every part is computed on its resamples, too, and kept with the evidence.
+    ``people``, the split's table of people, says which images show the same person: they are drawn together. With a
+    ``draw``, the first metric of every part is computed on its resamples, too, and kept with the evidence.
     Raises AnonbenchError when a file is missing, damaged, or of another data set.
     """
     with _no_garbage_collection():
         truth = read_annotations(annotations)
+        if people is not None:
+            truth = truth.linked(people)
         value, outcomes = evaluate(truth, read_predictions(predictions, truth), engine)
     value["files"] = {"predictions": sha256_file(predictions), "annotations": sha256_file(annotations)}
     out = Path(out)
@@ -130,6 +134,7 @@ def _counts(truth: Truth, predictions: Predictions) -> dict[str, Any]:
         count["box_masks"] += has_box_mask(a)
     return {
         "images": len(truth.images),
+        "shared": truth.shared,
         **{key: sum(c[key] for c in of.values()) for key in keys},
         "entries": {key: len(found) for key, found in predictions.entries.items()},
         "categories": {truth.names[c]: n for c, n in of.items()},

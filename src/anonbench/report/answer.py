@@ -394,7 +394,7 @@ def _uneven(table: pd.DataFrame, seeds: pd.DataFrame) -> list[str]:
             continue
         most, times, p = outlying_spread(values.to_numpy())
         if p < ODD:
-            row = next(rows_of(rows))
+            row = rows_of(rows)[0]
             found.append(
                 f"{row.dataset}, {row.model}: {title(row.task)} on {row.category} under {values.index[most]} spreads "
                 f"over seeds {times:.1f} times as much as under the other variants (p = {p:.3f}). Intervals take one "

@@ -41,7 +41,7 @@ def methods(
         _anonymization(study, cover, anonymized),
         *(_training(study, model, [r for r in records if r["model"] == model]) for model in study.models),
         _evaluation(study, table),
-        _statistics(study, table),
+        _statistics(study, table, evaluations),
         _software(study, made, records, evaluations),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -194,7 +194,7 @@ def _evaluation(study: ReportStudy, table: pd.DataFrame) -> str:
     return text + (f" Categories that were not anonymized serve as controls: {controls}." if controls else "")
 
 
-def _statistics(study: ReportStudy, table: pd.DataFrame) -> str:
+def _statistics(study: ReportStudy, table: pd.DataFrame, evaluations: Path | None) -> str:
     """Return how sure the differences are."""
     own = primary(table)
     if not own.difference_low.notna().any():
@@ -214,6 +214,13 @@ def _statistics(study: ReportStudy, table: pd.DataFrame) -> str:
             "(after Welch, with Satterthwaite's degrees of freedom)"
         )
     text += "; 95 % intervals are Student's t. "
+    for dataset in study.datasets:
+        counts = ((evaluated(study, dataset, evaluations) if evaluations else None) or {}).get("counts") or {}
+        if counts.get("shared") and set(own[own.dataset == dataset].sampled) == {"image"}:
+            text += (
+                f"{counts['shared']:,} of the {counts['images']:,} images of {dataset} show people whom others show, "
+                "too, in too few groups to draw these instead: intervals are about these people. "
+            )
     if has(own, "simultaneous_low"):
         text += (
             "The intervals of the primary question, declared beforehand, hold simultaneously (a parametric max-t), and "

@@ -37,7 +37,12 @@ from anonbench.tasks.base import ALL, UNTOUCHED, title
 MOST_CONTROLS = 3
 """With more untouched categories than this, tables for people and figures show their mean instead."""
 
-PLURALS = {"image": "images", "video": "videos", "person": "people"}
+PLURALS = {
+    "image": "images",
+    "video": "videos",
+    "group": "groups of images that show the same people",
+    "person": "people",
+}
 """What intervals are drawn over, in words."""
 
 INTEGERS = ("n_seeds", "seeds_needed", "samples_needed", "instances", "images", "samples", "seed", "iteration")

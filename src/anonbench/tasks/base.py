@@ -18,7 +18,7 @@ import numpy as np
 from anonbench import registry
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.tasks.engines import Engine
-from anonbench.tasks.truth import Truth, counts_in
+from anonbench.tasks.truth import Sampled, Truth, counts_in
 
 Evidence = Mapping[str, np.ndarray]
 Measures = dict[str, float | None]
@@ -26,8 +26,6 @@ Measures = dict[str, float | None]
 
 ALL, UNTOUCHED = "all", "untouched"
 """Names of the report's means over parts: every one, and every one that is not people. No part may have them."""
-
-Sampled = Literal["image", "video", "person"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class CocoTask(Task):
             overall,
             parts,
             groups,
-            "video" if truth.clips else "image",
+            truth.sampled,
             frozenset(truth.names[c] for c in truth.people),
             {} if categories else {"": "the annotations have none"},
         )

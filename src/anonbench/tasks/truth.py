@@ -8,24 +8,39 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
+from anonbench import regions
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
 from anonbench.records import KEYPOINTS, is_people
 
+ENOUGH = 20
+"""With fewer groups of images, intervals over them would say less than those over images."""
+
+Sampled = Literal["image", "video", "group", "person"]
+"""What is drawn; a group is of images that show the same people."""
+
 
 @dataclass(frozen=True)
 class Truth:
-    """COCO annotations: ``images`` by id, ``categories`` by id, ``annotations`` as in the file."""
+    """COCO annotations: ``images`` by id, ``categories`` by id, ``annotations`` as in the file.
+
+    ``together`` holds, for each image, the first of those that are drawn with it, since the same person is in them;
+    ``shared`` images show somebody whom others show, too, as far as that is known.
+    """
 
     file: Path
     images: dict[int, dict[str, Any]]
     categories: dict[int, dict[str, Any]]
     annotations: list[dict[str, Any]]
     videos: dict[int, dict[str, Any]] = field(default_factory=dict)
+    together: dict[int, int] = field(default_factory=dict, repr=False)
+    shared: int = 0
 
     @functools.cached_property
     def names(self) -> dict[int, str]:
@@ -58,21 +73,51 @@ class Truth:
         """Whether the images are frames of videos: these, not frames, are then independent of each other."""
         return any(image.get("video_id") is not None for image in self.images.values())
 
+    @property
+    def sampled(self) -> Sampled:
+        """What is drawn when the truth is resampled."""
+        return "video" if self.clips else "group" if self.together else "image"
+
     def groups(self) -> tuple[np.ndarray, dict[int, int]]:
         """Return what is drawn when the truth is resampled, and the position there of each image by its id.
 
-        Those are the ids of the images, sorted, int64; or, of frames, the names ``video <id>`` (and ``image <id>`` of
-        an image that stands alone).
+        Those are the ids of the images, sorted, int64; of images that are drawn together, the id of the first. Or, of
+        frames, the names ``video <id>`` (and ``image <id>`` of an image that stands alone).
         """
         if not self.clips:
-            ids = sorted(self.images)
-            return np.array(ids, dtype=np.int64), {image: k for k, image in enumerate(ids)}
+            first = {image: self.together.get(image, image) for image in sorted(self.images)}
+            ids = np.unique(list(first.values()))
+            return ids.astype(np.int64), dict(
+                zip(first, np.searchsorted(ids, list(first.values())).tolist(), strict=True)
+            )
         of = {
             i: f"image {i}" if image.get("video_id") is None else f"video {image['video_id']}"
             for i, image in sorted(self.images.items())
         }
         place = {name: k for k, name in enumerate(dict.fromkeys(of.values()))}
         return np.array(list(place), dtype=np.str_), {image: place[name] for image, name in of.items()}
+
+    def linked(self, people: str | Path) -> Truth:
+        """Return the truth with images ``together`` that show the same person, as a split's table of people says.
+
+        Drawn one by one nevertheless where fewer than `ENOUGH` groups would be left to draw. Frames stay with their
+        videos. Raises AnonbenchError when the table is missing or damaged.
+        """
+        table = regions.read(people, regions.PEOPLE).select(["image_id", "identity"]).drop_null()
+        images = {image: k for k, image in enumerate(sorted(self.images))}
+        rows = [(images[i], who) for i, who in zip(*table.to_pydict().values(), strict=True) if i in images]
+        who = {name: len(images) + k for k, name in enumerate(dict.fromkeys(name for _, name in rows))}
+        size = len(images) + len(who)
+        ends = [image for image, _ in rows], [who[name] for _, name in rows]
+        graph = coo_array((np.ones(len(rows), bool), ends), (size, size))
+        group = connected_components(graph, directed=False)[1][: len(images)]
+        sizes = np.bincount(group)
+        shared = int(sizes[sizes > 1].sum())
+        if self.clips or not shared or np.count_nonzero(sizes) < ENOUGH:
+            return replace(self, shared=shared)
+        first: dict[int, int] = {}
+        together = {image: first.setdefault(int(group[k]), image) for image, k in images.items()}
+        return replace(self, together=together, shared=shared)
 
     def with_masks(self) -> list[int]:
         """Return the ids of the categories whose every annotation has a mask, but for those `with_boxes_for_masks`.

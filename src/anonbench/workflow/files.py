@@ -66,6 +66,10 @@ class Files:
         """Return an input function: the annotations of the evaluation split, the same whatever variant is tested on."""
         return lambda w: self._file("annotations", w.dataset, ORIGINAL, self.evaluation_split(w.dataset))
 
+    def tested_people(self) -> Callable[[Any], str]:
+        """Return an input function: the table of people of the evaluation split."""
+        return lambda w: self._table(w.dataset, self.evaluation_split(w.dataset), "people")
+
     def tested_manifest(self) -> Callable[[Any], str]:
         """Return an input function: the evaluation split's manifest in the variant that is tested on."""
         return lambda w: self._file("manifest", w.dataset, w.tested, self.evaluation_split(w.dataset))

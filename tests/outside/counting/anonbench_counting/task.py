@@ -44,7 +44,7 @@ class Counting(Task):
         evidence = {"errors": errors, "images": images}
         measures = {"MAE": float(self.score(evidence)), "bias": bias / len(place)}
         part = Part(measures, sum(people.values()), evidence)
-        sampled = "video" if truth.clips else "image"
+        sampled = truth.sampled
         return Outcome(measures, {"people": part}, groups, sampled, frozenset({"people"}))
 
     def score(self, evidence: Evidence, weights: np.ndarray | None = None) -> np.ndarray:
