@@ -158,6 +158,20 @@ def test_people_left_visible_are_a_warning(made) -> None:
     assert "31 no face found, 12 below min size, 4 crowd" in text
 
 
+def test_a_variant_that_spreads_more_than_the_others(made) -> None:
+    root, study, _ = made
+    table, cover, seeds = (read_csv(root / "results/tables" / f"{n}.csv") for n in ("impact", "coverage", "seeds"))
+    at = (seeds.task == "detection") & (seeds.category == "person") & (seeds.metric == "AP")
+    random = np.random.default_rng(3)
+    calm, wild = seeds.copy(), seeds.copy()
+    calm.loc[at, "value"] = 40 + random.normal(size=at.sum())
+    wild.loc[at, "value"] = 40 + random.normal(size=at.sum())
+    wild.loc[at & (seeds.variant == "face-mask_out"), "value"] = [20.0, 40.0, 60.0]
+    said = [" ".join(warnings(study, table, cover, [], (), of)) for of in (calm, wild)]
+    assert "spreads over seeds" not in said[0]
+    assert re.search(r"box AP on person under face-mask_out spreads over seeds \d\d\.\d times as much", said[1])
+
+
 def test_an_original_that_learnt_nothing(made) -> None:
     def change(table, cover) -> None:
         table.loc[table.variant == "original", "value"] = 2.1
