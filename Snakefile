@@ -11,6 +11,8 @@ wildcard_constraints:
     dataset="[a-z0-9][a-z0-9_-]*",
     split="[A-Za-z0-9_]+",
     variant=VARIANT,
+    attack="[a-z0-9][a-z0-9_]*",
+    attacker="[a-z0-9][a-z0-9_-]*",
     model="[a-z0-9][a-z0-9_-]*",
     tested=VARIANT,
     seed=r"\d+",
@@ -23,6 +25,7 @@ localrules:
     data,
     variants,
     models,
+    attacks,
     tables,
     figures,
 
@@ -34,6 +37,7 @@ rule all:
         plan.files.manifests(),
         plan.files.weights(),
         plan.files.metrics(),
+        plan.files.attack_metrics(),
         plan.files.results("report"),
 
 
@@ -55,6 +59,12 @@ rule models:
         plan.files.weights(),
 
 
+# Every attack.
+rule attacks:
+    input:
+        plan.files.attack_metrics(),
+
+
 # Every number.
 rule tables:
     input:
@@ -72,6 +82,7 @@ include: "workflow/rules/annotate.smk"
 include: "workflow/rules/anonymize.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/attack.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -11,8 +11,8 @@ from anonbench import provenance
 SOURCE = Path(__file__).parents[1] / "src" / "anonbench"
 
 FOUNDATION = {
-    "arguments", "blocks", "catalogue", "errors", "files", "portable", "provenance", "records", "registry", "resources",
-    "seeding", "workers",
+    "arguments", "arrays", "blocks", "catalogue", "errors", "files", "portable", "provenance", "records", "registry",
+    "resources", "seeding", "workers",
 }  # fmt: skip
 """Know nobody but each other."""
 SHARED = {
@@ -20,7 +20,7 @@ SHARED = {
     "recipe", "regions", "statistics", "tasks", "variants", "windows",
 }  # fmt: skip
 """What stages share: stand on the foundation and on each other."""
-STAGES = {"annotate", "anonymize", "download", "evaluate", "report", "train"}
+STAGES = {"annotate", "anonymize", "attack", "download", "evaluate", "report", "train"}
 """Stand on the two above and not on each other."""
 TOP = {
     "__init__",
@@ -75,4 +75,4 @@ def test_nobody_imports_from_above_or_from_another_stage(part: str) -> None:
 def test_the_study_knows_the_stages_by_their_options_alone() -> None:
     """`config` is read at every start of Snakemake."""
     found = {name for name in imported("config") if name.partition(".")[0] in STAGES}
-    assert found <= {"annotate", "annotate.options", "anonymize", "anonymize.contract"}
+    assert found <= {"annotate", "annotate.options", "anonymize", "anonymize.contract", "attack", "attack.options"}

@@ -26,6 +26,8 @@ COMMANDS = {
     "train": "anonbench.train.cli",
     "predict": "anonbench.train.cli",
     "evaluate": "anonbench.evaluate.cli",
+    "fit-attacker": "anonbench.attack.cli",
+    "attack": "anonbench.attack.cli",
     "report-tables": "anonbench.report.cli",
     "report-figures": "anonbench.report.cli",
     "report-sheet": "anonbench.report.cli",

@@ -11,13 +11,14 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.anonymize.contract import check_kinds
+from anonbench.attack.options import AttackConfig
 from anonbench.blocks import Strict, explain
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, told
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_yaml
 from anonbench.manifests import PRIVATE
 from anonbench.recipe import Recipe
-from anonbench.records import MAX_PIXELS
+from anonbench.records import MAX_PIXELS, RegionKind
 from anonbench.tasks.engines import VECTORIZED, Engine
 from anonbench.variants import ORIGINAL, Variant
 
@@ -263,6 +264,7 @@ class Study(Strict):
     models: dict[str, ModelConfig] = Field(min_length=1, description="What is trained on each variant, by name.")
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    attack: AttackConfig = Field(AttackConfig(), description="What is tried on each variant, and by whom.")
     report: ReportConfig = ReportConfig()
 
     @field_validator("datasets", "models")
@@ -287,6 +289,7 @@ class Study(Strict):
             if name not in registry.names("tasks"):
                 raise ValueError(f"report.margins: unknown task '{name}'{nearest(name, registry.names('tasks'))}")
         self._check_primary()
+        self._check_attack()
         for name, method in self.methods.items():
             self._check_method(name, method)
         return self
@@ -310,6 +313,49 @@ class Study(Strict):
                 )
             if variant == ORIGINAL:
                 raise ValueError(f"report.primary.variants: '{ORIGINAL}' is what every other variant is compared with")
+
+    def _check_attack(self) -> None:
+        attack, known = self.attack, registry.names("attacks")
+        for name in attack.attacks:
+            if name not in known:
+                raise ValueError(f"attack.attacks: unknown attack '{name}'{nearest(name, known)}")
+            if registry.load("attacks", name).needs_gallery and attack.gallery is None:
+                raise ValueError(f"attack.gallery: {name} looks for people in another split; name it")
+        if attack.attacks and not attack.attackers:
+            raise ValueError("attack.attackers: nobody attacks; describe an attacker")
+        if attack.own.dataset is not None and attack.own.dataset not in self.datasets:
+            near = nearest(attack.own.dataset, self.datasets)
+            raise ValueError(f"attack.own.dataset: unknown data set '{attack.own.dataset}'{near}")
+        for name, attacker in attack.attackers.items():
+            if not re.match(NAME, name):
+                raise ValueError(f"attack.attackers: '{name}' is not a valid name")
+            if attacker.variant is not None and attacker.variant not in self.variants:
+                raise ValueError(
+                    f"attack.attackers.{name}.variant: '{attacker.variant}' is not among the study's variants"
+                    f"{nearest(attacker.variant, self.variants)}"
+                )
+        for name, dataset in self.datasets.items():
+            if (
+                attack.attacks
+                and attack.own.dataset in (None, name)
+                and attack.own.split in (attack.probe or dataset.val, attack.gallery)
+            ):
+                raise ValueError(
+                    f"attack.own.split: '{attack.own.split}' of {name} is attacked; attackers must not learn from it"
+                )
+
+    def attacked(self, dataset: str) -> bool:
+        """Tell whether a data set's people are attacked: those of all but the attacker's own data set."""
+        return bool(self.attack.attacks) and dataset != self.attack.own.dataset
+
+    def attackers_of(self, variant: str) -> list[str]:
+        """Return the attackers of a variant: those about its region; of the original those who need no method."""
+        region = Variant.parse(variant).region
+        return [
+            name
+            for name, attacker in self.attack.attackers.items()
+            if (region is None and attacker.knowledge == "naive") or region in (attacker.region, RegionKind.FRAME)
+        ]
 
     def _check_variants(self) -> None:
         if ORIGINAL not in self.variants:

@@ -65,7 +65,7 @@ rule anonymize:
         method=lambda w: plan.arguments.method(w.variant),
         encoder=lambda w: plan.arguments.encoder(w.variant),
         link=plan.study.anonymize.link,
-        seed=plan.study.seed,
+        seed=lambda w: plan.arguments.seed(w.dataset),
         shards=plan.study.anonymize.shards,
         fitted=lambda w, input: plan.arguments.weights(input.weights),
         timing=lambda w: f"{plan.files.folder('logs')}/anonymize/{w.dataset}/{w.variant}/{w.split}-{w.shard}.timing.json",

@@ -37,6 +37,8 @@ pathvars:
     anonymized=plan.files.folder("anonymized"),
     models=plan.files.folder("models"),
     evaluations=plan.files.folder("evaluations"),
+    attackers=plan.files.folder("attackers"),
+    attacks=plan.files.folder("attacks"),
     results=plan.files.folder("results"),
     logs=plan.files.folder("logs"),
 

@@ -23,6 +23,7 @@ rule report_tables:
         manifests=plan.files.manifests(),
         coverages=plan.files.coverages(),
         boxes=plan.files.boxes(),
+        attacks=plan.files.attack_metrics(),
     output:
         report(
             "<results>/tables/impact.csv",
@@ -43,6 +44,11 @@ rule report_tables:
         models=lambda w: plan.files.folder("models"),
         anonymized=lambda w: plan.files.folder("anonymized"),
         annotations=lambda w: plan.files.folder("annotations"),
+        attacks=(
+            f"--attacks {plan.files.folder('attacks')}"
+            if plan.study.attack.attacks
+            else ""
+        ),
         code=plan.fingerprints.report_code("tables", "collect"),
         environment=plan.fingerprints.environment("report"),
     message:
@@ -50,7 +56,7 @@ rule report_tables:
     shell:
         "anonbench report-tables --study {input.study:q} --evaluations {params.evaluations:q}"
         " --models {params.models:q} --anonymized {params.anonymized:q}"
-        " --annotations {params.annotations:q} --out {params.folder:q} > {log:q} 2>&1"
+        " --annotations {params.annotations:q} {params.attacks} --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule report_figures:

@@ -9,28 +9,20 @@ left to judge.
 
 from __future__ import annotations
 
-import io
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from anonbench.arrays import DAMAGED, write_arrays
 from anonbench.errors import AnonbenchError
-from anonbench.files import atomic
 from anonbench.statistics.resampling import Draw
 from anonbench.tasks import base as tasks
 from anonbench.tasks.base import Evidence, Outcome
 
 FILE = "evidence.npz"
-_DAMAGED = (
-    OSError, EOFError, LookupError, TypeError, ValueError, ArithmeticError, MemoryError, NotImplementedError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-"""What NumPy and zipfile raise for an archive that was cut short, edited, or is none."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +50,7 @@ def write(path: str | Path, outcomes: Mapping[str, Outcome], draw: Draw | None =
             arrays |= {f"{task}/{k}/{field}": np.asarray(values) for field, values in evidence.items()}
         if draw is not None:
             arrays[f"{task}/replicates"] = _replicates(task, parts, draw.weights(len(outcome.groups)))
-    # numpy's own `savez` leaves bytes that depend on the release of Python (headers) and of zlib (compression)
-    with atomic(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:
-        for name, values in arrays.items():
-            stream = io.BytesIO()
-            np.lib.format.write_array(stream, np.asanyarray(values), allow_pickle=False)
-            file.writestr(zipfile.ZipInfo(f"{name}.npy"), stream.getvalue())
+    write_arrays(path, arrays)
 
 
 def _replicates(task: str, parts: Mapping[str, Evidence], weights: np.ndarray) -> np.ndarray:
@@ -99,5 +86,5 @@ def read(path: str | Path, draw: Draw | None = None) -> dict[str, TaskEvidence]:
         return found
     except FileNotFoundError:
         raise AnonbenchError("no such file", file=path, remedy="run the evaluate stage first") from None
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise AnonbenchError(f"cannot be read ({error})", file=path, remedy="delete it and evaluate again") from None

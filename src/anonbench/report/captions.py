@@ -44,6 +44,15 @@ CAPTIONS = {
         "margin of no practical difference. Each panel has its own scale; an interval that would more than double it "
         "ends in an arrow.",
     ),
+    "tradeoff": Caption(
+        "answer",
+        "Share of AP that is kept against the share of people whom the strongest attacker finds, per variant",
+        "What a variant costs against what it leaves to an attacker: the share of the original's AP that is kept, and "
+        "how often the strongest attacker's first guess is the right person, in a gallery of the stated size; both "
+        "with 95 % intervals. Attackers know the method and have learnt from other people; the strongest was chosen on "
+        "people who are not among those that are shown. Open marks are faces. The dotted line is chance. Lower right "
+        "is better.",
+    ),
     "starts": Caption(
         "answer",
         "Difference to the original on people, by the models' start and learning rate",
@@ -139,13 +148,13 @@ def _strength(variant: str) -> tuple[int, float]:
     return (1, float(digits)) if digits.replace(".", "", 1).isdigit() else (2, 0)
 
 
-def names(variants: Iterable[str], starts: bool) -> tuple[str, ...]:
+def names(variants: Iterable[str], starts: bool, attacked: bool = False) -> tuple[str, ...]:
     """Return the figures that are drawn from a study's tables, in the order in which they are to be read.
 
-    ``starts``: some of its models differ in first weights or learning rate alone.
+    ``starts``: some of its models differ in first weights or learning rate alone; ``attacked``: variants are attacked.
     """
-    asked = {"starts": starts, "dose": bool(dosed(variants))}
-    drawn = ("impact", "starts", "dose", "categories", "sizes", "coverage", "people", "curves")
+    asked = {"tradeoff": attacked, "starts": starts, "dose": bool(dosed(variants))}
+    drawn = ("impact", "tradeoff", "starts", "dose", "categories", "sizes", "coverage", "people", "curves")
     return tuple(name for name in drawn if asked.get(name, True))
 
 
@@ -153,7 +162,11 @@ def listed(study: ReportStudy) -> list[Listed]:
     """Return all figures of a study with what they show, the sheets and the panel of its cost among them."""
     trains = bool(set(study.models) - set(study.untrained))
     found = []
-    for name in (*names(study.variants, bool(study.starts)), "cost", *(f"sheet-{d}" for d in study.datasets)):
+    for name in (
+        *names(study.variants, bool(study.starts), study.attacks is not None),
+        "cost",
+        *(f"sheet-{d}" for d in study.datasets),
+    ):
         if name == "curves" and not trains:
             continue
         kind = name if name in CAPTIONS else name.partition("-")[0]

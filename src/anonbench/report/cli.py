@@ -20,6 +20,9 @@ def report_tables(
     anonymized: Anonymized,
     annotations: Annotated[Path, typer.Option(help="Folder of the annotations (counts of people).")],
     out: Annotated[Path, typer.Option(help="Folder for the tables.")],
+    attacks: Annotated[
+        Path | None, typer.Option(help="Folder of the attacks (metrics.json, scores.npz), if the study has any.")
+    ] = None,
     allow_missing: Annotated[
         bool, typer.Option(help="Write rows without numbers for what is not evaluated yet, instead of failing.")
     ] = False,
@@ -29,7 +32,7 @@ def report_tables(
     from anonbench.report.study import ReportStudy
     from anonbench.report.tables import write_tables
 
-    sources = Sources(evaluations, models, anonymized, annotations=annotations)
+    sources = Sources(evaluations, models, anonymized, annotations=annotations, attacks=attacks)
     table = write_tables(ReportStudy.read(study), sources, out, allow_missing)
     typer.echo(f"{out}: {len(table)} rows of impact")
 

@@ -54,6 +54,7 @@ class Sources:
     anonymized: Path
     timings: Path | None = None
     annotations: Path | None = None
+    attacks: Path | None = None
 
     def evaluation(self, evaluation: Evaluation) -> Path:
         """Return the folder of one evaluation."""

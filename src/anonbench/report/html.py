@@ -25,6 +25,7 @@ from anonbench.report.figures.cost import cost_figure
 from anonbench.report.figures.style import save, styled
 from anonbench.report.methods import methods
 from anonbench.report.page import render
+from anonbench.report.privacy import bought
 from anonbench.report.slider import sliders
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
 from anonbench.report.tables import (
@@ -78,6 +79,8 @@ def write_html(
     table, cover = read_csv(tables / "impact.csv"), read_csv(tables / "coverage.csv")
     records, absent = _records(study, models, timings)
     answer = answers(table, study.untrained)
+    if study.attacks is not None:
+        answer += bought(read_csv(tables / "privacy.csv"))
     spent = cost(study, records, logs)
     with styled():
         save(cost_figure(spent, table, study), out.parent, "cost", study.vector_formats)

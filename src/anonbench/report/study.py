@@ -47,6 +47,17 @@ class Primary:
 
 
 @dataclass(frozen=True)
+class Attacks:
+    """Who attacks what: names of ``attacks``, ``attackers`` by variant, their ``seeds``, and ``sizes`` of galleries."""
+
+    datasets: tuple[str, ...]
+    attacks: tuple[str, ...]
+    attackers: dict[str, list[str]]
+    seeds: list[int]
+    sizes: list[int]
+
+
+@dataclass(frozen=True)
 class ReportStudy:
     """Data sets with their splits, variants, models and seeds, and what the report needs to know.
 
@@ -78,6 +89,7 @@ class ReportStudy:
     untrained: tuple[str, ...] = ()
     primary: Primary = Primary()
     files: tuple[str, ...] = ()
+    attacks: Attacks | None = None
 
     def margin_of(self, task: str) -> float:
         """Return the difference below which a task's first metric counts as equal, in its unit."""
@@ -154,8 +166,19 @@ class ReportStudy:
             untrained=tuple(value.get("untrained") or ()),
             primary=_primary(path, options.get("primary") or {}),
             files=tuple(value.get("files") or ()),
+            attacks=_attacks(path, value.get("attacks")),
             **known,
         )
+
+
+def _attacks(path: str | Path, value: Any) -> Attacks | None:
+    if not value:
+        return None
+    try:
+        names = tuple(value["datasets"]), tuple(value["attacks"])
+        return Attacks(*names, dict(value["attackers"]), list(value["seeds"]), list(value["sizes"]))
+    except (KeyError, TypeError):
+        raise AnonbenchError("does not say who attacks what", file=path, entry="attacks") from None
 
 
 def _primary(path: str | Path, value: Any) -> Primary:

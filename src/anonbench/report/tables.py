@@ -50,7 +50,7 @@ INTEGERS = ("n_seeds", "seeds_needed", "samples_needed", "instances", "images", 
 TEXTS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "verdict", "split",
     "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
-    "role", "unit", "best", "sampled", "first", "question",
+    "role", "unit", "best", "sampled", "first", "question", "attack", "risk", "attacker", "knowledge", "view", "chosen",
 )  # fmt: skip
 
 DAGGER = "†"
@@ -73,6 +73,7 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
     when an input is missing or broken.
     """
     from anonbench.report.macros import macros  # which rounds and escapes with this module
+    from anonbench.report.privacy import privacy, privacy_markdown
 
     cover, present = coverage(study, sources), ledger(study, sources)
     losses = curves(study, sources, allow_missing)
@@ -88,6 +89,10 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
     write_text(out / "impact.tex", latex(table, study))
     write_text(out / "numbers.tex", macros(table, cover, study, sources))
     write_json(out / "metrics.json", flat(table))
+    if study.attacks is not None and sources.attacks is not None:
+        found = privacy(study, sources.attacks)
+        write_csv(out / "privacy.csv", found)
+        write_text(out / "privacy.md", privacy_markdown(found))
     return table
 
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from anonbench import registry
 from anonbench.config import NON_RECIPE_KEYS, Study
+from anonbench.seeding import seed_of
 from anonbench.workflow.files import Files
 
 
@@ -53,7 +55,30 @@ class Arguments:
 
     def splits(self, dataset: str) -> str:
         """Return the names of the splits that the study uses, separated by commas."""
-        return f"{self.files.training_split(dataset)},{self.files.evaluation_split(dataset)}"
+        return ",".join(self.files.splits(dataset))
+
+    def seed(self, dataset: str) -> int:
+        """Return the seed of a data set's anonymization: the study's, but for the attacker's own data.
+
+        Whoever knows a method does not know the random numbers that it was run with.
+        """
+        if dataset != self.study.attack.own.dataset:
+            return self.study.seed
+        return seed_of("attacker", self.study.seed) % 2**31
+
+    def attacker(self, name: str) -> str:
+        """Return an attacker as the study describes it, as JSON."""
+        return compact(self.study.attack.attackers[name].model_dump(mode="json"))
+
+    def attack(self, dataset: str, attack: str) -> str:
+        """Return the options of `anonbench attack` that say who is attacked, and how that is measured."""
+        block = self.study.attack
+        gallery = f"--gallery {block.gallery} " if registry.load("attacks", attack).needs_gallery else ""
+        return (
+            f"--probe {self.files.probe_split(dataset)} {gallery}{self.each('--size', [str(n) for n in block.sizes])}"
+            f" --validation {block.validation} --most {block.most} --seed {self.study.seed}"
+            f" --resamples {self.study.report.bootstrap}"
+        )
 
     def each(self, option: str, values: list[str]) -> str:
         """Return an option, repeated for each value."""
@@ -112,6 +137,17 @@ class Arguments:
         path, base = (self.files.base / file).resolve(), self.files.base.resolve()
         return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.name
 
+    def _attacks(self) -> dict[str, Any]:
+        """Return who attacks what, as the report reads it."""
+        study = self.study
+        return {
+            "datasets": [name for name in study.datasets if study.attacked(name)],
+            "attacks": study.attack.attacks,
+            "attackers": {variant: study.attackers_of(variant) for variant in study.variants},
+            "seeds": study.attack.seeds,
+            "sizes": study.attack.sizes,
+        }
+
     def summary(self) -> str:
         """Return the part of the study that the report reads, as JSON."""
         study = self.study
@@ -129,5 +165,6 @@ class Arguments:
                 "seeds": study.train.seeds,
                 "directions": study.evaluate.on,
                 "report": study.report.model_dump(mode="json"),
+                **({"attacks": self._attacks()} if study.attack.attacks else {}),
             }
         )

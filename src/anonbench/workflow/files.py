@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from anonbench import manifests
+from anonbench import manifests, registry
 from anonbench.config import DatasetConfig, Study
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Evaluation, pair
 from anonbench.records import RegionKind
@@ -19,6 +19,9 @@ TABLES = (
     "impact.csv", "impact.md", "impact.tex", "seeds.csv", "subsets.csv", "coverage.csv", "people.csv", "sizes.csv",
     "curves.csv", "numbers.tex", "metrics.json",
 )  # fmt: skip
+
+ATTACKED = ("privacy.csv", "privacy.md")
+"""Tables of a study that attacks its variants, too."""
 
 
 class Files:
@@ -49,6 +52,23 @@ class Files:
     def evaluation_split(self, dataset: str) -> str:
         """Return the split whose original images are evaluated on."""
         return self.study.datasets[dataset].val
+
+    def probe_split(self, dataset: str) -> str:
+        """Return the split whose people are attacked."""
+        return self.study.attack.probe or self.evaluation_split(dataset)
+
+    def own_dataset(self, dataset: str) -> str:
+        """Return the data set that those who attack a data set learn from."""
+        return self.study.attack.own.dataset or dataset
+
+    def splits(self, dataset: str) -> list[str]:
+        """Return the splits of a data set that the study uses."""
+        block, found = self.study.attack, [self.training_split(dataset), self.evaluation_split(dataset)]
+        if self.study.attacked(dataset):
+            found += [self.probe_split(dataset), *([block.gallery] if block.gallery else [])]
+        if block.attacks and block.own.dataset in (None, dataset):
+            found.append(block.own.split)
+        return list(dict.fromkeys(found))
 
     def shards(self) -> list[int]:
         """Return the numbers of a variant's shards."""
@@ -216,20 +236,70 @@ class Files:
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of the tables."""
-        return TABLES
+        return TABLES + (ATTACKED if self.study.attack.attacks else ())
 
     def tables_after_impact(self) -> tuple[str, ...]:
         """Return the names of all tables but the first, which has a place of its own in Snakemake's report."""
-        return TABLES[1:]
+        return self.tables()[1:]
 
     def figures(self) -> tuple[str, ...]:
         """Return the names of the figures that are drawn from the tables."""
-        return captions.names(self.study.variants, bool(self.study.compared_starts()))
+        return captions.names(self.study.variants, bool(self.study.compared_starts()), bool(self.study.attack.attacks))
+
+    def attacks(self) -> list[str]:
+        """Return ``<dataset>/<variant>/<attack>/<attacker>/seed<n>`` of every attack."""
+        block = self.study.attack
+        return [
+            f"{dataset}/{variant}/{attack}/{attacker}/seed{seed}"
+            for dataset in self.study.datasets
+            if self.study.attacked(dataset)
+            for variant in self.study.variants_of(dataset)
+            for attack in block.attacks
+            for attacker in self.study.attackers_of(variant)
+            for seed in block.seeds
+        ]
+
+    def attack_metrics(self) -> list[str]:
+        """Return the metrics of every attack."""
+        return [f"{self.folder('attacks')}/{one}/metrics.json" for one in self.attacks()]
+
+    def attacker_folder(self, w: Any) -> str:
+        """Return the folder of the attacker of an attack."""
+        trained_on = self.study.attack.attackers[w.attacker].trained_on(w.variant)
+        place = f"{self.own_dataset(w.dataset)}/{trained_on}/{w.attack}/{w.attacker}/seed{w.seed}"
+        return f"{self.folder('attackers')}/{place}"
+
+    def attacker_files(self, w: Any) -> list[str]:
+        """Return the files of the attacker of an attack."""
+        return [f"{self.attacker_folder(w)}/{name}" for name in ("weights.safetensors", "attacker.json")]
+
+    def own_people(self, w: Any) -> list[str]:
+        """Return what an attacker learns from: its own people as the method leaves them, as they are, their tables."""
+        split = self.study.attack.own.split
+        region = self.study.attack.attackers[w.attacker].region
+        variants = dict.fromkeys((w.variant, ORIGINAL))
+        return [
+            *(self._file(what, w.dataset, v, split) for v in variants for what in ("manifest", "annotations")),
+            *(self._table(w.dataset, split, name) for name in ("images", "people", RegionKind(region).table)),
+        ]
+
+    def attacked_people(self, w: Any) -> list[str]:
+        """Return what is attacked, what it is compared with, and the tables of both."""
+        probe, gallery = self.probe_split(w.dataset), self.study.attack.gallery
+        region = RegionKind(self.study.attack.attackers[w.attacker].region)
+        pairs = {(w.variant, probe): None, (ORIGINAL, probe): None}
+        if registry.load("attacks", w.attack).needs_gallery:
+            pairs[ORIGINAL, str(gallery)] = None
+        tables = {split: None for _, split in pairs}
+        return [
+            *(self._file(what, w.dataset, v, split) for v, split in pairs for what in ("manifest", "annotations")),
+            *(self._table(w.dataset, split, name) for split in tables for name in ("images", "people", region.table)),
+        ]
 
     def results(self, kind: str) -> list[str]:
         """Return the result files of a kind: ``tables``, ``figures`` or ``report`` (those two and the page)."""
         root = self.folder("results")
-        tables = [f"{root}/tables/{name}" for name in TABLES]
+        tables = [f"{root}/tables/{name}" for name in self.tables()]
         stems = [*self.figures(), *(f"sheet-{dataset}" for dataset in self.study.datasets)]
         suffixes = ("png", *self.study.report.vector_formats)
         figures = [f"{root}/figures/{stem}.{suffix}" for stem in stems for suffix in suffixes]

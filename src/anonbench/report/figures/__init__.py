@@ -13,6 +13,7 @@ from anonbench.report.figures.impact import impact_figure
 from anonbench.report.figures.sizes import sizes_figure
 from anonbench.report.figures.starts import starts_figure
 from anonbench.report.figures.style import save, styled
+from anonbench.report.figures.tradeoff import tradeoff_figure
 from anonbench.report.study import ReportStudy
 from anonbench.report.tables import read_csv
 
@@ -25,6 +26,8 @@ def write_figures(study: ReportStudy, tables: Path, out: Path) -> list[str]:
     table, seeds, people = (read_csv(tables / f"{name}.csv") for name in ("impact", "seeds", "people"))
     with styled():
         figures = {"impact": impact_figure(table, seeds, study)}
+        if study.attacks is not None:
+            figures["tradeoff"] = tradeoff_figure(table, read_csv(tables / "privacy.csv"), study)
         if dosed(study.variants):
             figures["dose"] = dose_figure(table, study)
         figures["categories"] = categories_figure(table, study)

@@ -1,0 +1,43 @@
+"""Files of NumPy arrays whose bytes depend on the arrays alone."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from anonbench.errors import AnonbenchError
+from anonbench.files import atomic
+
+DAMAGED = (
+    OSError, EOFError, LookupError, TypeError, ValueError, ArithmeticError, MemoryError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What NumPy and zipfile raise for an archive that was cut short, edited, or is none."""
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name as an uncompressed ``npz`` file, atomically.
+
+    NumPy's own `savez` leaves bytes that depend on the release of Python (headers) and of zlib (compression).
+    """
+    with atomic(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as file:
+        for name, values in arrays.items():
+            stream = io.BytesIO()
+            np.lib.format.write_array(stream, np.asanyarray(values), allow_pickle=False)
+            file.writestr(zipfile.ZipInfo(f"{name}.npy"), stream.getvalue())
+
+
+def read_arrays(path: str | Path, remedy: str) -> dict[str, np.ndarray]:
+    """Return the arrays of a file by name; raise AnonbenchError when it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise AnonbenchError("no such file", file=path, remedy=remedy) from None
+    except DAMAGED as error:
+        raise AnonbenchError(f"cannot be read ({error})", file=path, remedy=remedy) from None

@@ -1,0 +1,29 @@
+"""Link an anonymized person to its own original: an upper bound, since pose and background are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from anonbench.attack.contract import Attack, Describe, Risk, Trial, numbered
+from anonbench.attack.subjects import Subjects
+
+
+class Link(Attack):
+    """Matches each anonymized crop with its own original among those of all others. Needs no identities."""
+
+    title: ClassVar[str] = "link to the own original"
+    risk: ClassVar[Risk] = "linkability"
+
+    def people(self, own: Subjects) -> Sequence[object]:
+        """Return nobody: every crop is a person of its own."""
+        return [None] * len(own)
+
+    def attempt(self, seen: Subjects, raw: Subjects, gallery: Subjects | None, describe: Describe) -> Trial:
+        """Compare everybody with the originals of all; other pictures of the same person are left out."""
+        own = np.arange(len(seen), dtype=np.int64)
+        (who,) = numbered(np.array([f"row {k}" if n is None else f"person {n}" for k, n in enumerate(raw.identities)]))
+        allowed = (who[:, None] != who[None, :]) | (own[:, None] == own[None, :])
+        return Trial(describe(seen.crops) @ describe(raw.crops).T, own, own, allowed, seen.covered, seen.images)

@@ -1,0 +1,95 @@
+"""The commands `anonbench fit-attacker` and `anonbench attack`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from anonbench import portable
+from anonbench.arguments import mapping
+from anonbench.attack.options import AttackerConfig
+from anonbench.blocks import explain
+from anonbench.errors import AnonbenchError
+from anonbench.records import RegionKind
+
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of the arithmetic; part of what makes it repeatable.")]
+Name = Annotated[str, typer.Option(help="Name of the attack.")]
+Original = Annotated[Path, typer.Option(help="Folder of the original variant of the same data set.")]
+Tables = Annotated[Path, typer.Option(help="Folder of the data set's tables, which the annotate stage wrote.")]
+
+
+def fit_attacker(
+    attack: Name,
+    attacker: Annotated[str, typer.Option(help="The attacker as the study describes it, as JSON.")],
+    seen: Annotated[Path, typer.Option(help="Folder of the variant of its own people that it learns from.")],
+    original: Original,
+    annotations: Tables,
+    out: Annotated[Path, typer.Option(help="Folder for weights.safetensors and attacker.json.")],
+    split: Annotated[str, typer.Option(help="Split of its own people.")] = "train",
+    seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
+    most: Annotated[int | None, typer.Option(min=2, help="Most people; which, a seed draws.")] = None,
+    device: Device = "auto",
+    threads: Threads = 1,
+    logs: Annotated[Path | None, typer.Option(help="Folder for checkpoint and seconds; OUT when left out.")] = None,
+) -> None:
+    """Let an attacker learn, on people of its own, which crops show the same person."""
+    config = _attacker(attacker)
+    portable.release_for(config.determinism)
+    from anonbench.attack.attackers import learn  # torch takes seconds to import
+    from anonbench.attack.subjects import read_subjects
+
+    region, size = RegionKind(config.region), (config.width, config.height)
+    learnt, raw = (
+        read_subjects(variant, annotations, split, region, config.view, size, most, seed)
+        for variant in (seen, original)
+    )
+    origin = {"dataset": annotations.name, "split": split, "variant": seen.name}
+    learn(attack, config, learnt, raw, origin, seed, out, device=device, threads=threads, logs=logs)
+    typer.echo(str(out / "attacker.json"))
+
+
+def attack(
+    attack: Name,
+    model: Annotated[Path, typer.Option(help="Folder of the attacker, which fit-attacker wrote.")],
+    variant: Annotated[Path, typer.Option(help="Folder of the variant that is attacked.")],
+    original: Original,
+    annotations: Tables,
+    out: Annotated[Path, typer.Option(help="Folder for scores.npz and metrics.json.")],
+    own: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the tables of the attacker's own data set; ANNOTATIONS' unless given."),
+    ] = None,
+    probe: Annotated[str, typer.Option(help="Split whose people are attacked.")] = "val",
+    gallery: Annotated[str | None, typer.Option(help="Split in which they are looked for.")] = None,
+    size: Annotated[list[int] | None, typer.Option(help="Sizes of galleries; all people, too.")] = None,
+    validation: Annotated[float, typer.Option(help="Share of the people on whom attackers are chosen.")] = 0.3,
+    most: Annotated[int, typer.Option(min=2, help="Most people of a split; which, a seed draws.")] = 2000,
+    seed: Annotated[int, typer.Option(help="The study's seed, of whom is drawn.")] = 0,
+    resamples: Annotated[int, typer.Option(min=0, help="Resamples of people to compute measures on.")] = 0,
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Attack a variant: how well can its people be told apart by somebody who knows how it was made?"""
+    from anonbench.attack.record import read_attacker
+
+    _, config = read_attacker(model)
+    portable.release_for(config.determinism)
+    from anonbench.attack.trials import run_attack  # torch takes seconds to import
+
+    said = run_attack(
+        attack, model, variant, original, annotations, out, own=own, probe=probe, gallery=gallery,
+        sizes=size or [10, 100], validation=validation, most=most, seed=seed, resamples=resamples, device=device,
+        threads=threads,
+    )  # fmt: skip
+    typer.echo(said)
+
+
+def _attacker(text: str) -> AttackerConfig:
+    try:
+        return AttackerConfig.model_validate(mapping(text, "--attacker"))
+    except ValidationError as error:
+        raise AnonbenchError(explain(error, AttackerConfig), entry="--attacker") from None

@@ -1,0 +1,137 @@
+"""An attacker learns which crops show the same person, by contrast, in the loop that everything learns in."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from anonbench.attack.networks import Embedder
+from anonbench.attack.options import AttackerConfig
+from anonbench.errors import AnonbenchError
+from anonbench.learning import memory
+from anonbench.learning.loop import Learner, finite
+from anonbench.learning.schedules import half_cosine
+from anonbench.seeding import generator
+
+WARMUP = 0.1
+"""Share of the iterations in which the rate rises."""
+
+
+@dataclass(frozen=True)
+class OwnPeople:
+    """What an attacker learns from: for each person, crops as the method leaves them and crops of the original.
+
+    ``seen`` and ``raw`` are uint8 (N, 3, height, width), row by row of the same person in the same image; ``members``
+    lists the rows of each person. Where nobody says who people are, each row is a person.
+    """
+
+    seen: torch.Tensor = field(repr=False)
+    raw: torch.Tensor = field(repr=False)
+    members: list[np.ndarray] = field(repr=False)
+
+    @classmethod
+    def of(cls, seen: np.ndarray, raw: np.ndarray, identities: Sequence[object]) -> OwnPeople:
+        """Return them from crops (uint8 (N, height, width, 3)), by identity; None stands for nobody else."""
+        groups: dict[object, list[int]] = {}
+        for row, who in enumerate(identities):
+            groups.setdefault(("row", row) if who is None else ("who", who), []).append(row)
+        return cls(_tensor(seen), _tensor(raw), [np.array(rows) for rows in groups.values()])
+
+
+def _tensor(crops: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
+
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Crops as the method leaves them, and of the originals of the same people, in the same order."""
+
+
+class Contrast(Learner[Batch]):
+    """Symmetric InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) between anonymized and original crops.
+
+    Each batch has every person once: one crop as the method leaves it and one of the original, of another image where
+    the person has several. In a batch of B people the loss of each crop is the cross-entropy of its own person among
+    the B.
+    """
+
+    name = "attacker"
+
+    def __init__(
+        self, embedder: Embedder, people: OwnPeople, config: AttackerConfig, seed: int, device: torch.device
+    ) -> None:
+        """Prepare the training; raise AnonbenchError with fewer people than a contrast needs."""
+        if len(people.members) < 4:
+            raise AnonbenchError(f"{len(people.members)} people are too few to learn from", entry="attack.own")
+        self.embedder, self.people, self.config, self.seed, self.device = embedder, people, config, seed, device
+        self.iterations, self.checkpoint_every = config.iterations, config.checkpoint_every
+        decays = [p for p in embedder.parameters() if p.ndim > 1]
+        rest = [p for p in embedder.parameters() if p.ndim <= 1]
+        groups = [{"params": decays, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+        embedder.train()
+
+    def parts(self) -> dict[str, Any]:
+        return {"model": self.embedder, "optimizer": self.optimizer}
+
+    def rates(self, iteration: int) -> Sequence[tuple[torch.optim.Optimizer, float]]:
+        warm = min(1.0, (iteration + 1) / max(1.0, WARMUP * self.iterations))
+        return [(self.optimizer, self.config.learning_rate * warm * half_cosine(iteration, self.iterations))]
+
+    def batches(self, first: int) -> Generator[Batch, None, None]:
+        for iteration in range(first, self.iterations):
+            random = generator("attacker", self.seed, iteration)
+            members = self.people.members
+            chosen = random.permutation(len(members))[: self.config.batch_size]
+            rows = np.array([self._two(members[k], random) for k in chosen])
+            seen, raw = (torch.from_numpy(rows[:, k]) for k in (0, 1))
+            yield self._moved(self.people.seen[seen], random), self._moved(self.people.raw[raw], random)
+
+    @staticmethod
+    def _two(rows: np.ndarray, random: np.random.Generator) -> tuple[int, int]:
+        """Return two rows of a person, different ones where there are two."""
+        if len(rows) == 1:
+            return int(rows[0]), int(rows[0])
+        a, b = random.choice(rows, 2, replace=False)
+        return int(a), int(b)
+
+    def _moved(self, crops: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+        """Return crops mirrored and shifted at random, the border repeated."""
+        count, _, height, width = crops.shape
+        most = round(self.config.shift * height)
+        dx, dy = (random.integers(-most, most + 1, count) for _ in range(2))
+        mirrored = random.random(count) < self.config.horizontal_flip
+        ys = (torch.arange(height)[None] + torch.from_numpy(dy)[:, None]).clamp(0, height - 1)
+        xs = (torch.arange(width)[None] + torch.from_numpy(dx)[:, None]).clamp(0, width - 1)
+        xs[torch.from_numpy(mirrored)] = xs[torch.from_numpy(mirrored)].flip(1)
+        rows = torch.arange(count)[:, None, None]
+        return crops[rows, :, ys[:, :, None], xs[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+    def step(self, batch: Batch, iteration: int) -> dict[str, float]:
+        # in one go, so that a batch's statistics are of both: of each alone they would be nobody's when the attacker is
+        # used, a network that has learnt to find people would find nobody, and the method would look safe
+        seen, raw = self.embedder(torch.cat(batch).to(self.device)).chunk(2)
+        logits = seen @ raw.T / self.config.temperature
+        own = torch.arange(len(logits), device=self.device)
+        loss = (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
+        losses = finite(
+            {"loss": float(loss.detach())}, iteration, entry="attack.attackers", remedy="lower its learning_rate"
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return losses
+
+    def size(self, batch: Batch) -> int:
+        return len(batch[0])
+
+    def out_of_memory(self, batch: Batch, iteration: int) -> AnonbenchError:
+        half = self.size(batch) // 2
+        return memory.advice(
+            f"{self.size(batch)} people", iteration, self.device, None, entry="attack.attackers batch_size",
+            remedy=f"set batch_size: {half}" if half >= 4 else "", instead="take smaller crops",
+        )  # fmt: skip

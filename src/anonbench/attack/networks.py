@@ -1,0 +1,74 @@
+"""Networks that describe a crop by numbers that are alike for the same person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from anonbench.errors import AnonbenchError, nearest
+
+
+class Compact(nn.Module):
+    """Four convolutions of stride two with normalisation, for a CPU; horizontal stripes are pooled apart.
+
+    Pooling by stripes keeps what is worn above apart from what is worn below, as part-based re-identification does
+    (Sun et al. 2018, arXiv 1711.09349).
+    """
+
+    STRIPES = 4
+
+    def __init__(self, dimensions: int, widths: tuple[int, ...] = (24, 48, 96, 128)) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = 3
+        for width in widths:
+            layers += [nn.Conv2d(before, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            before = width
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(before * self.STRIPES, dimensions)
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        """Return (N, dimensions) of float crops (N, 3, height, width)."""
+        found = self.body(crops).mean(3)
+        found = found.repeat_interleave(-(-self.STRIPES // found.shape[2]), 2)  # of low crops, rows are stripes
+        stripes = torch.stack([part.mean(2) for part in torch.tensor_split(found, self.STRIPES, 2)], 2)
+        return self.head(stripes.flatten(1))
+
+
+def _resnet18(dimensions: int) -> nn.Module:
+    from torchvision.models import resnet18
+
+    network: nn.Module = resnet18(weights=None, num_classes=dimensions)
+    return network
+
+
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {"compact": Compact, "resnet18": _resnet18}
+
+
+class Embedder(nn.Module):
+    """A network with its input scaled and its output of length one, so that likeness is a cosine."""
+
+    def __init__(self, network: str, dimensions: int) -> None:
+        """Build it with random weights; raise AnonbenchError for an unknown name."""
+        super().__init__()
+        if network not in NETWORKS:
+            raise AnonbenchError(f"unknown network '{network}'{nearest(network, NETWORKS)}", entry="network")
+        self.network = NETWORKS[network](dimensions)
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        """Return unit vectors (N, dimensions) of crops uint8 (N, 3, height, width)."""
+        return functional.normalize(self.network(crops.float() / 127.5 - 1))
+
+
+@torch.no_grad()
+def embed(embedder: Embedder, crops: torch.Tensor, mirrored: bool, chunk: int = 256) -> torch.Tensor:
+    """Return unit vectors (N, dimensions) float32 of crops or, ``mirrored``, the mean of a crop's and its mirror image's.
+
+    The latter is for a network that has learnt from mirrored crops, too.
+    """
+    embedder.eval()
+    found = [embedder(part) + embedder(part.flip(3)) if mirrored else embedder(part) for part in crops.split(chunk)]
+    return functional.normalize(torch.cat(found))

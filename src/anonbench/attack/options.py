@@ -1,0 +1,94 @@
+"""Who attacks, with what, and what it may know: the study's block ``attack``. Imported without torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from anonbench.blocks import Strict
+
+Knowledge = Literal["naive", "partial", "aware"]
+NAIVE, PARTIAL, AWARE = "naive", "partial", "aware"
+
+View = Literal["person", "region", "surroundings", "silhouette"]
+NAME = r"^[a-z0-9][a-z0-9_-]*$"
+SPLIT = r"^[A-Za-z0-9_]+$"
+
+
+class AttackerConfig(Strict):
+    """An attacker: a network that learns, on people of its own, which crops show the same person."""
+
+    knowledge: Knowledge = Field(
+        description="`naive` learns from original images alone; `aware` from its own people as the attacked variant's "
+        "method leaves them, beside their originals; `partial` likewise, but by the method of `variant`."
+    )
+    variant: str | None = Field(None, description="Variant whose method a `partial` attacker knows.")
+    region: Literal["face", "body"] = Field("body", description="Regions of people that it is about.")
+    view: View = Field(
+        "person",
+        description="What it sees of somebody: the `person` in their box; the `region` alone; the `surroundings` with "
+        "the region emptied, or its `silhouette`, both of which are controls: no method can hide them.",
+    )
+    network: Literal["compact", "resnet18"] = Field("compact", description="Architecture, from random weights.")
+    width: int = Field(48, ge=16, le=512, description="Width of a crop in pixels.")
+    height: int = Field(96, ge=16, le=512, description="Height of a crop in pixels.")
+    dimensions: int = Field(128, ge=2, le=2048, description="Numbers that describe a crop.")
+    iterations: int = Field(300, ge=1, description="Optimiser steps.")
+    batch_size: int = Field(64, ge=4, description="People in a batch, or as many as there are.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak rate of AdamW; a warm-up, then half a cosine to zero.")
+    weight_decay: float = Field(1e-2, ge=0)
+    temperature: float = Field(0.1, gt=0, description="Of the contrastive loss.")
+    shift: float = Field(0.08, ge=0, le=0.5, description="Largest random shift of a crop, in its height.")
+    horizontal_flip: float = Field(0.5, ge=0, le=1, description="Share of crops that are mirrored.")
+    checkpoint_every: int = Field(500, ge=1, description="Iterations between two checkpoints.")
+    determinism: Literal["auto", "portable", "strict"] = Field("auto", description="As of a model's recipe.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.variant is None) == (self.knowledge == PARTIAL):
+            raise ValueError(
+                "a partial attacker needs a variant whose method it knows" if self.variant is None
+                else f"variant is for partial attackers; a {self.knowledge} one needs none"
+            )  # fmt: skip
+        return self
+
+    def trained_on(self, attacked: str, original: str = "original") -> str:
+        """Return the variant of its own people that the attacker learns from when it attacks a variant."""
+        return {NAIVE: original, PARTIAL: self.variant or original, AWARE: attacked}[self.knowledge]
+
+
+class OwnPeopleConfig(Strict):
+    """The attacker's own data: whom it learns from. They must not be among those who are attacked."""
+
+    dataset: str | None = Field(None, description="Data set of the study; unless given, the one that is attacked.")
+    split: str = Field("train", pattern=SPLIT, description="Its split; it is anonymized as the attacked variant is.")
+
+
+class AttackConfig(Strict):
+    """What is tried on each variant, by whom."""
+
+    attacks: list[str] = Field([], description="Names of attacks; none: nothing is attacked.")
+    attackers: dict[str, AttackerConfig] = Field(
+        default_factory=dict, description="Attackers by name; each learns for each attack that can be learnt."
+    )
+    own: OwnPeopleConfig = OwnPeopleConfig()
+    probe: str | None = Field(
+        None,
+        pattern=SPLIT,
+        description="Split whose people are attacked in each variant; unless given, the data set's val.",
+    )
+    gallery: str | None = Field(
+        None, pattern=SPLIT, description="Split of original images in which the same people are looked for."
+    )
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="One attacker per seed.")
+    sizes: list[Annotated[int, Field(ge=2)]] = Field(
+        [10, 100], min_length=1, description="Sizes of the galleries in which somebody is to be found; all people, too."
+    )
+    most: int = Field(2000, ge=2, description="Most people of a split that are attacked; which, a seed draws.")
+    validation: float = Field(
+        0.3,
+        gt=0,
+        lt=1,
+        description="Share of the attacked people on whom the strongest attacker is chosen; the others are reported.",
+    )

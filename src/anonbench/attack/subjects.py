@@ -1,0 +1,190 @@
+"""Crops of the people of a split, as a variant shows them: what an attacker sees and learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from anonbench import images, manifests, regions
+from anonbench.attack.options import View
+from anonbench.errors import AnonbenchError
+from anonbench.files import read_json
+from anonbench.people import People
+from anonbench.records import Region, RegionKind
+from anonbench.seeding import generator
+from anonbench.variants import ORIGINAL
+
+EMPTY = 127
+"""Grey level of what an attacker does not see."""
+AROUND = 0.5
+"""Surroundings reach beyond a person's box by this share of its width and height, on each side."""
+CHANGED = "anonymized"
+"""Status, in a manifest, of somebody whom the method changed."""
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """The people of a split in one variant.
+
+    ``crops`` uint8 (N, height, width, 3) RGB; ``images`` and ``people`` int64 (N,): ids of the image and of the person
+    in it; ``identities`` object (N,): who it is, None where nobody says; ``covered`` bool (N,): whom the variant has
+    changed.
+    """
+
+    crops: np.ndarray = field(repr=False)
+    images: np.ndarray
+    people: np.ndarray
+    identities: np.ndarray
+    covered: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def only(self, chosen: np.ndarray) -> Subjects:
+        """Return those whom a bool (N,) or an index names."""
+        names = ("crops", "images", "people", "identities", "covered")
+        return Subjects(**{name: getattr(self, name)[chosen] for name in names})
+
+    def known(self) -> Subjects:
+        """Return those of whom it is known who they are."""
+        return self.only(np.array([who is not None for who in self.identities], dtype=bool))
+
+
+def read_subjects(
+    variant: Path,
+    annotations: Path,
+    split: str,
+    region: RegionKind,
+    view: View,
+    size: tuple[int, int],
+    most: int | None = None,
+    seed: int = 0,
+) -> Subjects:
+    """Cut the people of a split out of a variant's images.
+
+    ``variant`` is the variant's folder, ``annotations`` that of its data set's tables, ``region`` the kind of region
+    that the variant changes (and the attacker is about), ``size`` width and height of the crops. Everybody with a box
+    has a crop, whoever has no region, too (the method left them visible), but crowds. With ``most``, as many are
+    drawn, the same whatever the variant. Raises AnonbenchError for tables, images or manifests that are missing or
+    damaged, and when nobody is there.
+    """
+    rows = regions.read(annotations / f"{split}.images.parquet", regions.IMAGES).to_pylist()
+    people = regions.read(annotations / f"{split}.people.parquet", regions.PEOPLE)
+    chosen = [
+        row
+        for row in people.select(["image_id", "person_id", "box", "crowd", "ignore", "identity"]).to_pylist()
+        if row["box"] is not None and not row["crowd"]
+    ]
+    if not chosen:
+        raise AnonbenchError("shows nobody with a box", file=annotations / f"{split}.people.parquet")
+    if most is not None and len(chosen) > most:
+        order = generator("subjects", seed, split).permutation(len(chosen))[:most]
+        chosen = [chosen[k] for k in sorted(order)]
+    of: dict[int, list[dict[str, Any]]] = {}
+    for row in chosen:
+        of.setdefault(row["image_id"], []).append(row)
+    table = People.read(annotations / f"{split}.{region.table}.parquet", region, rows)
+    names = _names(variant, split)
+    crops = []
+    for image in rows:
+        if image["image_id"] not in of:
+            continue
+        if image["image_id"] not in names:
+            file = manifests.annotations_path(variant, split)
+            raise AnonbenchError("lacks an image that the tables have", file=file, entry=f"image {image['image_id']}")
+        pixels = images.read_rgb(variant / split / names[image["image_id"]])
+        found = {one.person_id: one for one in table.regions(image)}
+        crops += [_crop(pixels, row, found.get(row["person_id"]), view, size) for row in of[image["image_id"]]]
+    ordered = [row for image in rows for row in of.get(image["image_id"], ())]
+    changed = _changed(variant, split)
+    keys = [(row["image_id"], row["person_id"]) for row in ordered]
+    who = np.empty(len(ordered), dtype=object)
+    who[:] = [row["identity"] for row in ordered]
+    return Subjects(
+        crops=np.stack(crops),
+        images=np.array([image for image, _ in keys], dtype=np.int64),
+        people=np.array([person for _, person in keys], dtype=np.int64),
+        identities=who,
+        covered=np.array([key in changed for key in keys], dtype=bool),
+    )
+
+
+def _names(variant: Path, split: str) -> dict[int, str]:
+    """Return the names of a variant's image files by id."""
+    file = manifests.annotations_path(variant, split)
+    value = read_json(file)
+    try:
+        return {image["id"]: image["file_name"] for image in value["images"]}
+    except (KeyError, TypeError):
+        raise AnonbenchError("contains no images", file=file, remedy="run the anonymize stage again") from None
+
+
+def _changed(variant: Path, split: str) -> set[tuple[int, int]]:
+    """Return image and person of everybody whom a variant has changed; nobody's in the original."""
+    if variant.name == ORIGINAL:
+        return set()
+    rows = manifests.rows_of(variant, split)
+    return {(r["image_id"], r["person_id"]) for r in rows if r["type"] == "person" and r["status"] == CHANGED}
+
+
+def _crop(
+    pixels: np.ndarray, person: dict[str, Any], region: Region | None, view: View, size: tuple[int, int]
+) -> np.ndarray:
+    """Return what an attacker sees of somebody: uint8 (height, width, 3)."""
+    height, width = pixels.shape[:2]
+    x, y, w, h = person["box"]
+    if view == "region" and region is not None:
+        left, top, right, bottom = region.box
+    elif view == "surroundings":
+        left, top, right, bottom = x - AROUND * w, y - AROUND * h, x + (1 + AROUND) * w, y + (1 + AROUND) * h
+    else:
+        left, top, right, bottom = x, y, x + w, y + h
+    left, top = max(0, int(np.floor(left))), max(0, int(np.floor(top)))
+    right, bottom = min(width, max(int(np.ceil(right)), left + 1)), min(height, max(int(np.ceil(bottom)), top + 1))
+    if left >= right or top >= bottom:  # a box outside the image
+        return np.full((size[1], size[0], 3), EMPTY, np.uint8)
+    part = pixels[top:bottom, left:right].copy()
+    if view != "person":
+        inside = _mask(region, (left, top, right, bottom))
+        if view == "surroundings":
+            part[inside] = EMPTY
+        elif view == "region":
+            part[~inside] = EMPTY
+        else:
+            part[:] = np.where(inside, 255, 0)[..., None]
+    shrinks = size[0] * size[1] < part.shape[0] * part.shape[1]
+    return cv2.resize(part, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _mask(region: Region | None, window: tuple[int, int, int, int]) -> np.ndarray:
+    """Return where a region is in a window of the image: bool; nowhere for somebody who has none."""
+    left, top, right, bottom = window
+    mask = np.zeros((bottom - top, right - left), dtype=bool)
+    if region is None:
+        return mask
+    x0, y0, x1, y1 = region.box
+    a, b, c, d = max(x0, left), max(y0, top), min(x1, right), min(y1, bottom)
+    if a < c and b < d:
+        mask[b - top : d - top, a - left : c - left] = region.mask[b - y0 : d - y0, a - x0 : c - x0]
+    return mask
+
+
+def identities_of(people: Path) -> set[str]:
+    """Return the identities in a split's table of people; raise AnonbenchError when it is missing or damaged."""
+    return set(regions.read(people, regions.PEOPLE)["identity"].drop_null().to_pylist())
+
+
+def disjoint(own: set[str], attacked: Sequence[Subjects], files: tuple[Path, Path]) -> None:
+    """Raise AnonbenchError when somebody whom the attacker learns from is attacked; ``files`` are both's tables."""
+    others = {who for one in attacked for who in one.identities if who is not None}
+    for both in sorted(own & others):
+        raise AnonbenchError(
+            f"shows '{both}', who is also in {files[1]}: an attacker must not have learnt from those it attacks",
+            file=files[0],
+            remedy="choose another split or data set in attack.own",
+        )

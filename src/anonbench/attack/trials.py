@@ -1,0 +1,202 @@
+"""Attacks on one variant: who is compared with whom, the scores, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anonbench import registry
+from anonbench.arrays import write_arrays
+from anonbench.attack.attackers import describe_with
+from anonbench.attack.contract import Attack, Trial
+from anonbench.attack.linkage import crowd, linkability, summarise_crowd
+from anonbench.attack.record import RECORD, WEIGHTS, read_attacker
+from anonbench.attack.retrieval import average_precision, within_rank
+from anonbench.attack.risk import identities_that_tell, identity_replicates, mixture
+from anonbench.attack.subjects import disjoint, identities_of, read_subjects
+from anonbench.attack.verification import auc, eer, tar_at_far
+from anonbench.errors import AnonbenchError
+from anonbench.files import sha256_file, write_json
+from anonbench.records import RegionKind
+from anonbench.seeding import generator
+from anonbench.statistics.resampling import Draw
+
+FORMAT = 1
+"""Version of ``metrics.json``."""
+PARTS = ("validation", "test")
+"""People on whom attackers are chosen, and those who are reported."""
+FALSE_ACCEPTS = (1e-2, 1e-3)
+
+
+def run_attack(
+    attack: str, model: Path, variant: Path, original: Path, annotations: Path, out: Path,
+    *, own: Path | None = None, probe: str = "val", gallery: str | None = None, sizes: Sequence[int] = (10, 100),
+    validation: float = 0.3, most: int = 2000, seed: int = 0, resamples: int = 0, device: str = "auto",
+    threads: int = 1,
+) -> str:  # fmt: skip
+    """Attack a variant; write ``scores.npz`` and, last, ``metrics.json``; return what there is to say in a line.
+
+    ``model`` is the attacker's folder, ``variant`` and ``original`` the folders of the two variants, ``annotations``
+    that of their data set's tables, ``own`` that of the attacker's own. Raises AnonbenchError for files that are
+    missing or damaged, for people whom the attacker has learnt from, and where there is nobody to compare.
+    """
+    (out / "metrics.json").unlink(missing_ok=True)
+    plugin: Attack = registry.load("attacks", attack)()
+    record, config = read_attacker(model)
+    if record.get("attack") != attack:
+        raise AnonbenchError(f"has learnt to {record.get('attack')}, not to {attack}", file=model / RECORD)
+    region, size = RegionKind(config.region), (config.width, config.height)
+    seen, raw = (
+        read_subjects(folder, annotations, probe, region, config.view, size, most, seed)
+        for folder in (variant, original)
+    )
+    others = None
+    if plugin.needs_gallery:
+        if gallery is None:
+            raise AnonbenchError(f"{attack} looks for people in another split", entry="--gallery", remedy="name it")
+        others = read_subjects(original, annotations, gallery, region, config.view, size, most, seed)
+    mine = (own or annotations) / f"{record['own']['split']}.people.parquet"
+    attacked = [raw, *([others] if others is not None else [])]
+    disjoint(identities_of(mine), attacked, (mine, annotations / f"{probe}.people.parquet"))
+    if plugin.needs_identities and not len(raw.known()):
+        raise AnonbenchError(
+            "does not say who anybody is", file=annotations / f"{probe}.people.parquet",
+            remedy=f"leave out {attack}, or give annotations an identity",
+        )  # fmt: skip
+    trial = plugin.attempt(seen, raw, others, describe_with(model, device, threads))
+    parts = split_people(trial, validation, seed)
+    measured = {name: measure(part, sizes) for name, part in parts.items()}
+    draw = Draw(resamples, seed, f"people of {annotations.name}") if resamples else None
+    arrays = {
+        "scores": trial.scores, "probe": trial.probe, "gallery": trial.gallery, "allowed": trial.allowed,
+        "covered": trial.covered, "images": trial.images, "validation": np.isin(trial.probe, parts["validation"].probe),
+    }  # fmt: skip
+    arrays |= replicates(parts["test"], sizes, draw)
+    write_arrays(out / "scores.npz", arrays)
+    write_json(
+        out / "metrics.json",
+        {
+            "format": FORMAT,
+            "attack": attack,
+            "risk": plugin.risk,
+            "attacker": config.model_dump(mode="json"),
+            "own": record["own"],
+            "variant": variant.name,
+            "people": {"probe": probe, "gallery": gallery if plugin.needs_gallery else probe},
+            "draw": str(draw) if draw else None,
+            **measured,
+            "files": {
+                "weights": sha256_file(model / WEIGHTS),
+                "scores": sha256_file(out / "scores.npz"),
+            },
+        },
+    )
+    found = measured["test"]
+    said = [
+        f"{100 * value:.1f} % among {found['candidates'] if name == 'all' else name} (chance {100 * chance:.1f} %)"
+        for (name, value), chance in zip(found["linkability"].items(), found["chance"].values(), strict=True)
+        if value is not None
+    ]
+    return (
+        f"{plugin.title}, {variant.name}: for {found['probes']} pictures of {found['people']} people the right person "
+        f"comes first in {', '.join(said)}"
+    )
+
+
+def split_people(trial: Trial, share: float, seed: int) -> dict[str, Trial]:
+    """Return the trial among the people on whom attackers are chosen, and among the others, by `PARTS`.
+
+    Which people are which depends on the seed and on who is there, not on the variant or the attacker. Raises
+    AnonbenchError where fewer than two people would be left in a part.
+    """
+    people = np.unique(trial.gallery)
+    chosen = generator("validation", seed).permutation(len(people))[: round(share * len(people))]
+    mine = np.isin(np.arange(len(people)), chosen)
+    if not 2 <= mine.sum() <= len(people) - 2:
+        raise AnonbenchError(
+            f"{len(people)} people are too few to choose attackers on {share:.0%} of them and report the others",
+            entry="attack.validation",
+        )
+    found = {}
+    for name, members in zip(PARTS, (people[mine], people[~mine]), strict=True):
+        rows, columns = np.isin(trial.probe, members), np.isin(trial.gallery, members)
+        found[name] = replace(
+            trial,
+            scores=trial.scores[np.ix_(rows, columns)],
+            probe=trial.probe[rows],
+            gallery=trial.gallery[columns],
+            allowed=trial.allowed[np.ix_(rows, columns)],
+            covered=trial.covered[rows],
+            images=trial.images[rows],
+        )
+    return found
+
+
+def measure(trial: Trial, sizes: Sequence[int]) -> dict[str, Any]:
+    """Return what the scores say of a part's people; None where there are too few for a number.
+
+    Shares are 0..1, crowds in people.
+    """
+    given = trial.scores, trial.probe, trial.gallery
+    allowed = trial.allowed
+    within = _candidates(trial)
+    each = {str(n): linkability(*given, n, allowed) if n <= within else None for n in sizes}
+    whole = each["all"] = linkability(*given, None, allowed)
+    parted = mixture(whole, trial.covered)
+    hidden = summarise_crowd(crowd(*given, allowed))
+    impostors = int((allowed & (trial.probe[:, None] != trial.gallery[None, :])).sum())
+    return {
+        "probes": len(trial.probe),
+        "people": len(np.unique(trial.probe)),
+        "candidates": within,
+        "linkability": {name: None if values is None else float(np.nanmean(values)) for name, values in each.items()},
+        "chance": {str(n): 1 / n for n in sizes} | {"all": 1 / within},
+        "crowd": {"median": hidden.median, "fifth": hidden.fifth, "below_10": hidden.below},
+        "covered": parted.kappa,
+        "linkability_of_covered": _known(parted.covered),
+        "linkability_of_missed": _known(parted.missed),
+        "share_of_missed": _known(parted.share_missed),
+        "auc": auc(*given, allowed),
+        "eer": eer(*given, allowed),
+        "tar": {
+            f"{far:g}": tar_at_far(*given, far, allowed) if far * impostors >= 1 else None for far in FALSE_ACCEPTS
+        },
+        "mean_average_precision": float(np.nanmean(average_precision(*given, allowed))),
+        "rank_1": float(np.nanmean(within_rank(*given, 1, allowed))),
+    }
+
+
+def replicates(trial: Trial, sizes: Sequence[int], draw: Draw | None) -> dict[str, np.ndarray]:
+    """Return ``linkability/<size>``: per-probe values (P,), and, with a draw, ``replicates/<size>``: means (B,).
+
+    Whole people are drawn. ``telling`` is how many of them tell of it.
+    """
+    within = _candidates(trial)
+    found: dict[str, np.ndarray] = {}
+    for size in (*(n for n in sizes if n <= within), None):
+        name = "all" if size is None else str(size)
+        values = linkability(trial.scores, trial.probe, trial.gallery, size, trial.allowed)
+        found[f"linkability/{name}"] = values
+        found[f"telling/{name}"] = np.asarray(identities_that_tell(values, trial.probe))
+        if draw is not None:
+            weights = draw.weights(len(np.unique(trial.probe)))
+            found[f"replicates/{name}"] = identity_replicates(values, trial.probe, weights)
+    return found
+
+
+def _candidates(trial: Trial) -> int:
+    """Return the fewest people with whom any probe that has a mate is compared, its own person among them."""
+    mated = (trial.allowed & (trial.probe[:, None] == trial.gallery[None, :])).any(axis=1)
+    if not mated.any():
+        raise AnonbenchError(
+            "nobody who is attacked is among those whom they are compared with", entry="attack.gallery"
+        )
+    return min(len(np.unique(trial.gallery[row])) for row in trial.allowed[mated])
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,144 @@
+"""A small study attacks its variants: who attacks whom, files that repeat, and what an edit reruns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anonbench import config
+from anonbench.workflow.files import Files
+from tests.workflow.conftest import PROJECT, TINY, Project
+
+pytestmark = pytest.mark.slow
+
+QUICK = {"width": 16, "height": 32, "iterations": 4, "batch_size": 8, "dimensions": 8}
+STUDY: dict[str, Any] = {
+    **TINY,
+    "name": "attacked",
+    "datasets": {"streetlife": {"options": {"train": 4, "val": 3, "gallery": 8, "probe": 8, "gallery_identities": 8}}},
+    "variants": ["original", "face-blur-medium", "body-mask_out"],
+    "attack": {
+        "attacks": ["link", "reidentify"],
+        "probe": "probe",
+        "gallery": "gallery",
+        "sizes": [3],
+        "attackers": {
+            "body-naive": {"knowledge": "naive", "region": "body", **QUICK},
+            "body-aware": {"knowledge": "aware", "region": "body", **QUICK},
+            "face-aware": {"knowledge": "aware", "region": "face", "view": "region", **QUICK},
+            "body-half": {"knowledge": "partial", "variant": "face-blur-medium", "region": "body", **QUICK},
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("attacked") / "project")
+    project.study("tiny", STUDY)
+    done = project.snakemake("attacks")
+    assert done.returncode == 0, done.stdout
+    return project
+
+
+def metrics(project: Project) -> dict[str, Any]:
+    root = project.folder / "attacks/streetlife"
+    return {
+        path.parent.relative_to(root).as_posix(): json.loads(path.read_text()) for path in root.rglob("metrics.json")
+    }
+
+
+def test_who_attacks_whom(attacked: Project) -> None:
+    found = metrics(attacked)
+    attackers = {
+        "original": ["body-naive"],
+        "face-blur-medium": ["face-aware"],
+        "body-mask_out": ["body-naive", "body-aware", "body-half"],
+    }
+    assert sorted(found) == sorted(
+        f"{variant}/{attack}/{attacker}/seed0"
+        for variant, names in attackers.items()
+        for attack in ("link", "reidentify")
+        for attacker in names
+    )
+    learnt = {path.parent.parent.parent.parent.name for path in (attacked.folder / "attackers").rglob("attacker.json")}
+    assert learnt == {"original", "face-blur-medium", "body-mask_out"}
+    assert not list((attacked.folder / "models").rglob("*")), "attacks need no models"
+    for place, one in found.items():
+        assert one["test"]["probes"] > one["validation"]["probes"] > 0, place
+        assert 0 <= one["test"]["linkability"]["3"] <= 1
+        assert one["test"]["covered"] == (0 if place.startswith("original") else one["test"]["covered"])
+    assert found["body-mask_out/link/body-aware/seed0"]["test"]["covered"] > 0.9
+    assert found["face-blur-medium/reidentify/face-aware/seed0"]["people"] == {"probe": "probe", "gallery": "gallery"}
+
+
+def test_scores_name_nobody(attacked: Project) -> None:
+    for path in (attacked.folder / "attacks").rglob("scores.npz"):
+        with np.load(path) as file:
+            assert file["probe"].dtype == file["gallery"].dtype == np.int64
+            assert file["scores"].shape == (len(file["probe"]), len(file["gallery"])) == file["allowed"].shape
+            assert np.isfinite(file["scores"]).all()
+
+
+def test_a_second_run_does_nothing_and_an_attackers_setting_reruns_its_own(attacked: Project, tmp_path: Path) -> None:
+    assert attacked.jobs("attacks") == {}
+    changed = {
+        **STUDY["attack"]["attackers"],
+        "body-half": {**STUDY["attack"]["attackers"]["body-half"], "iterations": 5},
+    }
+    attacked.study("other", {**STUDY, "attack": {**STUDY["attack"], "attackers": changed}})
+    assert attacked.jobs("attacks", config="other") == {"fit_attacker": 2, "attack": 2, "attacks": 1}
+
+
+def test_an_attacker_of_its_own_data_has_its_own_random_numbers() -> None:
+    value = {**STUDY, "datasets": {**STUDY["datasets"], "elsewhere": {"adapter": "streetlife", "options": {"seed": 5}}}}
+    value["attack"] = {**STUDY["attack"], "own": {"dataset": "elsewhere"}}
+    value["models"] = {name: {**model, "datasets": ["streetlife"]} for name, model in TINY["models"].items()}
+    study = config.parse(value, file="study")
+    files = Files(study, PROJECT)
+    assert files.splits("elsewhere") == ["train", "val"]
+    assert files.splits("streetlife") == ["train", "val", "probe", "gallery"]
+    assert {one.split("/")[0] for one in files.attacks()} == {"streetlife"}
+    from anonbench.workflow.arguments import Arguments
+
+    arguments = Arguments(study, files)
+    assert arguments.seed("streetlife") == study.seed != arguments.seed("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"attacks": ["linc"]}, r"attack.attacks: unknown attack 'linc' \(did you mean link"),
+        ({"gallery": None}, r"attack.gallery: reidentify looks for people in another split; name it"),
+        ({"attackers": {}}, r"attack.attackers: nobody attacks"),
+        ({"own": {"dataset": "street"}}, r"attack.own.dataset: unknown data set 'street'"),
+        ({"own": {"split": "gallery"}}, r"attack.own.split: 'gallery' of streetlife is attacked"),
+        ({"attackers": {"a": {"knowledge": "partial"}}}, r"a partial attacker needs a variant"),
+        ({"attackers": {"a": {"knowledge": "naive", "variant": "face-gan"}}}, r"a naive one needs none"),
+        ({"attackers": {"a": {"knowledge": "partial", "variant": "face-gan"}}}, r"'face-gan' is not among the study's"),
+        ({"attackers": {"A b": {"knowledge": "naive"}}}, r"'A b' is not a valid name"),
+        ({"sizes": [1]}, r"attack.sizes.0"),
+    ],
+)
+def test_a_study_that_cannot_attack_is_refused(change: dict[str, Any], says: str) -> None:
+    from anonbench.errors import AnonbenchError
+
+    with pytest.raises(AnonbenchError, match=says):
+        config.parse({**STUDY, "attack": {**STUDY["attack"], **change}}, file="study")
+
+
+def test_an_attacker_must_not_have_learnt_from_those_it_attacks(attacked: Project, tmp_path: Path) -> None:
+    """`val` of streetlife shows the people of `train`."""
+    done = attacked.command(
+        "anonbench", "attack", "--attack", "link", "--model",
+        "attackers/streetlife/original/link/body-naive/seed0", "--variant", "anonymized/streetlife/original",
+        "--original", "anonymized/streetlife/original", "--annotations", "annotations/streetlife",
+        "--probe", "train", "--out", str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "an attacker must not have learnt from those it attacks" in done.stdout
+    assert not (tmp_path / "metrics.json").exists()

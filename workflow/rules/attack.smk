@@ -1,0 +1,74 @@
+# Attackers, each of whom learns on people of its own: from originals, or from what the attacked method makes of them.
+rule fit_attacker:
+    input:
+        plan.files.own_people,
+    output:
+        weights="<attackers>/{dataset}/{variant}/{attack}/{attacker}/seed{seed}/weights.safetensors",
+        record="<attackers>/{dataset}/{variant}/{attack}/{attacker}/seed{seed}/attacker.json",
+    log:
+        "<logs>/attacker/{dataset}/{variant}/{attack}/{attacker}/seed{seed}/fit.log",
+    benchmark:
+        "<logs>/attacker/{dataset}/{variant}/{attack}/{attacker}/seed{seed}/bench.tsv"
+    conda:
+        environment("train")
+    threads: plan.study.train.threads
+    resources:
+        gpu=plan.gpus(),
+    params:
+        seen=lambda w: plan.files.variant_folder(w.dataset, w.variant),
+        original=lambda w: plan.files.variant_folder(w.dataset, "original"),
+        annotations=lambda w: f"{plan.files.folder('annotations')}/{w.dataset}",
+        split=plan.study.attack.own.split,
+        attacker=lambda w: plan.arguments.attacker(w.attacker),
+        folder=lambda w, output: str(Path(output.weights).parent),
+        logs=lambda w, log: str(Path(log[0]).parent),
+        device=plan.study.train.device,
+        threads=plan.study.train.threads,
+        code=lambda w: plan.fingerprints.attacker_code(w.attack),
+        environment=plan.fingerprints.environment("train"),
+    message:
+        "fit attacker {wildcards.attacker} ({wildcards.attack}) to {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}"
+    shell:
+        "anonbench fit-attacker --attack {wildcards.attack} --attacker {params.attacker:q}"
+        " --seen {params.seen:q} --original {params.original:q} --annotations {params.annotations:q}"
+        " --split {params.split} --seed {wildcards.seed} --device {params.device}"
+        " --threads {params.threads} --logs {params.logs:q} --out {params.folder:q} > {log:q} 2>&1"
+
+
+# Every attack on every variant: scores of pairs of people, and what they say of it.
+rule attack:
+    input:
+        plan.files.attacked_people,
+        plan.files.attacker_files,
+    output:
+        scores="<attacks>/{dataset}/{variant}/{attack}/{attacker}/seed{seed}/scores.npz",
+        metrics="<attacks>/{dataset}/{variant}/{attack}/{attacker}/seed{seed}/metrics.json",
+    log:
+        "<logs>/attack/{dataset}/{variant}/{attack}/{attacker}/seed{seed}.log",
+    benchmark:
+        "<logs>/attack/{dataset}/{variant}/{attack}/{attacker}/seed{seed}.bench.tsv"
+    conda:
+        environment("train")
+    threads: plan.study.train.threads
+    resources:
+        gpu=plan.gpus(),
+    params:
+        model=plan.files.attacker_folder,
+        folder=lambda w, output: str(Path(output.metrics).parent),
+        variant=lambda w: plan.files.variant_folder(w.dataset, w.variant),
+        original=lambda w: plan.files.variant_folder(w.dataset, "original"),
+        annotations=lambda w: f"{plan.files.folder('annotations')}/{w.dataset}",
+        own=lambda w: f"{plan.files.folder('annotations')}/{plan.files.own_dataset(w.dataset)}",
+        how=lambda w: plan.arguments.attack(w.dataset, w.attack),
+        device=plan.study.train.device,
+        threads=plan.study.train.threads,
+        code=lambda w: plan.fingerprints.attack_code(w.attack),
+        environment=plan.fingerprints.environment("train"),
+    message:
+        "attack {wildcards.dataset} {wildcards.variant}: {wildcards.attack} by {wildcards.attacker}, seed {wildcards.seed}"
+    shell:
+        "anonbench attack --attack {wildcards.attack} --model {params.model:q}"
+        " --variant {params.variant:q} --original {params.original:q}"
+        " --annotations {params.annotations:q} --own {params.own:q} {params.how}"
+        " --device {params.device} --threads {params.threads}"
+        " --out {params.folder:q} > {log:q} 2>&1"
