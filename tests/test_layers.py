@@ -20,7 +20,7 @@ SHARED = {
     "recipe", "regions", "statistics", "tasks", "variants", "windows",
 }  # fmt: skip
 """What stages share: stand on the foundation and on each other."""
-STAGES = {"annotate", "anonymize", "download", "evaluate", "report", "train"}
+STAGES = {"annotate", "anonymize", "attack", "download", "evaluate", "report", "train"}
 """Stand on the two above and not on each other."""
 TOP = {
     "__init__",
