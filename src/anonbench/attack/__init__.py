@@ -1,1 +1,1 @@
-"""The `attack` stage: what a variant still gives away to somebody who knows how it was made."""
+"""The `attack` stage: what attackers who know the method still learn of the people in a variant."""

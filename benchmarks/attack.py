@@ -1,0 +1,111 @@
+"""How often intervals of an attack's measures hold chance, and how long the measures take.
+
+python benchmarks/attack.py [--studies 400]
+
+Every person has two probes and two gallery images, and nothing ties them together: each side is an embedding of some
+dimensions, half of whose variance is a person's own. `t` is value ± t, `percentile` that of the resamples, `used` what
+`attack.risk.rate_interval` gives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import numpy as np
+import typer
+from tabulate import tabulate
+
+from anonbench.attack.linkage import crowd, linkability
+from anonbench.attack.retrieval import average_precision
+from anonbench.attack.risk import identity_replicates, level, rate_interval
+from anonbench.attack.verification import auc, tar_at_far, verification_replicates
+from anonbench.statistics.resampling import group_weights
+
+FAR = 0.01
+
+
+def unrelated(random: np.random.Generator, identities: int, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores and the identities of probes and gallery alike: cosines of embeddings that know nothing."""
+    people = np.repeat(np.arange(identities), 2)
+    sides = [
+        random.normal(size=(identities, dimensions))[people] + random.normal(size=(2 * identities, dimensions))
+        for _ in range(2)
+    ]
+    probe, gallery = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides)
+    return probe @ gallery.T, people
+
+
+def coverage(studies: int, identities: int, dimensions: int) -> list[list[object]]:
+    """Return a row per measure: the share of intervals that hold chance, in per cent, and their mean width."""
+    random, weights = np.random.default_rng(1), group_weights(identities, 300, "attack")
+    sizes = {"lambda(10)": 10, f"lambda({identities // 2})": identities // 2, "lambda(all)": identities}
+    chance = {name: 1 / size for name, size in sizes.items()} | {"AUC": 0.5, f"TAR at FAR {FAR:g}": FAR}
+    held, width = ({name: np.zeros(3) for name in chance} for _ in range(2))
+    for _ in range(studies):
+        scores, people = unrelated(random, identities, dimensions)
+        curve = verification_replicates(scores, people, people, weights, (FAR,))
+        found = {
+            "AUC": (auc(scores, people, people), curve.auc),
+            f"TAR at FAR {FAR:g}": (tar_at_far(scores, people, people, FAR), curve.tar[0]),
+        }
+        for name, size in sizes.items():
+            values = linkability(scores, people, people, size)
+            found[name] = float(values.mean()), identity_replicates(values, people, weights)
+        for name, (value, replicates) in found.items():
+            contrast = level([value], replicates[None], identities)
+            low, high = np.quantile(replicates, (0.025, 0.975))
+            ends = np.array([contrast.interval(), (low, high), rate_interval(contrast, identities)])
+            held[name] += (ends[:, 0] <= chance[name]) & (chance[name] <= ends[:, 1])
+            width[name] += ends[:, 1] - ends[:, 0]
+    return [
+        [identities, dimensions, name, *(100 * held[name] / studies).round(1), *(width[name] / studies).round(4)]
+        for name in chance
+    ]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return the shortest of three runs, in seconds."""
+    taken = []
+    for _ in range(3):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def speed() -> list[list[object]]:
+    """Return a row per measure at 400 probes, 400 gallery images and 200 people."""
+    scores, people = unrelated(np.random.default_rng(2), 200, 64)
+    weights, args = group_weights(200, 1000, "attack"), (people, people)
+    values = linkability(scores, *args, 100)
+    work: dict[str, Callable[[], object]] = {
+        "lambda(100)": lambda: linkability(scores, *args, 100),
+        "lambda(100), scores of two digits": lambda: linkability(scores.round(2), *args, 100),
+        "lambda(all)": lambda: linkability(scores, *args, None),
+        "crowd": lambda: crowd(scores, *args),
+        "average precision": lambda: average_precision(scores, *args),
+        "AUC": lambda: auc(scores, *args),
+        "1,000 replicates of a mean over probes": lambda: identity_replicates(values, people, weights),
+        "1,000 replicates of AUC and TAR at FAR 1e-2 and 1e-3": lambda: verification_replicates(
+            scores, *args, weights, (1e-2, 1e-3)
+        ),
+    }
+    return [[name, round(seconds(run), 3)] for name, run in work.items()]
+
+
+def main(studies: Annotated[int, typer.Option(help="Simulated studies per row.")] = 400) -> None:
+    """Print both tables."""
+    rows = [
+        row for people, dimensions in ((60, 16), (200, 4), (200, 64)) for row in coverage(studies, people, dimensions)
+    ]
+    columns = ["people", "dimensions", "measure"]
+    kinds = ["t", "percentile", "used"]
+    headers = [*columns, *(f"{kind}, %" for kind in kinds), *(f"width: {kind}" for kind in kinds)]
+    print(tabulate(rows, headers=headers, tablefmt="github"), "\n")
+    print(tabulate(speed(), headers=["measure, 400 x 400 scores", "seconds"], tablefmt="github"))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,158 @@
+"""What a risk means beside its controls and whom it comes from, and how uncertain it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from anonbench.errors import AnonbenchError
+from anonbench.statistics.contrasts import LEVEL, Contrast, Panel, quantile
+from anonbench.statistics.resampling import effective
+
+
+def residual(a: ArrayLike, c: ArrayLike) -> np.ndarray:
+    """Return the residual risk (a - c) / (1 - c): the part of what a control could not do that an attack did.
+
+    ``a``, the attack's success (0..1), and ``c``, the control's, broadcast; the result has their shape and is 1 for a
+    sure attack, 0 for one as good as its control, and below 0 for a worse one. NaN where c is 1 (or above): a control
+    that always succeeds leaves nothing to tell. It is how Anonymeter corrects its risks (Giomi et al. 2023).
+    """
+    attack, control = np.asarray(a, dtype=np.float64), np.asarray(c, dtype=np.float64)
+    return _share(attack - control, 1 - control)
+
+
+def gain(a: ArrayLike, c: ArrayLike, raw: ArrayLike) -> np.ndarray:
+    """Return the privacy gain 1 - (a - c) / (raw - c): the part of the avoidable risk that a method removed.
+
+    ``a``, the success (0..1) on anonymized images, ``c``, that of the control, and ``raw``, that on raw images,
+    broadcast. 1: no better than the control; 0: as on raw images; it may lie outside of 0..1. NaN where ``raw`` is not
+    above ``c``: nothing could be removed. Where the two are close, it is a ratio of noise.
+    """
+    attack, control, risk = (np.asarray(value, dtype=np.float64) for value in (a, c, raw))
+    return 1 - _share(attack - control, risk - control)
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part over whole, NaN where whole is not above 0."""
+    part, whole = np.broadcast_arrays(part, whole)
+    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A risk of two kinds of people: A = kappa * A_covered + (1 - kappa) * A_missed, all 0..1.
+
+    ``kappa`` is the share of probes whose people were anonymized; the risk of a kind that nobody is of is NaN, and
+    counts for nothing.
+    """
+
+    kappa: float
+    covered: float
+    missed: float
+
+    @property
+    def from_covered(self) -> float:
+        """Return what people who were anonymized add to the risk."""
+        return self.kappa * self.covered if self.kappa else 0.0
+
+    @property
+    def from_missed(self) -> float:
+        """Return what people who were left as they are add to the risk."""
+        return (1 - self.kappa) * self.missed if self.kappa < 1 else 0.0
+
+    @property
+    def risk(self) -> float:
+        """Return A."""
+        return self.from_covered + self.from_missed
+
+    @property
+    def share_missed(self) -> float:
+        """Return which share of the risk (0..1) comes from people who were missed; NaN where there is no risk."""
+        return self.from_missed / self.risk if self.risk else float("nan")
+
+
+def mixture(values: np.ndarray, covered: np.ndarray) -> Mixture:
+    """Return the mixture of per-probe ``values`` (P) by who was ``covered``, bool (P); NaN values are left out.
+
+    Raises AnonbenchError where no value is left or the shapes differ.
+    """
+    known = ~np.isnan(values)
+    if covered.shape != values.shape or covered.dtype != bool or not known.any():
+        raise AnonbenchError(
+            f"is {covered.dtype} of shape {covered.shape} for {int(known.sum())} values of shape {values.shape}",
+            entry="covered",
+            remedy="give one true or false per probe, and a probe with a value",
+        )
+    parts = (values[known & covered], values[known & ~covered])
+    means = [float(part.mean()) if len(part) else float("nan") for part in parts]
+    return Mixture(len(parts[0]) / int(known.sum()), *means)
+
+
+def identity_replicates(
+    values: np.ndarray, probe: ArrayLike, weights: np.ndarray, identities: ArrayLike | None = None
+) -> np.ndarray:
+    """Return means over probes when whole identities are drawn with replacement, float64 (..., B).
+
+    ``values`` (..., P), such as (seeds, P), NaN where a probe has none; ``probe`` (P) identities; ``weights`` (B, I),
+    how often each identity is drawn (`statistics.resampling.group_weights`), its columns the sorted ``identities`` (I),
+    by default those of the probes. Give those of probes and gallery where measures of the whole ROC curve, which need
+    both, are to share the draws. All of a person's probes are drawn with them. NaN where a draw has no value. Raises
+    AnonbenchError for weights of another number of identities, and for a probe of none of them.
+    """
+    people = np.asarray(probe)
+    known = np.unique(people) if identities is None else np.asarray(identities)
+    columns = np.minimum(np.searchsorted(known, people), len(known) - 1)
+    if weights.ndim != 2 or weights.shape[1] != len(known) or (known[columns] != people).any():
+        raise AnonbenchError(
+            f"have the shape {weights.shape} for {len(known)} identities",
+            entry="weights",
+            remedy="give one column per identity, sorted, and every probe's among them",
+        )
+    drawn = weights.T[columns].astype(np.float64)
+    there = ~np.isnan(values)
+    return _share(np.where(there, values, 0.0) @ drawn, there @ drawn)
+
+
+def identities_that_tell(values: np.ndarray, probe: ArrayLike) -> float:
+    """Return how many identities tell of per-probe ``values`` (P): Kish's effective number (`resampling.effective`).
+
+    It is what a `Panel` takes for ``groups``.
+    """
+    _, people = np.unique(np.asarray(probe), return_inverse=True)
+    return effective(np.bincount(people, weights=~np.isnan(values)))
+
+
+def level(values: ArrayLike, replicates: np.ndarray, groups: float) -> Contrast:
+    """Return a measure itself, not its difference to another variant, with its uncertainty: identities, then seeds.
+
+    ``values`` (n) by seed, ``replicates`` (n, B) on draws of ``groups`` identities that all seeds share. It is the
+    contrast to nothing that `Panel` makes: the spread over seeds (n - 1 degrees of freedom), and what identities do to
+    all seeds alike (``groups`` - 1); of one seed the latter alone.
+    """
+    known = np.asarray(values, dtype=np.float64)[None]
+    panel = Panel(known, replicates[None], groups, np.ones(1, dtype=bool), pools=False)
+    return panel.contrast(0, ratio=0.0)
+
+
+def rate_interval(rate: Contrast, groups: float, coverage: float = LEVEL) -> tuple[float, float]:
+    """Return the ends of the interval of a rate (0..1), such as `level` gives, over ``groups`` identities.
+
+    Rates near 0 or 1 are skewed, and ± t misleads there (`benchmarks/attack.py` measures how much). This is the
+    interval of Clopper and Pearson for as many trials as would be as uncertain (Korn and Graubard 1998), fewer with few
+    degrees of freedom. Its upper end is never below what no hit in ``groups`` trials would give,
+    1 - (alpha / 2)^(1 / groups), and its lower end never above what hits alone would: people of a kind that the sample
+    happens to hold nobody of are not excluded.
+    """
+    beyond = (1 - coverage) / 2
+    low = high = min(max(rate.value, 0.0), 1.0)
+    if 0 < low < 1 and rate.variance > 0:
+        shrunk = (quantile(1 - beyond, np.inf) / quantile(1 - beyond, rate.freedom)) ** 2
+        trials = low * (1 - low) / rate.variance * shrunk
+        hits = low * trials
+        low = float(special.betaincinv(hits, trials - hits + 1, beyond))
+        high = float(special.betaincinv(hits + 1, trials - hits, 1 - beyond))
+    unseen = 1 - beyond ** (1 / max(groups, 1.0))
+    return min(low, 1 - unseen), max(high, unseen)
