@@ -56,33 +56,49 @@ class Seen:
 
 @dataclass(slots=True)
 class Found:
-    """All images of a split: their entries and what was seen of them by id, names in normal form."""
+    """All images of a split: their entries and what was seen of them by id, names in normal form.
+
+    ``paths`` are those of `datasets.base.Split`.
+    """
 
     entries: dict[int, dict[str, Any]]
     seen: dict[int, Seen] = field(default_factory=dict)
+    paths: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def bad(self) -> list[int]:
         """The ids of the images that cannot be used, in order."""
         return sorted(image_id for image_id, seen in self.seen.items() if seen.problem is not None)
 
+    def path(self, image_id: int) -> Any:
+        """Return where an image's file is, relative to the split's folder."""
+        return self.paths.get(image_id, self.entries[image_id].get("file_name"))
+
     def named(self, image_id: int) -> str:
         """Return an image as messages name it, without the file's name where that itself is at fault."""
-        name = self.entries[image_id].get("file_name")
+        name = self.path(image_id)
         try:
             return f"image {image_id} ({names.normal(name):.300})"
         except ValueError:
             return f"image {image_id}"
 
 
-def look(entries: dict[int, dict[str, Any]], folder: Path, file: Path, gate: Gate, split: str) -> Found:
+def look(
+    entries: dict[int, dict[str, Any]],
+    folder: Path,
+    file: Path,
+    gate: Gate,
+    split: str,
+    paths: Mapping[int, str] | None = None,
+) -> Found:
     """Look at every image file of a split once, on threads; the memory is that of an image per thread.
 
-    ``entries`` are COCO's by id, ``folder`` holds the files, ``file`` the annotations. The entries of the result have
-    their ``file_name`` in normal form, and ``labels_on`` where sizes alone would mislead. Raises AnonbenchError for two
-    entries of one file; any other fault of an image is a `Seen.problem`.
+    ``entries`` are COCO's by id, ``folder`` holds the files, ``file`` the annotations; ``paths`` are those of
+    `datasets.base.Split`. The entries of the result have their ``file_name`` in normal form, and ``labels_on`` where
+    sizes alone would mislead. Raises AnonbenchError for two entries of one file; any other fault of an image is a
+    `Seen.problem`.
     """
-    found = Found({image_id: dict(entry) for image_id, entry in entries.items()})
+    found = Found({image_id: dict(entry) for image_id, entry in entries.items()}, paths=paths or {})
     todo = []
     for image_id, entry in found.entries.items():
         problem = _settle(entry)
@@ -94,7 +110,7 @@ def look(entries: dict[int, dict[str, Any]], folder: Path, file: Path, gate: Gat
 
     def see(image_id: int) -> None:
         entry = found.entries[image_id]
-        found.seen[image_id] = _see(folder / entry["file_name"], entry, gate)
+        found.seen[image_id] = _see(folder / found.path(image_id), entry, gate)
 
     bar = tqdm(total=len(entries), desc=f"images of {split}", unit="image", disable=None)
     workers.run(see, todo, gate.threads, bar, lambda: len(found.seen))
@@ -186,7 +202,7 @@ def lost(found: Found, annotations: Iterable[Any], people: Mapping[int, dict[str
     gone: dict[int, dict[str, Any]] = {
         number: {
             "image_id": number,
-            "file_name": found.entries[number].get("file_name"),
+            "file_name": found.path(number),
             "reason": found.seen[number].problem,
             "annotations": 0,
             "people": [],

@@ -17,7 +17,7 @@ from anonbench import categories as naming
 from anonbench import regions
 from anonbench.annotate import clips, geometry, image_files
 from anonbench.annotate.geometry import InvalidGeometry
-from anonbench.annotate.image_files import Gate, Seen
+from anonbench.annotate.image_files import Gate
 from anonbench.annotate.options import OnBadImage
 from anonbench.datasets.base import Split
 from anonbench.errors import AnonbenchError
@@ -58,7 +58,7 @@ def convert(
     entries = _by_id(split.images, "image", file)
     attributes = clips.check_attributes(split.attributes, file)
     videos = clips.check_videos(_by_id(split.videos, "video", file), split.actions, entries, file)
-    found = image_files.look(entries, root / split.folder, file, gate, name)
+    found = image_files.look(entries, root / split.folder, file, gate, name, split.paths)
     if gate.on_bad_image is OnBadImage.SKIP:
         clips.leave_out_whole(found, videos)
     out.mkdir(parents=True, exist_ok=True)
@@ -107,10 +107,10 @@ def convert(
                 remedy="choose another split, or name the categories of people in the study (datasets.<name>.people)",
             )
     counts["people"] = len(people)
-    counts["warnings"] = image_files.warnings(found, gone, listed)
+    counts["warnings"] = [*split.warnings, *image_files.warnings(found, gone, listed)]
     people.sort(key=lambda row: (row["image_id"], row["person_id"]))
     regions.write(out / f"{name}.people.parquet", people, regions.PEOPLE)
-    rows = _image_rows(images, found.seen, split.folder, people, clips.order(images, videos))
+    rows = _image_rows(images, found, split.folder, people, clips.order(images, videos))
     guessed = sum(seen.guessed for seen in found.seen.values())
     facts = {key: value for key, value in (("skipped", gone), ("frame_guessed", guessed)) if value}
     regions.write(out / f"{name}.images.parquet", rows, regions.IMAGES, {**facts, **told})
@@ -131,7 +131,7 @@ def _json(value: Callable[[], dict[str, Any]], file: Path, entry: str) -> bytes:
 
 def _image_rows(
     images: dict[int, dict[str, Any]],
-    seen: dict[int, Seen],
+    found: image_files.Found,
     folder: Path,
     people: list[dict[str, Any]],
     order: list[int],
@@ -143,15 +143,15 @@ def _image_rows(
     rows = []
     start = 0
     for image_id in order:
-        image, size = images[image_id], seen[image_id].bytes
+        image, size = images[image_id], found.seen[image_id].bytes
         rows.append(
             {
                 "image_id": image_id,
                 "file_name": image["file_name"],
-                "path": (folder / image["file_name"]).as_posix(),
+                "path": (folder / found.path(image_id)).as_posix(),
                 "width": image["width"],
                 "height": image["height"],
-                "labels_on": seen[image_id].labels_on,
+                "labels_on": found.seen[image_id].labels_on,
                 "bytes": size,
                 "people": present[image_id],
                 "start": start,

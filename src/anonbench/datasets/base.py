@@ -13,6 +13,10 @@ from pydantic import ValidationError
 from anonbench.blocks import NoSettings, Strict, explain
 from anonbench.errors import AnonbenchError
 
+CAMERA = "camera"
+"""The attribute that says which camera took a person: it is the image's, no trait to be inferred. In the protocol of
+re-identification, images of the same person by the same camera are left out of a gallery."""
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -34,7 +38,12 @@ class Split:
     ``actions``), whose frames are the images with that ``video_id``, listed in the order of their ``frame_index``: 0,
     1, 2, ... without a gap. ``attributes`` are what may be said of a person: the values of each attribute with their
     meaning, ``{name: {value: meaning}}``, or without it, ``{name: [value, ...]}``. Where there are any, an annotation
-    of a person may have ``attributes``, ``{name: value}``.
+    of a person may have ``attributes``, ``{name: value}``. The one called `CAMERA` says which camera took the
+    image, and nothing of the person.
+
+    Where the name of a file tells who is in it, the image has a ``file_name`` that does not, which is its name in every
+    variant, and ``paths`` says where the file is: by the image's id, a POSIX path relative to ``folder``. ``warnings``
+    are what whoever reads the split should know, a sentence each.
     """
 
     folder: Path
@@ -47,6 +56,13 @@ class Split:
     videos: list[dict[str, Any]] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
     attributes: dict[str, Any] = field(default_factory=dict)
+    paths: dict[int, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def path_of(self, image: dict[str, Any]) -> Any:
+        """Return where an image's file is, relative to ``folder``: its name as given, unless it is stored elsewhere."""
+        name = image.get("file_name")
+        return self.paths.get(image["id"], name) if self.paths else name
 
 
 class Sources(Protocol):

@@ -1,7 +1,8 @@
-"""What the plugins of official layouts share: known splits, folders that must be there, sizes from image headers."""
+"""What the plugins of official layouts share: known splits, folders that must be there, sizes, a neutral order."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -51,3 +52,11 @@ def image_size(path: Path, entry: str | None = None) -> tuple[int, int]:
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
         why = "is empty" if path.is_file() and not path.stat().st_size else "cannot be read as an image"
         raise AnonbenchError(why, file=path, entry=entry, remedy="fetch the image again") from error
+
+
+def unrelated_order(dataset: str, names: Iterable[str]) -> list[str]:
+    """Return names in an order that says nothing about them and is the same everywhere: that of their hashes.
+
+    Images numbered in the order of names that tell who is in them would still tell which show the same person.
+    """
+    return sorted(names, key=lambda name: hashlib.sha256(f"{dataset} {name}".encode(errors="replace")).digest())

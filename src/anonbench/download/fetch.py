@@ -80,10 +80,10 @@ def download(
 
 
 def _names(split: Split) -> Iterator[str]:
-    """Yield the file names of a split's images but for impossible ones, which annotate names."""
+    """Yield where the files of a split's images are, but for impossible names, which annotate tells."""
     for image in split.images:
         with contextlib.suppress(ValueError):
-            yield normal(image.get("file_name"))
+            yield normal(split.path_of(image))
 
 
 def told(dataset: str, name: str, split: dict[str, Any]) -> str:
