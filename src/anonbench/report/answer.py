@@ -399,10 +399,14 @@ def _uneven(table: pd.DataFrame, seeds: pd.DataFrame) -> list[str]:
             row = rows_of(rows)[0]
             found.append(
                 f"{row.dataset}, {row.model}: {title(row.task)} on {row.category} under {values.index[most]} spreads "
-                f"over seeds {times:.1f} times as much as under the other variants (p = {p:.3f}). Intervals take one "
+                f"over seeds {times:.1f} times as much as under the other variants ({_chance(p)}). Intervals take one "
                 "spread for all: that variant's may be too narrow, and the others' too wide."
             )
     return found
+
+
+def _chance(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def _few_samples(table: pd.DataFrame) -> list[str]:
