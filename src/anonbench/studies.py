@@ -39,5 +39,5 @@ DEFAULT: dict[str, Any] = {
     "anonymize": {"encoder": "source", "shards": 1, "threads": 1, "link": "copy", "strict": False},
     "models": {"cpu-small": {"preset": "cpu-small", **SHORT}},
     "train": {"seeds": [0, 1, 2], "device": "cpu", "threads": 1},
-    "report": {"margin": 2.5, "margins": {"pose": 1.0}, "bootstrap": 1000, "people_per_sheet": 4},
+    "report": {"margin": 3.0, "margins": {"pose": 2.5}, "bootstrap": 1000, "people_per_sheet": 4},
 }

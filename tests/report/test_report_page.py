@@ -168,7 +168,7 @@ def test_a_variant_that_spreads_more_than_the_others(made) -> None:
     wild.loc[at, "value"] = 40 + random.normal(size=at.sum())
     wild.loc[at & (seeds.variant == "face-mask_out"), "value"] = [20.0, 40.0, 60.0]
     said = [" ".join(warnings(study, table, cover, [], (), of)) for of in (calm, wild)]
-    assert "spreads over seeds" not in said[0]
+    assert "box AP on person under" not in said[0]
     assert re.search(r"box AP on person under face-mask_out spreads over seeds \d\d\.\d times as much", said[1])
 
 

@@ -230,6 +230,6 @@ def test_a_tiny_study_of_starts_runs(project: Project) -> None:
     record = json.loads((out / "models/streetlife/body-mask_out/leaky/seed0/train.json").read_text())
     assert record["initialisation"]["leaks"] is True
     assert record["initialisation"]["seen"] == ["streetlife"]
-    assert (out / "results/figures/starts.pdf").is_file()
+    assert (out / "results/figures/starts.png").is_file()
     assert "leaky †" in (out / "results/tables/impact.md").read_text()
     assert project.jobs(config="starts") == {}

@@ -382,11 +382,13 @@ def _few_seeds(table: pd.DataFrame) -> list[str]:
 
 
 def _uneven(table: pd.DataFrame, seeds: pd.DataFrame) -> list[str]:
-    """Say where one variant of the primary question spreads over seeds more than the others."""
+    """Say where, in what the primary question asks, one variant spreads over seeds more than the others."""
     found = []
     keys = ["dataset", "model", "direction", "task", "category"]
-    asked = table[(table.question == CONFIRMATORY) & learnt(table)]
-    for key, rows in asked.groupby(keys, sort=False):
+    able = table[learnt(table) & (table.variant != ORIGINAL)]
+    for key, rows in able.groupby(keys, sort=False):
+        if CONFIRMATORY not in set(rows.question):
+            continue
         of = seeds[(seeds[keys] == list(key)).all(axis=1) & seeds.variant.isin(rows.variant)]
         values = of.pivot(index="variant", columns="seed", values="value").dropna()
         values = values[~values.duplicated()]  # an anonymization that changes nothing trains the same models twice
@@ -397,10 +399,14 @@ def _uneven(table: pd.DataFrame, seeds: pd.DataFrame) -> list[str]:
             row = rows_of(rows)[0]
             found.append(
                 f"{row.dataset}, {row.model}: {title(row.task)} on {row.category} under {values.index[most]} spreads "
-                f"over seeds {times:.1f} times as much as under the other variants (p = {p:.3f}). Intervals take one "
+                f"over seeds {times:.1f} times as much as under the other variants ({_chance(p)}). Intervals take one "
                 "spread for all: that variant's may be too narrow, and the others' too wide."
             )
     return found
+
+
+def _chance(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def _few_samples(table: pd.DataFrame) -> list[str]:

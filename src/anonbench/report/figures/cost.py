@@ -24,7 +24,7 @@ from anonbench.report.figures.style import (
     panel,
 )
 from anonbench.report.study import ReportStudy
-from anonbench.report.tables import blocks, capital, is_number, margins, most_frequent, primary, rows_of
+from anonbench.report.tables import blocks, capital, is_number, most_frequent, primary, rows_of
 from anonbench.tasks.base import title
 
 STAGE_OF = {
@@ -90,7 +90,7 @@ def cost_figure(cost: pd.DataFrame, table: pd.DataFrame, study: ReportStudy) -> 
                 axis.set_title(capital(title(task)))
     axes[0, 0].set_title("Wall time")
     handles = [Patch(color=colour, label=name) for name, colour in STAGES.items()]
-    legend(figure, [*handles, band_handle(f"{margins(study, people)}: no practical difference")])
+    legend(figure, [*handles, band_handle(study, people)])
     return figure
 
 

@@ -30,7 +30,7 @@ from anonbench.report.figures.style import (
     wide_handle,
 )
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, parts, region_order
-from anonbench.report.tables import blocks, capital, has, is_number, margins, primary, rows_of
+from anonbench.report.tables import blocks, capital, has, is_number, primary, rows_of
 from anonbench.tasks.base import title
 
 MOST_BESIDE = 3
@@ -90,7 +90,7 @@ def dose_figure(table: pd.DataFrame, study: ReportStudy) -> Figure:
     handles.append(Line2D([], [], color=INK, ls="--", lw=0.8, label="original"))
     if has(table, "simultaneous_low"):
         handles.append(wide_handle())
-    handles.append(band_handle(f"{margins(study, table)}: no practical difference"))
+    handles.append(band_handle(study, table))
     legend(figure, handles)
     return figure
 

@@ -39,7 +39,6 @@ from anonbench.report.tables import (
     is_number,
     label,
     leaky,
-    margins,
     most_frequent,
     primary,
     rows_of,
@@ -188,7 +187,7 @@ def _legend(table: pd.DataFrame, study: ReportStudy) -> list[Any]:
         handles.append(seed_handle())
     if has(table, "simultaneous_low"):
         handles.append(wide_handle())
-    handles.append(band_handle(f"{margins(study, table)}: no practical difference"))
+    handles.append(band_handle(study, table))
     if leaky(table):
         seen = f"{DAGGER} the {'start' if trained else 'model'} had seen the original images"
         handles.append(Line2D([], [], color="none", label=seen))

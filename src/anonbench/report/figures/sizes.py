@@ -25,7 +25,7 @@ from anonbench.report.figures.style import (
     seed_handle,
 )
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, parts
-from anonbench.report.tables import capital, margins, marked, number
+from anonbench.report.tables import capital, marked, number
 from anonbench.tasks.base import title
 
 MARKS = {"small": 3.2, "medium": 4.4, "large": 5.6}
@@ -74,7 +74,7 @@ def sizes_figure(sizes: pd.DataFrame, people: pd.DataFrame, study: ReportStudy) 
         for size, colour in SIZES.items()
         if size in set(sizes["size"])
     ]
-    handles += [seed_handle(), band_handle(f"{margins(study, sizes)}: no practical difference")]
+    handles += [seed_handle(), band_handle(study, sizes)]
     legend(figure, handles)
     return figure
 

@@ -36,7 +36,6 @@ from anonbench.report.tables import (
     has,
     is_number,
     leaky,
-    margins,
     marked,
     most_frequent,
     number,
@@ -135,7 +134,7 @@ def starts_figure(study: ReportStudy, table: pd.DataFrame) -> Figure:
         handles.append(Line2D([], [], color="none", label=f"{DAGGER} {LEAKY}"))
     if has(table, "simultaneous_low"):
         handles.append(wide_handle())
-    handles.append(band_handle(f"{margins(study, table)}: no practical difference"))
+    handles.append(band_handle(study, table))
     figure.legend(handles=handles, loc="outside lower center", ncols=1, handletextpad=0.6)
     return figure
 

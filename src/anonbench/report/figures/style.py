@@ -23,7 +23,8 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from anonbench.files import write_bytes
-from anonbench.report.tables import deciding, interval_of
+from anonbench.report.study import ReportStudy
+from anonbench.report.tables import deciding, interval_of, margins
 
 WIDTH = 7.0
 """Inches: a paper's text width."""
@@ -189,9 +190,12 @@ def not_evaluated(axis: Axes, at: float) -> None:
     axis.text(0, at, "not evaluated", color=MISSING, fontsize=6, ha="center", va="center")
 
 
-def band_handle(text: str) -> Patch:
-    """Return the legend's entry of the margin's band."""
-    return Patch(color=BLUE, alpha=0.10, lw=0, label=text)
+def band_handle(study: ReportStudy, table: pd.DataFrame) -> Patch:
+    """Return the legend's entry of the margin's band; of tasks with margins of their own it names none."""
+    said = {task: margins(study, part) for task, part in table.groupby("task")}
+    alike = len(set(said.values())) == 1
+    label = f"{margins(study, table)}: no practical difference" if alike else "margin of no practical difference"
+    return Patch(color=BLUE, alpha=0.10, lw=0, label=label)
 
 
 def wide_handle() -> Line2D:
