@@ -19,8 +19,9 @@ from tabulate import tabulate
 
 from anonbench.attack.linkage import crowd, linkability
 from anonbench.attack.retrieval import average_precision
-from anonbench.attack.risk import identity_replicates, level, rate_interval
+from anonbench.attack.risk import identity_replicates
 from anonbench.attack.verification import auc, tar_at_far, verification_replicates
+from anonbench.statistics.rates import level, rate_interval
 from anonbench.statistics.resampling import group_weights
 
 FAR = 0.01

@@ -65,7 +65,7 @@ class Embedder(nn.Module):
 
 @torch.no_grad()
 def embed(embedder: Embedder, crops: torch.Tensor, mirrored: bool, chunk: int = 256) -> torch.Tensor:
-    """Return unit vectors (N, dimensions) float32 of crops or, ``mirrored``, the mean of a crop's and its mirror image's.
+    """Return unit vectors (N, dimensions) float32 of crops, or, ``mirrored``, of the mean of each and its mirror image.
 
     The latter is for a network that has learnt from mirrored crops, too.
     """

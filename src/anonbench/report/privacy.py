@@ -17,7 +17,7 @@ from anonbench.files import read_json
 from anonbench.report.answer import Paragraph
 from anonbench.report.study import ORIGINAL, Attacks, ReportStudy, parts, phrase
 from anonbench.report.tables import capital, is_number, number, percent, rows_of
-from anonbench.statistics.contrasts import Contrast, Panel
+from anonbench.statistics.rates import level, rate_interval
 
 PRIVACY_COLUMNS = (
     "dataset", "variant", "region", "method", "level", "attack", "risk", "attacker", "knowledge", "view", "role",
@@ -63,15 +63,15 @@ class Attempt:
         """Return the mean linkability over everybody, of a part of the people."""
         return float(np.mean([one[part]["linkability"][ALL] for one in self.metrics]))
 
-    def value(self, size: str) -> Contrast | None:
-        """Return linkability in galleries of a size with its uncertainty, None where there were too few people."""
+    def value(self, size: str) -> tuple[float, float, float] | None:
+        """Return linkability in galleries of a size and its 95 % interval, None where there were too few people."""
         names = f"linkability/{size}", f"replicates/{size}", f"telling/{size}"
         if any(name not in one for one in self.arrays for name in names):
             return None
-        values = np.array([[float(np.nanmean(one[names[0]])) for one in self.arrays]])
-        replicates = np.stack([one[names[1]] for one in self.arrays])[None]
-        panel = Panel(values, replicates, float(self.arrays[0][names[2]]), np.ones(1, dtype=bool), pools=False)
-        return panel.contrast(0, ratio=0.0)
+        values = [float(np.nanmean(one[names[0]])) for one in self.arrays]
+        people = float(self.arrays[0][names[2]])
+        rate = level(values, np.stack([one[names[1]] for one in self.arrays]), people)
+        return (rate.value, *rate_interval(rate, people))
 
 
 def read_attempt(folder: Path, seeds: list[int]) -> Attempt:
@@ -119,7 +119,7 @@ def privacy(study: ReportStudy, attacks: Path) -> pd.DataFrame:
 def _rows(
     asked: Attacks, variant: str, attempts: dict[str, Attempt], raw: dict[str, Attempt]
 ) -> Iterator[dict[str, Any]]:
-    region, method, level = parts(variant)
+    region, method, strength = parts(variant)
     strongest = _strongest(attempts)
     for name, attempt in attempts.items():
         config, tests = attempt.config, [one["test"] for one in attempt.metrics]
@@ -129,15 +129,14 @@ def _rows(
             value = attempt.value(size)
             if value is None:
                 continue
-            low, high = value.interval()
             control = max((_mean(one, size) for one in others), default=None) if attempt.role == ATTACKER else None
             unchanged = None if bare is None else _mean(bare, size)
             yield {
-                "region": region, "method": method, "level": level, "risk": attempt.metrics[0]["risk"],
+                "region": region, "method": method, "level": strength, "risk": attempt.metrics[0]["risk"],
                 "attacker": name, "knowledge": config["knowledge"], "view": config["view"], "role": attempt.role,
-                "size": size, "value": value.value, "value_low": max(low, 0.0), "value_high": min(high, 1.0),
+                "size": size, "value": value[0], "value_low": value[1], "value_high": value[2],
                 "chance": float(np.mean([one["chance"][size] for one in tests])), "raw": unchanged, "control": control,
-                "gain": _gain(value.value, control, unchanged), "chosen": str(name == strongest).lower(),
+                "gain": _gain(value[0], control, unchanged), "chosen": str(name == strongest).lower(),
                 **_described(tests), "n_seeds": len(tests),
             }  # fmt: skip
 
@@ -154,7 +153,7 @@ def _strongest(attempts: dict[str, Attempt]) -> str | None:
 
 def _mean(attempt: Attempt, size: str) -> float:
     value = attempt.value(size)
-    return float("nan") if value is None else value.value
+    return float("nan") if value is None else value[0]
 
 
 def _gain(value: float, control: float | None, raw: float | None) -> float | None:
@@ -193,8 +192,8 @@ def privacy_markdown(table: pd.DataFrame) -> str:
         "How often the first guess is the right person, in galleries of so many people, in per cent with 95 % "
         "intervals over people and seeds. Attackers have learnt from other people; **the strongest** was chosen on "
         "people who are not among those that are told of. Controls see what no method is asked to change. `covered`: "
-        "share of the pictures that the variant changed; `of the missed`: part of the risk that comes from the others. This is "
-        "evidence of these attacks, never proof that nobody can be found. Written by `anonbench report-tables`.",
+        "share of the pictures that the variant changed; `of the missed`: part of the risk that comes from the others. "
+        "This is evidence of these attacks, never proof that nobody can be found. Written by `anonbench report-tables`.",
     ]
     for (dataset, attack), part in table.groupby(["dataset", "attack"], sort=False):
         sizes = list(dict.fromkeys(part["size"]))

@@ -1,0 +1,42 @@
+"""A rate itself, not its difference to another variant's: its uncertainty over groups and seeds, and its interval."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from anonbench.statistics.contrasts import LEVEL, Contrast, Panel, quantile
+
+
+def level(values: ArrayLike, replicates: np.ndarray, groups: float) -> Contrast:
+    """Return a measure itself, not its difference to another variant, with its uncertainty: identities, then seeds.
+
+    ``values`` (n) by seed, ``replicates`` (n, B) on draws of ``groups`` identities that all seeds share. It is the
+    contrast to nothing that `Panel` makes: the spread over seeds (n - 1 degrees of freedom), and what identities do to
+    all seeds alike (``groups`` - 1); of one seed the latter alone.
+    """
+    known = np.asarray(values, dtype=np.float64)[None]
+    panel = Panel(known, replicates[None], groups, np.ones(1, dtype=bool), pools=False)
+    return panel.contrast(0, ratio=0.0)
+
+
+def rate_interval(rate: Contrast, groups: float, coverage: float = LEVEL) -> tuple[float, float]:
+    """Return the ends of the interval of a rate (0..1), such as `level` gives, over ``groups`` identities.
+
+    Rates near 0 or 1 are skewed, and ± t misleads there (`benchmarks/attack.py` measures how much). This is the
+    interval of Clopper and Pearson for as many trials as would be as uncertain (Korn and Graubard 1998), fewer with few
+    degrees of freedom. Its upper end is never below what no hit in ``groups`` trials would give,
+    1 - (alpha / 2)^(1 / groups), and its lower end never above what hits alone would: people of a kind that the sample
+    happens to hold nobody of are not excluded.
+    """
+    beyond = (1 - coverage) / 2
+    low = high = min(max(rate.value, 0.0), 1.0)
+    if 0 < low < 1 and rate.variance > 0:
+        shrunk = (quantile(1 - beyond, np.inf) / quantile(1 - beyond, rate.freedom)) ** 2
+        trials = low * (1 - low) / rate.variance * shrunk
+        hits = low * trials
+        low = float(special.betaincinv(hits, trials - hits + 1, beyond))
+        high = float(special.betaincinv(hits + 1, trials - hits, 1 - beyond))
+    unseen = 1 - beyond ** (1 / max(groups, 1.0))
+    return min(low, 1 - unseen), max(high, unseen)
