@@ -29,7 +29,7 @@ STUDY: dict[str, Any] = {
         "attackers": {
             "body-naive": {"knowledge": "naive", "region": "body", **QUICK},
             "body-aware": {"knowledge": "aware", "region": "body", **QUICK},
-            "face-aware": {"knowledge": "aware", "region": "face", "view": "region", **QUICK},
+            "face-aware": {"knowledge": "aware", "region": "face", "view": "region", "network": "mosaic", **QUICK},
             "body-half": {"knowledge": "partial", "variant": "face-blur-medium", "region": "body", **QUICK},
         },
     },
@@ -112,7 +112,7 @@ def test_an_attacker_of_its_own_data_has_its_own_random_numbers() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"attacks": ["linc"]}, r"attack.attacks: unknown attack 'linc' \(did you mean link"),
+        ({"attacks": ["linc"]}, r"attack.attacks: unknown attack 'linc' \(did you mean 'link'"),
         ({"gallery": None}, r"attack.gallery: reidentify looks for people in another split; name it"),
         ({"attackers": {}}, r"attack.attackers: nobody attacks"),
         ({"own": {"dataset": "street"}}, r"attack.own.dataset: unknown data set 'street'"),

@@ -21,7 +21,7 @@ rule fit_attacker:
         split=plan.study.attack.own.split,
         attacker=lambda w: plan.arguments.attacker(w.attacker),
         folder=lambda w, output: str(Path(output.weights).parent),
-        logs=lambda w, log: str(Path(log[0]).parent),
+        logs=lambda w: f"{plan.files.folder('logs')}/attacker/{w.dataset}/{w.variant}/{w.attack}/{w.attacker}/seed{w.seed}",
         device=plan.study.train.device,
         threads=plan.study.train.threads,
         code=lambda w: plan.fingerprints.attacker_code(w.attack),

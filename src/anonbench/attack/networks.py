@@ -38,6 +38,28 @@ class Compact(nn.Module):
         return self.head(stripes.flatten(1))
 
 
+class Mosaic(nn.Module):
+    """A perceptron on the mean colours of a grid of cells: it sees what is worn where, and no texture at all."""
+
+    GRID = (12, 6)
+
+    def __init__(self, dimensions: int, width: int = 256) -> None:
+        super().__init__()
+        cells = 3 * self.GRID[0] * self.GRID[1]
+        self.layers = nn.Sequential(
+            nn.Linear(cells, width), nn.LayerNorm(width), nn.GELU(),
+            nn.Linear(width, width), nn.LayerNorm(width), nn.GELU(),
+            nn.Linear(width, dimensions),
+        )  # fmt: skip
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        """Return (N, dimensions) of float crops (N, 3, height, width), neither of them less than the grid's."""
+        rows = [part.mean(2) for part in torch.tensor_split(crops, self.GRID[0], 2)]
+        cells = [part.mean(3) for part in torch.tensor_split(torch.stack(rows, 2), self.GRID[1], 3)]
+        found: torch.Tensor = self.layers(torch.stack(cells, 3).flatten(1))
+        return found
+
+
 def _resnet18(dimensions: int) -> nn.Module:
     from torchvision.models import resnet18
 
@@ -45,7 +67,7 @@ def _resnet18(dimensions: int) -> nn.Module:
     return network
 
 
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {"compact": Compact, "resnet18": _resnet18}
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {"compact": Compact, "mosaic": Mosaic, "resnet18": _resnet18}
 
 
 class Embedder(nn.Module):

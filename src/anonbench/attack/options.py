@@ -30,7 +30,10 @@ class AttackerConfig(Strict):
         description="What it sees of somebody: the `person` in their box; the `region` alone; the `surroundings` with "
         "the region emptied, or its `silhouette`, both of which are controls: no method can hide them.",
     )
-    network: Literal["compact", "resnet18"] = Field("compact", description="Architecture, from random weights.")
+    network: Literal["compact", "mosaic", "resnet18"] = Field(
+        "compact",
+        description="Architecture, from random weights: `compact` for a CPU, `mosaic` sees mean colours of cells alone.",
+    )
     width: int = Field(48, ge=16, le=512, description="Width of a crop in pixels.")
     height: int = Field(96, ge=16, le=512, description="Height of a crop in pixels.")
     dimensions: int = Field(128, ge=2, le=2048, description="Numbers that describe a crop.")

@@ -193,7 +193,7 @@ def privacy_markdown(table: pd.DataFrame) -> str:
         "intervals over people and seeds. Attackers have learnt from other people; **the strongest** was chosen on "
         "people who are not among those that are told of. Controls see what no method is asked to change. `covered`: "
         "share of the pictures that the variant changed; `of the missed`: part of the risk that comes from the others. "
-        "This is evidence of these attacks, never proof that nobody can be found. Written by `anonbench report-tables`.",
+        "This is evidence of these attacks, no proof that nobody can be found. Written by `anonbench report-tables`.",
     ]
     for (dataset, attack), part in table.groupby(["dataset", "attack"], sort=False):
         sizes = list(dict.fromkeys(part["size"]))
