@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from anonbench import config
@@ -92,6 +93,37 @@ def test_a_second_run_does_nothing_and_an_attackers_setting_reruns_its_own(attac
     }
     attacked.study("other", {**STUDY, "attack": {**STUDY["attack"], "attackers": changed}})
     assert attacked.jobs("attacks", config="other") == {"fit_attacker": 2, "attack": 2, "attacks": 1}
+
+
+def test_the_report_has_both_answers(attacked: Project) -> None:
+    done = attacked.snakemake()
+    assert done.returncode == 0, done.stdout
+    results = attacked.folder / "results"
+    table = pd.read_csv(results / "tables/privacy.csv", keep_default_na=False)
+    assert set(zip(table.variant, table.attacker, strict=True)) == {
+        ("original", "body-naive"), ("face-blur-medium", "face-aware"), ("body-mask_out", "body-naive"),
+        ("body-mask_out", "body-aware"), ("body-mask_out", "body-half"),
+    }  # fmt: skip
+    assert set(table["size"]) == {"3", "all"}
+    values = table[["value_low", "value", "value_high"]].astype(float)
+    assert (values.diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
+    chosen = table[table.chosen.astype(str).str.lower() == "true"].groupby(["variant", "attack"]).attacker
+    assert list(chosen.nunique()) == [1] * 6
+    one = table[(table.variant == "body-mask_out") & (table.attacker == "body-naive") & (table["size"] == "all")]
+    raw = table[(table.variant == "original") & (table["size"] == "all")]
+    assert list(one.raw.astype(float)) == list(raw.value.astype(float))
+    assert "# What anonymization buys" in (results / "tables/privacy.md").read_text()
+    assert (results / "figures/tradeoff.png").stat().st_size > 5000
+    page = (results / "report.html").read_text()
+    assert "What an attacker still finds on streetlife (reidentify)" in page
+    assert "The dotted line is chance" in page
+    assert attacked.jobs() == {}
+
+
+def test_an_unknown_attacker_is_named(attacked: Project) -> None:
+    done = attacked.snakemake("attacks/streetlife/body-mask_out/link/body-nave/seed0/metrics.json")
+    assert done.returncode != 0
+    assert "unknown attacker 'body-nave' (did you mean 'body-naive'?)" in done.stdout
 
 
 def test_an_attacker_of_its_own_data_has_its_own_random_numbers() -> None:

@@ -32,7 +32,7 @@ class AttackerConfig(Strict):
     )
     network: Literal["compact", "mosaic", "resnet18"] = Field(
         "compact",
-        description="Architecture, from random weights: `compact` for a CPU, `mosaic` sees mean colours of cells alone.",
+        description="Architecture, from random weights: `compact` for a CPU; `mosaic` sees mean colours of cells.",
     )
     width: int = Field(48, ge=16, le=512, description="Width of a crop in pixels.")
     height: int = Field(96, ge=16, le=512, description="Height of a crop in pixels.")

@@ -40,19 +40,22 @@ class Plan:
 
         Left to Snakemake, it would end in a traceback. Other targets are not looked at.
         """
-        for stage in ("data", "annotations", "anonymized", "models", "evaluations"):
+        for stage in ("data", "annotations", "anonymized", "models", "evaluations", "attackers", "attacks"):
             folder = f"{self.files.folder(stage)}/"
             parts = [part for part in target.removeprefix(folder).split("/") if part != manifests.PRIVATE]
             if not target.startswith(folder) or len(parts) < 2:
                 continue
             self._check_known("data set", parts[0], self.study.datasets, target)
-            if stage in ("anonymized", "models", "evaluations") and parts[1] != "fits" and parts[2:]:
+            if stage not in ("data", "annotations") and parts[1] != "fits" and parts[2:]:
                 try:
                     self.study.parameters(parts[1])
                 except ValueError as error:
                     raise AnonbenchError(str(error), file=target) from None
             if stage in ("models", "evaluations") and parts[3:]:
                 self._check_known("model", parts[2], self.study.models, target)
+            if stage in ("attackers", "attacks") and parts[4:]:
+                self._check_known("attack", parts[2], self.study.attack.attacks, target)
+                self._check_known("attacker", parts[3], self.study.attack.attackers, target)
 
     @staticmethod
     def _check_known(what: str, name: str, known: Iterable[str], target: str) -> None:
