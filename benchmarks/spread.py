@@ -28,7 +28,7 @@ def warned(studies: int, variants: int, seeds: int, times: float) -> float:
 
 def main(
     studies: Annotated[int, typer.Option(help="Simulated studies per row.")] = 4000,
-    variants: Annotated[int, typer.Option(help="Variants, the original among them.")] = 7,
+    variants: Annotated[int, typer.Option(help="Variants but the original that learnt something.")] = 7,
 ) -> None:
     """Print the table."""
     spreads = (1, 2, 4)

@@ -416,14 +416,17 @@ def test_replicates_are_those_of_the_draw_that_is_asked_for(tmp_path) -> None:
     assert evidence.read(tmp_path / "with" / "evidence.npz")["detection"].replicates == {}
 
 
-def test_replicates_of_another_number_than_parts_are_refused(tmp_path) -> None:
+@pytest.mark.parametrize(
+    "change", [lambda of: of[:-1], lambda of: of[:, :7], lambda of: of[0], lambda of: of.astype(str)]
+)
+def test_replicates_of_another_form_are_refused(tmp_path, change) -> None:
     p, a = _files(tmp_path, _tiny(), _found(_tiny()))
     draw = Draw(50, 7, "street")
     evaluate_files(p, a, tmp_path, draw=draw)
     with np.load(tmp_path / "evidence.npz") as file:
         arrays = {name: file[name] for name in file.files}
-    arrays["detection/replicates"] = arrays["detection/replicates"][:-1]
-    np.savez(tmp_path / "evidence.npz", **arrays)
+    whole = arrays["detection/replicates"]
+    np.savez(tmp_path / "evidence.npz", **{**arrays, "detection/replicates": change(whole)})
     with pytest.raises(AnonbenchError, match=r"evidence\.npz: cannot be read"):
         evidence.read(tmp_path / "evidence.npz", draw)
 
@@ -461,6 +464,27 @@ def test_images_of_one_person_are_drawn_together(tmp_path, engine: Engine) -> No
     score = load("detection").score
     for part, arrays in of.parts.items():
         assert score(arrays, twice) == pytest.approx(score(alone.parts[part], each), abs=1e-12), part
+
+
+@pytest.mark.parametrize(("groups", "drawn"), [(1, "image"), (4, "image"), (5, "group"), (12, "group")])
+def test_as_many_groups_as_tell_of_anything_are_drawn(tmp_path, groups: int, drawn: str) -> None:
+    truth = synthetic.ground_truth(60, seed=3)
+    p, a = _files(tmp_path, truth, synthetic.predictions(truth, seed=4))
+    ids = sorted(image["id"] for image in truth["images"])
+    rows = [(image, n, f"person {n % groups}") for n, image in enumerate(ids)]
+    evaluate_files(p, a, tmp_path, people=_seen(tmp_path / "people.parquet", *rows))
+    assert evidence.read(tmp_path / "evidence.npz")["detection"].sampled == drawn
+
+
+def test_one_large_group_does_not_leave_the_others_alone(tmp_path) -> None:
+    """Of 40 images of Anna and 20 of nobody known, Kish's number is about two groups."""
+    truth = synthetic.ground_truth(60, seed=3)
+    p, a = _files(tmp_path, truth, synthetic.predictions(truth, seed=4))
+    ids = sorted(image["id"] for image in truth["images"])
+    rows = [(image, n, "Anna" if n < 40 else "") for n, image in enumerate(ids)]
+    value = evaluate_files(p, a, tmp_path, people=_seen(tmp_path / "people.parquet", *rows))
+    assert evidence.read(tmp_path / "evidence.npz")["detection"].sampled == "image"
+    assert value["counts"]["shared"] == 40, "an empty name is nobody's"
 
 
 def test_images_are_drawn_one_by_one_where_few_groups_would_be_left(tmp_path) -> None:

@@ -374,7 +374,7 @@ def test_broken_inputs(copy, name: str, text: str, says: str) -> None:
         ("metrics.json", {"code": "0" * 16}, "was evaluated by another version of the code (0000000000000000) than"),
         ("metrics.json", {"library": {"engine": "pycocotools"}}, "by another library (engine pycocotools) than"),
         ("train.json", {"code": "0" * 16}, "was trained by another version of the code (code 0000000000000000) than"),
-        ("train.json", {"recipe": {"batch_size": 9}}, "by another recipe (base_learning_rate unknown) than"),
+        ("train.json", {"recipe": {"batch_size": 9}}, "by another recipe (base_learning_rate not given) than"),
         ("train.json", {"versions": {"torch": "1"}}, "by another version of a library (torch 1) than"),
     ],
 )  # fmt: skip
@@ -389,6 +389,21 @@ def test_a_study_of_mixed_versions_is_refused(copy, file: str, change: dict, say
     assert place in str(caught.value).partition(": ")[0], "the first that differs"
     assert "original/compact/seed0" in str(caught.value), "and what it differs from"
     assert not (root / "out").exists()
+
+
+def test_an_entry_that_only_one_of_two_recipes_has_is_a_difference_though_it_is_null(copy) -> None:
+    root, study, sources = copy
+    for place, recipe in (
+        ("original/compact/seed0", {"a": 1, "length": None}),
+        ("body-mask_out/compact/seed1", {"a": 1}),
+    ):
+        path = root / "models/streetlife" / place / "train.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"recipe": recipe}))
+    for path in (root / "models").rglob("train.json"):
+        if "body-mask_out/compact/seed1" not in str(path):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"recipe": {"a": 1, "length": None}}))
+    with pytest.raises(AnonbenchError, match=re.escape("by another recipe (length not given) than")):
+        write_tables(study, sources, root / "out")
 
 
 def test_inputs_are_checked_by_an_interpreter_that_optimises(copy) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from anonbench.directions import ON_ORIGINAL, in_words
@@ -28,6 +29,7 @@ from anonbench.report.tables import (
     rows_of,
     span,
 )
+from anonbench.statistics.changes import holm
 from anonbench.statistics.spread import outlying_spread
 from anonbench.statistics.verdicts import DROP, GAIN, MISSING, SAME, UNSURE
 from anonbench.tasks import base as tasks
@@ -53,18 +55,22 @@ class Paragraph(NamedTuple):
         return "\n".join((self.text, *(f"- {point}" for point in self.points)))
 
 
-def answers(table: pd.DataFrame, untrained: Collection[str] = ()) -> list[Paragraph]:
+def answers(table: pd.DataFrame, untrained: Collection[str] = (), margin: str = "") -> list[Paragraph]:
     """Return a paragraph per data set, model and direction: what each variant does to what the study asks about.
 
     First the primary question, a point per variant; then a line for each other task, for re-encoding and for controls.
     A loss or a gain is said where there is a verdict; where there is none, that is said, with the interval. Directions
     that no question was declared for are told of the same tasks and category, as exploratory. ``untrained`` are the
-    models that are not trained.
+    models that are not trained, ``margin`` says in words within what there is no practical difference.
     """
     parts = blocks(primary(table))
     treated = [(d, m, part) for d, m, part in parts if set(part.variant) != {ORIGINAL}]
     several = table.model.nunique() > 1
-    return [_answer(d, m, part, several, m in untrained, table) for d, m, part in treated or parts]
+    found = [_answer(d, m, part, several, m in untrained, table) for d, m, part in treated or parts]
+    if margin and (primary(table).verdict == SAME).any() and found:
+        last = f"No practical difference: a 90 % interval inside {margin}, the margins that the study has set."
+        found[-1] = Paragraph(found[-1].text, (*found[-1].points, last))
+    return found
 
 
 def _answer(dataset: str, model: str, part: pd.DataFrame, several: bool, fixed: bool, table: pd.DataFrame) -> Paragraph:
@@ -220,19 +226,31 @@ def warnings(
     records: list[dict[str, Any]],
     absent: Iterable[str] = (),
     seeds: pd.DataFrame | None = None,
+    counts: Mapping[str, dict[str, Any]] | None = None,
 ) -> list[str]:
     """Return what a reader must know before believing the numbers, gravest first.
 
     ``records`` are train.json contents with ``dataset``, ``variant``, ``model``, ``seed`` added; ``absent`` names
-    files that should be there; ``seeds`` is the table of single seeds.
+    files that should be there; ``seeds`` is the table of single seeds, ``counts`` those of an evaluation by data set.
     """
     table = primary(table)
     trained = table[table.model.map(study.trains).astype(bool)]
     found = [*_missing(study, table), *_learning(study, table), *_leaks(study, records), *_unequal(records)]
     found += [*_controls_moved(table), *_codec(study, table), *_few_seeds(trained), *_few_samples(table)]
     found += [] if seeds is None else _uneven(trained, primary(seeds))
+    found += _shared(table, counts or {})
     found += [*_fell_back(cover), *_visible(cover)]
     return [*dict.fromkeys(found)] + [f"{name} is missing, so the page does not show it." for name in absent]
+
+
+def _shared(table: pd.DataFrame, counts: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Say where images that are drawn one by one show the same people."""
+    return [
+        f"{dataset}: {of['shared']:,} of the {of['images']:,} validation images show people whom others show, too, in "
+        "too few groups to draw these instead. Intervals are about these people: with others they would be wider."
+        for dataset, of in counts.items()
+        if of.get("shared") and set(table[table.dataset == dataset].sampled) == {"image"}
+    ]
 
 
 def _fell_back(cover: pd.DataFrame) -> list[str]:
@@ -382,27 +400,36 @@ def _few_seeds(table: pd.DataFrame) -> list[str]:
 
 
 def _uneven(table: pd.DataFrame, seeds: pd.DataFrame) -> list[str]:
-    """Say where, in what the primary question asks, one variant spreads over seeds more than the others."""
-    found = []
+    """Say where, in what the primary question asks, one variant spreads over seeds more than the others.
+
+    Of the variants whose spread intervals take as one (`statistics.contrasts.Panel`): those that learnt, where the
+    original did, and whose models are not the original's. Holm's correction is over what is asked.
+    """
+    tested = []
     keys = ["dataset", "model", "direction", "task", "category"]
-    able = table[learnt(table) & (table.variant != ORIGINAL)]
+    able = table[learnt(table)]
     for key, rows in able.groupby(keys, sort=False):
-        if CONFIRMATORY not in set(rows.question):
+        if CONFIRMATORY not in set(rows.question) or ORIGINAL not in set(rows.variant):
             continue
         of = seeds[(seeds[keys] == list(key)).all(axis=1) & seeds.variant.isin(rows.variant)]
         values = of.pivot(index="variant", columns="seed", values="value").dropna()
         values = values[~values.duplicated()]  # an anonymization that changes nothing trains the same models twice
+        if ORIGINAL in values.index:  # whose spread is its own
+            values = values[(values != values.loc[ORIGINAL]).any(axis=1)]
         if len(values) < 3 or len(values.columns) < 2:
             continue
         most, times, p = outlying_spread(values.to_numpy())
-        if p < ODD:
-            row = rows_of(rows)[0]
-            found.append(
-                f"{row.dataset}, {row.model}: {title(row.task)} on {row.category} under {values.index[most]} spreads "
-                f"over seeds {times:.1f} times as much as under the other variants ({_chance(p)}). Intervals take one "
-                "spread for all: that variant's may be too narrow, and the others' too wide."
-            )
-    return found
+        tested.append((rows_of(rows)[0], values.index[most], times, p))
+    if not tested:
+        return []
+    corrected = holm(np.array([p for *_, p in tested]))
+    return [
+        f"{row.dataset}, {row.model}: {title(row.task)} on {row.category} under {variant} spreads over seeds "
+        f"{times:.1f} times as much as under the other variants ({_chance(p)} after Holm's correction). Intervals take "
+        "one spread for all: that variant's may be too narrow, and the others' too wide."
+        for (row, variant, times, _), p in zip(tested, corrected, strict=True)
+        if p < ODD
+    ]
 
 
 def _chance(p: float) -> str:

@@ -34,6 +34,9 @@ LEAKS = "true"
 HANDLED = Reason.METHOD_FAILED.value
 """The one reason of people who count as anonymized all the same: a fallback covered them."""
 
+ABSENT = "not given"
+"""Of an entry that only one of two records has; null is a value."""
+
 COVERAGE_COLUMNS = (
     "dataset", "split", "variant", "region", "method", "category", "people", "anonymized", "share",
     "fitted_on",
@@ -178,10 +181,10 @@ def _require_trained_alike(training: tuple[Path, dict[str, Any]], first: tuple[P
     for key, whose in (("recipe", "recipe"), ("code", "version of the code"), ("versions", "version of a library")):
         mine, others = (_flat(record.get(key)) for _, record in (training, first))
         if mine != others:
-            differ = next(name for name in sorted({*mine, *others}) if mine.get(name) != others.get(name))
+            differ = next(n for n in sorted({*mine, *others}) if mine.get(n, ABSENT) != others.get(n, ABSENT))
             raise AnonbenchError(
-                f"was trained by another {whose} ({differ or key} {_short(mine.get(differ))}) than {first[0]}"
-                f" ({_short(others.get(differ))})",
+                f"was trained by another {whose} ({differ or key} {_short(mine.get(differ, ABSENT))}) than {first[0]}"
+                f" ({_short(others.get(differ, ABSENT))})",
                 file=training[0],
                 remedy="train both again",
             )
@@ -195,7 +198,9 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value or "unknown")
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items())
+    return "unknown" if value is None else str(value)
 
 
 def _truth(run: Run) -> Any:

@@ -18,7 +18,7 @@ from anonbench.files import write_json, write_text
 from anonbench.provenance import provenance
 from anonbench.report.answer import answers, warnings
 from anonbench.report.captions import SECTIONS, listed
-from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, PEOPLE, Sources, training_record
+from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, PEOPLE, Sources, evaluated, training_record
 from anonbench.report.cost import cost, hours
 from anonbench.report.explorer import BADGES, anchors, chosen, explorer, key
 from anonbench.report.figures.cost import cost_figure
@@ -78,7 +78,7 @@ def write_html(
     """
     table, cover = read_csv(tables / "impact.csv"), read_csv(tables / "coverage.csv")
     records, absent = _records(study, models, timings)
-    answer = answers(table, study.untrained)
+    answer = answers(table, study.untrained, margins(study, primary(table)))
     if study.attacks is not None:
         answer += bought(read_csv(tables / "privacy.csv"))
     spent = cost(study, records, logs)
@@ -91,6 +91,8 @@ def write_html(
             images.append({**asdict(figure), "data": _inline(file)})
         else:
             absent.append(f"figure {file.name}")
+    tested = {d: evaluated(study, d, evaluations) for d in study.datasets} if evaluations else {}
+    counts = {dataset: found["counts"] for dataset, found in tested.items() if found}
     made = {
         **provenance(), "study": study.name, "seed": study.seed, "config_sha256": study.config_sha256,
         "anonbench": __version__,
@@ -100,7 +102,7 @@ def write_html(
         study=study,
         answer=answer,
         leaky=f"{DAGGER} {footnote(table, study)}." if leaky(table) else "",
-        warnings=warnings(study, table, cover, records, absent, read_csv(tables / "seeds.csv")),
+        warnings=warnings(study, table, cover, records, absent, read_csv(tables / "seeds.csv"), counts),
         parts=[_part(d, m, part, not study.trains(m), ids) for d, m, part in blocks(primary(table))],
         fixed=[m for m in study.models if not study.trains(m)],
         trained=[m for m in study.models if study.trains(m)],

@@ -14,7 +14,7 @@ from anonbench.directions import ON_ORIGINAL
 from anonbench.records import UNANNOTATED
 from anonbench.report.collect import MEAN, Sources, evaluated, training_record
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
-from anonbench.report.tables import PLURALS, escape, is_number, number, percent, primary, rows_of, shown, tex_signed
+from anonbench.report.tables import escape, is_number, number, percent, primary, rows_of, shown, tex_signed
 
 PREFIX = "ab"
 """Of every macro, so that none is a command of LaTeX."""
@@ -152,4 +152,4 @@ def _counts(
         drawn = primary(table)
         drawn = drawn[(drawn.dataset == dataset) & drawn.samples.map(is_number).astype(bool)]
         for row in rows_of(drawn.drop_duplicates("sampled")):
-            yield macro(dataset, "resampled", PLURALS[row.sampled]), f"{int(row.samples)}"
+            yield macro(dataset, "resampled", f"{row.sampled}s"), f"{int(row.samples)}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -18,9 +19,10 @@ from anonbench import regions
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
 from anonbench.records import KEYPOINTS, is_people
+from anonbench.statistics.resampling import effective
 
-ENOUGH = 20
-"""With fewer groups of images, intervals over them would say less than those over images."""
+FEWEST = 5
+"""With fewer groups of images (Kish's effective number, by their images) nothing could be told by drawing these."""
 
 Sampled = Literal["image", "video", "group", "person"]
 """What is drawn; a group is of images that show the same people."""
@@ -100,10 +102,11 @@ class Truth:
     def linked(self, people: str | Path) -> Truth:
         """Return the truth with images ``together`` that show the same person, as a split's table of people says.
 
-        Drawn one by one nevertheless where fewer than `ENOUGH` groups would be left to draw. Frames stay with their
-        videos. Raises AnonbenchError when the table is missing or damaged.
+        Drawn one by one nevertheless where groups are so few, or one of them so large, that fewer than `FEWEST` would
+        tell of anything. Frames stay with their videos. Raises AnonbenchError when the table is missing or damaged.
         """
         table = regions.read(people, regions.PEOPLE).select(["image_id", "identity"]).drop_null()
+        table = table.filter(pc.not_equal(table["identity"], ""))
         images = {image: k for k, image in enumerate(sorted(self.images))}
         rows = [(images[i], who) for i, who in zip(*table.to_pydict().values(), strict=True) if i in images]
         who = {name: len(images) + k for k, name in enumerate(dict.fromkeys(name for _, name in rows))}
@@ -113,7 +116,7 @@ class Truth:
         group = connected_components(graph, directed=False)[1][: len(images)]
         sizes = np.bincount(group)
         shared = int(sizes[sizes > 1].sum())
-        if self.clips or not shared or np.count_nonzero(sizes) < ENOUGH:
+        if self.clips or not shared or effective(sizes) < FEWEST:
             return replace(self, shared=shared)
         first: dict[int, int] = {}
         together = {image: first.setdefault(int(group[k]), image) for image, k in images.items()}
