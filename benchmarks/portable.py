@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -142,12 +143,20 @@ def _recipe() -> dict[str, Any]:
     return {**recipe, **short, "settings": {**recipe["settings"], **SIZE}}
 
 
+CODE = re.compile(rb'\n "code": "[0-9a-f]{16}",')
+
+
 def _tree(folder: Path, *names: str) -> str:
-    """Return the sha256 of files by name; of all below the folder unless named."""
+    """Return the sha256 of files by name; of all below the folder unless named.
+
+    Records say which code made them (`CODE`), which changes with every edit and with no number.
+    """
     digest = hashlib.sha256()
     for path in [folder / name for name in names] or sorted(folder.rglob("*")):
         if path.is_file():
-            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+            digest.update(
+                path.relative_to(folder).as_posix().encode() + b"\0" + CODE.sub(b"", path.read_bytes()) + b"\0"
+            )
     return digest.hexdigest()
 
 

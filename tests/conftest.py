@@ -57,7 +57,7 @@ LONGEST = (
     "workflow/test_run.py", "workflow/test_datasets.py", "workflow/test_dvc.py", "promise/test_promises.py",
     "expected/test_expected.py", "train/test_train_training.py", "workflow/test_confound.py", "workflow/test_clips.py",
     "outside/test_counting.py", "workflow/test_ready_made.py", "workflow/test_coco_study.py", "workflow/test_dag.py",
-    "workflow/test_order.py",
+    "workflow/test_attack.py", "workflow/test_order.py",
 )  # fmt: skip
 """The files that take longest, as measured, by their names under tests/."""
 

@@ -62,6 +62,7 @@ def _person() -> int:
         (_set("categories/1/name", "boat"), "'boat' is not category 2 .*another data set"),
         (_set("model/tasks", ["flying"]), "model.tasks: unknown task .flying."),
         (_set("detections", {}), "has no list 'detections'"),
+        (_set("model/seconds", float("nan")), "model: holds a number that is not finite"),
     ],
 )  # fmt: skip
 def test_wrong_predictions(tmp_path, change, says: str) -> None:

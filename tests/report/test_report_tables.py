@@ -349,7 +349,7 @@ COUNTLESS = '{"people": {"by_category": {"person": {"people": 3}}}}'
         ("evaluations/streetlife/original/compact/seed0/on-original/metrics.json", "{}", "contains no metrics"),
         ("evaluations/streetlife/original/compact/seed0/on-original/metrics.json", BADLY_TYPED, "contains no metrics"),
         ("evaluations/streetlife/original/compact/seed0/on-original/metrics.json", '{"tasks"', "not valid JSON"),
-        ("evaluations/streetlife/original/compact/seed0/on-original/evidence.npz", "x", "cannot be read"),
+        ("evaluations/streetlife/original/compact/seed0/on-original/evidence.npz", "x", "is not the evidence that"),
         ("anonymized/streetlife/private/body-mask_out/manifests/train.json", "{}", "does not count people by category"),
         (
             "anonymized/streetlife/private/body-mask_out/manifests/train.json",
@@ -389,6 +389,44 @@ def test_a_study_of_mixed_versions_is_refused(copy, file: str, change: dict, say
     assert place in str(caught.value).partition(": ")[0], "the first that differs"
     assert "original/compact/seed0" in str(caught.value), "and what it differs from"
     assert not (root / "out").exists()
+
+
+def test_evidence_of_another_model_is_refused(copy) -> None:
+    """Killed between its two files, or copied by hand: an evaluation whose files do not belong together."""
+    root, study, sources = copy
+    one, other = (root / f"evaluations/streetlife/{v}/compact/seed0/on-original" for v in ("original", "body-mask_out"))
+    (one / "evidence.npz").write_bytes((other / "evidence.npz").read_bytes())
+    with pytest.raises(AnonbenchError, match=r"evidence\.npz: is not the evidence that metrics\.json tells of"):
+        write_tables(study, sources, root / "out")
+
+
+def test_no_table_is_written_before_all_are_computed(copy) -> None:
+    root, study, sources = copy
+    path = root / "models/streetlife/original/compact/seed0/train.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"data": 5}))
+    with pytest.raises(AttributeError):
+        write_tables(study, sources, root / "out")
+    assert not (root / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"margins": {"detection": -1}}, r"report\.margins\.detection: must be a positive number"),
+        ({"margins": {"detection": "2"}}, r"report\.margins\.detection: must be a positive number"),
+        ({"margins": {"detection": float("nan")}}, r"report\.margins\.detection: must be a positive number"),
+        ({"margins": {"detecton": 1}}, r"report\.margins: unknown task 'detecton' \(did you mean 'detection'"),
+        ({"margins": [1]}, r"report\.margins: is no JSON object"),
+        ({"vector_formats": "pdf"}, r"report\.vector_formats: is no list of formats; list some of pdf, svg"),
+        ({"vector_formats": ["eps"]}, r"report\.vector_formats: is no list of formats"),
+    ],
+)
+def test_options_that_cannot_be_are_named(copy, change: dict, says: str) -> None:
+    path = copy[0] / "study.json"
+    value = json.loads(path.read_text())
+    path.write_text(json.dumps(value | {"report": value["report"] | change}))
+    with pytest.raises(AnonbenchError, match=rf"study\.json, {says}"):
+        ReportStudy.read(path)
 
 
 def test_an_entry_that_only_one_of_two_recipes_has_is_a_difference_though_it_is_null(copy) -> None:

@@ -18,7 +18,8 @@ from anonbench.workflow.plan import Plan
 
 
 def plan(models: dict[str, Any], folder: Path = Path("."), **more: Any) -> Plan:
-    return Plan({**DEFAULT, "models": models, **more}, folder)
+    train = {**DEFAULT["train"], "seeds": [0, 1]}
+    return Plan({**DEFAULT, "train": train, "models": models, **more}, folder)
 
 
 def test_a_study_names_a_preset() -> None:

@@ -29,7 +29,8 @@ def confound() -> Plan:
 
 
 def study(models: dict[str, Any], **more: Any) -> Plan:
-    return Plan({**DEFAULT, "variants": VARIANTS, "models": models, **more}, PROJECT)
+    train = {**DEFAULT["train"], "seeds": [0, 1]}
+    return Plan({**DEFAULT, "train": train, "variants": VARIANTS, "models": models, **more}, PROJECT)
 
 
 def start(file: str, **more: Any) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def read(path: str | Path, draw: Draw | None = None) -> dict[str, TaskEvidence]:
             replicates = {}
             if draw is not None:
                 drawn = arrays[f"{task}/replicates"] if written else _replicates(task, parts, draw.weights(len(groups)))
-                if drawn.shape != (len(names), draw.resamples) or drawn.dtype != np.float64:
+                if drawn.shape != (len(names), draw.resamples) or drawn.dtype != np.float64 or np.isinf(drawn).any():
                     raise ValueError(f"{task}/replicates are {drawn.dtype} {drawn.shape} of {len(names)} parts")
                 replicates = dict(zip(names, drawn, strict=True))
             found[task] = TaskEvidence(sampled, groups, parts, replicates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ def read_predictions(path: str | Path, truth: Truth) -> Predictions:
     if not isinstance(data, dict):
         raise AnonbenchError("is not a JSON object", file=path, remedy="give what `anonbench predict` wrote")
     model = data.get("model") or {}
+    if not _finite(model):
+        raise AnonbenchError("holds a number that is not finite", file=path, entry="model", remedy=AGAIN)
     names = model.get("tasks") if isinstance(model, dict) else None
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise AnonbenchError("names no tasks", file=path, entry="model.tasks", remedy=AGAIN)
@@ -67,6 +70,15 @@ def read_predictions(path: str | Path, truth: Truth) -> Predictions:
             if problem is not None:
                 raise AnonbenchError(problem.message, file=path, entry=key, remedy=problem.remedy)
     return Predictions(path, of, entries, model)
+
+
+def _finite(value: Any) -> bool:
+    """Tell whether all numbers in what JSON holds are finite, so that they can be written again."""
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _check_categories(path: Path, categories: Any, truth: Truth) -> None:

@@ -43,8 +43,12 @@ def evaluate_files(
             truth = truth.linked(people)
         value, outcomes = evaluate(truth, read_predictions(predictions, truth), engine)
     value["files"] = {"predictions": sha256_file(predictions), "annotations": sha256_file(annotations)}
+    if people is not None:
+        value["files"]["people"] = sha256_file(people)
     out = Path(out)
+    (out / "metrics.json").unlink(missing_ok=True)  # written last, it tells of the evidence beside it
     evidence.write(out / evidence.FILE, outcomes, draw)
+    value["files"]["evidence"] = sha256_file(out / evidence.FILE)
     write_json(out / "metrics.json", value)
     return value
 

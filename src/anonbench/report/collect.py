@@ -13,7 +13,7 @@ from anonbench.directions import ON_ORIGINAL, Evaluation, pair
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence
 from anonbench.evaluate.evidence import TaskEvidence
-from anonbench.files import read_json
+from anonbench.files import read_json, sha256_file
 from anonbench.manifests import summary_path
 from anonbench.records import UNANNOTATED, Reason
 from anonbench.report.study import ORIGINAL, ReportStudy, parts
@@ -116,7 +116,13 @@ def read_run(folder: Path, draw: Draw) -> Run:
         measured = False
     if not measured:
         raise AnonbenchError("contains no metrics", file=folder / "metrics.json", remedy="delete it and evaluate again")
-    return Run(metrics, evidence.read(folder / evidence.FILE, draw), folder)
+    file = folder / evidence.FILE
+    said = (metrics.get("files") or {}).get("evidence") if isinstance(metrics.get("files"), dict | None) else None
+    if said is not None and file.is_file() and sha256_file(file) != said:
+        raise AnonbenchError(
+            "is not the evidence that metrics.json tells of", file=file, remedy="delete both and evaluate again"
+        )
+    return Run(metrics, evidence.read(file, draw), folder)
 
 
 Runs = dict[str, dict[int, Run]]

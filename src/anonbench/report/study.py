@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anonbench import registry
 from anonbench.directions import ON_ORIGINAL, told
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json, sha256_file
 from anonbench.records import RegionKind
 from anonbench.variants import ORIGINAL
 
+VECTOR_FORMATS = ("pdf", "svg")
 IDENTITY = "identity"
 """The method that changes nothing: what it moves, the codec moves."""
 
@@ -149,6 +151,7 @@ class ReportStudy:
         known = {key: options[key] for key in ("margin", "bootstrap", "people_per_sheet") if key in options}
         if not all(isinstance(v, (int, float)) and v > 0 for v in known.values()):
             raise AnonbenchError("must be positive numbers", file=path, entry=f"report {sorted(known)}")
+        _check_options(path, options)
         splits = {name: {key: d.get(key) or key for key in ("train", "val")} for name, d in value["datasets"].items()}
         return cls(
             str(value.get("name", "study")),
@@ -169,6 +172,23 @@ class ReportStudy:
             attacks=_attacks(path, value.get("attacks")),
             **known,
         )
+
+
+def _check_options(path: str | Path, options: dict[str, Any]) -> None:
+    """Raise AnonbenchError for margins that are no positive numbers of known tasks, and for unknown formats."""
+    margins = options.get("margins") or {}
+    if not isinstance(margins, dict):
+        raise AnonbenchError("is no JSON object", file=path, entry="report.margins")
+    for task, margin in margins.items():
+        if task not in registry.names("tasks"):
+            near = nearest(task, registry.names("tasks"))
+            raise AnonbenchError(f"unknown task '{task}'{near}", file=path, entry="report.margins")
+        if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 < margin < 1e6:
+            raise AnonbenchError("must be a positive number", file=path, entry=f"report.margins.{task}")
+    formats = options.get("vector_formats", [])
+    if not isinstance(formats, list) or any(one not in VECTOR_FORMATS for one in formats):
+        remedy = f"list some of {', '.join(VECTOR_FORMATS)}, or none"
+        raise AnonbenchError("is no list of formats", file=path, entry="report.vector_formats", remedy=remedy)
 
 
 def _attacks(path: str | Path, value: Any) -> Attacks | None:

@@ -78,21 +78,25 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
     cover, present = coverage(study, sources), ledger(study, sources)
     losses = curves(study, sources, allow_missing)
     table, seeds = impact(study, sources, allow_missing)
-    write_csv(out / "impact.csv", table)
-    write_csv(out / "seeds.csv", seeds)
-    write_csv(out / "coverage.csv", cover)
-    write_csv(out / "subsets.csv", subsets(study, sources))
-    write_csv(out / "people.csv", present)
-    write_csv(out / "sizes.csv", sizes(study, sources))
-    write_csv(out / "curves.csv", losses)
-    write_text(out / "impact.md", markdown(table, study))
-    write_text(out / "impact.tex", latex(table, study))
-    write_text(out / "numbers.tex", macros(table, cover, study, sources))
-    write_json(out / "metrics.json", flat(table))
+    frames = {
+        "impact": table, "seeds": seeds, "coverage": cover, "subsets": subsets(study, sources), "people": present,
+        "sizes": sizes(study, sources), "curves": losses,
+    }  # fmt: skip
+    texts = {
+        "impact.md": markdown(table, study),
+        "impact.tex": latex(table, study),
+        "numbers.tex": macros(table, cover, study, sources),
+    }
     if study.attacks is not None and sources.attacks is not None:
-        found = privacy(study, sources.attacks)
-        write_csv(out / "privacy.csv", found)
-        write_text(out / "privacy.md", privacy_markdown(found))
+        frames["privacy"] = privacy(study, sources.attacks)
+        texts["privacy.md"] = privacy_markdown(frames["privacy"])
+    metrics = flat(table)
+    # all is computed before anything is written, so that no new table stands beside an old one
+    for name, frame in frames.items():
+        write_csv(out / f"{name}.csv", frame)
+    for name, text in texts.items():
+        write_text(out / name, text)
+    write_json(out / "metrics.json", metrics)
     return table
 
 
@@ -111,7 +115,7 @@ def read_csv(path: Path, text: str | None = None) -> pd.DataFrame:
     """Read a table that `write_csv` wrote, or its ``text``; raise AnonbenchError when it is missing or damaged."""
     source = path if text is None else io.StringIO(text)
     try:
-        frame = pd.read_csv(source, keep_default_na=False, na_values={}, dtype={"leaks": str})
+        frame = pd.read_csv(source, keep_default_na=False, na_values={}, dtype={"leaks": str, "chosen": str})
         for name in frame.columns:
             frame[name] = frame[name].astype(str) if name in TEXTS else pd.to_numeric(frame[name].replace("", None))
     except FileNotFoundError:
