@@ -67,7 +67,7 @@ def answers(table: pd.DataFrame, untrained: Collection[str] = (), margin: str = 
     treated = [(d, m, part) for d, m, part in parts if set(part.variant) != {ORIGINAL}]
     several = table.model.nunique() > 1
     found = [_answer(d, m, part, several, m in untrained, table) for d, m, part in treated or parts]
-    if margin and (primary(table).verdict == SAME).any() and found:
+    if margin and any(f"{SAME} " in point for paragraph in found for point in paragraph.points):
         last = f"No practical difference: a 90 % interval inside {margin}, the margins that the study has set."
         found[-1] = Paragraph(found[-1].text, (*found[-1].points, last))
     return found
