@@ -365,7 +365,8 @@ def _controls_moved(table: pd.DataFrame) -> list[str]:
             found.append(
                 f"{dataset}, {named(model, part)}: {len(moved)} of {len(tried)} intervals of {whose} exclude zero "
                 "(by chance about 5 % do, but many at once, since all share the original; they could see about "
-                f"±{half}); the largest is {worst.category} under {worst.variant}, {number(worst.difference, True)} {title(worst.task)}. {why}"
+                f"±{half}); the largest is {worst.category} under {worst.variant}, {number(worst.difference, True)} "
+                f"{title(worst.task)}. {why}"
             )
     return found
 
