@@ -139,6 +139,10 @@ def test_an_attacker_of_its_own_data_has_its_own_random_numbers() -> None:
 
     arguments = Arguments(study, files)
     assert arguments.seed("streetlife") == study.seed != arguments.seed("elsewhere")
+    # person 3 of one rendering is another one than person 3 of the other
+    assert "--own-names" in arguments.attack("streetlife", "link")
+    alone = config.parse(STUDY, file="study")
+    assert "--own-names" not in Arguments(alone, Files(alone, PROJECT)).attack("streetlife", "link")
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,9 @@ def attack(
         Path | None,
         typer.Option(help="Folder of the tables of the attacker's own data set; ANNOTATIONS' unless given."),
     ] = None,
+    own_names: Annotated[
+        bool, typer.Option(help="The attacker's own data set calls other people by the same names: compare none.")
+    ] = False,
     probe: Annotated[str, typer.Option(help="Split whose people are attacked.")] = "val",
     gallery: Annotated[str | None, typer.Option(help="Split in which they are looked for.")] = None,
     size: Annotated[list[int] | None, typer.Option(help="Sizes of galleries; all people, too.")] = None,
@@ -83,7 +86,7 @@ def attack(
     said = run_attack(
         attack, model, variant, original, annotations, out, own=own, probe=probe, gallery=gallery,
         sizes=size or [10, 100], validation=validation, most=most, seed=seed, resamples=resamples, device=device,
-        threads=threads,
+        threads=threads, own_names=own_names,
     )  # fmt: skip
     typer.echo(said)
 

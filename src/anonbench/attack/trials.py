@@ -36,12 +36,13 @@ def run_attack(
     attack: str, model: Path, variant: Path, original: Path, annotations: Path, out: Path,
     *, own: Path | None = None, probe: str = "val", gallery: str | None = None, sizes: Sequence[int] = (10, 100),
     validation: float = 0.3, most: int = 2000, seed: int = 0, resamples: int = 0, device: str = "auto",
-    threads: int = 1,
+    threads: int = 1, own_names: bool = False,
 ) -> str:  # fmt: skip
     """Attack a variant; write ``scores.npz`` and, last, ``metrics.json``; return what there is to say in a line.
 
     ``model`` is the attacker's folder, ``variant`` and ``original`` the folders of the two variants, ``annotations``
-    that of their data set's tables, ``own`` that of the attacker's own. Raises AnonbenchError for files that are
+    that of their data set's tables, ``own`` that of the attacker's own. Whether somebody is in both is told by identity,
+    but with ``own_names``: identities of another data set are names of its own, and the same name is another person. Raises AnonbenchError for files that are
     missing or damaged, for people whom the attacker has learnt from, and where there is nobody to compare.
     """
     (out / "metrics.json").unlink(missing_ok=True)
@@ -61,7 +62,8 @@ def run_attack(
         others = read_subjects(original, annotations, gallery, region, config.view, size, most, seed)
     mine = (own or annotations) / f"{record['own']['split']}.people.parquet"
     attacked = [raw, *([others] if others is not None else [])]
-    disjoint(identities_of(mine), attacked, (mine, annotations / f"{probe}.people.parquet"))
+    if not own_names:
+        disjoint(identities_of(mine), attacked, (mine, annotations / f"{probe}.people.parquet"))
     if plugin.needs_identities and not len(raw.known()):
         raise AnonbenchError(
             "does not say who anybody is", file=annotations / f"{probe}.people.parquet",

@@ -74,8 +74,9 @@ class Arguments:
         """Return the options of `anonbench attack` that say who is attacked, and how that is measured."""
         block = self.study.attack
         gallery = f"--gallery {block.gallery} " if registry.load("attacks", attack).needs_gallery else ""
+        names = "" if self._one_namespace(dataset) else "--own-names "
         return (
-            f"--probe {self.files.probe_split(dataset)} {gallery}{self.each('--size', [str(n) for n in block.sizes])}"
+            f"{names}--probe {self.files.probe_split(dataset)} {gallery}{self.each('--size', [str(n) for n in block.sizes])}"
             f" --validation {block.validation} --most {block.most} --seed {self.study.seed}"
             f" --resamples {self.study.report.bootstrap}"
         )
@@ -136,6 +137,14 @@ class Arguments:
         """Return a file as a command beside the Snakefile names it; of one elsewhere its name, not this machine's."""
         path, base = (self.files.base / file).resolve(), self.files.base.resolve()
         return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.name
+
+    def _one_namespace(self, dataset: str) -> bool:
+        """Tell whether the attacker's own data has its people's names from where the attacked data has them."""
+        own, study = self.files.own_dataset(dataset), self.study
+        root = study.root_of(dataset)
+        return own == dataset or (
+            root is not None and study.root_of(own) == root and study.adapter(own) == study.adapter(dataset)
+        )
 
     def _attacks(self) -> dict[str, Any]:
         """Return who attacks what, as the report reads it."""
