@@ -41,9 +41,10 @@ def run_attack(
     """Attack a variant; write ``scores.npz`` and, last, ``metrics.json``; return what there is to say in a line.
 
     ``model`` is the attacker's folder, ``variant`` and ``original`` the folders of the two variants, ``annotations``
-    that of their data set's tables, ``own`` that of the attacker's own. Whether somebody is in both is told by identity,
-    but with ``own_names``: identities of another data set are names of its own, and the same name is another person. Raises AnonbenchError for files that are
-    missing or damaged, for people whom the attacker has learnt from, and where there is nobody to compare.
+    that of their data set's tables, ``own`` that of the attacker's own. Whether somebody is in both is told by
+    identity, but with ``own_names``: identities of another data set are names of its own, and the same name is another
+    person. Raises AnonbenchError for files that are missing or damaged, for people whom the attacker has learnt from,
+    and where there is nobody to compare.
     """
     (out / "metrics.json").unlink(missing_ok=True)
     plugin: Attack = registry.load("attacks", attack)()

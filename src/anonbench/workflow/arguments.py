@@ -75,8 +75,9 @@ class Arguments:
         block = self.study.attack
         gallery = f"--gallery {block.gallery} " if registry.load("attacks", attack).needs_gallery else ""
         names = "" if self._one_namespace(dataset) else "--own-names "
+        sizes = self.each("--size", [str(n) for n in block.sizes])
         return (
-            f"{names}--probe {self.files.probe_split(dataset)} {gallery}{self.each('--size', [str(n) for n in block.sizes])}"
+            f"{names}--probe {self.files.probe_split(dataset)} {gallery}{sizes}"
             f" --validation {block.validation} --most {block.most} --seed {self.study.seed}"
             f" --resamples {self.study.report.bootstrap}"
         )
