@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def found_again(seen: Subjects, raw: Subjects, own: tuple[Subjects, Subjects], o
 def test_a_planted_leak_is_found(tmp_path: Path) -> None:
     own, raw = people(100, 2, 1), people(40, 2, 2)
     trial = found_again(marked(raw), raw, (marked(own), own), tmp_path)
-    measured = trials.measure(trial, [10])
+    measured = trials.measure(trial, trials.linkabilities(trial, [10]))
     assert measured["linkability"]["10"] > 0.6
     assert measured["chance"]["10"] == 0.1
     assert measured["auc"] > 0.85
@@ -74,10 +75,8 @@ def test_a_perfect_replacement_is_at_chance_exactly(tmp_path: Path) -> None:
     trial = Link().attempt(
         replaced(raw), raw, None, lambda crops: describe_with(tmp_path, "cpu")(raw.crops)[: len(crops)]
     )
-    same = np.repeat(trial.scores[:1], len(trial.scores), axis=0)
-    measured = trials.measure(
-        Trial(same, *[getattr(trial, n) for n in ("probe", "gallery", "allowed", "covered", "images")]), [10]
-    )
+    tied = replace(trial, scores=np.repeat(trial.scores[:1], len(trial.scores), axis=0))
+    measured = trials.measure(tied, trials.linkabilities(tied, [10]))
     assert measured["linkability"]["10"] == pytest.approx(0.1, abs=0.01)
     assert measured["auc"] == pytest.approx(0.5, abs=0.01)
 
@@ -94,7 +93,7 @@ def test_raw_people_are_found_and_other_seeds_find_them_too(tmp_path: Path) -> N
         folder = tmp_path / str(seed)
         learn("reidentify", QUICK, own, own, {"split": "train"}, seed, folder, device="cpu")
         trial = Reidentify().attempt(raw, raw, raw, describe_with(folder, "cpu"))
-        assert trials.measure(trial, [10])["linkability"]["10"] > 0.9
+        assert trials.measure(trial, trials.linkabilities(trial, [10]))["linkability"]["10"] > 0.9
     one, two = (json.loads((tmp_path / s / "attacker.json").read_text())["weights_sha256"] for s in "01")
     assert one != two
 

@@ -40,13 +40,10 @@ def fit_attacker(
     config = _attacker(attacker)
     portable.release_for(config.determinism)
     from anonbench.attack.attackers import learn  # torch takes seconds to import
-    from anonbench.attack.subjects import read_subjects
+    from anonbench.attack.subjects import read_pair
 
     region, size = RegionKind(config.region), (config.width, config.height)
-    learnt, raw = (
-        read_subjects(variant, annotations, split, region, config.view, size, most, seed)
-        for variant in (seen, original)
-    )
+    learnt, raw = read_pair(seen, original, annotations, split, region, config.view, size, most, seed)
     origin = {"dataset": annotations.name, "split": split, "variant": seen.name}
     learn(attack, config, learnt, raw, origin, seed, out, device=device, threads=threads, logs=logs)
     typer.echo(str(out / "attacker.json"))

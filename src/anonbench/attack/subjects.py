@@ -114,6 +114,17 @@ def read_subjects(
     )
 
 
+def read_pair(
+    variant: Path, original: Path, annotations: Path, split: str, region: RegionKind, view: View,
+    size: tuple[int, int], most: int | None = None, seed: int = 0,
+) -> tuple[Subjects, Subjects]:  # fmt: skip
+    """Return the same people as a variant shows them and as they are (see `read_subjects`), read once if it is one."""
+    raw = read_subjects(original, annotations, split, region, view, size, most, seed)
+    if variant == original:
+        return raw, raw
+    return read_subjects(variant, annotations, split, region, view, size, most, seed), raw
+
+
 def _names(variant: Path, split: str) -> dict[int, str]:
     """Return the names of a variant's image files by id."""
     file = manifests.annotations_path(variant, split)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from anonbench.attack.linkage import crowd, linkability, summarise_crowd
 from anonbench.attack.record import RECORD, WEIGHTS, read_attacker
 from anonbench.attack.retrieval import average_precision, within_rank
 from anonbench.attack.risk import identities_that_tell, identity_replicates, mixture
-from anonbench.attack.subjects import disjoint, identities_of, read_subjects
+from anonbench.attack.subjects import disjoint, identities_of, read_pair, read_subjects
 from anonbench.attack.verification import auc, eer, tar_at_far
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file, write_json
@@ -30,6 +30,8 @@ FORMAT = 1
 PARTS = ("validation", "test")
 """People on whom attackers are chosen, and those who are reported."""
 FALSE_ACCEPTS = (1e-2, 1e-3)
+ALL = "all"
+"""In the place of a gallery's size: everybody."""
 
 
 def run_attack(
@@ -52,10 +54,7 @@ def run_attack(
     if record.get("attack") != attack:
         raise AnonbenchError(f"has learnt to {record.get('attack')}, not to {attack}", file=model / RECORD)
     region, size = RegionKind(config.region), (config.width, config.height)
-    seen, raw = (
-        read_subjects(folder, annotations, probe, region, config.view, size, most, seed)
-        for folder in (variant, original)
-    )
+    seen, raw = read_pair(variant, original, annotations, probe, region, config.view, size, most, seed)
     others = None
     if plugin.needs_gallery:
         if gallery is None:
@@ -72,13 +71,14 @@ def run_attack(
         )  # fmt: skip
     trial = plugin.attempt(seen, raw, others, describe_with(model, device, threads))
     parts = split_people(trial, validation, seed)
-    measured = {name: measure(part, sizes) for name, part in parts.items()}
+    found = {name: linkabilities(part, sizes) for name, part in parts.items()}
+    measured = {name: measure(part, found[name]) for name, part in parts.items()}
     draw = Draw(resamples, seed, f"people of {annotations.name}") if resamples else None
     arrays = {
         "scores": trial.scores, "probe": trial.probe, "gallery": trial.gallery, "allowed": trial.allowed,
         "covered": trial.covered, "images": trial.images, "validation": np.isin(trial.probe, parts["validation"].probe),
     }  # fmt: skip
-    arrays |= replicates(parts["test"], sizes, draw)
+    arrays |= replicates(parts["test"], found["test"], draw)
     write_arrays(out / "scores.npz", arrays)
     write_json(
         out / "metrics.json",
@@ -98,14 +98,14 @@ def run_attack(
             },
         },
     )
-    found = measured["test"]
+    test = measured["test"]
     said = [
-        f"{100 * value:.1f} % among {found['candidates'] if name == 'all' else name} (chance {100 * chance:.1f} %)"
-        for (name, value), chance in zip(found["linkability"].items(), found["chance"].values(), strict=True)
+        f"{100 * value:.1f} % among {test['candidates'] if name == ALL else name} (chance {100 * chance:.1f} %)"
+        for (name, value), chance in zip(test["linkability"].items(), test["chance"].values(), strict=True)
         if value is not None
     ]
     return (
-        f"{plugin.title}, {variant.name}: for {found['probes']} pictures of {found['people']} people the right person "
+        f"{plugin.title}, {variant.name}: for {test['probes']} pictures of {test['people']} people the right person "
         f"comes first in {', '.join(said)}"
     )
 
@@ -139,16 +139,22 @@ def split_people(trial: Trial, share: float, seed: int) -> dict[str, Trial]:
     return found
 
 
-def measure(trial: Trial, sizes: Sequence[int]) -> dict[str, Any]:
-    """Return what the scores say of a part's people; None where there are too few for a number.
+def linkabilities(trial: Trial, sizes: Sequence[int]) -> dict[str, np.ndarray | None]:
+    """Return per-probe linkability (P,) by the size of the gallery, ``all`` last; None where people are too few."""
+    given, within = (trial.scores, trial.probe, trial.gallery), _candidates(trial)
+    found = {str(n): linkability(*given, n, trial.allowed) if n <= within else None for n in sizes}
+    return {**found, ALL: linkability(*given, None, trial.allowed)}
+
+
+def measure(trial: Trial, each: Mapping[str, np.ndarray | None]) -> dict[str, Any]:
+    """Return what the scores say of a part's people, whose `linkabilities` are ``each``; None for too few people.
 
     Shares are 0..1, crowds in people.
     """
     given = trial.scores, trial.probe, trial.gallery
     allowed = trial.allowed
-    within = _candidates(trial)
-    each = {str(n): linkability(*given, n, allowed) if n <= within else None for n in sizes}
-    whole = each["all"] = linkability(*given, None, allowed)
+    within, whole = _candidates(trial), each[ALL]
+    assert whole is not None
     parted = mixture(whole, trial.covered)
     hidden = summarise_crowd(crowd(*given, allowed))
     impostors = int((allowed & (trial.probe[:, None] != trial.gallery[None, :])).sum())
@@ -157,7 +163,7 @@ def measure(trial: Trial, sizes: Sequence[int]) -> dict[str, Any]:
         "people": len(np.unique(trial.probe)),
         "candidates": within,
         "linkability": {name: None if values is None else float(np.nanmean(values)) for name, values in each.items()},
-        "chance": {str(n): 1 / n for n in sizes} | {"all": 1 / within},
+        "chance": {name: 1 / (within if name == ALL else int(name)) for name in each},
         "crowd": {"median": hidden.median, "fifth": hidden.fifth, "below_10": hidden.below},
         "covered": parted.kappa,
         "linkability_of_covered": _known(parted.covered),
@@ -173,20 +179,19 @@ def measure(trial: Trial, sizes: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def replicates(trial: Trial, sizes: Sequence[int], draw: Draw | None) -> dict[str, np.ndarray]:
+def replicates(trial: Trial, each: Mapping[str, np.ndarray | None], draw: Draw | None) -> dict[str, np.ndarray]:
     """Return ``linkability/<size>``: per-probe values (P,), and, with a draw, ``replicates/<size>``: means (B,).
 
     Whole people are drawn. ``telling`` is how many of them tell of it.
     """
-    within = _candidates(trial)
+    weights = None if draw is None else draw.weights(len(np.unique(trial.probe)))
     found: dict[str, np.ndarray] = {}
-    for size in (*(n for n in sizes if n <= within), None):
-        name = "all" if size is None else str(size)
-        values = linkability(trial.scores, trial.probe, trial.gallery, size, trial.allowed)
+    for name, values in each.items():
+        if values is None:
+            continue
         found[f"linkability/{name}"] = values
         found[f"telling/{name}"] = np.asarray(identities_that_tell(values, trial.probe))
-        if draw is not None:
-            weights = draw.weights(len(np.unique(trial.probe)))
+        if weights is not None:
             found[f"replicates/{name}"] = identity_replicates(values, trial.probe, weights)
     return found
 
