@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +33,17 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
             file.writestr(zipfile.ZipInfo(f"{name}.npy"), stream.getvalue())
 
 
-def read_arrays(path: str | Path, remedy: str) -> dict[str, np.ndarray]:
-    """Return the arrays of a file by name; raise AnonbenchError when it is missing or damaged."""
+@contextlib.contextmanager
+def reading(path: str | Path, again: str, first: str) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the arrays of a file by name; raise AnonbenchError when it, or what the block finds in it, is damaged.
+
+    ``again`` says how a damaged file is made anew, ``first`` what makes one that is missing.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
+        yield arrays
     except FileNotFoundError:
-        raise AnonbenchError("no such file", file=path, remedy=remedy) from None
+        raise AnonbenchError("no such file", file=path, remedy=first) from None
     except DAMAGED as error:
-        raise AnonbenchError(f"cannot be read ({error})", file=path, remedy=remedy) from None
+        raise AnonbenchError(f"cannot be read ({error})", file=path, remedy=f"delete it and {again}") from None

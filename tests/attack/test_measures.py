@@ -13,11 +13,11 @@ import scipy.stats
 from anonbench.attack.linkage import crowd, isolating_threshold, linkability, singled_out, summarise_crowd
 from anonbench.attack.pairs import checked
 from anonbench.attack.retrieval import average_precision, mean_average_precision, within_rank
-from anonbench.attack.risk import Mixture, gain, identities_that_tell, identity_replicates, mixture, residual
+from anonbench.attack.risk import Mixture, identities_that_tell, identity_replicates, mixture
 from anonbench.attack.verification import auc, eer, tar_at_far, verification_replicates
 from anonbench.errors import AnonbenchError
 from anonbench.statistics.contrasts import Panel
-from anonbench.statistics.rates import level, rate_interval
+from anonbench.statistics.rates import gain, level, rate_interval, residual
 from anonbench.statistics.resampling import group_weights
 
 

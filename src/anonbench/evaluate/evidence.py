@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from anonbench.arrays import DAMAGED, write_arrays
-from anonbench.errors import AnonbenchError
+from anonbench.arrays import reading, write_arrays
 from anonbench.statistics.resampling import Draw
 from anonbench.tasks import base as tasks
 from anonbench.tasks.base import Evidence, Outcome
@@ -65,9 +64,7 @@ def read(path: str | Path, draw: Draw | None = None) -> dict[str, TaskEvidence]:
     With a ``draw``, ``replicates`` are those on its resamples: as they were written, or computed here if the file has
     them of another draw or of none. Without, there are none.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+    with reading(path, "evaluate again", "run the evaluate stage first") as arrays:
         written = draw is not None and str(arrays.get("draw")) == str(draw)
         found = {}
         for task in (name for name, field in map(os.path.split, arrays) if field == "groups" and "/" not in name):
@@ -86,7 +83,3 @@ def read(path: str | Path, draw: Draw | None = None) -> dict[str, TaskEvidence]:
                 replicates = dict(zip(names, drawn, strict=True))
             found[task] = TaskEvidence(sampled, groups, parts, replicates)
         return found
-    except FileNotFoundError:
-        raise AnonbenchError("no such file", file=path, remedy="run the evaluate stage first") from None
-    except DAMAGED as error:
-        raise AnonbenchError(f"cannot be read ({error})", file=path, remedy="delete it and evaluate again") from None

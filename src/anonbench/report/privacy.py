@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from anonbench.arrays import read_arrays
+from anonbench.arrays import reading
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
 from anonbench.report.answer import Paragraph
 from anonbench.report.study import ORIGINAL, Attacks, ReportStudy, parts, phrase
 from anonbench.report.tables import capital, is_number, number, percent, rows_of
-from anonbench.statistics.rates import level, rate_interval
+from anonbench.statistics.rates import gain, level, rate_interval
 
 PRIVACY_COLUMNS = (
     "dataset", "variant", "region", "method", "level", "attack", "risk", "attacker", "knowledge", "view", "role",
@@ -63,6 +63,11 @@ class Attempt:
         """Return the mean linkability over everybody, of a part of the people."""
         return float(np.mean([one[part]["linkability"][ALL] for one in self.metrics]))
 
+    def mean(self, size: str) -> float:
+        """Return the mean linkability over test people in galleries of a size, NaN where there were too few people."""
+        found = [one[f"linkability/{size}"] for one in self.arrays if f"linkability/{size}" in one]
+        return float(np.mean([np.nanmean(values) for values in found])) if found else float("nan")
+
     def value(self, size: str) -> tuple[float, float, float] | None:
         """Return linkability in galleries of a size and its 95 % interval, None where there were too few people."""
         names = f"linkability/{size}", f"replicates/{size}", f"telling/{size}"
@@ -83,7 +88,8 @@ def read_attempt(folder: Path, seeds: list[int]) -> Attempt:
         if not isinstance(value, dict) or not {"attacker", "test", "validation", "people"} <= value.keys():
             raise AnonbenchError("contains no attack", file=place / "metrics.json", remedy="attack again")
         metrics.append(value)
-        arrays.append(read_arrays(place / "scores.npz", "attack again"))
+        with reading(place / "scores.npz", "attack again", "attack first") as found:
+            arrays.append(found)
         if value["people"] != metrics[0]["people"] or value["draw"] != metrics[0]["draw"]:
             raise AnonbenchError(
                 f"is about other people than {folder / f'seed{seeds[0]}'}", file=place / "metrics.json",
@@ -129,14 +135,14 @@ def _rows(
             value = attempt.value(size)
             if value is None:
                 continue
-            control = max((_mean(one, size) for one in others), default=None) if attempt.role == ATTACKER else None
-            unchanged = None if bare is None else _mean(bare, size)
+            control = max((one.mean(size) for one in others if attempt.role == ATTACKER), default=np.nan)
+            unchanged = np.nan if bare is None else bare.mean(size)
             yield {
                 "region": region, "method": method, "level": strength, "risk": attempt.metrics[0]["risk"],
                 "attacker": name, "knowledge": config["knowledge"], "view": config["view"], "role": attempt.role,
                 "size": size, "value": value[0], "value_low": value[1], "value_high": value[2],
                 "chance": float(np.mean([one["chance"][size] for one in tests])), "raw": unchanged, "control": control,
-                "gain": _gain(value[0], control, unchanged), "chosen": str(name == strongest).lower(),
+                "gain": float(gain(value[0], control, unchanged)), "chosen": str(name == strongest).lower(),
                 **_described(tests), "n_seeds": len(tests),
             }  # fmt: skip
 
@@ -149,17 +155,6 @@ def _strongest(attempts: dict[str, Attempt]) -> str | None:
     """Return who finds most of the people on whom attackers are chosen."""
     able = {name: one.strength("validation") for name, one in attempts.items() if one.role == ATTACKER}
     return max(able, key=lambda name: able[name]) if able else None
-
-
-def _mean(attempt: Attempt, size: str) -> float:
-    value = attempt.value(size)
-    return float("nan") if value is None else value[0]
-
-
-def _gain(value: float, control: float | None, raw: float | None) -> float | None:
-    if control is None or raw is None or not raw > control:
-        return None
-    return 1 - (value - control) / (raw - control)
 
 
 def _described(tests: list[dict[str, Any]]) -> dict[str, Any]:
@@ -199,10 +194,10 @@ def privacy_markdown(table: pd.DataFrame) -> str:
         sizes = list(dict.fromkeys(part["size"]))
         body = []
         for (variant, attacker), rows in part.groupby(["variant", "attacker"], sort=False):
-            of = {row.size: row for row in rows.itertuples()}
+            of = {row.size: row for row in rows_of(rows)}
             first = rows.iloc[0]
             name = f"**{attacker}**" if first.chosen == "true" else attacker
-            cells = [_cell(of.get(size)) for size in sizes]
+            cells = [_rate(of[size]) if size in of else "–" for size in sizes]
             body.append(
                 [f"`{variant}`", name, first.knowledge, first["view"], *cells, percent(first.covered),
                  percent(first.share_missed), number(first.crowd_median)]
@@ -218,10 +213,9 @@ def privacy_markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(row: Any) -> str:
-    if row is None:
-        return "–"
-    return f"{100 * row.value:.1f} ({100 * row.value_low:.1f} to {100 * row.value_high:.1f})"
+def _rate(row: Any, unit: str = "") -> str:
+    """Return a rate in per cent with its interval."""
+    return f"{100 * row.value:.1f}{unit} ({100 * row.value_low:.1f} to {100 * row.value_high:.1f})"
 
 
 def bought(table: pd.DataFrame) -> list[Paragraph]:
@@ -239,21 +233,17 @@ def bought(table: pd.DataFrame) -> list[Paragraph]:
             f"What an attacker still finds on {dataset} ({attack}): the first guess among {crowd} is the right person"
         )
         if len(raw):
-            lead += f" in {_share(raw.iloc[0])} of pictures that nobody anonymized"
+            lead += f" in {_rate(raw.iloc[0], ' %')} of pictures that nobody anonymized"
         lead += f"; chance is {100 * float(rows.chance.iloc[0]):.1f} %. Under the strongest attacker of each variant:"
         points = [
-            f"{capital(phrase(row.variant))}: {_share(row)}, by {row.attacker}{_failed(row, raw)}."
+            f"{capital(phrase(row.variant))}: {_rate(row, ' %')}, by {row.attacker}{_failed(row)}."
             for row in rows_of(rows[rows.variant != ORIGINAL])
         ]
         found.append(Paragraph(lead, tuple(points)))
     return found
 
 
-def _share(row: Any) -> str:
-    return f"{100 * row.value:.1f} % ({100 * row.value_low:.1f} to {100 * row.value_high:.1f})"
-
-
-def _failed(row: Any, raw: pd.DataFrame) -> str:
+def _failed(row: Any) -> str:
     """Say where an attack says nothing of privacy: it does not even find people whom nobody anonymized."""
     if is_number(row.raw) and row.raw <= HOPELESS * row.chance:
         return " (the attack failed: it does not find people whom nobody anonymized either, so this is no verdict)"

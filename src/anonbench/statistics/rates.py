@@ -1,4 +1,4 @@
-"""A rate itself, not its difference to another variant's: its uncertainty over groups and seeds, and its interval."""
+"""A rate itself, not its difference to another variant's: its uncertainty and interval, and what it means by others."""
 
 from __future__ import annotations
 
@@ -40,3 +40,31 @@ def rate_interval(rate: Contrast, groups: float, coverage: float = LEVEL) -> tup
         high = float(special.betaincinv(hits + 1, trials - hits, 1 - beyond))
     unseen = 1 - beyond ** (1 / max(groups, 1.0))
     return min(low, 1 - unseen), max(high, unseen)
+
+
+def residual(a: ArrayLike, c: ArrayLike) -> np.ndarray:
+    """Return the residual risk (a - c) / (1 - c): the part of what a control could not do that an attack did.
+
+    ``a``, the attack's success (0..1), and ``c``, the control's, broadcast; the result has their shape and is 1 for a
+    sure attack, 0 for one as good as its control, and below 0 for a worse one. NaN where c is 1 (or above): a control
+    that always succeeds leaves nothing to tell. It is how Anonymeter corrects its risks (Giomi et al. 2023).
+    """
+    attack, control = np.asarray(a, dtype=np.float64), np.asarray(c, dtype=np.float64)
+    return share_of(attack - control, 1 - control)
+
+
+def gain(a: ArrayLike, c: ArrayLike, raw: ArrayLike) -> np.ndarray:
+    """Return the privacy gain 1 - (a - c) / (raw - c): the part of the avoidable risk that a method removed.
+
+    ``a``, the success (0..1) on anonymized images, ``c``, that of the control, and ``raw``, that on raw images,
+    broadcast. 1: no better than the control; 0: as on raw images; it may lie outside of 0..1. NaN where ``raw`` is not
+    above ``c``: nothing could be removed. Where the two are close, it is a ratio of noise.
+    """
+    attack, control, risk = (np.asarray(value, dtype=np.float64) for value in (a, c, raw))
+    return 1 - share_of(attack - control, risk - control)
+
+
+def share_of(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part over whole, NaN where whole is not above 0."""
+    part, whole = np.broadcast_arrays(part, whole)
+    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))
