@@ -24,7 +24,7 @@ rule fit_attacker:
         logs=lambda w: f"{plan.files.folder('logs')}/attacker/{w.dataset}/{w.variant}/{w.attack}/{w.attacker}/seed{w.seed}",
         device=plan.study.train.device,
         threads=plan.study.train.threads,
-        code=lambda w: plan.fingerprints.attacker_code(w.attack),
+        code=lambda w: attacker_code(w.attack),
         environment=plan.fingerprints.environment("train"),
     message:
         "fit attacker {wildcards.attacker} ({wildcards.attack}) to {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}"
@@ -62,7 +62,7 @@ rule attack:
         how=lambda w: plan.arguments.attack(w.dataset, w.attack),
         device=plan.study.train.device,
         threads=plan.study.train.threads,
-        code=lambda w: plan.fingerprints.attack_code(w.attack),
+        code=lambda w: attack_code(w.attack),
         environment=plan.fingerprints.environment("train"),
     message:
         "attack {wildcards.dataset} {wildcards.variant}: {wildcards.attack} by {wildcards.attacker}, seed {wildcards.seed}"

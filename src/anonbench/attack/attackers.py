@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 import anonbench
 from anonbench import portable, registry
+from anonbench.attack.code import attacker_code
 from anonbench.attack.contract import Attack, Describe
 from anonbench.attack.learning import Contrast, OwnPeople
 from anonbench.attack.networks import Embedder, embed
@@ -26,16 +27,10 @@ from anonbench.files import sha256_file, write_json
 from anonbench.learning.devices import choose_device, deterministic, held, hold
 from anonbench.learning.files import key_of, save_tensors
 from anonbench.learning.loop import run
-from anonbench.provenance import code_hash
 from anonbench.resources import peak_memory
 from anonbench.seeding import seed_of
 
 ENTRY = "attack.attackers determinism: portable"
-
-
-def attacker_code(attack: str) -> str:
-    """Return the hash of the code that an attacker learns with."""
-    return code_hash(__name__, registry.module("attacks", attack))
 
 
 def learn(

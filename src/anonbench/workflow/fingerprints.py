@@ -96,14 +96,6 @@ class Fingerprints:
         """Return the hash of the code that scores a model's tasks."""
         return evaluation_code(self._tasks(model))
 
-    def attacker_code(self, attack: str) -> str:
-        """Return the hash of the code that an attacker learns with."""
-        return code_hash("anonbench.attack.attackers", "anonbench.attack.subjects", registry.module("attacks", attack))
-
-    def attack_code(self, attack: str) -> str:
-        """Return the hash of the code that attacks and measures."""
-        return code_hash("anonbench.attack.trials", registry.module("attacks", attack))
-
     def report_code(self, *parts: str) -> str:
         """Return the hash of the code of some modules of the report and of the tasks.
 
