@@ -27,6 +27,7 @@ from anonbench.report.tables import (
     primary,
     reencoded,
     rows_of,
+    shares_people,
     span,
 )
 from anonbench.statistics.changes import holm
@@ -249,7 +250,7 @@ def _shared(table: pd.DataFrame, counts: Mapping[str, dict[str, Any]]) -> list[s
         f"{dataset}: {of['shared']:,} of the {of['images']:,} validation images show people whom others show, too, in "
         "too few groups to draw these instead. Intervals are about these people: with others they would be wider."
         for dataset, of in counts.items()
-        if of.get("shared") and set(table[table.dataset == dataset].sampled) == {"image"}
+        if shares_people(table, dataset, of)
     ]
 
 
@@ -414,9 +415,9 @@ def _uneven(table: pd.DataFrame, seeds: pd.DataFrame) -> list[str]:
             continue
         of = seeds[(seeds[keys] == list(key)).all(axis=1) & seeds.variant.isin(rows.variant)]
         values = of.pivot(index="variant", columns="seed", values="value").dropna()
-        values = values[~values.duplicated()]  # an anonymization that changes nothing trains the same models twice
         if ORIGINAL in values.index:  # whose spread is its own
             values = values[(values != values.loc[ORIGINAL]).any(axis=1)]
+        values = values[~values.duplicated()]  # an anonymization that changes nothing trains the same models twice
         if len(values) < 3 or len(values.columns) < 2:
             continue
         most, times, p = outlying_spread(values.to_numpy())

@@ -35,7 +35,7 @@ from anonbench.report.study import IDENTITY, ORIGINAL, ReportStudy
 from anonbench.statistics.contrasts import Contrast, Panel
 from anonbench.statistics.family import Member, simultaneous_factor
 from anonbench.statistics.power import Pilot, plan
-from anonbench.statistics.resampling import effective
+from anonbench.statistics.resampling import FEWEST, effective
 from anonbench.statistics.verdicts import MISSING, REFERENCE, UNSURE
 from anonbench.tasks import base as tasks
 from anonbench.tasks.base import ALL, UNTOUCHED, Task
@@ -60,8 +60,6 @@ two one-sided tests; ``kept``: the share of the original's value, in per cent, w
 ``samples``: how many ``sampled`` (images, videos, people) intervals are taken over, ``samples_telling`` how many of
 them tell of the category (Kish's effective number, by their objects). Values and differences are in
 ``unit``."""
-FEWEST = 5
-"""With fewer images (videos) that tell of a category there is no verdict."""
 
 SEED_COLUMNS = (
     "dataset", "model", "task", "category", "group", "direction", "variant", "seed", "metric", "role", "unit", "value",

@@ -13,7 +13,18 @@ from anonbench.manifests import summary_path
 from anonbench.records import UNANNOTATED
 from anonbench.report.collect import CONTROL, MEAN, OVERLAPPED, PEOPLE, PRIMARY, evaluated
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, phrase
-from anonbench.report.tables import PLURALS, capital, has, is_number, joined, margins, percent, primary, rows_of
+from anonbench.report.tables import (
+    PLURALS,
+    capital,
+    has,
+    is_number,
+    joined,
+    margins,
+    percent,
+    primary,
+    rows_of,
+    shares_people,
+)
 from anonbench.statistics.verdicts import SAME, UNSURE
 from anonbench.tasks.base import title
 
@@ -216,7 +227,7 @@ def _statistics(study: ReportStudy, table: pd.DataFrame, evaluations: Path | Non
     text += "; 95 % intervals are Student's t. "
     for dataset in study.datasets:
         counts = ((evaluated(study, dataset, evaluations) if evaluations else None) or {}).get("counts") or {}
-        if counts.get("shared") and set(own[own.dataset == dataset].sampled) == {"image"}:
+        if shares_people(own, dataset, counts):
             text += (
                 f"{counts['shared']:,} of the {counts['images']:,} images of {dataset} show people whom others show, "
                 "too, in too few groups to draw these instead: intervals are about these people. "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,11 @@ def shown(table: pd.DataFrame) -> list[str]:
     if len(controls) > MOST_CONTROLS:
         controls = [UNTOUCHED if people else ALL]
     return people + controls
+
+
+def shares_people(table: pd.DataFrame, dataset: str, counts: Mapping[str, Any]) -> bool:
+    """Tell whether a data set's images, of which ``counts`` tells, share people and are drawn one by one."""
+    return bool(counts.get("shared")) and set(table[table.dataset == dataset].sampled) == {"image"}
 
 
 def most_frequent(rows: pd.DataFrame) -> str:

@@ -8,6 +8,9 @@ import numpy as np
 
 from anonbench.seeding import generator
 
+FEWEST = 5
+"""With fewer groups (images, videos) that tell of something, drawing them tells nothing: there is no verdict."""
+
 
 def group_weights(groups: int, resamples: int, *seed: object) -> np.ndarray:
     """Return int32 (resamples, groups): how often each group (image, video) is drawn, with replacement."""

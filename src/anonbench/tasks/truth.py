@@ -19,10 +19,7 @@ from anonbench import regions
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
 from anonbench.records import KEYPOINTS, is_people
-from anonbench.statistics.resampling import effective
-
-FEWEST = 5
-"""With fewer groups of images (Kish's effective number, by their images) nothing could be told by drawing these."""
+from anonbench.statistics.resampling import FEWEST, effective
 
 Sampled = Literal["image", "video", "group", "person"]
 """What is drawn; a group is of images that show the same people."""

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from anonbench.report.figures import style as look
+from anonbench.report.impact import CONFIRMATORY
 from anonbench.report.privacy import ALL
 from anonbench.report.study import ORIGINAL, ReportStudy
 from anonbench.report.tables import primary, rows_of
@@ -26,7 +27,7 @@ def tradeoff_figure(table: pd.DataFrame, privacy: pd.DataFrame, study: ReportStu
     """
     chosen = privacy[privacy.chosen == "true"]
     own = primary(table)
-    asked = own[(own.question == "primary") | (own.variant == ORIGINAL)]
+    asked = own[(own.question == CONFIRMATORY) | (own.variant == ORIGINAL)]
     if chosen.empty or asked.empty:
         return look.nothing("no variant was attacked, or none has a model")
     panels = list(dict.fromkeys(zip(chosen.dataset, chosen.attack, strict=True)))
