@@ -4,16 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-SHORT = {
-    "batch_size": 4,
-    "reference_batch_size": 4,
-    "base_learning_rate": 0.006,
-    "iterations": 400,
-    "warmup_iterations": 80,
-}
-"""A good half of the preset's time: three seeds of it tell more than two of that (docs/measurements/recipe.md).
-It and the margins were chosen on other seeds than those that the study has."""
-
 DEFAULT: dict[str, Any] = {
     "name": "default",
     "output": ".",
@@ -38,7 +28,8 @@ DEFAULT: dict[str, Any] = {
     ],
     "methods": {},
     "anonymize": {"encoder": "source", "shards": 1, "threads": 1, "link": "copy", "strict": False},
-    "models": {"cpu-small": {"preset": "cpu-small", **SHORT}},
+    "models": {"cpu-small": {"preset": "cpu-short"}},
+    # the recipe and the margins were chosen on other seeds (docs/measurements/recipe.md)
     "train": {"seeds": [3, 4, 5], "device": "cpu", "threads": 1},
     "report": {"margin": 3.0, "margins": {"pose": 2.5}, "bootstrap": 1000, "people_per_sheet": 4},
 }
