@@ -4,8 +4,8 @@
     python benchmarks/intervals.py --studies 500      # rougher
     python benchmarks/intervals.py --write            # the tables of docs/measurements/intervals.md anew
 
-A simulated study has an original and `--variants` variants in two tasks, trained with 2, 3 or 5 seeds. No variant does
-anything, so every interval that leaves out zero is wrong. The scenarios differ in what a seed does to all variants
+A simulated study has an original and `--variants` variants in two tasks, trained with 2, 3 or 5 seeds, and the original
+with `--further` ones. No variant does anything, so every interval that leaves out zero is wrong. The scenarios differ in what a seed does to all variants
 alike, in who spreads how much, and in how much images matter.
 """
 
@@ -87,23 +87,30 @@ SCENARIOS = (
 )
 
 
-def study(scenario: Scenario, variants: int, seeds: int, random: np.random.Generator) -> Iterator[Panel]:
+def study(
+    scenario: Scenario, variants: int, seeds: int, random: np.random.Generator, further: int = 0
+) -> Iterator[Panel]:
     """Yield a panel (V + 1, n) per task; images are drawn by bootstrap from effects of their own on every model."""
+    whole = seeds + further
     ap = np.r_[40.0, np.linspace(40, 8, variants)]
     effects = random.standard_normal((variants + 1, 1, IMAGES)) * scenario.image * np.sqrt(IMAGES / 2)
     weights = random.multinomial(IMAGES, np.full(IMAGES, 1 / IMAGES), size=REPLICATES) / IMAGES
     for _ in range(TASKS):
-        alike = scenario.seed * random.standard_normal((1, seeds)) * (ap[:, None] / ap[0] if scenario.grows else 1)
+        alike = scenario.seed * random.standard_normal((1, whole)) * (ap[:, None] / ap[0] if scenario.grows else 1)
         sds = scenario.sds(ap, random)
         # what images do to one training alone is a part of its spread over seeds
-        single = 0.3 * random.standard_normal((variants + 1, seeds, IMAGES)) * sds[:, None, None] * np.sqrt(IMAGES)
-        own = np.sqrt(1 - 0.3**2) * sds[:, None] * random.standard_normal((variants + 1, seeds))
+        single = 0.3 * random.standard_normal((variants + 1, whole, IMAGES)) * sds[:, None, None] * np.sqrt(IMAGES)
+        own = np.sqrt(1 - 0.3**2) * sds[:, None] * random.standard_normal((variants + 1, whole))
         each = effects + single
         values = 50 + alike + own + each.mean(axis=2)
         replicates = None
         if scenario.image:
             replicates = (50 + alike + own)[:, :, None] + each @ weights.T
-        yield Panel(values, replicates, IMAGES, np.ones(variants + 1, dtype=bool))
+        drawn, more = None, None
+        if replicates is not None:
+            drawn, more = replicates[:, :seeds], replicates[0, seeds:]
+        learnt = np.ones(variants + 1, dtype=bool)
+        yield Panel(values[:, :seeds], drawn, IMAGES, learnt, further=values[0, seeds:], further_replicates=more)
 
 
 def pooled_before(panel: Panel) -> float:
@@ -137,6 +144,7 @@ class Found:
 
     scenario: Scenario
     seeds: int
+    further: int
     covered: float
     worst: float
     width: float
@@ -151,15 +159,15 @@ class Found:
     wrong_before: float
 
 
-def simulate(job: tuple[int, int, int, int]) -> Found:
-    """Run the studies of one scenario (by position) and number of seeds."""
-    position, seeds, variants, studies = job
-    scenario, random = SCENARIOS[position], np.random.default_rng([position, seeds, variants])
+def simulate(job: tuple[int, int, int, int, int]) -> Found:
+    """Run the studies of one scenario (by position), number of seeds, and of further ones of the original."""
+    position, seeds, further, variants, studies = job
+    scenario, random = SCENARIOS[position], np.random.default_rng([position, seeds, variants, *[further][:further]])
     inside, before, pooled, widths, earlier, own, joint = [], [], [], [], [], [], []
     wrong = alone = then = 0
     for k in range(studies):
         members, errors, old, both = [], [], [], []
-        for task, panel in enumerate(study(scenario, variants, seeds, random)):
+        for task, panel in enumerate(study(scenario, variants, seeds, random, further)):
             half, together = pooled_before(panel), two_way(panel)
             for v in range(1, variants + 1):
                 contrast = panel.contrast(v)
@@ -181,7 +189,7 @@ def simulate(job: tuple[int, int, int, int]) -> Found:
         then += (error > np.array(old)).any()
     share = 100 * np.mean(inside, axis=0)
     return Found(
-        scenario, seeds, float(share.mean()), float(share.min()), float(np.mean(widths)), float(np.median(widths)),
+        scenario, seeds, further, float(share.mean()), float(share.min()), float(np.mean(widths)), float(np.median(widths)),
         100 * float(np.mean(before)), float(np.mean(earlier)), float(np.mean(own)),
         100 * float(np.mean(pooled)), float(np.mean(joint)),
         100 * wrong / studies, 100 * alone / studies, 100 * then / studies,
@@ -197,7 +205,8 @@ def table(found: list[Found]) -> str:
     ]  # fmt: skip
     rows = [
         [
-            f.scenario.name if f.scenario.listed else f"*{f.scenario.name}*", f.seeds, f"{f.covered:.1f}",
+            f.scenario.name if f.scenario.listed else f"*{f.scenario.name}*",
+            f"{f.seeds} + {f.further}" if f.further else f.seeds, f"{f.covered:.1f}",
             f"{f.worst:.1f}", f"{f.width:.2f}", f"{f.median:.2f}", f"{f.covered_before:.1f}", f"{f.width_before:.2f}",
             f"{f.covered_pooled:.1f}", f"{f.width_pooled:.2f}", f"{f.width_own:.2f}",
             f"{f.wrong:.1f}", f"{f.wrong_alone:.1f}", f"{f.wrong_before:.1f}",
@@ -213,12 +222,16 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=2000, help="simulated studies per scenario")
     parser.add_argument("--variants", type=int, nargs="+", default=[7], help="variants of a study")
     parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 5])
+    parser.add_argument("--further", type=int, nargs="+", default=[0], help="further seeds of the original alone")
+    parser.add_argument("--scenarios", type=int, nargs="+", default=range(len(SCENARIOS)), help="by number, from 0")
     parser.add_argument("--write", action="store_true", help="renew the tables of docs/measurements/intervals.md")
     given = parser.parse_args()
     texts = []
     with multiprocessing.Pool(len(os.sched_getaffinity(0))) as pool:
         for variants in given.variants:
-            jobs = [(k, n, variants, given.studies) for k in range(len(SCENARIOS)) for n in given.seeds]
+            jobs = [
+                (k, n, m, variants, given.studies) for k in given.scenarios for n in given.seeds for m in given.further
+            ]
             found = pool.map(simulate, jobs, chunksize=1)
             texts.append(f"### {variants} variants, {given.studies} studies per row\n\n{table(found)}\n")
             print(texts[-1], flush=True)

@@ -11,6 +11,15 @@ their mean (those of V variants and n seeds: (V - 1)(n - 1)), less what the firs
 where seeds do nothing alike, and where the original spreads more than the others; pooling all of them into one
 mean square, a two-way analysis of variance, is not (`benchmarks/intervals.py` compares them).
 
+Every difference rests on the original, which is therefore worth more trainings than a variant: sqrt(V) times as many
+for V variants (Dunnett 1955). With m further seeds of the original alone, whose blocks have nobody else, the difference
+of the means has the variance
+
+    (var seed + var e0) / (n + m) + var e1 / n + var seed (1 / n - 2 / (n + m)).
+
+The first is the original's plain variance over its n + m seeds, the second the others' mean square as above. The third
+is what pairing cannot take out or takes out beyond that: nothing at m = n, left out where it is negative.
+
 Images are the other source. With replicates of y on resampled images, the covariance of the difference between
 different seeds is what images do to all seeds alike; what they do to one seed is in the spread over seeds already, as
 in the analysis of many readers and many cases (Obuchowski and Rockette 1995). Images are as many as they are, so that
@@ -19,7 +28,7 @@ it is divided by nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -49,7 +58,7 @@ class Term:
 class Contrast:
     """A variant minus ``ratio`` times the original, averaged over ``seeds``; ``terms`` add up to its variance.
 
-    ``shared`` is the part of the variance that is the original's, and so that of every variant's contrast; ``spread``
+    The original may have more seeds, ``seeds_of_original``. ``shared`` is the part of the variance that is the original's, and so that of every variant's contrast; ``spread``
     is how many variants share the mean square of the others (1: none). ``replicates`` (B) are the contrast on resampled
     images, averaged over seeds, or None.
     """
@@ -60,6 +69,12 @@ class Contrast:
     shared: float = 0.0
     spread: int = 1
     replicates: np.ndarray | None = None
+    further: int = 0
+
+    @property
+    def seeds_of_original(self) -> int:
+        """Return how many seeds of the original there are: those of the variant, and ``further`` ones."""
+        return self.seeds + self.further
 
     @cached_property
     def variance(self) -> float:
@@ -74,7 +89,8 @@ class Contrast:
     def freedom(self) -> float:
         """Return the effective degrees of freedom: Welch's and Satterthwaite's, with caution, inf without variance."""
         variances = np.array([[term.variance for term in self.terms]])
-        return float(effective_freedom(variances, [t.freedom for t in self.terms], self.seeds, self.spread)[0])
+        freedom = [term.freedom for term in self.terms]
+        return float(effective_freedom(variances, freedom, self.seeds_of_original, self.spread)[0])
 
     def half(self, level: float = LEVEL) -> float:
         """Return the half-width of the interval at a level (0..1)."""
@@ -118,7 +134,8 @@ class Panel:
     """A metric of one category by variant and seed, the original first.
 
     ``values`` (V, n) on the whole validation set; ``replicates`` (V, n, B) on resampled ones, NaN where the category
-    was not drawn, or None; ``groups`` is how many images (videos) can tell of the category, of those that were drawn.
+    was not drawn, or None; ``further`` (m) and ``further_replicates`` (m, B) are likewise of the original's further
+    seeds, which no variant has; ``groups`` is how many images (videos) can tell of the category, of those that were drawn.
     ``learnt`` (V): a model below the floor of its task has no spread that could speak for others, and shares with them
     nothing that a seed does. ``pools``: whether there is a training behind each variant; if not, one model's values on
     several variants move together in ways of their own, and each difference has its own spread alone.
@@ -129,6 +146,8 @@ class Panel:
     groups: float
     learnt: np.ndarray
     pools: bool = True
+    further: np.ndarray = field(default_factory=lambda: np.empty(0))
+    further_replicates: np.ndarray | None = None
 
     @property
     def seeds(self) -> int:
@@ -157,39 +176,52 @@ class Panel:
             SEEDS: Term(float((mean**2).sum() / (n - 1)), n - 1, SEEDS),
         }
 
+    @cached_property
+    def _original(self) -> np.ndarray:
+        """Return the original's values (n + m) on the whole validation set; (1) where a single seed is compared."""
+        return np.concatenate([self.values[0], self.further]) if self.seeds > 1 else self.values[0]
+
     def contrast(self, variant: int, ratio: float = 1.0) -> Contrast:
         """Return variant minus ``ratio`` times the original; ``variant`` is a row of ``values``."""
-        values = self.values[variant] - ratio * self.values[0]
-        replicates = None
-        if self.replicates is not None:
-            drawn = self.replicates[variant] - ratio * self.replicates[0]
-            replicates = drawn[:, np.isfinite(drawn).all(axis=0)]
-        value = float(values.mean())
-        means = None if replicates is None else replicates.mean(axis=0)
-        if not values.any() and (replicates is None or not replicates.any()):
-            return Contrast(value, self.seeds, (), replicates=means)  # the same models: no seed can part them
-        terms, shared, spread = self._seed_terms(variant, values, ratio)
-        if replicates is not None:
-            terms.append(Term(image_variance(replicates, self.groups), max(self.groups - 1, 1.0), IMAGES))
-        return Contrast(value, self.seeds, tuple(terms), shared, spread, means)
+        values = self.values[variant]
+        drawn = None if self.replicates is None else self._drawn(variant)
+        paired = values - ratio * self.values[0]
+        if not paired.any() and (drawn is None or np.array_equal(drawn[0], ratio * drawn[1][: self.seeds])):
+            same = None if drawn is None else np.zeros(drawn[0].shape[1])
+            return Contrast(0.0, self.seeds, (), replicates=same)  # the same models: no seed can part them
+        value = float(values.mean() - ratio * self._original.mean())
+        means = None if drawn is None else drawn[0].mean(axis=0) - ratio * drawn[1].mean(axis=0)
+        terms, shared, spread = self._seed_terms(variant, ratio)
+        if drawn is not None:
+            common = image_variance(*drawn, self.groups, ratio)
+            terms.append(Term(common, max(self.groups - 1, 1.0), IMAGES))
+        return Contrast(value, self.seeds, tuple(terms), shared, spread, means, len(self._original) - self.seeds)
 
-    def _seed_terms(self, variant: int, values: np.ndarray, ratio: float) -> tuple[list[Term], float, int]:
+    def _drawn(self, variant: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the replicates of a variant (n, B') and of the original (n + m, B'): those that all of them have."""
+        assert self.replicates is not None
+        own, original = self.replicates[variant], self.replicates[0]
+        if self.further_replicates is not None and len(self._original) > len(original):
+            original = np.concatenate([original, self.further_replicates])
+        known = np.isfinite(own).all(axis=0) & np.isfinite(original).all(axis=0)
+        return own[:, known], original[:, known]
+
+    def _seed_terms(self, variant: int, ratio: float) -> tuple[list[Term], float, int]:
         """Return the terms of a contrast's variance that come from seeds, the part that is shared, and the spread."""
         n, several = self.seeds, len(self._others)
         if n < 2:
             return [], 0.0, 1
+        alone = Term(float(self.values[variant].var(ddof=1)) / n, n - 1, f"{OWN} {variant}")
+        if len(self._original) > n:
+            return self._unpaired(alone, self.learnt[variant] and several > 1 and self.learnt[0], ratio)
         if not self.pools or not self.learnt[0] or not several or (several == 1 and self.learnt[variant]):
-            return [Term(float(values.var(ddof=1)) / n, n - 1, f"{OWN} {variant}")], 0.0, 1
+            paired = self.values[variant] - ratio * self.values[0]
+            return [Term(float(paired.var(ddof=1)) / n, n - 1, f"{OWN} {variant}")], 0.0, 1
         squares = self._squares
         original, others, seeds = (squares[source].variance / n for source in (ORIGINAL, OTHERS, SEEDS))
         own = max(original - others / several, 0.0) * ratio**2
         if not self.learnt[variant]:
-            alone = float(self.values[variant].var(ddof=1)) / n
-            terms = [
-                Term(ratio**2 * original, n - 1, ORIGINAL),
-                Term(ratio**2 * seeds, n - 1, SEEDS),
-                Term(alone, n - 1, f"{OWN} {variant}"),
-            ]
+            terms = [Term(ratio**2 * original, n - 1, ORIGINAL), Term(ratio**2 * seeds, n - 1, SEEDS), alone]
             return [term for term in terms if term.variance], own + ratio**2 * seeds, 1
         rest = max(1 - ratio**2 / several, 0.0) * others
         terms = [Term(ratio**2 * original, n - 1, ORIGINAL), Term(rest, squares[OTHERS].freedom, OTHERS)]
@@ -197,16 +229,43 @@ class Panel:
             terms.append(Term((1 - ratio) ** 2 * seeds, n - 1, SEEDS))
         return [term for term in terms if term.variance], own, several
 
+    def _unpaired(self, alone: Term, pooled: bool, ratio: float) -> tuple[list[Term], float, int]:
+        """Return what `_seed_terms` does, where the original has further seeds; ``alone`` is the variant's own."""
+        n, whole = self.seeds, len(self._original)
+        original = ratio**2 * float(self._original.var(ddof=1)) / whole
+        terms = [Term(original, whole - 1, ORIGINAL)]
+        if not pooled:
+            return [term for term in (*terms, alone) if term.variance], original, 1
+        squares = self._squares
+        left = max(1 / n - 2 * ratio / whole, 0.0) * squares[SEEDS].variance
+        terms += [Term(squares[OTHERS].variance / n, squares[OTHERS].freedom, OTHERS), Term(left, n - 1, SEEDS)]
+        return [term for term in terms if term.variance], original + left, len(self._others)
 
-def image_variance(replicates: np.ndarray, groups: float) -> float:
-    """Return what images add to the variance of a mean over seeds; ``replicates`` is (n, B), of one contrast.
 
-    Of several seeds it is the mean covariance between two of them, of one seed its variance; times G / (G - 1), since
-    a bootstrap of G groups has a variance that is too small by that factor.
+def image_variance(variant: np.ndarray, original: np.ndarray, groups: float, ratio: float = 1.0) -> float:
+    """Return what images add to the variance of ``variant`` minus ``ratio`` times ``original``, both means over seeds.
+
+    Replicates are (n, B) and (N, B), N >= n, the first n of both of the same seeds. Of several seeds it is what two
+    different ones have in common, of one seed the variance of their difference; times G / (G - 1), since a bootstrap of
+    G groups has a variance that is too small by that factor.
     """
-    n = len(replicates)
-    if replicates.shape[1] < 2:
+    if variant.shape[1] < 2:
         return 0.0
-    of_mean, single = float(replicates.mean(axis=0).var(ddof=1)), float(replicates.var(axis=1, ddof=1).sum())
-    common = (n**2 * of_mean - single) / (n * (n - 1)) if n > 1 else of_mean
+    if len(variant) == 1:
+        common = float((variant[0] - ratio * original[0]).var(ddof=1))
+    else:
+        common = _common(variant) + ratio**2 * _common(original) - 2 * ratio * _crossed(variant, original)
     return max(common, 0.0) * groups / max(groups - 1, 1)
+
+
+def _common(replicates: np.ndarray) -> float:
+    """Return the mean covariance between two different rows."""
+    n = len(replicates)
+    return float((n**2 * replicates.mean(axis=0).var(ddof=1) - replicates.var(axis=1, ddof=1).sum()) / (n * (n - 1)))
+
+
+def _crossed(few: np.ndarray, many: np.ndarray) -> float:
+    """Return the mean covariance between a row of ``few`` and another row (by position) of ``many``."""
+    own, others = (of - of.mean(axis=1, keepdims=True) for of in (few, many))
+    whole = (own.sum(axis=0) * others.sum(axis=0)).sum() - (own * others[: len(own)]).sum()
+    return float(whole / (few.shape[1] - 1) / (len(few) * (len(many) - 1)))
