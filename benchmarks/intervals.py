@@ -5,8 +5,8 @@
     python benchmarks/intervals.py --write            # the tables of docs/measurements/intervals.md anew
 
 A simulated study has an original and `--variants` variants in two tasks, trained with 2, 3 or 5 seeds, and the original
-with `--further` ones. No variant does anything, so every interval that leaves out zero is wrong. The scenarios differ in what a seed does to all variants
-alike, in who spreads how much, and in how much images matter.
+with `--further` ones. No variant does anything, so every interval that leaves out zero is wrong. The scenarios differ
+in what a seed does to all variants alike, in who spreads how much, and in how much images matter.
 """
 
 from __future__ import annotations
@@ -189,7 +189,8 @@ def simulate(job: tuple[int, int, int, int, int]) -> Found:
         then += (error > np.array(old)).any()
     share = 100 * np.mean(inside, axis=0)
     return Found(
-        scenario, seeds, further, float(share.mean()), float(share.min()), float(np.mean(widths)), float(np.median(widths)),
+        scenario, seeds, further, float(share.mean()), float(share.min()),
+        float(np.mean(widths)), float(np.median(widths)),
         100 * float(np.mean(before)), float(np.mean(earlier)), float(np.mean(own)),
         100 * float(np.mean(pooled)), float(np.mean(joint)),
         100 * wrong / studies, 100 * alone / studies, 100 * then / studies,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -13,7 +13,7 @@ from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.anonymize.contract import check_kinds
 from anonbench.attack.options import AttackConfig
 from anonbench.blocks import Strict, explain
-from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, told
+from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, seeds_of, told
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_yaml
 from anonbench.manifests import PRIVATE
@@ -158,16 +158,30 @@ class TrainConfig(Strict):
         min_length=1,
         description="One training per seed; a model that needs no training has the first seed alone.",
     )
+    original_seeds: list[int] = Field(
+        [],
+        description="Further trainings on `original` alone. Every difference rests on it, so that it is worth more of "
+        "them than a variant: of as many as `seeds` has, intervals gain more than of another seed for every variant.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto` uses CUDA where it is available.")
     threads: int = Field(1, ge=1, description="CPU threads of one training, or of each of its processes.")
     processes: int = Field(1, ge=1, description="Processes that share each batch of a training, one per GPU.")
 
-    @field_validator("seeds")
+    @field_validator("seeds", "original_seeds")
     @classmethod
     def _unique(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) != len(seeds):
             raise ValueError("duplicate seed")
         return seeds
+
+    @model_validator(mode="after")
+    def _further(self) -> Self:
+        both = sorted(set(self.seeds) & set(self.original_seeds))
+        if both:
+            raise ValueError(f"original_seeds: {both[0]} is among seeds: the original has those, too")
+        if self.original_seeds and len(self.seeds) < 2:
+            raise ValueError("original_seeds: with one seed nothing is said of what seeds do; give seeds two or more")
+        return self
 
 
 class EvaluateConfig(Strict):
@@ -431,7 +445,7 @@ class Study(Strict):
                 circle = ", which starts from ".join([*chain[1:], source])
                 raise ValueError(f"{where}: {model} starts from {circle}: none of them can be trained first")
             made = self.models[source].trains and variant in self.trained(dataset, source)
-            if not made or seed not in self.train.seeds:
+            if not made or seed not in self.seeds_of(source, variant):
                 raise ValueError(f"{where}: the study does not train {dataset}/{variant}/{source}/seed{seed}")
             chain.append(source)
 
@@ -467,9 +481,9 @@ class Study(Strict):
         """Return the variants of a data set that a model has results for in a direction; see `directions.told`."""
         return told(direction, self.asked(dataset, model), self.models[model].trains)
 
-    def seeds_of(self, model: str) -> list[int]:
-        """Return the seeds of a model's trainings; only the study's first if it needs no training."""
-        return self.train.seeds if self.models[model].trains else self.train.seeds[:1]
+    def seeds_of(self, model: str, variant: str) -> list[int]:
+        """Return the seeds of a model's trainings on a variant; only the study's first if it needs no training."""
+        return seeds_of(self.train.seeds, self.train.original_seeds, variant, self.models[model].trains)
 
     def variants_of(self, dataset: str) -> list[str]:
         """Return the original and the variants of a data set that some model is used for, in the study's order."""

@@ -63,3 +63,13 @@ def told(direction: str, variants: Sequence[str], trains: bool) -> list[str]:
     if trains or direction == ON_DEPLOYED:
         return list(variants)
     return [v for v in variants if v == ORIGINAL and direction == ON_ORIGINAL]
+
+
+def seeds_of(seeds: Sequence[int], further: Sequence[int], variant: str, trains: bool) -> list[int]:
+    """Return the seeds of a model's trainings on a variant: the original has ``further`` ones.
+
+    A model that needs no training has the first seed alone.
+    """
+    if not trains:
+        return list(seeds[:1])
+    return [*seeds, *(further if variant == ORIGINAL else ())]

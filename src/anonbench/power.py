@@ -73,6 +73,8 @@ def power(
         return
     typer.echo(_table(found))
     said = [f"\nneeded: for a chance of {POWER:.0%}, the other number as configured; both: where neither alone will do"]
+    if pilot is not None:
+        said += _allocation(asked, pilot)
     if published:
         said.append(f"what images add is not published: this is for its {known.IMAGES:,} validation images")
     typer.echo("\n".join(said))
@@ -123,6 +125,20 @@ def _rows_of(study: config.Study, table: pd.DataFrame, path: Path, dataset: str,
             here = of_task[(of_task.category == category) & (of_task.variant == variant)].to_dict("records")
             rows.append((keys, _pilot(here[0], path) if here else None))
     return rows
+
+
+def _allocation(study: config.Study, results: Path) -> list[str]:
+    """Say where the pilot's original has seeds of its own in another proportion than the study's."""
+    table = primary(read_csv(results / "tables" / "impact.csv"))
+    of_original = table[table.variant == ORIGINAL].n_seeds.max()
+    seeds = table[(table.variant != ORIGINAL) & (table.n_seeds > 1)].n_seeds.max()
+    asked = len(study.train.seeds), len(study.train.seeds) + len(study.train.original_seeds)
+    if pd.isna(seeds) or of_original * asked[0] == asked[1] * seeds:
+        return []
+    return [
+        f"seeds are counted as the pilot has them, the original's {int(of_original)} beside {int(seeds)} of each "
+        f"variant; this study has {asked[1]} beside {asked[0]}"
+    ]
 
 
 def _pilot(row: Mapping[Any, Any], path: Path) -> Pilot | None:

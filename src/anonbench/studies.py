@@ -30,6 +30,6 @@ DEFAULT: dict[str, Any] = {
     "anonymize": {"encoder": "source", "shards": 1, "threads": 1, "link": "copy", "strict": False},
     "models": {"cpu-small": {"preset": "cpu-short"}},
     # the recipe and the margins were chosen on other seeds (docs/measurements/recipe.md)
-    "train": {"seeds": [3, 4, 5], "device": "cpu", "threads": 1},
+    "train": {"seeds": [3, 4, 5], "original_seeds": [6, 7], "device": "cpu", "threads": 1},
     "report": {"margin": 3.0, "margins": {"pose": 2.5}, "bootstrap": 1000, "people_per_sheet": 4},
 }

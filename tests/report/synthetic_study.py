@@ -41,10 +41,12 @@ def write_study(
     bootstrap: int = 200,
     noise: bool = False,
     vector_formats: tuple[str, ...] = (),
+    original_seeds: tuple[int, ...] = (),
 ) -> Path:
     """Write study.json, evaluations/, models/ and anonymized/ under ``root``; return the study's path.
 
-    With ``noise``, the runs of one seed differ between variants in everything, not only in how well people are found.
+    The original has ``original_seeds``, too. With ``noise``, the runs of one seed differ between variants in
+    everything, not only in how well people are found.
     """
     quality = quality or QUALITY
     recipe = {
@@ -59,6 +61,8 @@ def write_study(
             "vector_formats": list(vector_formats),
         },
     }  # fmt: skip
+    if original_seeds:
+        study["original_seeds"] = list(original_seeds)
     dump(root / "study.json", study)
     anonymized = root / "anonymized" / "streetlife"
     truth = synthetic.ground_truth(images, seed=5)
@@ -71,7 +75,7 @@ def write_study(
         _shard(anonymized / variant, train, variant)
         for split in ("train", "val"):
             dump(summary_path(anonymized / variant, split), manifest(variant) | _merged(anonymized / variant))
-        for seed in seeds:
+        for seed in (*seeds, *(original_seeds if variant == "original" else ())):
             place = Path("streetlife") / variant / "compact" / f"seed{seed}"
             dump(root / "predictions.json", predictions(truth, variant, good, seed, tasks, noise))
             evaluate_files(root / "predictions.json", val, root / "evaluations" / place / "on-original")

@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 from synthetic_study import QUALITY, manifest, predictions, write_study
 
 from anonbench.errors import AnonbenchError
-from anonbench.report.answer import warnings
+from anonbench.report.answer import answers, warnings
 from anonbench.report.collect import Sources, coverage, curves
 from anonbench.report.figures import coverage_figure, write_figures
 from anonbench.report.html import write_html
@@ -85,6 +85,54 @@ def test_numbers_are_the_evaluations_numbers(made) -> None:
     row = _row(table, task="detection", category="car", variant="face-mask_out", metric="AP50")
     ap50 = [_metrics(root, "face-mask_out", s)["tasks"]["detection"]["parts"]["car"]["AP50"] for s in study.seeds]
     assert (row.role, row.value, row.verdict) == ("secondary", pytest.approx(np.mean(ap50), abs=1e-4), "")
+
+
+def test_further_seeds_of_the_original_narrow_every_difference(tmp_path) -> None:
+    """They count in its mean and its spread, and are told apart wherever seeds are named."""
+    quality = {"original": 0.85, "face-blur-medium": 0.83, "face-mask_out": 0.8, "body-blur-medium": 0.6}
+    few, more = tmp_path / "few", tmp_path / "more"
+    for root, further in ((few, ()), (more, (3, 4))):
+        file = write_study(root, tasks=("detection",), quality=quality, noise=True, original_seeds=further)
+        write_tables(ReportStudy.read(file), _sources(root), root / "tables")
+    study = ReportStudy.read(more / "study.json")
+    table = read_csv(more / "tables/impact.csv")
+    ap = {
+        v: np.array([_metrics(more, v, s)["tasks"]["detection"]["parts"]["person"]["AP"] for s in seeds])
+        for v in quality
+        if (seeds := study.seeds_of("compact", v))
+    }
+    assert [len(values) for values in ap.values()] == [5, 3, 3, 3]
+    original = _row(table, task="detection", category="person", variant="original")
+    others = np.stack([ap[v] - ap[v].mean() for v in quality if v != "original"])
+    spread = ((others - others.mean(axis=0)) ** 2).sum() / 4
+    assert (original.n_seeds, original.value) == (5, pytest.approx(ap["original"].mean(), abs=1e-4))
+    for variant in ("face-blur-medium", "face-mask_out"):
+        keys = {"task": "detection", "category": "person", "variant": variant}
+        row, before = _row(table, **keys), _row(read_csv(few / "tables/impact.csv"), **keys)
+        assert before.difference == pytest.approx((ap[variant] - ap["original"][:3]).mean(), abs=1e-4)
+        assert row.n_seeds == 3
+        assert row.difference == pytest.approx(ap[variant].mean() - ap["original"].mean(), abs=1e-4)
+        assert row.error_seeds == pytest.approx((ap["original"].var(ddof=1) / 5 + spread / 3) ** 0.5, abs=1e-4)
+        ap50 = _row(table, **keys, metric="AP50"), _row(table, **{**keys, "variant": "original"}, metric="AP50")
+        assert ap50[0].difference == pytest.approx(ap50[0].value - ap50[1].value, abs=2e-4)
+    seeds = read_csv(more / "tables/seeds.csv")
+    assert set(seeds.seed[seeds.variant == "original"]) == {0, 1, 2, 3, 4}
+    assert set(seeds.seed[seeds.variant != "original"]) == {0, 1, 2}
+    (answer,) = answers(table)
+    assert "trained on the originals with 5 seeds (on each variant: 3)" in answer.text
+    assert not any(
+        "not every seed" in said for said in warnings(study, table, read_csv(more / "tables/coverage.csv"), [])
+    )
+    shutil.rmtree(more / "evaluations/streetlife/original/compact/seed4")
+    with pytest.raises(AnonbenchError, match="seed4"):
+        write_tables(study, _sources(more), more / "tables")
+    write_tables(study, _sources(more), more / "tables", allow_missing=True)
+    fewer = read_csv(more / "tables/impact.csv")
+    assert _row(fewer, task="detection", category="person", variant="original").n_seeds == 4
+    assert any(
+        "not every seed is evaluated for original" in said
+        for said in warnings(study, fewer, read_csv(more / "tables/coverage.csv"), [])
+    )
 
 
 def _coco_ap(truth, found):

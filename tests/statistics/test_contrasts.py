@@ -75,9 +75,21 @@ def test_images_count_once() -> None:
     """What images do to all seeds alike is the covariance between seeds; the rest is in the spread of seeds."""
     random = np.random.default_rng(3)
     common, single = random.normal(0, 2.0, 40_000), random.normal(0, 1.0, (3, 40_000))
-    assert image_variance(common + single, 50) == pytest.approx(4.0 * 50 / 49, rel=0.05)
-    assert image_variance((common + single)[:1], 50) == pytest.approx(5.0 * 50 / 49, rel=0.05)
-    assert image_variance(single - single.mean(axis=0), 50) == 0
+    nothing = np.zeros((3, 40_000))
+    assert image_variance(common + single, nothing, 50) == pytest.approx(4.0 * 50 / 49, rel=0.05)
+    assert image_variance((common + single)[:1], nothing[:1], 50) == pytest.approx(5.0 * 50 / 49, rel=0.05)
+    assert image_variance(single - single.mean(axis=0), nothing, 50) == 0
+
+
+def test_images_that_two_models_share_leave_their_difference_alone() -> None:
+    """With as many seeds, and with more of the original; the part that a seed's images have alone is never counted."""
+    random = np.random.default_rng(13)
+    shared, own = random.normal(0, 3.0, 60_000), random.normal(0, 2.0, 60_000)
+    pair = random.normal(0, 1.0, (5, 60_000))  # what images do to the same seed of both
+    variant, original = (shared + own + random.normal(0, 1.0, (3, 60_000)) + pair[:3], shared + pair)
+    for many in (original[:3], original):
+        assert image_variance(variant, many, 1e9) == pytest.approx(4.0, rel=0.05)
+        assert image_variance(variant, many, 1e9, ratio=0.5) == pytest.approx(4.0 + 0.25 * 9, rel=0.05)
 
 
 def test_resamples_without_the_category_are_left_out() -> None:
@@ -183,3 +195,73 @@ def test_few_images_with_the_category_are_few() -> None:
     assert effective(np.array([3, 3, 0, 0])) == pytest.approx(2)
     assert effective(np.array([9, 1, 1])) == pytest.approx(121 / 83)
     assert effective(np.zeros(4)) == 0
+
+
+def further(values: np.ndarray, more: list[float], **how: object) -> Panel:
+    """Return a panel without images whose original has further seeds."""
+    learnt = np.ones(len(values), dtype=bool)
+    return Panel(values, None, 100, learnt, further=np.array(more), **how)  # type: ignore[arg-type]
+
+
+def test_further_seeds_of_the_original_by_hand() -> None:
+    values = np.array([[40.0, 42.0], [38.0, 39.0], [30.0, 33.0]])
+    found = further(values, [44.0, 41.0]).contrast(2)
+    # the others' residuals: -.5, .5 and -1.5, 1.5; their mean -1, 1; about it .5, -.5 and -.5, .5: square sum 1, 1 df
+    original = np.var([40, 42, 44, 41], ddof=1) / 4
+    assert found.value == pytest.approx(31.5 - 41.75)
+    assert {t.source: (t.variance, t.freedom) for t in found.terms} == {
+        "original": (pytest.approx(original), 3),
+        "others": (pytest.approx(0.5), 1),
+    }
+    assert found.shared == pytest.approx(original)
+    # one further seed: pairing takes out more than the formula says, which is left where it is
+    assert "seeds" not in {t.source for t in further(values, [44.0]).contrast(2).terms}
+    # three: a part of what a seed does to all is left
+    wide = {t.source: t.variance for t in further(values, [44.0, 41.0, 40.0]).contrast(2).terms}
+    assert wide["seeds"] == pytest.approx((1 / 2 - 2 / 5) * 2.0)
+
+
+def test_further_seeds_hold_the_truth_where_seeds_do_much_alike() -> None:
+    """Coverage over studies in which nothing differs, with a seed effect as large as the spread."""
+    random, inside, shorter = np.random.default_rng(8), [], []
+    for _ in range(600):
+        alike, own = random.normal(0, 1, 6), random.normal(0, 1, (6, 6))
+        values = 40 + alike + own
+        panel_ = further(values[:, :3], list(values[0, 3:]))
+        few = panel(values[:, :3])
+        inside += [abs(panel_.contrast(v).value) <= panel_.contrast(v).half() for v in range(1, 6)]
+        shorter.append(np.mean([panel_.contrast(v).half() / few.contrast(v).half() for v in range(1, 6)]))
+    assert 0.93 <= np.mean(inside) <= 0.98
+    assert np.median(shorter) < 1
+
+
+def test_further_seeds_do_nothing_to_the_same_models_to_pairs_and_to_a_single_seed() -> None:
+    values = np.array([[40.0, 44.0], [40.0, 44.0], [39.0, 41.0]])
+    same = further(values, [50.0, 60.0]).contrast(1)
+    assert (same.value, same.interval()) == (0, (0, 0))
+    one = further(values[:, :1], [50.0]).contrast(2)
+    assert (one.value, one.terms) == (-1, ())
+
+
+def test_a_variant_that_learnt_nothing_has_the_spread_of_the_original_with_all_its_seeds() -> None:
+    values = np.array([[40.0, 44.0], [38.0, 41.0], [37.0, 41.5], [0.0, 0.2]])
+    learnt = np.array([True, True, True, False])
+    found = Panel(values, None, 100, learnt, further=np.array([41.0, 45.0])).contrast(3)
+    assert {t.source: t.variance for t in found.terms} == {
+        "original": pytest.approx(np.var([40, 44, 41, 45], ddof=1) / 4),
+        "own 3": pytest.approx(0.02 / 2),
+    }
+
+
+def test_resamples_that_a_further_seed_lacks_are_left_out() -> None:
+    random = np.random.default_rng(9)
+    values, replicates, more = (
+        np.array([[40.0, 41.0], [38.0, 39.0]]),
+        random.normal(0, 1, (2, 2, 80)),
+        random.normal(0, 1, (2, 80)),
+    )
+    more[1, 50:] = np.nan
+    found = Panel(values, replicates, 30, np.ones(2, dtype=bool), True, np.array([40.0, 42.0]), more).contrast(1)
+    assert found.replicates is not None
+    assert found.replicates.shape == (50,)
+    assert np.allclose(found.replicates, replicates[1].mean(axis=0)[:50] - np.r_[replicates[0], more].mean(axis=0)[:50])

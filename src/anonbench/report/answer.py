@@ -114,8 +114,8 @@ def _lead(on: str, rows: pd.DataFrame, question: pd.DataFrame, fixed: bool) -> s
         f"{number(row.value)} {title(row.task)}" for row in rows_of(original.drop_duplicates(["task", "category"]))
     ]
     whom = _whom(str(rows.category.iloc[0]))
-    seeds = int(rows.n_seeds.max())
-    how = "a model that is not trained" if fixed else f"models trained on the originals with {_count(seeds, 'seed')}"
+    seeds = int(rows.n_seeds.min())
+    how = "a model that is not trained" if fixed else f"models trained on the originals with {_trained(rows)}"
     base = f"{on}, {how} reach{'es' if fixed else ''} {joined(levels)} on {whom}"
     size = f" ({int(rows.instances.max())} in {_count(int(rows.samples.max()), str(rows.sampled.iloc[0]))})."
     if question.empty:
@@ -126,6 +126,16 @@ def _lead(on: str, rows: pd.DataFrame, question: pd.DataFrame, fixed: bool) -> s
     together = f"; its {len(question)} intervals of 95 % hold all at once" if len(question) > 1 else ""
     alone = "; those of 90 %, for equivalence, each by itself" if (question.verdict == SAME).any() else ""
     return f"{set_}{together}{alone}:"
+
+
+def _trained(rows: pd.DataFrame) -> str:
+    """Return with how many seeds: '3 seeds', or '6 seeds (on a variant: 3)'."""
+    own, others = (rows.loc[which, "n_seeds"] for which in (rows.variant == ORIGINAL, rows.variant != ORIGINAL))
+    said = _count(int(rows.n_seeds.max()), "seed")
+    fewer = others[others > 0]
+    if not len(own) or not len(fewer) or fewer.max() >= own.max():
+        return said
+    return f"{said} (on each variant: {int(fewer.max())})"
 
 
 def _count(n: int, what: str) -> str:
@@ -275,7 +285,8 @@ def _missing(study: ReportStudy, table: pd.DataFrame) -> list[str]:
         where = f"{dataset}, {named(model, part, not study.trains(model))}"
         if empty:
             found.append(f"{where}: no evaluation of {', '.join(empty)}. The comparison is incomplete.")
-        fewer = part[(part.n_seeds < len(study.seeds_of(model))) & (part.n_seeds > 0)]
+        wanted = [len(study.seeds_of(model, variant)) for variant in part.variant]
+        fewer = part[(part.n_seeds < wanted) & (part.n_seeds > 0)]
         if len(fewer):
             names = ", ".join(dict.fromkeys(fewer.variant))
             found.append(f"{where}: not every seed is evaluated for {names}; only common seeds are compared.")
@@ -414,7 +425,8 @@ def _uneven(table: pd.DataFrame, seeds: pd.DataFrame) -> list[str]:
         if CONFIRMATORY not in set(rows.question) or ORIGINAL not in set(rows.variant):
             continue
         of = seeds[(seeds[keys] == list(key)).all(axis=1) & seeds.variant.isin(rows.variant)]
-        values = of.pivot(index="variant", columns="seed", values="value").dropna()
+        common = set(of.seed[of.variant != ORIGINAL])  # the original may have further seeds
+        values = of[of.seed.isin(common)].pivot(index="variant", columns="seed", values="value").dropna()
         if ORIGINAL in values.index:  # whose spread is its own
             values = values[(values != values.loc[ORIGINAL]).any(axis=1)]
         values = values[~values.duplicated()]  # an anonymization that changes nothing trains the same models twice

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,7 @@ def read_runs(
     draw = Draw(study.bootstrap, study.seed, dataset)
     for variant in runs:
         trained, tested = pair(direction, variant)
-        for seed in study.seeds_of(model):
+        for seed in study.seeds_of(model, variant):
             folder = sources.evaluation(Evaluation(dataset, trained, model, seed, tested))
             if allow_missing and not (folder / "metrics.json").exists():
                 continue
@@ -165,7 +166,7 @@ def read_runs(
     if not runs[ORIGINAL]:
         raise AnonbenchError(
             "the original has no evaluation, and every difference is taken to it",
-            file=sources.evaluation(Evaluation(dataset, ORIGINAL, model, study.seeds_of(model)[0], ORIGINAL)),
+            file=sources.evaluation(Evaluation(dataset, ORIGINAL, model, study.seeds_of(model, ORIGINAL)[0], ORIGINAL)),
         )
     return runs
 
@@ -236,14 +237,15 @@ def subsets(study: ReportStudy, sources: Sources) -> pd.DataFrame:
                 role = PRIMARY if metric == next(iter(metrics)) else SECONDARY
                 for variant in found:
                     own = found[variant].get((task, category, subset, metric), {})
-                    both = [own[seed][0] - base[seed][0] for seed in own if seed in base]
+                    common, whole = common_seeds(own, base, study.original_seeds)
+                    both = [own[s][0] for s in common], [base[s][0] for s in whole]
                     _, instances, images = next(iter(base.values()))
                     rows.append(
                         {
                             "dataset": dataset, "model": model, "task": task, "category": category, "subset": subset,
                             "variant": variant, "metric": metric, "role": role, "unit": metrics[metric].unit,
                             "value": _mean([value for value, *_ in own.values()]), "n_seeds": len(own),
-                            "difference": _mean(both), "instances": instances, "images": images,
+                            "difference": difference(*both), "instances": instances, "images": images,
                             "leaks": leaky,
                         }
                     )  # fmt: skip
@@ -254,12 +256,28 @@ def _mean(values: list[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
+def common_seeds(
+    own: Collection[int], base: Collection[int], further: Collection[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the seeds that a variant and the original both have, and all of the original's that it is compared with.
+
+    ``own`` and ``base`` are theirs, ``further`` those that a study has of the original alone.
+    """
+    common = tuple(seed for seed in own if seed in base)
+    return common, (*common, *(s for s in base if s in further and s not in common)) if len(common) > 1 else common
+
+
+def difference(own: list[float], base: list[float]) -> float | None:
+    """Return the mean of a variant's values minus that of the original's, None without one of either."""
+    return float(np.mean(own) - np.mean(base)) if own and base else None
+
+
 def _subsets_of(
     study: ReportStudy, sources: Sources, dataset: str, model: str, variant: str
 ) -> dict[tuple[str, str, str, str], dict[int, tuple[float, int, int]]]:
     """Return value, instances and images by seed of each task, category of people, subset and metric."""
     found: dict[tuple[str, str, str, str], dict[int, tuple[float, int, int]]] = {}
-    for seed in study.seeds_of(model):
+    for seed in study.seeds_of(model, variant):
         path = sources.evaluation(Evaluation(dataset, variant, model, seed, ORIGINAL)) / "metrics.json"
         if not path.exists():
             continue
@@ -355,7 +373,7 @@ def evaluated(study: ReportStudy, dataset: str, evaluations: Path) -> dict[str, 
         for direction in study.directions:
             for variant in study.told(dataset, model, direction):
                 trained, tested = pair(direction, variant)
-                for seed in study.seeds_of(model):
+                for seed in study.seeds_of(model, trained):
                     path = evaluations / Evaluation(dataset, trained, model, seed, tested).folder / "metrics.json"
                     if path.exists():
                         found: dict[str, Any] = read_json(path)
@@ -370,7 +388,7 @@ def leaks(study: ReportStudy, sources: Sources, dataset: str, model: str) -> str
     """
     said = set()
     for variant in study.trained(dataset, model):
-        for seed in study.seeds_of(model):
+        for seed in study.seeds_of(model, variant):
             record = training_record(sources, dataset, variant, model, seed) or {}
             said.add((record.get("initialisation") or {}).get("leaks"))
     return LEAKS if True in said else "false" if False in said else ""

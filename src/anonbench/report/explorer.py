@@ -203,10 +203,19 @@ def _interval(row: Any, study: ReportStudy) -> str:
 
 def _evaluations(row: Any, study: ReportStudy) -> list[tuple[str, str, str]]:
     """Return the evaluations that a row is made from, as the variant trained on, the seeds, the one tested on."""
-    seeds = ",".join(str(seed) for seed in study.seeds_of(row.model))
-    seeds = f"{{{seeds}}}" if "," in seeds else seeds
-    own, reference = pair(row.direction, row.variant), (ORIGINAL, ORIGINAL)
-    return [(trained, seeds, tested) for trained, tested in dict.fromkeys([own, reference])]
+    own, reference = (row.variant, *pair(row.direction, row.variant)), (ORIGINAL, ORIGINAL, ORIGINAL)
+    found = {}
+    for variant, trained, tested in (own, reference):
+        seeds = ",".join(str(seed) for seed in study.seeds_of(row.model, variant))
+        found[trained, tested] = f"{{{seeds}}}" if "," in seeds else seeds
+    return [(trained, seeds, tested) for (trained, tested), seeds in found.items()]
+
+
+def _seeds(row: Any, study: ReportStudy) -> str:
+    """Return the seeds of a row's trainings in words."""
+    own = ", ".join(map(str, study.seeds_of(row.model, row.variant)))
+    further = ", ".join(map(str, study.original_seeds)) if row.variant != ORIGINAL else ""
+    return f"{own}; of the original also {further}" if further else own
 
 
 def _folders(row: Any, study: ReportStudy, evaluations: Path) -> list[str]:
@@ -237,7 +246,7 @@ def _facts(row: Any, study: ReportStudy, made: dict[str, Any], evaluations: Path
     return {
         "evaluations": " ".join(_folders(row, study, evaluations)),
         "single seeds": (results / "tables" / "seeds.csv").as_posix(),
-        "seeds of training": ", ".join(map(str, study.seeds_of(row.model))) if study.trains(row.model) else "none",
+        "seeds of training": _seeds(row, study) if study.trains(row.model) else "none",
         "seed of the study": str(study.seed),
         "sha256 of the study": study.config_sha256,
         "git revision": revision if made["commit"] else "not in a git repository",

@@ -24,6 +24,8 @@ from anonbench.report.collect import (
     Run,
     Runs,
     Sources,
+    common_seeds,
+    difference,
     leaks,
     name_parts,
     people_of,
@@ -207,8 +209,16 @@ class Compared:
         """Return the seeds that a variant and the original both have."""
         return tuple(s for s in self.scores[variant] if s in self.scores[ORIGINAL])
 
+    def seeds_of_original(self, variant: str) -> tuple[int, ...]:
+        """Return the seeds of the original that a variant is compared with: the common ones, then further ones.
+
+        Where one model is tested on every variant there is nothing but pairs.
+        """
+        further = self.study.original_seeds if self.pools else ()
+        return common_seeds(self.scores[variant], self.scores[ORIGINAL], further)[1]
+
     def contrast(self, variant: str, ratio: float = 1.0) -> Contrast:
-        """Return the contrast of a variant to the original, over their common seeds, of which there is one or more."""
+        """Return the contrast of a variant to the original, with which it has one seed or more in common."""
         seeds = self.seeds(variant)
         if seeds not in self._panels:
             named = [v for v, of in self.scores.items() if all(s in of for s in seeds)]
@@ -216,8 +226,12 @@ class Compared:
             first = self.task.metrics[0].name
             values = np.array([[self.scores[v][s].measures[first] for s in seeds] for v in named])
             replicates = np.array([[self.scores[v][s].replicates for s in seeds] for v in named])
-            learnt = np.array([self.task.learnt(float(mean)) for mean in values.mean(axis=1)])
-            self._panels[seeds] = named, Panel(values, replicates, self.telling, learnt, self.pools)
+            more = [self.scores[ORIGINAL][s] for s in self.seeds_of_original(variant)[len(seeds) :]]
+            further = np.array([one.measures[first] for one in more])
+            means = [float(np.concatenate([values[0], further]).mean()), *map(float, values[1:].mean(axis=1))]
+            learnt = np.array([self.task.learnt(mean) for mean in means])
+            drawn = np.array([one.replicates for one in more]) if more else None
+            self._panels[seeds] = named, Panel(values, replicates, self.telling, learnt, self.pools, further, drawn)
         named, panel = self._panels[seeds]
         return panel.contrast(named.index(variant), ratio)
 
@@ -246,11 +260,10 @@ class Compared:
                 "best": metric.best, "value": values.mean() if len(values) else None,
                 "value_std": values.std(ddof=1) if len(values) > 1 else None, "n_seeds": len(values),
             }  # fmt: skip
-            differences = list(self.differences(variant, metric.name).values())
             if variant == ORIGINAL:
                 found["difference"] = 0.0
-            elif differences:
-                found["difference"] = float(np.mean(differences))
+            else:
+                found["difference"] = self.difference(variant, metric.name)
             if primary:
                 found |= self.decided(variant, factor)
             yield found
@@ -269,7 +282,7 @@ class Compared:
         found |= intervals(contrast, factor if question == CONFIRMATORY else None)
         seeds = self.seeds(variant)
         first, base = self.task.metrics[0], self.scores[ORIGINAL]
-        reference = float(np.mean([base[s].measures[first.name] for s in seeds]))
+        reference = float(np.mean([base[s].measures[first.name] for s in self.seeds_of_original(variant)]))
         learnt = self.task.learnt(reference)
         if learnt and reference > 0 and first.best == "higher":
             found |= kept(contrast.value, reference, functools.partial(self.contrast, variant))
@@ -288,6 +301,16 @@ class Compared:
             planned = plan(Pilot.of(contrast, self.samples, widened, not self.fixed), margin, least=len(seeds))
             found |= {"seeds_needed": planned.seeds, "samples_needed": planned.images}
         return found
+
+    def difference(self, variant: str, metric: str) -> float | None:
+        """Return the difference of a metric's mean to the original's, over the seeds that are compared."""
+        own, base = self.scores[variant], self.scores[ORIGINAL]
+        common = self.differences(variant, metric)
+        if common and not any(common.values()):
+            return 0.0  # the same models, as `Panel.contrast` has it
+        whole = [s for s in self.seeds_of_original(variant) if s in common or s not in own]
+        known = [base[s].measures[metric] for s in whole if metric in base[s].measures]
+        return difference([own[s].measures[metric] for s in common], known)
 
     def differences(self, variant: str, metric: str) -> dict[int, float]:
         """Return the differences of a metric to the original by seed, where both have it."""

@@ -133,6 +133,8 @@ def _counts(
 ) -> Iterator[tuple[str, str]]:
     """Yield name and text of how many seeds, images and people there are."""
     yield macro("seeds"), f"{len(study.seeds)}"
+    if study.original_seeds:
+        yield macro("original", "seeds"), f"{len(study.seeds) + len(study.original_seeds)}"
     yield macro("resamples"), f"{study.bootstrap}"
     for task in dict.fromkeys(table.task):
         yield macro(task, "margin"), f"{study.margin_of(task):g}"

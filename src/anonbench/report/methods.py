@@ -157,12 +157,14 @@ def _training(study: ReportStudy, model: str, records: list[dict[str, Any]]) -> 
     seen = f", which have seen {joined(start['seen'])}" if start.get("seen") else ""
     variants = list(dict.fromkeys(r["variant"] for r in records))
     whole = all(study.trained(d, model) == study.variants_of(d) for d in study.datasets)
-    seeds = sorted({r["seed"] for r in records})
+    seeds = list(dict.fromkeys(r["seed"] for r in records if r["seed"] not in study.original_seeds))
+    further = [s for s in study.original_seeds if any(r["seed"] == s for r in records)]
+    also = f", on the original also with {joined(further)}" if further else ""
     text += (
         f"It was trained from {first}{seen}, on {'every variant' if whole else joined(variants)} "
-        f"with {_count(len(seeds), 'seed')} ({joined(seeds)}): {_count(len(records), 'training')}, the same recipe for "
-        "all. A seed fixes the first weights and the order and augmentation of the images, so that it is the same over "
-        "variants. "
+        f"with {_count(len(seeds), 'seed')} ({joined(seeds)}){also}: {_count(len(records), 'training')}, "
+        "the same recipe for all. A seed fixes the first weights and the order and augmentation of the images, so that "
+        "it is the same over variants. "
     )
     values = [
         ("optimizer", recipe.get("optimizer")),
@@ -221,8 +223,9 @@ def _statistics(study: ReportStudy, table: pd.DataFrame, evaluations: Path | Non
     )
     if len(study.untrained) < len(study.models):
         text += (
-            ", and, with seeds as blocks, a mean square over seeds of the original and one of the variants together "
-            "(after Welch, with Satterthwaite's degrees of freedom)"
+            ", and, with seeds as blocks, a mean square over seeds of the original "
+            + ("(which has more seeds, after Dunnett) " if study.original_seeds else "")
+            + "and one of the variants together (after Welch, with Satterthwaite's degrees of freedom)"
         )
     text += "; 95 % intervals are Student's t. "
     for dataset in study.datasets:

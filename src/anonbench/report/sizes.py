@@ -38,7 +38,7 @@ def sizes(study: ReportStudy, sources: Sources) -> pd.DataFrame:
                 metrics = tasks.load(task).metrics
                 for variant, of in found.items():
                     for metric in (m for m in metrics if m.size):
-                        for seed in study.seeds_of(model):
+                        for seed in study.seeds_of(model, variant):
                             key = (task, category, metric.name, seed)
                             if key in of:
                                 base = found.get(ORIGINAL, {}).get(key)
@@ -57,7 +57,7 @@ def _measured(
     study: ReportStudy, sources: Sources, dataset: str, model: str, variant: str
 ) -> Iterator[tuple[tuple[str, str, str, int], float]]:
     """Yield task, category, metric and seed with the value of each metric by size on people."""
-    for seed in study.seeds_of(model):
+    for seed in study.seeds_of(model, variant):
         path = sources.evaluation(Evaluation(dataset, variant, model, seed, ORIGINAL)) / "metrics.json"
         if not path.exists():
             continue

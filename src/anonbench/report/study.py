@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import registry
-from anonbench.directions import ON_ORIGINAL, told
+from anonbench.directions import ON_ORIGINAL, seeds_of, told
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json, sha256_file
 from anonbench.records import RegionKind
@@ -64,8 +64,9 @@ class ReportStudy:
     """Data sets with their splits, variants, models and seeds, and what the report needs to know.
 
     ``datasets[name]`` holds ``train`` and ``val``; ``margin`` is in AP points; ``bootstrap`` counts resamples;
-    ``config_sha256`` is the sha256 of the file that the study was read from. ``asked[data set][model]`` lists the
-    variants that a model is to tell of, where the study says so; ``untrained`` are the models that need no training,
+    ``original_seeds`` are further ones of the original alone. ``config_sha256`` is the sha256 of the file that the
+    study was read from. ``asked[data set][model]`` lists the variants that a model is to tell of, where the study says
+    so; ``untrained`` are the models that need no training,
     which have the first seed alone; ``directions`` are those that are evaluated; ``files`` are the configuration files
     as commands name them;
     ``margins`` are by task, in the unit of its first metric, where they are not ``margin``; ``starts`` holds pairs of a
@@ -84,6 +85,7 @@ class ReportStudy:
     people_per_sheet: int = 4
     vector_formats: tuple[str, ...] = ("pdf",)
     config_sha256: str = ""
+    original_seeds: list[int] = field(default_factory=list)
     asked: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     starts: list[tuple[str, list[str]]] = field(default_factory=list)
     directions: tuple[str, ...] = (ON_ORIGINAL,)
@@ -101,9 +103,9 @@ class ReportStudy:
         """Tell whether a model is trained; if not, it is the same whatever the seed and the variant."""
         return model not in self.untrained
 
-    def seeds_of(self, model: str) -> list[int]:
-        """Return the seeds of a model's trainings."""
-        return self.seeds if self.trains(model) else self.seeds[:1]
+    def seeds_of(self, model: str, variant: str) -> list[int]:
+        """Return the seeds of a model's trainings on a variant."""
+        return seeds_of(self.seeds, self.original_seeds, variant, self.trains(model))
 
     def trained(self, dataset: str, model: str) -> list[str]:
         """Return the variants of a data set that a model is trained on, in the study's order; [] for none."""
@@ -127,7 +129,7 @@ class ReportStudy:
         for dataset in self.datasets:
             for model in self.models:
                 for variant in self.trained(dataset, model):
-                    for seed in self.seeds_of(model):
+                    for seed in self.seeds_of(model, variant):
                         yield dataset, model, variant, seed
 
     @classmethod
@@ -160,6 +162,7 @@ class ReportStudy:
             list(value["variants"]),
             value["models"],
             list(seeds),
+            original_seeds=list(value.get("original_seeds") or []),
             config_sha256=sha256_file(path),
             asked=value.get("asked") or {},
             starts=[(dataset, list(models)) for dataset, models in value.get("starts") or []],

@@ -58,9 +58,9 @@ class Term:
 class Contrast:
     """A variant minus ``ratio`` times the original, averaged over ``seeds``; ``terms`` add up to its variance.
 
-    The original may have more seeds, ``seeds_of_original``. ``shared`` is the part of the variance that is the original's, and so that of every variant's contrast; ``spread``
-    is how many variants share the mean square of the others (1: none). ``replicates`` (B) are the contrast on resampled
-    images, averaged over seeds, or None.
+    The original has ``further`` seeds beyond these. ``shared`` is the part of the variance that is the original's, and
+    so that of every variant's contrast; ``spread`` is how many variants share the mean square of the others (1: none).
+    ``replicates`` (B) are the contrast on resampled images, averaged over seeds, or None.
     """
 
     value: float
@@ -73,7 +73,7 @@ class Contrast:
 
     @property
     def seeds_of_original(self) -> int:
-        """Return how many seeds of the original there are: those of the variant, and ``further`` ones."""
+        """Return how many seeds the original has."""
         return self.seeds + self.further
 
     @cached_property
@@ -135,10 +135,10 @@ class Panel:
 
     ``values`` (V, n) on the whole validation set; ``replicates`` (V, n, B) on resampled ones, NaN where the category
     was not drawn, or None; ``further`` (m) and ``further_replicates`` (m, B) are likewise of the original's further
-    seeds, which no variant has; ``groups`` is how many images (videos) can tell of the category, of those that were drawn.
-    ``learnt`` (V): a model below the floor of its task has no spread that could speak for others, and shares with them
-    nothing that a seed does. ``pools``: whether there is a training behind each variant; if not, one model's values on
-    several variants move together in ways of their own, and each difference has its own spread alone.
+    seeds, which no variant has; ``groups`` is how many images (videos) can tell of the category, of those that were
+    drawn. ``learnt`` (V): a model below the floor of its task has no spread that could speak for others, and shares
+    with them nothing that a seed does. ``pools``: whether there is a training behind each variant; if not, one model's
+    values on several variants move together in ways of their own, and each difference has its own spread alone.
     """
 
     values: np.ndarray

@@ -67,7 +67,9 @@ def simultaneous_factor(members: Sequence[Member], *seed: object, draws: int = D
             for t in contrast.terms
         ]
         variances = np.stack(parts, axis=1)
-        freedom = effective_freedom(variances, [t.freedom for t in contrast.terms], contrast.seeds, contrast.spread)
+        freedom = effective_freedom(
+            variances, [t.freedom for t in contrast.terms], contrast.seeds_of_original, contrast.spread
+        )
         half = special.stdtrit(np.minimum(freedom, 1e6), 0.5 + LEVEL / 2) * np.sqrt(variances.sum(axis=1))
         np.maximum(worst, np.abs(error) / half, out=worst)
     return max(1.0, float(np.quantile(worst, FAMILY_LEVEL)))

@@ -42,9 +42,9 @@ class _Worlds:
 class Pilot:
     """What a study knows of a difference: its value, and the squared standard errors from seeds and from images.
 
-    ``freedom`` is that of the part from seeds; ``seeds`` and ``images`` (or videos, people) are the pilot's. ``factor``
-    widens the interval that a drop or a gain is told by (`simultaneous_factor`). A model that is not ``trained`` has no
-    seeds.
+    ``freedom`` is that of the part from seeds; ``seeds`` and ``images`` (or videos, people) are the pilot's; further
+    seeds of its original stay in proportion in what is planned. ``factor`` widens the interval that a drop or a gain is
+    told by (`simultaneous_factor`). A model that is not ``trained`` has no seeds.
     """
 
     value: float
@@ -61,7 +61,9 @@ class Pilot:
         """Return what a contrast over ``images`` knows."""
         terms = [term for term in contrast.terms if term.source != IMAGES]
         variances = np.array([[term.variance for term in terms]])
-        freedom = effective_freedom(variances, [term.freedom for term in terms], contrast.seeds, contrast.spread)
+        freedom = effective_freedom(
+            variances, [term.freedom for term in terms], contrast.seeds_of_original, contrast.spread
+        )
         parts = contrast.part(images=False), contrast.part(images=True)
         return cls(contrast.value, *parts, float(freedom[0]), contrast.seeds, images, factor, trained)
 

@@ -173,6 +173,7 @@ class Arguments:
                 "untrained": [name for name, model in study.models.items() if not model.trains],
                 "starts": study.compared_starts(),
                 "seeds": study.train.seeds,
+                **({"original_seeds": study.train.original_seeds} if study.train.original_seeds else {}),
                 "directions": study.evaluate.on,
                 "report": study.report.model_dump(mode="json"),
                 **({"attacks": self._attacks()} if study.attack.attacks else {}),

@@ -205,7 +205,9 @@ class Files:
         for dataset in self.study.datasets:
             for variant in self.study.variants_of(dataset):
                 for model in self.study.models:
-                    for seed in self.study.seeds_of(model) if variant in self.study.trained(dataset, model) else ():
+                    for seed in (
+                        self.study.seeds_of(model, variant) if variant in self.study.trained(dataset, model) else ()
+                    ):
                         yield f"{dataset}/{variant}/{model}/seed{seed}"
 
     def weights(self) -> list[str]:
@@ -224,9 +226,10 @@ class Files:
                 told = study.told(dataset, model, direction)
                 # the original tested on the original is the reference of every difference
                 asked = [v for v in told if v == ORIGINAL or direction in study.evaluate.on]
-                for variant, seed in product(asked, study.seeds_of(model)):
+                for variant in asked:
                     trained, tested = pair(direction, variant)
-                    found[Evaluation(dataset, trained, model, seed, tested)] = None
+                    for seed in study.seeds_of(model, variant):
+                        found[Evaluation(dataset, trained, model, seed, tested)] = None
         return list(found)
 
     def metrics(self) -> list[str]:
