@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from anonbench.files import atomic
 
 DAMAGED = (
     OSError, EOFError, LookupError, TypeError, ValueError, ArithmeticError, MemoryError, NotImplementedError,
-    zipfile.BadZipFile, zlib.error,
+    RecursionError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What NumPy and zipfile raise for an archive that was cut short, edited, or is none."""
 

@@ -250,7 +250,7 @@ class ReportConfig(Strict):
     margins: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict, description="Margins of their own for some tasks, by name."
     )
-    bootstrap: int = Field(1000, ge=100, description="Resamples of validation images for the intervals.")
+    bootstrap: int = Field(1000, ge=100, le=100_000, description="Resamples of validation images for the intervals.")
     primary: PrimaryConfig = PrimaryConfig()
     people_per_sheet: int = Field(4, ge=1, le=24, description="Rows of the before/after sheet.")
     vector_formats: list[Literal["pdf", "svg"]] = Field(

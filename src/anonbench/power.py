@@ -145,10 +145,17 @@ def _pilot(row: Mapping[Any, Any], path: Path) -> Pilot | None:
     """Return what a row of impact.csv knows; None where it was not evaluated."""
     if pd.isna(row["difference"]) or pd.isna(row["error_images"]):
         return None
+    where = " ".join(str(row[key]) for key in ("dataset", "model", "task", "category", "variant"))
+    for name, least in (("difference", -np.inf), ("error_seeds", 0), ("error_images", 0), ("freedom", 0),
+                        ("n_seeds", 1), ("samples", 1)):  # fmt: skip
+        needed = name in ("n_seeds", "samples")
+        if (needed and pd.isna(row[name])) or not (pd.isna(row[name]) or least <= row[name] < np.inf):
+            raise AnonbenchError(
+                f"{name} is {row[name]}", file=path, entry=where, remedy="write the pilot's report again"
+            )
     if pd.isna(row["error_seeds"]):
         raise AnonbenchError(
-            "one seed does not tell what seeds do", file=path,
-            entry=" ".join(str(row[key]) for key in ("dataset", "model", "task", "category", "variant")),
+            "one seed does not tell what seeds do", file=path, entry=where,
             remedy="run the pilot with two seeds or more",
         )  # fmt: skip
     seeds, images = row["error_seeds"] ** 2, row["error_images"] ** 2

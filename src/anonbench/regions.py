@@ -146,7 +146,7 @@ def read(path: str | Path, schema: pa.Schema, image_ids: tuple[int, int] | None 
     """
     with _readable(path), pq.ParquetFile(path) as file:
         table = file.read_row_groups(_groups(file.metadata, image_ids))
-    if table.schema.names != schema.names:
+    if table.schema.names != schema.names or table.schema.types != schema.types:
         raise AnonbenchError(
             "has columns that differ from those that this version writes", file=path, remedy="delete it and run again"
         )

@@ -160,3 +160,38 @@ def test_a_table_of_an_earlier_version_is_refused(pilot: tuple[Path, Path], tmp_
     path = study(tmp_path)
     with pytest.raises(AnonbenchError, match="has no column 'error_seeds'; it may be of an earlier version"):
         of_pilot(config.load(path), tmp_path, path)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("error_seeds", -1.0), ("error_images", "inf"), ("n_seeds", ""), ("samples", 0), ("freedom", -3)],
+)
+def test_a_pilot_that_was_edited_is_refused(
+    pilot: tuple[Path, Path], tmp_path: Path, column: str, value: object
+) -> None:
+    table = pd.read_csv(pilot[0] / "tables" / "impact.csv", dtype=str, keep_default_na=False)
+    chosen = (table.variant == "face-mask_out") & (table.category == "person") & (table.role == "primary")
+    table.loc[chosen, column] = str(value)
+    (tmp_path / "tables").mkdir()
+    table.to_csv(tmp_path / "tables" / "impact.csv", index=False)
+    with pytest.raises(AnonbenchError, match=rf"impact\.csv, .* person face-mask_out: {column} is"):
+        of_pilot(config.load(study(tmp_path)), tmp_path, tmp_path / "study.yaml")
+
+
+def test_other_proportions_of_the_originals_seeds_are_said(tmp_path: Path) -> None:
+    quality = {"original": 0.85, "face-blur-medium": 0.83, "body-blur-medium": 0.6}
+    file = write_study(tmp_path, images=20, bootstrap=100, noise=True, quality=quality, original_seeds=(3, 4))
+    sources = Sources(
+        tmp_path / "evaluations", tmp_path / "models", tmp_path / "anonymized", annotations=tmp_path / "annotations"
+    )
+    write_tables(ReportStudy.read(file), sources, tmp_path / "tables")
+    given = ["power", "--pilot", str(tmp_path), "--study"]
+    for train, said in (
+        ({"seeds": [0, 1, 2]}, "the original's 5 beside 3 of each variant; this study has 3 beside 3"),
+        ({"seeds": [0, 1, 2], "original_seeds": [3, 4]}, None),
+        ({"seeds": [*range(6)], "original_seeds": [*range(6, 10)]}, None),
+    ):
+        found = CliRunner().invoke(app, [*given, str(study(tmp_path, train=train))], catch_exceptions=False)
+        assert found.exit_code == 0
+        assert ("seeds are counted" in found.output) == (said is not None)
+        assert said is None or said in " ".join(found.output.split())

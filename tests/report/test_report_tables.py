@@ -135,6 +135,27 @@ def test_further_seeds_of_the_original_narrow_every_difference(tmp_path) -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("file", "entry", "value", "said"),
+    [
+        ("train.json", None, [], "train.json: is not a training's record"),
+        ("train.json", "resolved", 3, "train.json, resolved: is not a training's record"),
+        ("train.json", "threads", "two", "train.json, threads: is not a training's record"),
+        ("train.json", "loss_curve", {"iteration": 1}, "train.json, loss_curve: has no loss curve"),
+        ("train.json", "loss_curve", [{"iteration": 10, "loss": float("nan")}], "iteration 10 loss: nan is no number"),
+        ("train.json", "loss_curve", [{"iteration": 10, "loss": [1]}], r"iteration 10 loss: \[1\] is no number"),
+        ("timing.json", None, [1], "timing.json: does not say what a job took"),
+        ("timing.json", "seconds", "long", "timing.json, seconds: 'long' is no number"),
+    ],
+)
+def test_records_of_trainings_that_were_edited_are_refused(copy, file, entry, value, said) -> None:
+    root, study, sources = copy
+    path = root / "models/streetlife/face-mask_out/compact/seed1" / file
+    path.write_text(json.dumps(value if entry is None else {**json.loads(path.read_text()), entry: value}))
+    with pytest.raises(AnonbenchError, match=said):
+        write_tables(study, sources, root / "tables")
+
+
 def _coco_ap(truth, found):
     """Return a function from a list of image indices, repeats allowed, to COCOeval's segm AP of people on them."""
     with contextlib.redirect_stdout(io.StringIO()):

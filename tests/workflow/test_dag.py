@@ -61,6 +61,7 @@ def test_environments_agree_with_the_lock(path: Path) -> None:
 def test_the_default_study_plans_every_job(project: Project) -> None:
     study = yaml.safe_load((project.folder / "config" / "default.yaml").read_text())
     variants, seeds = len(study["variants"]), len(study["train"]["seeds"])
+    further = len(study["train"]["original_seeds"])
     assert project.jobs(config="default") == {
         "all": 1,
         "download": 1,
@@ -69,9 +70,9 @@ def test_the_default_study_plans_every_job(project: Project) -> None:
         "fit": sum(variant.endswith("-gan") for variant in study["variants"]),
         "anonymize": (variants + 1) * study["anonymize"]["shards"],
         "merge": variants + 1,
-        "train": variants * seeds,
-        "predict": variants * seeds,
-        "evaluate": variants * seeds,
+        "train": variants * seeds + further,
+        "predict": variants * seeds + further,
+        "evaluate": variants * seeds + further,
         "study": 1,
         "report_tables": 1,
         "report_figures": 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -361,10 +362,33 @@ def training_record(sources: Sources, dataset: str, variant: str, model: str, se
     place = Path(dataset, variant, model, f"seed{seed}")
     if not (sources.models / place / "train.json").exists():
         return None
-    record = read_json(sources.models / place / "train.json")
+    file = sources.models / place / "train.json"
+    record = read_json(file)
+    if not isinstance(record, dict):
+        raise AnonbenchError("is not a training's record", file=file, remedy="train again")
+    kinds = dict.fromkeys(("recipe", "resolved", "initialisation", "data"), dict)
+    for name, kind in {**kinds, "processes": int, "threads": int}.items():
+        if record.get(name) is not None and not isinstance(record[name], kind):
+            raise AnonbenchError("is not a training's record", file=file, entry=name, remedy="train again")
     timing = (sources.timings or sources.models) / place / "timing.json"
-    record["timing"] = read_json(timing) if timing.exists() else {}
+    record["timing"] = read_timing(timing) if timing.exists() else {}
     return record
+
+
+def read_timing(file: Path) -> dict[str, Any]:
+    """Read the seconds and the memory of a job; raise AnonbenchError for what is no number."""
+    value = read_json(file)
+    remedy = "delete it: the job is then told without it"
+    if not isinstance(value, dict):
+        raise AnonbenchError("does not say what a job took", file=file, remedy=remedy)
+    for name, found in value.items():
+        if name not in ("device", "python") and not _finite(found):
+            raise AnonbenchError(f"{found!r} is no number", file=file, entry=name, remedy=remedy)
+    return value
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def evaluated(study: ReportStudy, dataset: str, evaluations: Path) -> dict[str, Any] | None:
@@ -411,8 +435,19 @@ def curves(study: ReportStudy, sources: Sources, allow_missing: bool = False) ->
         if not study.trains(model):
             continue
         points = record.get("loss_curve")
-        if not points or not all(isinstance(p, dict) and "iteration" in p for p in points):
+        if (
+            not isinstance(points, list)
+            or not points
+            or not all(isinstance(p, dict) and "iteration" in p for p in points)
+        ):
             raise AnonbenchError("has no loss curve", file=folder / "train.json", entry="loss_curve")
+        for point in points:
+            for name, value in point.items():
+                if not _finite(value):
+                    where = f"loss_curve iteration {point['iteration']} {name}"
+                    raise AnonbenchError(
+                        f"{value!r} is no number", file=folder / "train.json", entry=where, remedy="train again"
+                    )
         frame = pd.DataFrame(points).drop(columns="learning_rate", errors="ignore")
         terms = [c for c in frame.columns if c not in ("iteration", "loss")]
         if "loss" not in frame:

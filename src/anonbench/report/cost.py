@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from anonbench.errors import AnonbenchError
-from anonbench.files import read_json
+from anonbench.report.collect import read_timing
 from anonbench.report.study import ReportStudy
 from anonbench.report.tables import is_number
 
@@ -132,7 +132,7 @@ def _job(
     except (ValueError, KeyError, IndexError) as error:
         raise AnonbenchError(f"is not a benchmark file of Snakemake ({error})", file=path, remedy="delete it") from None
     beside = path.with_name(path.name.replace("bench.tsv", "timing.json"))
-    timing = read_json(beside) if beside.is_file() else {}
+    timing = read_timing(beside) if beside.is_file() else {}
     gpu = "peak_gpu_memory_mib" in timing or (stage == "predict" and (dataset, variant, model) in on_gpu)
     return {
         "stage": stage, "dataset": dataset, "variant": variant, "model": model, "device": "GPU" if gpu else "CPU",
