@@ -58,6 +58,10 @@ class Attacks:
     seeds: list[int]
     sizes: list[int]
 
+    def whom(self, attack: str, variant: str) -> list[str]:
+        """Return who tries an attack on a variant."""
+        return self.attackers.get(variant, [])
+
 
 @dataclass(frozen=True)
 class ReportStudy:
