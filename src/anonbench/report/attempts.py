@@ -203,7 +203,8 @@ def _read(place: Path, attack: str, variant: str) -> _Read:
             for key, (value, chance, units, persons) in named.items()
         }
         whom = tuple(arrays[name].tobytes() for name in ("probe", "validation") if name in arrays)
-    return _Read(metrics, found, strength, (repr(people), whom))
+        draws = sorted({0 if one.replicates is None else len(one.replicates) for one in found.values()})
+    return _Read(metrics, found, strength, (repr(people), tuple(draws), whom))
 
 
 def _named(part: Mapping[str, Any]) -> dict[Key, tuple[float, float | None, int, int]]:

@@ -60,7 +60,8 @@ def privacy(study: ReportStudy, attacks: Path) -> pd.DataFrame:
             rows += [{"dataset": dataset, "attack": attack, **row} for row in _Attack(study, dataset, found).rows()]
     table = pd.DataFrame(rows, columns=list(PRIVACY_COLUMNS))
     numbers = [name for name in table.columns if name not in TEXTS and name not in INTEGERS]
-    return table.astype(dict.fromkeys(numbers, float)).astype({"people": int})
+    # rounded as in the file, so that nobody who rounds it once more finds another number than the other tables have
+    return table.astype(dict.fromkeys(numbers, float)).round(4).astype({"people": int})
 
 
 class _Attack:

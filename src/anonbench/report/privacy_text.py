@@ -111,13 +111,13 @@ def strongest_table(part: pd.DataFrame) -> tuple[list[str], list[list[str]], lis
         marks = "".join(f" [{notes.index(why) + 1}]" for why in _whys(row))
         raw = "–" if row.variant == ORIGINAL else share(row.raw)
         body.append(
-            [row.variant, row.attacker, row.knowledge or "–", rate(row), raw, share(row.control), _gain(row),
-             rate(singled[row.variant]) if row.variant in singled else "–", percent(row.covered),
-             percent(row.share_missed), f"{row.verdict or '–'}{marks}"]
+            [row.variant, row.attacker, row.knowledge or "–", rate(row), f"{row.verdict or '–'}{marks}", raw,
+             share(row.control), _gain(row), rate(singled[row.variant]) if row.variant in singled else "–",
+             percent(row.covered), percent(row.share_missed)]
         )  # fmt: skip
     heads = [
-        "variant", "strongest attacker", "knows", named(first.measure, first.size), "originals", "control", "gain",
-        "singled out", "covered", "risk from the missed", "verdict",
+        "variant", "strongest attacker", "knows", named(first.measure, first.size), "verdict", "originals", "control",
+        "gain", "singled out", "covered", "risk from the missed",
     ]  # fmt: skip
     kept = [k for k in range(len(heads)) if k in (0, 1, 3) or any(line[k] != "–" for line in body)]
     lines = [[line[k] for k in kept] for line in body]

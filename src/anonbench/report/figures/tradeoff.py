@@ -144,7 +144,7 @@ def _draw(axis: Axes, panel: Panel, kept: dict[str, Any], looks: dict[str, tuple
     high = max(floor, *ends)
     axis.set_ylim(low - 0.03 * (high - low), high + 0.06 * (high - low))
     _across(axis, {v: interval_of(row, "kept") or (row.kept, row.kept) for v, row in kept.items() if v in places})
-    axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axis.grid(color=GRID, lw=0.5)
     axis.set_axisbelow(True)
 
