@@ -420,6 +420,8 @@ def test_the_figure_has_a_column_per_risk(made: tuple[Path, ReportStudy, pd.Data
     raw = 100 * cell(table, "value", variant="original", chosen="true")
     blurred = {"variant": "body-blur-medium", "chosen": "true"}
     low, high = (100 * cell(table, f"simultaneous_{end}", **blurred) for end in ("low", "high"))
+    assert round(raw, 2) in ys
+    assert round(100 / 30, 2) in ys, "chance"
     bars = {tuple(np.round(line.get_ydata(), 2)) for line in linked.get_lines()}
     assert (round(low, 2), round(high, 2)) in bars
     assert "found first among 30, %" in linked.get_ylabel()
