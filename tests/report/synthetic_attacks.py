@@ -53,7 +53,7 @@ def write_attacks(
                     write_attack(place(root, variant, name, seed, attack), shown, attack, variant, name, seed, people)
     said = {
         "datasets": ["streetlife"], "attacks": list(attacks), "seeds": list(seeds), "sizes": list(SIZES),
-        "attackers": {variant: attackers_of(variant) for variant in telling},
+        "attackers": {attack: {variant: attackers_of(variant) for variant in telling} for attack in attacks},
     }  # fmt: skip
     if (root / "study.json").exists():
         write_json(root / "study.json", {**read_json(root / "study.json"), "attacks": said})

@@ -36,7 +36,7 @@ LATEX = next((path for name in ("pdflatex", "lualatex", "xelatex", "tectonic") i
 def study_of(said: dict[str, Any], variants: list[str] | None = None) -> ReportStudy:
     words = {name: tuple(said[name]) for name in ("datasets", "attacks")}
     asked = Attacks(**words, attackers=said["attackers"], seeds=said["seeds"], sizes=said["sizes"])
-    names = variants or list(said["attackers"])
+    names = variants or list(next(iter(said["attackers"].values())))
     return ReportStudy("s", 7, {"streetlife": {"train": "train", "val": "val"}}, names, {"m": {}}, [0], attacks=asked)
 
 
@@ -176,7 +176,7 @@ def test_an_attack_that_is_hardly_above_chance_on_originals_has_failed_too(tmp_p
 
 def test_without_an_attack_on_originals_nobody_found_is_no_verdict(tmp_path: Path) -> None:
     said = write_attacks(tmp_path, {"body-blur-medium": 1.5, "body-mask_out": 0.0})
-    said["attackers"]["original"] = []
+    said["attackers"]["reidentify"]["original"] = []
     table = privacy(study_of(said), tmp_path / "attacks")
     found = table[(table.headline == "true") & (table.chosen == "true")].set_index("variant")
     assert found.verdict["body-mask_out"] == gates.NO_VERDICT
@@ -240,7 +240,7 @@ def write_infer(root: Path, variants: dict[str, float], attacker: dict[str, Any]
         write(folder, "infer", variant, attacker, parts, arrays, risk="inference")
     return {
         "datasets": ["streetlife"], "attacks": ["infer"], "seeds": [0], "sizes": [10],
-        "attackers": {variant: ["tell"] for variant in variants},
+        "attackers": {"infer": {variant: ["tell"] for variant in variants}},
     }  # fmt: skip
 
 
@@ -262,6 +262,47 @@ def test_an_attack_with_measures_of_its_own_has_rows_like_any_other(tmp_path: Pa
     assert "balanced accuracy" in text
     assert bought(impact(), table)[0].paragraph.points[0].startswith("Blurring bodies (medium)")
     assert [risk.attacks for risk in risks(table)] == [(), (), ("infer (balanced accuracy and r2 upper)",)]
+
+
+def test_what_nobody_can_know_by_chance_is_told_without_a_verdict(tmp_path: Path) -> None:
+    said = write_infer(tmp_path, {"original": 0.6, "body-blur-medium": 0.7}, None)
+    for file in (tmp_path / "attacks").rglob("metrics.json"):
+        metrics = read_json(file)
+        for of in metrics["test"]["measures"].values():
+            of |= {"chance": None, "covered": 0.9, "of_covered": 0.8, "of_missed": 0.2, "share_of_missed": 0.03}
+        write_json(file, metrics)
+    table = privacy(study_of(said), tmp_path / "attacks")
+    assert set(table.verdict) == {""}
+    assert table.chance.isna().all()
+    assert dict(table[["covered", "value_covered", "value_missed", "share_missed"]].iloc[0]) == {
+        "covered": 0.9, "value_covered": 0.8, "value_missed": 0.2, "share_missed": 0.03,
+    }  # fmt: skip
+    (one,) = bought(impact(), table)
+    assert one.paragraph.text == "Balanced accuracy on streetlife (infer), in per cent:"
+    assert re.fullmatch(
+        r"Blurring bodies \(medium\): 70.0 % \(.* to .*\), on originals 60.0 %\.", one.paragraph.points[0]
+    )
+    privacy_markdown(table)
+
+
+def test_kinds_of_pairs_have_rows_and_a_table_of_their_own(tmp_path: Path) -> None:
+    said = write_attacks(tmp_path, {"original": 2.0, "body-blur-medium": 1.0})
+    for variant in said["attackers"]["reidentify"]:
+        for name in said["attackers"]["reidentify"][variant]:
+            folder = place(tmp_path, variant, name)
+            metrics = read_json(folder / "metrics.json")
+            with np.load(folder / "scores.npz") as file:
+                arrays = {n: file[n] for n in file.files}
+            arrays |= {f"changed_outfit/{n}": v for n, v in arrays.items() if n.startswith(("telling/", "replicates/"))}
+            metrics["test"]["kinds"] = {"changed_outfit": {k: v for k, v in metrics["test"].items() if k != "measures"}}
+            parts = {name: metrics[name] for name in ("validation", "test")}
+            write(folder, "reidentify", variant, metrics["attacker"], parts, arrays)
+    table = privacy(study_of(said), tmp_path / "attacks")
+    kind = {"measure": "linkability/changed_outfit", "variant": "body-blur-medium", "attacker": "body-aware"}
+    for column in ("value", "value_low", "simultaneous_high", "raw", "gain"):
+        assert cell(table, column, **kind) == cell(table, column, **kind | {"measure": "linkability"})
+    assert set(table.measure[table.headline == "true"]) == {"linkability"}
+    assert "| found first, changed outfit among 30 | " in re.sub(" +", " ", privacy_markdown(table))
 
 
 # --- its forms

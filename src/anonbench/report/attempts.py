@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ class Measured:
 
     ``chance``: what knowing nothing gives, None where there is no such thing; ``replicates`` (n, B) on draws of people,
     None without; ``telling``: how many people tell of it, of all ``people`` with their ``units`` (pictures).
+    ``parted``: columns of privacy.csv on whom the variant has changed, and the others.
     """
 
     values: np.ndarray
@@ -44,6 +45,7 @@ class Measured:
     people: int
     telling: float = 0.0
     replicates: np.ndarray | None = None
+    parted: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def value(self) -> float:
@@ -88,15 +90,14 @@ class Attempt:
     """The attacks of one attacker on one variant, a seed each.
 
     ``attacker`` is its configuration, {} where nothing has learnt; ``strength`` its success on the people on whom
-    attackers are chosen, None where none are; ``measures`` stand in the order of the file; ``parted`` says by whom of
-    the probes the variant has changed. ``sample`` is equal where draws of people are the same ones.
+    attackers are chosen, None where none are; ``measures`` stand in the order of the file. ``sample`` is equal where
+    draws of people are the same ones.
     """
 
     risk: str
     attacker: Mapping[str, Any]
     strength: float | None
     measures: dict[Key, Measured]
-    parted: dict[str, float | None]
     sample: tuple[object, ...]
 
     @property
@@ -139,6 +140,7 @@ def read_attempt(folder: Path, attack: str, variant: str, seeds: list[int]) -> A
             of.people,
             min(found.telling for found in every),
             None if any(one is None for one in drawn) else np.stack([one for one in drawn if one is not None]),
+            {name: _mean([found.parted.get(name) for found in every]) for name in of.parted},
         )
     strengths = [one.strength for one in read]
     return Attempt(
@@ -146,28 +148,22 @@ def read_attempt(folder: Path, attack: str, variant: str, seeds: list[int]) -> A
         first.metrics.get("attacker") or {},
         None if None in strengths else float(np.mean([s for s in strengths if s is not None])),
         measures,
-        {name: _mean([one.metrics["test"].get(key) for one in read]) for name, key in PARTED.items()},
         first.sample,
     )
 
 
-PARTED = {
-    "covered": "covered", "value_covered": "linkability_of_covered", "value_missed": "linkability_of_missed",
-    "share_missed": "share_of_missed", "crowd_median": "crowd_median", "crowd_below_10": "crowd_below_10",
-}  # fmt: skip
-"""Columns of privacy.csv that have no interval, and what they are called in metrics.json."""
-
-
 @dataclass(frozen=True)
 class _Single:
-    """A measure of one seed."""
+    """A measure of one seed; see `Measured`. ``arrays``: folder and name of its arrays in scores.npz."""
 
     value: float
     chance: float | None
     units: int
     people: int
-    telling: float
-    replicates: np.ndarray | None
+    parted: dict[str, float | None]
+    arrays: tuple[str, str]
+    telling: float = 0.0
+    replicates: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -186,10 +182,9 @@ def _read(place: Path, attack: str, variant: str) -> _Read:
     metrics = read_json(file)
     try:
         told = (metrics["attack"], metrics["variant"])
-        metrics["test"] |= {f"crowd_{key}": value for key, value in (metrics["test"].get("crowd") or {}).items()}
         named = _named(metrics["test"])
         chosen = _named(metrics["validation"]) if metrics.get("validation") else {}
-        strength = next((value for (_, size), (value, *_) in chosen.items() if size in ("", ALL)), None)
+        strength = next((one.value for (_, size), one in chosen.items() if size in ("", ALL)), None)
         people, written = (metrics["people"], metrics["draw"]), metrics["files"].get("scores")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise AnonbenchError(f"contains no attack ({error})", file=file, remedy=AGAIN) from None
@@ -198,37 +193,55 @@ def _read(place: Path, attack: str, variant: str) -> _Read:
     if written is not None and scores.is_file() and sha256_file(scores) != written:
         raise AnonbenchError("is not the file that metrics.json tells of", file=scores, remedy=AGAIN)
     with reading(scores, "attack again", "attack first") as arrays:
-        found = {
-            key: _Single(value, chance, units, persons, *_drawn(arrays, key[1] or key[0]))
-            for key, (value, chance, units, persons) in named.items()
-        }
+        found = {key: _drawn(one, arrays) for key, one in named.items()}
         whom = tuple(arrays[name].tobytes() for name in ("probe", "validation") if name in arrays)
         draws = sorted({0 if one.replicates is None else len(one.replicates) for one in found.values()})
     return _Read(metrics, found, strength, (repr(people), tuple(draws), whom))
 
 
-def _named(part: Mapping[str, Any]) -> dict[Key, tuple[float, float | None, int, int]]:
-    """Return value, chance, units and people of each measure of a part that has a value; ValueError for no number."""
-    found: dict[Key, tuple[float, float | None, int, int]] = {}
-    for size, value in (part.get(LINKABILITY) or {}).items():
-        if value is not None:
-            found[LINKABILITY, size] = _number(value), _number(part["chance"][size]), part["probes"], part["people"]
+def _named(part: Mapping[str, Any]) -> dict[Key, _Single]:
+    """Return each measure of a part that has a value; ValueError for what is no number."""
+    found = _linkabilities(part, LINKABILITY, "")
     for name, of in part["measures"].items():
         if of["value"] is not None:
             chance = None if of["chance"] is None else _number(of["chance"])
-            found[name, ""] = _number(of["value"]), chance, int(of["units"]), int(of["people"])
+            parted = {
+                "covered": of.get("covered", part.get("covered")), "value_covered": of.get("of_covered"),
+                "value_missed": of.get("of_missed"), "share_missed": of.get("share_of_missed"),
+            }  # fmt: skip
+            found[name, ""] = _Single(
+                _number(of["value"]), chance, int(of["units"]), int(of["people"]), parted, ("", name)
+            )
+    for kind, of in (part.get("kinds") or {}).items():
+        found |= _linkabilities(of, f"{LINKABILITY}/{kind}", f"{kind}/")
     return found
 
 
-def _drawn(arrays: Mapping[str, np.ndarray], name: str) -> tuple[float, np.ndarray | None]:
-    """Return how many people tell of a measure, and its replicates, None without; ValueError where they are none."""
-    telling = arrays.get(f"telling/{name}")
-    drawn = arrays.get(f"replicates/{name}")
+def _linkabilities(part: Mapping[str, Any], name: str, folder: str) -> dict[Key, _Single]:
+    """Return linkability by the size of the gallery, of all pairs or of one kind; {} of an attack that ranks nobody."""
+    crowd = part.get("crowd") or {}
+    parted = {
+        "covered": part.get("covered"), "value_covered": part.get("linkability_of_covered"),
+        "value_missed": part.get("linkability_of_missed"), "share_missed": part.get("share_of_missed"),
+        "crowd_median": crowd.get("median"), "crowd_below_10": crowd.get("below_10"),
+    }  # fmt: skip
+    return {
+        (name, size): _Single(_number(value), _number(part["chance"][size]), part["probes"], part["people"], parted,
+                              (folder, size))
+        for size, value in (part.get(LINKABILITY) or {}).items()
+        if value is not None
+    }  # fmt: skip
+
+
+def _drawn(one: _Single, arrays: Mapping[str, np.ndarray]) -> _Single:
+    """Return a measure with how many people tell of it, and its replicates; ValueError where they are none."""
+    folder, name = one.arrays
+    telling, drawn = (arrays.get(f"{folder}{what}/{name}") for what in ("telling", "replicates"))
     if telling is None or drawn is None:
-        return 0.0, None
+        return one
     if drawn.ndim != 1 or np.isinf(drawn).any() or np.isnan(drawn).all():
-        raise ValueError(f"replicates/{name} are no numbers")
-    return _number(float(telling)), drawn.astype(np.float64)
+        raise ValueError(f"{folder}replicates/{name} are no numbers")
+    return replace(one, telling=_number(float(telling)), replicates=drawn.astype(np.float64))
 
 
 def _number(value: Any) -> float:

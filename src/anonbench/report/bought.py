@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from anonbench.report.answer import Paragraph
-from anonbench.report.attempts import ALL, ATTACKER, CONTROL, LINKABILITY
+from anonbench.report.attempts import ALL, CONTROL, LINKABILITY
 from anonbench.report.gates import AT_CHANCE, NO_VERDICT
 from anonbench.report.impact import CONFIRMATORY
 from anonbench.report.privacy_text import attacks_of, deciding, named, rate, share, strongest_table, told
@@ -107,16 +107,12 @@ def _leading(privacy: pd.DataFrame) -> str:
 
 def _lead(dataset: str, attack: str, rows: pd.DataFrame, treated: pd.DataFrame) -> str:
     first: Any = rows_of(rows)[0]
-    what = _what(first)
-    lead = f"What it buys on {dataset} ({attack}): "
+    if not is_number(first.chance):  # nobody has to find anything: it is counted
+        return f"{capital(named(first.measure, first.size))} on {dataset} ({attack}), in per cent:"
     raw = rows_of(rows[rows.variant == ORIGINAL])
-    chance = f"; chance is {share(first.chance)} %" if is_number(first.chance) else ""
-    lead += (
-        f"of pictures that nobody anonymized, {what.of} {rate(raw[0], ' %')}{chance}."
-        if raw
-        else (f"{what.measure}{chance}.")
-    )
-    if (rows.n_seeds == 1).all() and (rows.role == ATTACKER).any() and (rows.knowledge != "").any():
+    found = f"of pictures that nobody anonymized, {_found(first)} {rate(raw[0], ' %')}; " if raw else ""
+    lead = f"What it buys on {dataset} ({attack}): {found}chance is {share(first.chance)} %."
+    if (rows.n_seeds == 1).all() and (rows.knowledge != "").any():
         lead += " Attackers have one seed, whose noise is in no interval."
     if treated.empty:
         return lead
@@ -124,45 +120,40 @@ def _lead(dataset: str, attack: str, rows: pd.DataFrame, treated: pd.DataFrame) 
     return f"{lead} Of each variant by its strongest attacker, who was chosen on other people{together}:"
 
 
-@dataclass(frozen=True)
-class _What:
-    """A measure in words: alone, as what happens ``of`` pictures, and as what an attacker ``does``."""
-
-    measure: str
-    of: str
-    does: str
+def _found(row: Any) -> str:
+    """Say what is counted of pictures, before the number."""
+    if row.measure != LINKABILITY:
+        return f"{named(row.measure, row.size)} is"
+    return f"the first guess among {'all' if row.size == ALL else row.size} people is right in"
 
 
-def _what(row: Any) -> _What:
-    if row.measure == LINKABILITY:
-        crowd = "all people" if row.size == ALL else f"{row.size} people"
-        return _What(
-            f"the first guess among {crowd} is counted",
-            f"the first guess among {crowd} is right in",
-            f"finds the right person among {'all' if row.size == ALL else row.size} in",
-        )
-    name = named(row.measure, row.size)
-    return _What(f"{name} is counted", f"{name} is", f"reaches, of {name},")
+def _does(row: Any) -> str:
+    """Say what an attacker does, before the number."""
+    if row.measure != LINKABILITY:
+        return f"reaches a {named(row.measure, row.size)} of"
+    return f"finds the right person among {'all' if row.size == ALL else row.size} in"
 
 
 def _point(row: Any, kept: Any) -> str:
     """Say of a variant what it keeps and what is still found."""
     start = capital(phrase(row.variant))
+    if not is_number(row.chance):
+        raw = f", on originals {share(row.raw)} %" if is_number(row.raw) else ""
+        return f"{start}: {rate(row, ' %')}{raw}."
     if kept is not None:
         ends = interval_of(kept, "kept")
         inner = f" ({number(ends[0])} to {number(ends[1])} %)" if ends else ""
         start += f" keeps {number(kept.kept)} %{inner} of {title(kept.task)}, and"
     else:
         start += ":"
-    who, what = WHO.get(row.knowledge, "the attack"), _what(row).does
+    who = WHO.get(row.knowledge, f"the attack by {row.attacker}")
     beside = f"; on originals {share(row.raw)} %" if is_number(row.raw) else ""
     said = f"{number(100 * row.value)} % ({_ends(row)}{beside}; {row.attacker})"
     if row.verdict == NO_VERDICT:
         return f"{start} the attack failed, so there is no verdict: {row.why} ({said})."
-    doubt = f", or more: {row.why}" if row.why else ""
     if row.verdict == AT_CHANCE:
         return f"{start} {who} was not seen to do better than chance: {said}."
-    return f"{start} {who} still {what} {said}{doubt}."
+    return f"{start} {who} still {_does(row)} {said}{f', or more: {row.why}' if row.why else ''}."
 
 
 def _ends(row: Any) -> str:

@@ -35,8 +35,8 @@ interval over people and attackers' seeds; ``simultaneous``: of the chosen attac
 images, by whoever sees the same and learnt from originals; ``control``: the best control of the same region;
 ``residual`` and ``gain``: `statistics.rates`, the latter with its 95 % interval. ``error_seeds`` and ``error_people``:
 standard errors of the value, ``freedom``: their degrees of freedom. ``covered``: share of the units (probes) that the
-variant changed; of linkability ``value_covered`` and ``value_missed`` are theirs and the others' (among everybody),
-``share_missed`` the part of the risk that comes from the latter. ``crowd``: in people."""
+variant changed; ``value_covered`` and ``value_missed`` are theirs and the others' (of linkability always among
+everybody), ``share_missed`` the part of the risk that comes from the latter. ``crowd``: in people."""
 
 SINGLED = "singling out"
 
@@ -49,10 +49,11 @@ def privacy(study: ReportStudy, attacks: Path) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     asked = study.attacks or Attacks((), (), {}, [], [])
     for dataset in asked.datasets:
+        folder = attacks / dataset
         for attack in asked.attacks:
             found = {
                 variant: {
-                    name: read_attempt(attacks / dataset / variant / attack / name, attack, variant, asked.seeds)
+                    name: read_attempt(folder / variant / attack / name, attack, variant, asked.seeds_of(attack))
                     for name in asked.whom(attack, variant)
                 }
                 for variant in study.variants_of(dataset)
@@ -104,7 +105,7 @@ class _Attack:
                         "risk": SINGLED if key[0] == SINGLING_OUT else attempt.risk, "measure": key[0], "size": key[1],
                         "chosen": _told(name == self.chosen[variant]), "headline": _told(key == self.headline),
                         **self._numbers(variant, name, key), **_beside(attempt, key, bare, controls),
-                        **(attempt.parted if key[0] == LINKABILITY else {"covered": attempt.parted["covered"]}),
+                        **measured.parted,
                         "n_seeds": len(measured.values), "units": measured.units, "people": measured.people,
                     }  # fmt: skip
 

@@ -25,7 +25,8 @@ MOST_COLUMNS = 8
 
 def named(measure: str, size: str = "") -> str:
     """Return a measure in words: `found first among 100`."""
-    name = NAMES.get(measure, measure.replace("_", " ").replace("/", ", "))
+    first, *rest = measure.split("/")
+    name = ", ".join([NAMES.get(first, first.replace("_", " ")), *(one.replace("_", " ") for one in rest)])
     return f"{name} among {size}" if size else name
 
 
@@ -142,9 +143,11 @@ def _gain(row: Any) -> str:
 
 def _everything(part: pd.DataFrame) -> list[str]:
     """Return the lines of the table of all attackers and measures."""
-    keys = list(dict.fromkeys(zip(part.measure, part["size"], strict=True)))
-    if len(keys) > MOST_COLUMNS:
-        return _by_measure(part[part.chosen == "true"], keys)
+    every = list(dict.fromkeys(zip(part.measure, part["size"], strict=True)))
+    keys = [key for key in every if "/" not in key[0]]
+    rest = [key for key in every if key not in keys]
+    if len(keys) > MOST_COLUMNS or not keys:
+        return _by_measure(part[part.chosen == "true"], every)
     body = []
     for (variant, attacker), rows in part.groupby(["variant", "attacker"], sort=False):
         of = {(row.measure, row.size): row for row in rows_of(rows)}
@@ -158,7 +161,8 @@ def _everything(part: pd.DataFrame) -> list[str]:
     table = tabulate(
         [[line[k] for k in keep] for line in body], [head[k] for k in keep], tablefmt="github", disable_numparse=True
     )
-    return ["Every attacker (**the strongest**, *controls*), each interval by itself:", "", table]
+    lines = ["Every attacker (**the strongest**, *controls*), each interval by itself:", "", table]
+    return lines + (["", *_by_measure(part[part.chosen == "true"], rest)] if rest else [])
 
 
 def _alone(row: Any) -> str:
@@ -176,7 +180,7 @@ def _by_measure(part: pd.DataFrame, keys: list[tuple[str, str]]) -> list[str]:
         cells = [f"{number(100 * rows[v].value)}{_mark(rows[v])}" if v in rows else "–" for v in variants]
         body.append([named(measure, size), chance, *cells])
     table = tabulate(body, ["measure", "chance", *(f"`{v}`" for v in variants)], "github", disable_numparse=True)
-    return [f"Every measure, by the strongest attacker (\\*: {ABOVE}):", "", table]
+    return [f"By the strongest attacker (\\*: {ABOVE}):", "", table]
 
 
 def _mark(row: Any) -> str:
