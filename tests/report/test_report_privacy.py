@@ -20,7 +20,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, write_json
 from anonbench.report import gates
 from anonbench.report.attempts import read_attempt
-from anonbench.report.bought import LIMITS, RISKS, bought, risks
+from anonbench.report.bought import LIMITS, RISKS, bought, risks, told_to_paste
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
 from anonbench.report.figures.tradeoff import front, tradeoff_figure
@@ -389,6 +389,14 @@ def test_the_answer_says_what_is_kept_and_what_is_found(made: tuple[Path, Report
     assert [p for p in one.paragraph.points if p.startswith("Re-encoding alone (face-identity)")]
     assert [p for p in one.paragraph.points if p.startswith("For comparison, whoever sees only")]
     assert "one seed, whose noise is in no interval" in one.paragraph.text
+
+
+def test_the_methods_name_who_attacked_whom(made: tuple[Path, ReportStudy, pd.DataFrame]) -> None:
+    text = told_to_paste(made[2])
+    assert "reidentify on streetlife (80 pictures of 40 people)" in text
+    assert "body-aware (aware, sees the person)" in text
+    assert "one seed each" in text
+    assert told_to_paste(made[2].iloc[:0]) == ""
 
 
 def test_the_answer_says_when_an_attack_failed(tmp_path: Path) -> None:

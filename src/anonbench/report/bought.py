@@ -202,3 +202,27 @@ def _measures(names: list[str]) -> str:
 
 MOST_MEASURES = 6
 """So many measures of an attack are named."""
+
+
+def told_to_paste(privacy: pd.DataFrame) -> str:
+    """Return the paragraph of the methods on attacks, from privacy.csv."""
+    if privacy.empty:
+        return ""
+    whom = []
+    for dataset, attack, part in attacks_of(privacy):
+        first: Any = rows_of(part[part.headline == "true"])[0]
+        whom.append(f"{attack} on {dataset} ({int(first.units):,} pictures of {int(first.people):,} people)")
+    learnt = privacy[privacy.knowledge != ""].drop_duplicates("attacker")
+    who = [f"{row.attacker} ({row.knowledge}, sees the {row.view})" for row in rows_of(learnt)]
+    seeds = int(privacy.n_seeds.max())
+    by = f", by attackers who had learnt from other people ({_times(seeds)} each): {joined(who)}" if who else ""
+    return (
+        f"Attacks. Variants were attacked: {joined(whom)}{by}. Reported is the strongest attacker of each variant, "
+        "chosen on people who are not among those that are reported, with 95 % intervals over people and attackers' seeds "
+        "(Korn and Graubard 1998) that hold for all variants of the primary question at once (max-t). An attack that "
+        "does not work on original images, or differs on images that were only encoded again, gives no verdict."
+    )
+
+
+def _times(seeds: int) -> str:
+    return "one seed" if seeds == 1 else f"{seeds} seeds"

@@ -17,7 +17,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.provenance import provenance
 from anonbench.report.answer import answers, warnings
-from anonbench.report.bought import LIMITS, bought, risks
+from anonbench.report.bought import LIMITS, bought, risks, told_to_paste
 from anonbench.report.captions import SECTIONS, listed
 from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, PEOPLE, Sources, evaluated, training_record
 from anonbench.report.cost import cost, hours
@@ -79,7 +79,8 @@ def write_html(
     table, cover = read_csv(tables / "impact.csv"), read_csv(tables / "coverage.csv")
     records, absent = _records(study, models, timings)
     answer = answers(table, study.untrained, margins(study, primary(table)))
-    attacks = bought(table, read_csv(tables / "privacy.csv")) if study.attacks is not None else []
+    attacked = read_csv(tables / "privacy.csv") if study.attacks is not None else None
+    attacks = [] if attacked is None else bought(table, attacked)
     answer += [one.paragraph for one in attacks if one.first]
     spent = cost(study, records, logs)
     with styled():
@@ -102,7 +103,7 @@ def write_html(
         study=study,
         answer=answer,
         attacks=attacks,
-        risks=risks(read_csv(tables / "privacy.csv")) if attacks else [],
+        risks=[] if attacked is None else risks(attacked),
         limits=LIMITS,
         leaky=f"{DAGGER} {footnote(table, study)}." if leaky(table) else "",
         warnings=warnings(study, table, cover, records, absent, read_csv(tables / "seeds.csv"), counts),
@@ -124,7 +125,16 @@ def write_html(
             _as_named(evaluations or models.parent / "evaluations"),
             _as_named(out.parent),
         ),
-        methods=methods(study, table, cover, records, made, anonymized, evaluations),
+        methods=methods(
+            study,
+            table,
+            cover,
+            records,
+            made,
+            anonymized,
+            evaluations,
+            "" if attacked is None else told_to_paste(attacked),
+        ),
         figures={section: [i for i in images if i["section"] == section] for section in SECTIONS},
         subsets=_subsets(read_csv(tables / "subsets.csv")),
         coverage=_coverage(cover),
