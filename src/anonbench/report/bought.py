@@ -218,7 +218,7 @@ def told_to_paste(privacy: pd.DataFrame) -> str:
     by = f", by attackers who had learnt from other people ({_times(seeds)} each): {joined(who)}" if who else ""
     return (
         f"Attacks. Variants were attacked: {joined(whom)}{by}. Reported is the strongest attacker of each variant, "
-        "chosen on people who are not among those that are reported, with 95 % intervals over people and attackers' seeds "
+        "chosen on people who are not among those that are reported, with 95 % intervals over people and seeds "
         "(Korn and Graubard 1998) that hold for all variants of the primary question at once (max-t). An attack that "
         "does not work on original images, or differs on images that were only encoded again, gives no verdict."
     )
