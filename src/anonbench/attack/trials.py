@@ -13,6 +13,7 @@ from anonbench import registry
 from anonbench.arrays import write_arrays
 from anonbench.attack.attackers import describe_with
 from anonbench.attack.contract import Attack, Trial
+from anonbench.attack.estimates import estimate_arrays, estimates, threshold_of
 from anonbench.attack.linkage import crowd, linkability, summarise_crowd
 from anonbench.attack.record import RECORD, WEIGHTS, read_attacker
 from anonbench.attack.retrieval import average_precision, within_rank
@@ -72,13 +73,17 @@ def run_attack(
     trial = plugin.attempt(seen, raw, others, describe_with(model, device, threads))
     parts = split_people(trial, validation, seed)
     found = {name: linkabilities(part, sizes) for name, part in parts.items()}
-    measured = {name: measure(part, found[name]) for name, part in parts.items()}
+    threshold = threshold_of(parts["validation"])
+    measured = {
+        name: {**measure(part, found[name]), "measures": estimates(part, threshold)} for name, part in parts.items()
+    }
     draw = Draw(resamples, seed, f"people of {annotations.name}") if resamples else None
     arrays = {
         "scores": trial.scores, "probe": trial.probe, "gallery": trial.gallery, "allowed": trial.allowed,
         "covered": trial.covered, "images": trial.images, "validation": np.isin(trial.probe, parts["validation"].probe),
     }  # fmt: skip
     arrays |= replicates(parts["test"], found["test"], draw)
+    arrays |= estimate_arrays(parts["test"], measured["test"]["measures"], draw)
     write_arrays(out / "scores.npz", arrays)
     write_json(
         out / "metrics.json",

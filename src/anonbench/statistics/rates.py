@@ -21,8 +21,10 @@ def level(values: ArrayLike, replicates: np.ndarray, groups: float) -> Contrast:
     return panel.contrast(0, ratio=0.0)
 
 
-def rate_interval(rate: Contrast, groups: float, coverage: float = LEVEL) -> tuple[float, float]:
+def rate_interval(rate: Contrast, groups: float, coverage: float = LEVEL, factor: float = 1.0) -> tuple[float, float]:
     """Return the ends of the interval of a rate (0..1), such as `level` gives, over ``groups`` identities.
+
+    ``factor`` (`family.simultaneous_factor`) widens it as it would value ± t: it takes the coverage of that interval.
 
     Rates near 0 or 1 are skewed, and ± t misleads there (`benchmarks/attack.py` measures how much). This is the
     interval of Clopper and Pearson for as many trials as would be as uncertain (Korn and Graubard 1998), fewer with few
@@ -30,7 +32,7 @@ def rate_interval(rate: Contrast, groups: float, coverage: float = LEVEL) -> tup
     1 - (alpha / 2)^(1 / groups), and its lower end never above what hits alone would: people of a kind that the sample
     happens to hold nobody of are not excluded.
     """
-    beyond = (1 - coverage) / 2
+    beyond = widened(coverage, rate.freedom, factor)
     low = high = min(max(rate.value, 0.0), 1.0)
     if 0 < low < 1 and rate.variance > 0:
         shrunk = (quantile(1 - beyond, np.inf) / quantile(1 - beyond, rate.freedom)) ** 2
@@ -40,6 +42,12 @@ def rate_interval(rate: Contrast, groups: float, coverage: float = LEVEL) -> tup
         high = float(special.betaincinv(hits + 1, trials - hits, 1 - beyond))
     unseen = 1 - beyond ** (1 / max(groups, 1.0))
     return min(low, 1 - unseen), max(high, unseen)
+
+
+def widened(coverage: float, freedom: float, factor: float) -> float:
+    """Return the chance beyond either end of an interval of a ``coverage`` whose half-width is ``factor`` as large."""
+    half = factor * quantile(0.5 + coverage / 2, freedom)
+    return float(special.stdtr(freedom, -half) if np.isfinite(freedom) else special.ndtr(-half))
 
 
 def residual(a: ArrayLike, c: ArrayLike) -> np.ndarray:
