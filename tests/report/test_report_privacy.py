@@ -302,7 +302,7 @@ def test_kinds_of_pairs_have_rows_and_a_table_of_their_own(tmp_path: Path) -> No
     for column in ("value", "value_low", "simultaneous_high", "raw", "gain"):
         assert cell(table, column, **kind) == cell(table, column, **kind | {"measure": "linkability"})
     assert set(table.measure[table.headline == "true"]) == {"linkability"}
-    assert "| found first, changed outfit among 30 | " in re.sub(" +", " ", privacy_markdown(table))
+    assert "| found first (changed outfit) among 30 | " in re.sub(" +", " ", privacy_markdown(table))
 
 
 # --- its forms

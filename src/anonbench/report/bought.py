@@ -208,16 +208,23 @@ def told_to_paste(privacy: pd.DataFrame) -> str:
     """Return the paragraph of the methods on attacks, from privacy.csv."""
     if privacy.empty:
         return ""
-    whom = []
+    found: dict[bool, list[str]] = {True: [], False: []}
     for dataset, attack, part in attacks_of(privacy):
         first: Any = rows_of(part[part.headline == "true"])[0]
-        whom.append(f"{attack} on {dataset} ({int(first.units):,} pictures of {int(first.people):,} people)")
+        size = f"{int(first.units):,} pictures of {int(first.people):,} people"
+        found[bool((part.knowledge != "").any())].append(f"{attack} on {dataset} ({size})")
     learnt = privacy[privacy.knowledge != ""].drop_duplicates("attacker")
     who = [f"{row.attacker} ({row.knowledge}, sees the {row.view})" for row in rows_of(learnt)]
-    seeds = int(privacy.n_seeds.max())
-    by = f", by attackers who had learnt from other people ({_times(seeds)} each): {joined(who)}" if who else ""
+    said = []
+    if who:
+        seeds = _times(int(learnt.n_seeds.max()))
+        said.append(
+            f"{joined(found[True])}, by attackers who had learnt from other people ({seeds} each): {joined(who)}"
+        )
+    if found[False]:
+        said.append(f"{joined(found[False])}, for which nothing has to learn")
     return (
-        f"Attacks. Variants were attacked: {joined(whom)}{by}. Reported is the strongest attacker of each variant, "
+        f"Attacks. Of each variant: {'; '.join(said)}. Reported is the strongest attacker of each variant, "
         "chosen on people who are not among those that are reported, with 95 % intervals over people and seeds "
         "(Korn and Graubard 1998) that hold for all variants of the primary question at once (max-t). An attack that "
         "does not work on original images, or differs on images that were only encoded again, gives no verdict."
