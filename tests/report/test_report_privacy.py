@@ -305,6 +305,25 @@ def test_kinds_of_pairs_have_rows_and_a_table_of_their_own(tmp_path: Path) -> No
     assert "| found first (changed outfit) among 30 | " in re.sub(" +", " ", privacy_markdown(table))
 
 
+def test_a_detector_is_compared_with_itself_on_originals(tmp_path: Path) -> None:
+    """One of faces and one of people answer other questions."""
+    for variant, found in {"original": (0.9, 0.5), "body-mask_out": (0.3, 0.1)}.items():
+        for name, value in zip(("faces", "people"), found, strict=True):
+            measures = {"recall": {"value": value, "chance": None, "units": 100, "people": 50}}
+            arrays = {"telling/recall": np.asarray(50.0), "replicates/recall": np.full(200, value)}
+            folder = tmp_path / "attacks" / "streetlife" / variant / "find" / name / "seed0"
+            write(folder, "find", variant, {"detector": {"plugin": name}}, {"test": {"measures": measures}}, arrays)
+    names = ["faces", "people"]
+    asked = Attacks(("streetlife",), ("find",), {"find": {"original": names, "body-mask_out": names}}, [0, 1], [10],
+                    once=("find",))  # fmt: skip
+    datasets = {"streetlife": {"train": "train", "val": "val"}}
+    study = ReportStudy("s", 7, datasets, ["original", "body-mask_out"], {"m": {}}, [0], attacks=asked)
+    table = privacy(study, tmp_path / "attacks")
+    hidden = table[table.variant == "body-mask_out"].set_index("attacker")
+    assert dict(hidden.raw) == {"faces": 0.9, "people": 0.5}
+    assert set(table.n_seeds) == {1}, "nothing learns, so there is one seed"
+
+
 # --- its forms
 
 

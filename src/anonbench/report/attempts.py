@@ -111,7 +111,9 @@ class Attempt:
         return str(self.attacker.get("region") or "")
 
     def sees_as(self, other: Attempt) -> bool:
-        """Tell whether another attacker sees the same of people."""
+        """Tell whether another attacker sees the same of people; a detector sees what itself does."""
+        if "view" not in self.attacker:
+            return self.attacker == other.attacker
         return all(self.attacker.get(key) == other.attacker.get(key) for key in ("region", "view"))
 
 
