@@ -10,7 +10,7 @@ import pandas as pd
 
 from anonbench.report.answer import Paragraph
 from anonbench.report.attempts import ALL, CONTROL, LINKABILITY
-from anonbench.report.gates import AT_CHANCE, NO_VERDICT
+from anonbench.report.gates import AT_CHANCE, NO_VERDICT, NOT_TRIED
 from anonbench.report.impact import CONFIRMATORY
 from anonbench.report.privacy_text import attacks_of, deciding, named, rate, share, strongest_table, told
 from anonbench.report.study import ORIGINAL, is_identity, phrase
@@ -92,7 +92,8 @@ def bought(table: pd.DataFrame, privacy: pd.DataFrame) -> list[Bought]:
         if rows.empty:
             continue
         kept = kept_of(table, dataset)
-        points = [_point(row, kept.get(row.variant)) for row in rows_of(treated)]
+        several = table.model.nunique() > 1
+        points = [_point(row, kept.get(row.variant), several) for row in rows_of(treated)]
         said = Paragraph(_lead(dataset, attack, rows, treated), (*points, *_encoded(rows), *_controls(part)))
         heads, lines, notes = strongest_table(part)
         found.append(Bought(dataset, attack, said, heads, lines, notes, attack == leading[dataset]))
@@ -134,8 +135,8 @@ def _does(row: Any) -> str:
     return f"finds the right person among {'all' if row.size == ALL else row.size} in"
 
 
-def _point(row: Any, kept: Any) -> str:
-    """Say of a variant what it keeps and what is still found."""
+def _point(row: Any, kept: Any, several: bool) -> str:
+    """Say of a variant what it keeps, of which of ``several`` models, and what is still found."""
     start = capital(phrase(row.variant))
     if not is_number(row.chance):
         raw = f", on originals {share(row.raw)} %" if is_number(row.raw) else ""
@@ -143,14 +144,17 @@ def _point(row: Any, kept: Any) -> str:
     if kept is not None:
         ends = interval_of(kept, "kept")
         inner = f" ({number(ends[0])} to {number(ends[1])} %)" if ends else ""
-        start += f" keeps {number(kept.kept)} %{inner} of {title(kept.task)}, and"
+        start += (
+            f" keeps {number(kept.kept)} %{inner} of {title(kept.task)}{f' with {kept.model}' if several else ''}, and"
+        )
     else:
         start += ":"
     who = WHO.get(row.knowledge, f"the attack by {row.attacker}")
     beside = f"; on originals {share(row.raw)} %" if is_number(row.raw) else ""
     said = f"{number(100 * row.value)} % ({_ends(row)}{beside}; {row.attacker})"
     if row.verdict == NO_VERDICT:
-        return f"{start} the attack failed, so there is no verdict: {row.why} ({said})."
+        failed = "the attack was not seen to work" if row.why == NOT_TRIED else "the attack failed"
+        return f"{start} {failed}, so there is no verdict: {row.why} ({said})."
     if row.verdict == AT_CHANCE:
         return f"{start} {who} was not seen to do better than chance: {said}."
     return f"{start} {who} still {_does(row)} {said}{f', or more: {row.why}' if row.why else ''}."
@@ -210,7 +214,7 @@ def told_to_paste(privacy: pd.DataFrame) -> str:
         return ""
     found: dict[bool, list[str]] = {True: [], False: []}
     for dataset, attack, part in attacks_of(privacy):
-        first: Any = rows_of(part[part.headline == "true"])[0]
+        first: Any = rows_of(part.sort_values("headline", ascending=False, kind="stable"))[0]
         size = f"{int(first.units):,} pictures of {int(first.people):,} people"
         found[bool((part.knowledge != "").any())].append(f"{attack} on {dataset} ({size})")
     learnt = privacy[privacy.knowledge != ""].drop_duplicates("attacker")
