@@ -182,6 +182,7 @@ def test_without_an_attack_on_originals_nobody_found_is_no_verdict(tmp_path: Pat
     assert found.verdict["body-mask_out"] == gates.NO_VERDICT
     assert found.why["body-mask_out"] == gates.NOT_TRIED
     assert found.verdict["body-blur-medium"] == gates.ABOVE, "who is found is found"
+    assert found.why["body-blur-medium"] == ""
     assert [p for p in points(table) if "was not seen to work, so there is no verdict: nobody tried" in p]
 
 
