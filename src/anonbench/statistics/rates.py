@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from anonbench.statistics.contrasts import IMAGES, LEVEL, Contrast, Panel, Term, image_variance, quantile
+from anonbench.statistics.contrasts import IMAGES, LEVEL, Contrast, Panel, Term, quantile
 
 
 def level(values: ArrayLike, replicates: np.ndarray, groups: float) -> Contrast:
@@ -30,7 +30,7 @@ def at_least(found: Contrast, groups: float) -> Contrast:
     """
     if found.replicates is None or len(found.replicates) < 2:
         return found
-    least = image_variance(found.replicates[None], groups)
+    least = float(found.replicates.var(ddof=1)) * groups / max(groups - 1, 1.0)
     if least <= found.variance:
         return found
     rest = Term(least - found.part(images=False), max(groups - 1, 1.0), IMAGES)
