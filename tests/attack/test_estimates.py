@@ -8,7 +8,9 @@ import pytest
 from anonbench.attack.contract import Trial
 from anonbench.attack.estimates import SINGLING_OUT, estimate_arrays, estimates, threshold_of
 from anonbench.attack.linkage import singled_out
+from anonbench.attack.risk import identity_replicates
 from anonbench.attack.verification import auc, tar_at_far
+from anonbench.report.attempts import Measured
 from anonbench.statistics.contrasts import LEVEL
 from anonbench.statistics.rates import level, rate_interval
 from anonbench.statistics.resampling import Draw
@@ -108,3 +110,26 @@ def test_a_factor_widens_a_rate_as_it_widens_t(freedom: float) -> None:
     back = special.stdtrit(freedom, 1 - narrower) if np.isfinite(freedom) else special.ndtri(1 - narrower)
     plain = special.stdtrit(freedom, 1 - beyond) if np.isfinite(freedom) else special.ndtri(1 - beyond)
     assert back == pytest.approx(1.5 * plain)
+
+
+def test_seeds_that_agree_by_accident_are_not_certain() -> None:
+    """Two attackers find as many people, each other ones."""
+    weights = Draw(500, 7, "people of d").weights(40)
+    hits = np.zeros((2, 40))
+    hits[0, :10], hits[1, 20:30] = 1, 1
+    drawn = identity_replicates(hits, np.arange(40), weights)
+    contrast = level(hits.mean(axis=1), drawn, 40)
+    assert contrast.variance == pytest.approx(drawn.mean(axis=0).var(ddof=1) * 40 / 39)
+    low, high = rate_interval(contrast, 40)
+    assert low < 0.2
+    assert high > 0.3
+    one = level(hits.mean(axis=1)[:1], drawn[:1], 40)
+    assert one.variance == pytest.approx(drawn[0].var(ddof=1) * 40 / 39), "of one seed it is what it was"
+    apart = level([0.1, 0.5], drawn, 40)
+    assert apart.variance > 0.03, "the spread over seeds counts where it is larger"
+    # nor is the difference of two attackers, each of whose seeds differ as much
+    other = Measured(np.array([0.1, 0.1]), 0.1, 40, 40, 40.0, drawn[::-1] * 0.4)
+    difference = Measured(np.array([0.25, 0.25]), 0.1, 40, 40, 40.0, drawn).less(other)
+    assert difference is not None
+    least = (drawn - 0.4 * drawn[::-1]).mean(axis=0).var(ddof=1) * 40 / 39
+    assert difference.variance == pytest.approx(least)

@@ -182,6 +182,8 @@ def test_without_an_attack_on_originals_nobody_found_is_no_verdict(tmp_path: Pat
     assert found.verdict["body-mask_out"] == gates.NO_VERDICT
     assert found.why["body-mask_out"] == gates.NOT_TRIED
     assert found.verdict["body-blur-medium"] == gates.ABOVE, "who is found is found"
+    assert found.why["body-blur-medium"] == ""
+    assert [p for p in points(table) if "was not seen to work, so there is no verdict: nobody tried" in p]
 
 
 @pytest.mark.parametrize("encoded", [0.6, 2.0])
@@ -302,7 +304,39 @@ def test_kinds_of_pairs_have_rows_and_a_table_of_their_own(tmp_path: Path) -> No
     for column in ("value", "value_low", "simultaneous_high", "raw", "gain"):
         assert cell(table, column, **kind) == cell(table, column, **kind | {"measure": "linkability"})
     assert set(table.measure[table.headline == "true"]) == {"linkability"}
-    assert "| found first, changed outfit among 30 | " in re.sub(" +", " ", privacy_markdown(table))
+    assert "| found first (changed outfit) among 30 | " in re.sub(" +", " ", privacy_markdown(table))
+
+
+def test_a_detector_is_compared_with_itself_on_originals(tmp_path: Path) -> None:
+    """One of faces and one of people answer other questions."""
+    for variant, found in {"original": (0.9, 0.5), "body-mask_out": (0.3, 0.1)}.items():
+        for name, value in zip(("faces", "people"), found, strict=True):
+            measures = {"recall": {"value": value, "chance": None, "units": 100, "people": 50}}
+            arrays = {"telling/recall": np.asarray(50.0), "replicates/recall": np.full(200, value)}
+            folder = tmp_path / "attacks" / "streetlife" / variant / "find" / name / "seed0"
+            write(folder, "find", variant, {"detector": {"plugin": name}}, {"test": {"measures": measures}}, arrays)
+    names = ["faces", "people"]
+    asked = Attacks(("streetlife",), ("find",), {"find": {"original": names, "body-mask_out": names}}, [0, 1], [10],
+                    once=("find",))  # fmt: skip
+    datasets = {"streetlife": {"train": "train", "val": "val"}}
+    study = ReportStudy("s", 7, datasets, ["original", "body-mask_out"], {"m": {}}, [0], attacks=asked)
+    table = privacy(study, tmp_path / "attacks")
+    hidden = table[table.variant == "body-mask_out"].set_index("attacker")
+    assert dict(hidden.raw) == {"faces": 0.9, "people": 0.5}
+    assert set(table.n_seeds) == {1}, "nothing learns, so there is one seed"
+
+
+def test_a_measure_that_one_seed_has_no_number_of_is_left_out(tmp_path: Path) -> None:
+    said = write_attacks(tmp_path, {"original": 2.0, "body-blur-medium": 1.0}, seeds=(0, 1))
+    file = place(tmp_path, "original", "body-naive", 1) / "metrics.json"
+    metrics = read_json(file)
+    metrics["test"]["measures"]["tar_1e3"]["value"] = None
+    write_json(file, metrics)
+    table = privacy(study_of(said), tmp_path / "attacks")
+    assert "tar_1e3" not in set(table.measure[(table.variant == "original") & (table.attacker == "body-naive")])
+    assert set(table.verdict[(table.variant == "body-blur-medium") & (table.measure == "tar_1e3")]) <= {
+        "", gates.ABOVE, gates.NO_VERDICT,
+    }  # fmt: skip
 
 
 # --- its forms
@@ -538,9 +572,9 @@ def broken(root: Path, what: str) -> None:
         ("nan", r"metrics\.json: contains no attack \(nan is no number\)"),
         ("bare", r"metrics\.json: contains no attack"),
         ("list", r"metrics\.json: contains no attack"),
-        ("people", r"seed1/metrics\.json: is about other people, or other measures, than seed0 beside it"),
+        ("people", r"seed1/metrics\.json: is about other people than seed0 beside it, or draws them otherwise"),
         ("replicates", r"scores\.npz: cannot be read \(replicates/30 are no numbers\)"),
-        ("draws", r"seed1/metrics\.json: is about other people, or other measures, than seed0 beside it"),
+        ("draws", r"seed1/metrics\.json: is about other people than seed0 beside it, or draws them otherwise"),
     ],
 )
 def test_damaged_attacks_are_named(tmp_path: Path, what: str, says: str) -> None:

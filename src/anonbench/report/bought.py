@@ -10,7 +10,7 @@ import pandas as pd
 
 from anonbench.report.answer import Paragraph
 from anonbench.report.attempts import ALL, CONTROL, LINKABILITY
-from anonbench.report.gates import AT_CHANCE, NO_VERDICT
+from anonbench.report.gates import AT_CHANCE, NO_VERDICT, NOT_TRIED
 from anonbench.report.impact import CONFIRMATORY
 from anonbench.report.privacy_text import attacks_of, deciding, named, rate, share, strongest_table, told
 from anonbench.report.study import ORIGINAL, is_identity, phrase
@@ -92,7 +92,8 @@ def bought(table: pd.DataFrame, privacy: pd.DataFrame) -> list[Bought]:
         if rows.empty:
             continue
         kept = kept_of(table, dataset)
-        points = [_point(row, kept.get(row.variant)) for row in rows_of(treated)]
+        several = table.model.nunique() > 1
+        points = [_point(row, kept.get(row.variant), several) for row in rows_of(treated)]
         said = Paragraph(_lead(dataset, attack, rows, treated), (*points, *_encoded(rows), *_controls(part)))
         heads, lines, notes = strongest_table(part)
         found.append(Bought(dataset, attack, said, heads, lines, notes, attack == leading[dataset]))
@@ -134,8 +135,8 @@ def _does(row: Any) -> str:
     return f"finds the right person among {'all' if row.size == ALL else row.size} in"
 
 
-def _point(row: Any, kept: Any) -> str:
-    """Say of a variant what it keeps and what is still found."""
+def _point(row: Any, kept: Any, several: bool) -> str:
+    """Say of a variant what it keeps, of which of ``several`` models, and what is still found."""
     start = capital(phrase(row.variant))
     if not is_number(row.chance):
         raw = f", on originals {share(row.raw)} %" if is_number(row.raw) else ""
@@ -143,14 +144,17 @@ def _point(row: Any, kept: Any) -> str:
     if kept is not None:
         ends = interval_of(kept, "kept")
         inner = f" ({number(ends[0])} to {number(ends[1])} %)" if ends else ""
-        start += f" keeps {number(kept.kept)} %{inner} of {title(kept.task)}, and"
+        start += (
+            f" keeps {number(kept.kept)} %{inner} of {title(kept.task)}{f' with {kept.model}' if several else ''}, and"
+        )
     else:
         start += ":"
     who = WHO.get(row.knowledge, f"the attack by {row.attacker}")
     beside = f"; on originals {share(row.raw)} %" if is_number(row.raw) else ""
     said = f"{number(100 * row.value)} % ({_ends(row)}{beside}; {row.attacker})"
     if row.verdict == NO_VERDICT:
-        return f"{start} the attack failed, so there is no verdict: {row.why} ({said})."
+        failed = "the attack was not seen to work" if row.why == NOT_TRIED else "the attack failed"
+        return f"{start} {failed}, so there is no verdict: {row.why} ({said})."
     if row.verdict == AT_CHANCE:
         return f"{start} {who} was not seen to do better than chance: {said}."
     return f"{start} {who} still {_does(row)} {said}{f', or more: {row.why}' if row.why else ''}."
@@ -208,16 +212,23 @@ def told_to_paste(privacy: pd.DataFrame) -> str:
     """Return the paragraph of the methods on attacks, from privacy.csv."""
     if privacy.empty:
         return ""
-    whom = []
+    found: dict[bool, list[str]] = {True: [], False: []}
     for dataset, attack, part in attacks_of(privacy):
-        first: Any = rows_of(part[part.headline == "true"])[0]
-        whom.append(f"{attack} on {dataset} ({int(first.units):,} pictures of {int(first.people):,} people)")
+        first: Any = rows_of(part.sort_values("headline", ascending=False, kind="stable"))[0]
+        size = f"{int(first.units):,} pictures of {int(first.people):,} people"
+        found[bool((part.knowledge != "").any())].append(f"{attack} on {dataset} ({size})")
     learnt = privacy[privacy.knowledge != ""].drop_duplicates("attacker")
     who = [f"{row.attacker} ({row.knowledge}, sees the {row.view})" for row in rows_of(learnt)]
-    seeds = int(privacy.n_seeds.max())
-    by = f", by attackers who had learnt from other people ({_times(seeds)} each): {joined(who)}" if who else ""
+    said = []
+    if who:
+        seeds = _times(int(learnt.n_seeds.max()))
+        said.append(
+            f"{joined(found[True])}, by attackers who had learnt from other people ({seeds} each): {joined(who)}"
+        )
+    if found[False]:
+        said.append(f"{joined(found[False])}, for which nothing has to learn")
     return (
-        f"Attacks. Variants were attacked: {joined(whom)}{by}. Reported is the strongest attacker of each variant, "
+        f"Attacks. Of each variant: {'; '.join(said)}. Reported is the strongest attacker of each variant, "
         "chosen on people who are not among those that are reported, with 95 % intervals over people and seeds "
         "(Korn and Graubard 1998) that hold for all variants of the primary question at once (max-t). An attack that "
         "does not work on original images, or differs on images that were only encoded again, gives no verdict."

@@ -131,7 +131,7 @@ def judged(
     if CODEC in doubtful:
         return Judged(NO_VERDICT, doubtful)
     if ends[0] > measured.chance:
-        return Judged(ABOVE, doubtful)
+        return Judged(ABOVE, tuple(why for why in doubtful if why != NOT_TRIED))
     return Judged(NO_VERDICT, doubtful) if doubtful else Judged(AT_CHANCE)
 
 

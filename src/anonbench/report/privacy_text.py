@@ -24,9 +24,10 @@ MOST_COLUMNS = 8
 
 
 def named(measure: str, size: str = "") -> str:
-    """Return a measure in words: `found first among 100`."""
+    """Return a measure in words: `found first among 100`, `average precision (gender)`."""
     first, *rest = measure.split("/")
-    name = ", ".join([NAMES.get(first, first.replace("_", " ")), *(one.replace("_", " ") for one in rest)])
+    name = NAMES.get(first, first.replace("_", " "))
+    name += f" ({', '.join(rest).replace('_', ' ')})" if rest else ""
     return f"{name} among {size}" if size else name
 
 

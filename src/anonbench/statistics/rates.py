@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from anonbench.statistics.contrasts import LEVEL, Contrast, Panel, quantile
+from anonbench.statistics.contrasts import IMAGES, LEVEL, Contrast, Panel, Term, quantile
 
 
 def level(values: ArrayLike, replicates: np.ndarray, groups: float) -> Contrast:
@@ -14,11 +16,25 @@ def level(values: ArrayLike, replicates: np.ndarray, groups: float) -> Contrast:
 
     ``values`` (n) by seed, ``replicates`` (n, B) on draws of ``groups`` identities that all seeds share. It is the
     contrast to nothing that `Panel` makes: the spread over seeds (n - 1 degrees of freedom), and what identities do to
-    all seeds alike (``groups`` - 1); of one seed the latter alone.
+    all seeds alike (``groups`` - 1); of one seed the latter alone; see `at_least`.
     """
     known = np.asarray(values, dtype=np.float64)[None]
     panel = Panel(known, replicates[None], groups, np.ones(1, dtype=bool), pools=False)
-    return panel.contrast(0, ratio=0.0)
+    return at_least(panel.contrast(0, ratio=0.0), groups)
+
+
+def at_least(found: Contrast, groups: float) -> Contrast:
+    """Return a contrast with no less uncertainty than its mean over these very seeds has on other identities.
+
+    Seeds that agree by accident, each on other identities, seem to leave none.
+    """
+    if found.replicates is None or len(found.replicates) < 2:
+        return found
+    least = float(found.replicates.var(ddof=1)) * groups / max(groups - 1, 1.0)
+    if least <= found.variance:
+        return found
+    rest = Term(least - found.part(images=False), max(groups - 1, 1.0), IMAGES)
+    return replace(found, terms=(*(term for term in found.terms if term.source != IMAGES), rest))
 
 
 def rate_interval(rate: Contrast, groups: float, coverage: float = LEVEL, factor: float = 1.0) -> tuple[float, float]:
