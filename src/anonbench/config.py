@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.anonymize.contract import check_kinds
-from anonbench.attack.options import AttackConfig
+from anonbench.attack.options import NAIVE, AttackConfig, Knowledge
 from anonbench.blocks import Strict, explain
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, told
 from anonbench.errors import AnonbenchError, nearest
@@ -335,6 +335,8 @@ class Study(Strict):
                     f"{nearest(attacker.variant, self.variants)}"
                 )
         for name, dataset in self.datasets.items():
+            if self.attacked(name) and attack.gallery == (attack.probe or dataset.val):
+                raise ValueError(f"attack.gallery: '{attack.gallery}' is the split of {name} that is attacked")
             if (
                 attack.attacks
                 and attack.own.dataset in (None, name)
@@ -348,13 +350,20 @@ class Study(Strict):
         """Tell whether a data set's people are attacked: those of all but the attacker's own data set."""
         return bool(self.attack.attacks) and dataset != self.attack.own.dataset
 
-    def attackers_of(self, variant: str) -> list[str]:
-        """Return the attackers of a variant: those about its region; of the original those who need no method."""
-        region = Variant.parse(variant).region
+    def attackers_of(self, variant: str, attack: str | None = None) -> list[str]:
+        """Return the attackers of a variant: those about its region; of the original those who need no method.
+
+        With ``attack`` only those who make that attack.
+        """
+        region, method = Variant.parse(variant).region, Variant.parse(variant).method
+        inverts = method is not None and registry.load("methods", method).inverts
+        known = get_args(Knowledge) if attack is None else registry.load("attacks", attack).by_those_who_know
         return [
             name
             for name, attacker in self.attack.attackers.items()
-            if (region is None and attacker.knowledge == "naive") or region in (attacker.region, RegionKind.FRAME)
+            if ((region is None and attacker.knowledge == NAIVE) or region in (attacker.region, RegionKind.FRAME))
+            and attacker.knowledge in known
+            and (inverts or not attacker.inverts)
         ]
 
     def _check_variants(self) -> None:

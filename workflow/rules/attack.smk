@@ -62,7 +62,7 @@ rule attack:
         how=lambda w: plan.arguments.attack(w.dataset, w.attack),
         device=plan.study.train.device,
         threads=plan.study.train.threads,
-        code=lambda w: attack_code(w.attack),
+        code=lambda w: attack_code(w.attack, w.variant),
         environment=plan.fingerprints.environment("train"),
     message:
         "attack {wildcards.dataset} {wildcards.variant}: {wildcards.attack} by {wildcards.attacker}, seed {wildcards.seed}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anonbench import registry
 from anonbench.provenance import code_hash
+from anonbench.variants import Variant
 
 
 def attacker_code(attack: str) -> str:
@@ -11,6 +12,8 @@ def attacker_code(attack: str) -> str:
     return code_hash("anonbench.attack.attackers", registry.module("attacks", attack))
 
 
-def attack_code(attack: str) -> str:
-    """Return the hash of the code that attacks and measures."""
-    return code_hash("anonbench.attack.trials", registry.module("attacks", attack))
+def attack_code(attack: str, variant: str) -> str:
+    """Return the hash of the code that attacks a variant and measures, with what inverts its method, if it can be."""
+    method = Variant.parse(variant).method
+    inverse = [registry.module("methods", method)] if method and registry.load("methods", method).inverts else []
+    return code_hash("anonbench.attack.trials", registry.module("attacks", attack), *inverse)

@@ -153,7 +153,7 @@ class Arguments:
         return {
             "datasets": [name for name in study.datasets if study.attacked(name)],
             "attacks": study.attack.attacks,
-            "attackers": {variant: study.attackers_of(variant) for variant in study.variants},
+            "attackers": {a: {v: study.attackers_of(v, a) for v in study.variants} for a in study.attack.attacks},
             "seeds": study.attack.seeds,
             "sizes": study.attack.sizes,
         }

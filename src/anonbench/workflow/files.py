@@ -255,7 +255,7 @@ class Files:
             if self.study.attacked(dataset)
             for variant in self.study.variants_of(dataset)
             for attack in block.attacks
-            for attacker in self.study.attackers_of(variant)
+            for attacker in self.study.attackers_of(variant, attack)
             for seed in block.seeds
         ]
 
@@ -287,9 +287,12 @@ class Files:
         """Return what is attacked, what it is compared with, and the tables of both."""
         probe, gallery = self.probe_split(w.dataset), self.study.attack.gallery
         region = RegionKind(self.study.attack.attackers[w.attacker].region)
-        pairs = {(w.variant, probe): None, (ORIGINAL, probe): None}
-        if registry.load("attacks", w.attack).needs_gallery:
-            pairs[ORIGINAL, str(gallery)] = None
+        attack = registry.load("attacks", w.attack)
+        pairs = {(w.variant, probe): None}
+        if attack.needs_original:
+            pairs[ORIGINAL, probe] = None
+        if attack.needs_gallery:
+            pairs[w.variant if attack.within else ORIGINAL, str(gallery)] = None
         tables = {split: None for _, split in pairs}
         return [
             *(self._file(what, w.dataset, v, split) for v, split in pairs for what in ("manifest", "annotations")),
