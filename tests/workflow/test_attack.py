@@ -17,13 +17,14 @@ from tests.workflow.conftest import PROJECT, TINY, Project
 pytestmark = pytest.mark.slow
 
 QUICK = {"width": 16, "height": 32, "iterations": 4, "batch_size": 8, "dimensions": 8}
+RESTORER = {"widths": [4, 8], "iterations": 4, "batch_size": 8}
 STUDY: dict[str, Any] = {
     **TINY,
     "name": "attacked",
     "datasets": {"streetlife": {"options": {"train": 4, "val": 3, "gallery": 8, "probe": 8, "gallery_identities": 8}}},
     "variants": ["original", "face-blur-medium", "body-mask_out"],
     "attack": {
-        "attacks": ["link", "reidentify"],
+        "attacks": ["link", "reidentify", "relink", "restore"],
         "probe": "probe",
         "gallery": "gallery",
         "sizes": [3],
@@ -31,6 +32,10 @@ STUDY: dict[str, Any] = {
             "body-naive": {"knowledge": "naive", "region": "body", **QUICK},
             "body-aware": {"knowledge": "aware", "region": "body", **QUICK},
             "face-aware": {"knowledge": "aware", "region": "face", "view": "region", "network": "mosaic", **QUICK},
+            "face-reverse": {"knowledge": "reverse", "region": "face", **QUICK, "restorer": RESTORER},
+            "face-inverse": {"knowledge": "reverse", "region": "face", **QUICK, "restorer": {"kind": "analytic"}},
+            "body-reverse": {"knowledge": "reverse", "region": "body", **QUICK, "restorer": RESTORER},
+            "body-inverse": {"knowledge": "reverse", "region": "body", **QUICK, "restorer": {"kind": "analytic"}},
             "body-half": {"knowledge": "partial", "variant": "face-blur-medium", "region": "body", **QUICK},
         },
     },
@@ -57,14 +62,16 @@ def test_who_attacks_whom(attacked: Project) -> None:
     found = metrics(attacked)
     attackers = {
         "original": ["body-naive"],
-        "face-blur-medium": ["face-aware"],
-        "body-mask_out": ["body-naive", "body-aware", "body-half"],
+        "face-blur-medium": ["face-aware", "face-reverse", "face-inverse"],
+        "body-mask_out": ["body-naive", "body-aware", "body-half", "body-reverse"],  # whose colour nothing brings back
     }
+    restore = {"body-naive", "body-reverse", "face-reverse", "face-inverse"}
     assert sorted(found) == sorted(
         f"{variant}/{attack}/{attacker}/seed0"
         for variant, names in attackers.items()
-        for attack in ("link", "reidentify")
+        for attack in ("link", "reidentify", "relink", "restore")
         for attacker in names
+        if attack != "restore" or attacker in restore
     )
     learnt = {path.parent.parent.parent.parent.name for path in (attacked.folder / "attackers").rglob("attacker.json")}
     assert learnt == {"original", "face-blur-medium", "body-mask_out"}
@@ -75,6 +82,11 @@ def test_who_attacks_whom(attacked: Project) -> None:
         assert one["test"]["covered"] == (0 if place.startswith("original") else one["test"]["covered"])
     assert found["body-mask_out/link/body-aware/seed0"]["test"]["covered"] > 0.9
     assert found["face-blur-medium/reidentify/face-aware/seed0"]["people"] == {"probe": "probe", "gallery": "gallery"}
+    for place, one in found.items():
+        assert ("ssim" in one["test"]) == ("/restore/" in place)
+    computed = found["face-blur-medium/restore/face-inverse/seed0"]
+    assert computed["own"]["variant"] == "original", "who computes needs to learn nothing of the method"
+    assert computed["test"]["ssim"] < 1
 
 
 def test_scores_name_nobody(attacked: Project) -> None:
@@ -92,7 +104,7 @@ def test_a_second_run_does_nothing_and_an_attackers_setting_reruns_its_own(attac
         "body-half": {**STUDY["attack"]["attackers"]["body-half"], "iterations": 5},
     }
     attacked.study("other", {**STUDY, "attack": {**STUDY["attack"], "attackers": changed}})
-    assert attacked.jobs("attacks", config="other") == {"fit_attacker": 2, "attack": 2, "attacks": 1}
+    assert attacked.jobs("attacks", config="other") == {"fit_attacker": 3, "attack": 3, "attacks": 1}
 
 
 def test_the_report_has_both_answers(attacked: Project) -> None:
@@ -101,14 +113,15 @@ def test_the_report_has_both_answers(attacked: Project) -> None:
     results = attacked.folder / "results"
     table = pd.read_csv(results / "tables/privacy.csv", keep_default_na=False)
     assert set(zip(table.variant, table.attacker, strict=True)) == {
-        ("original", "body-naive"), ("face-blur-medium", "face-aware"), ("body-mask_out", "body-naive"),
-        ("body-mask_out", "body-aware"), ("body-mask_out", "body-half"),
+        ("original", "body-naive"), ("face-blur-medium", "face-aware"), ("face-blur-medium", "face-reverse"),
+        ("face-blur-medium", "face-inverse"), ("body-mask_out", "body-naive"), ("body-mask_out", "body-aware"),
+        ("body-mask_out", "body-half"), ("body-mask_out", "body-reverse"),
     }  # fmt: skip
     assert set(table["size"]) == {"3", "all"}
     values = table[["value_low", "value", "value_high"]].astype(float)
     assert (values.diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
     chosen = table[table.chosen.astype(str).str.lower() == "true"].groupby(["variant", "attack"]).attacker
-    assert list(chosen.nunique()) == [1] * 6
+    assert list(chosen.nunique()) == [1] * 12
     one = table[(table.variant == "body-mask_out") & (table.attacker == "body-naive") & (table["size"] == "all")]
     raw = table[(table.variant == "original") & (table["size"] == "all")]
     assert list(one.raw.astype(float)) == list(raw.value.astype(float))
@@ -158,6 +171,12 @@ def test_an_attacker_of_its_own_data_has_its_own_random_numbers() -> None:
         ({"attackers": {"a": {"knowledge": "partial", "variant": "face-gan"}}}, r"'face-gan' is not among the study's"),
         ({"attackers": {"A b": {"knowledge": "naive"}}}, r"'A b' is not a valid name"),
         ({"sizes": [1]}, r"attack.sizes.0"),
+        ({"gallery": "probe"}, r"attack.gallery: 'probe' is the split of streetlife that is attacked"),
+        ({"attackers": {"a": {"knowledge": "aware", "restorer": {}}}}, r"restorer is for reverse attackers"),
+        (
+            {"attackers": {"a": {"knowledge": "reverse", "view": "silhouette"}}},
+            r"a reverse attacker that sees the silhouette alone has nothing to restore",
+        ),
     ],
 )
 def test_a_study_that_cannot_attack_is_refused(change: dict[str, Any], says: str) -> None:
