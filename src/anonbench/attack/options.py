@@ -29,11 +29,11 @@ class RestorerConfig(Strict):
         "pixelate: enlarging and back-projection).",
     )
     widths: list[Annotated[int, Field(ge=1, le=1024)]] = Field(
-        [16, 32, 64], min_length=2, max_length=6, description="Channels of the U-Net, finest level first."
+        [24, 48], min_length=2, max_length=6, description="Channels of the U-Net, finest level first."
     )
     iterations: int = Field(500, ge=1, description="Optimiser steps.")
     batch_size: int = Field(32, ge=1, description="Crops in a batch, or as many as there are.")
-    learning_rate: float = Field(2e-3, gt=0, description="Peak rate of AdamW; a warm-up, then half a cosine to zero.")
+    learning_rate: float = Field(5e-3, gt=0, description="Peak rate of AdamW; a warm-up, then half a cosine to zero.")
     ssim: float = Field(
         0.2, ge=0, le=1, description="Weight of structural dissimilarity, 1 - SSIM, in the loss; the rest is L1's."
     )

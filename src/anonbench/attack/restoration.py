@@ -18,6 +18,8 @@ from anonbench.learning import memory
 from anonbench.learning.loop import Learner, finite
 from anonbench.seeding import generator
 
+BLOCK = 2
+"""Pixels along a side of what a U-Net sees as one."""
 CHUNK = 256
 """Crops in one go when nothing is trained."""
 WINDOW, DEVIATION = 11, 1.5
@@ -32,15 +34,18 @@ def _block(before: int, after: int) -> nn.Sequential:
 
 
 class UNet(nn.Module):
-    """A U-Net (Ronneberger et al. 2015, arXiv 1505.04597) that says what has to be added to a crop."""
+    """A U-Net (Ronneberger et al. 2015, arXiv 1505.04597) that says what has to be added to a crop.
+
+    It works on blocks of 2x2 pixels (space to depth, Shi et al. 2016, arXiv 1609.05158), a quarter of the work.
+    """
 
     def __init__(self, widths: Sequence[int]) -> None:
         """Build it with random weights; ``widths`` are the channels by level, the finest first."""
         super().__init__()
-        self.down = nn.ModuleList(_block(a, b) for a, b in pairwise((3, *widths)))
+        self.down = nn.ModuleList(_block(a, b) for a, b in pairwise((3 * BLOCK**2, *widths)))
         pairs = list(pairwise(widths))
         self.up = nn.ModuleList(_block(fine + coarse, fine) for fine, coarse in reversed(pairs))
-        self.last = nn.Conv2d(widths[0], 3, 1)
+        self.last = nn.Conv2d(widths[0], 3 * BLOCK**2, 1)
         nn.init.zeros_(self.last.weight)  # it starts with the crop as it is
         assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
@@ -48,16 +53,16 @@ class UNet(nn.Module):
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Return restored crops, float (N, 3, height, width), about 0..1, of crops uint8 of that shape."""
         height, width = crops.shape[2:]
-        whole = 2 ** (len(self.down) - 1)
+        whole = BLOCK * 2 ** (len(self.down) - 1)
         beyond = (0, -width % whole, 0, -height % whole)
         seen = functional.pad(crops.float() / 255, beyond, mode="replicate")
-        levels = [self.down[0](seen * 2 - 1)]
+        levels = [self.down[0](functional.pixel_unshuffle(seen * 2 - 1, BLOCK))]
         for block in list(self.down)[1:]:
             levels.append(block(functional.max_pool2d(levels[-1], 2)))
         found = levels.pop()
         for block in self.up:
             found = block(torch.cat([levels.pop(), _doubled(found)], 1))
-        restored: torch.Tensor = (seen + self.last(found))[:, :, :height, :width]
+        restored: torch.Tensor = (seen + functional.pixel_shuffle(self.last(found), BLOCK))[:, :, :height, :width]
         return restored
 
 
