@@ -11,8 +11,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.anonymize.contract import check_kinds
-from anonbench.attack.options import AttackConfig
+from anonbench.attack.options import ATTACKERS, DETECTORS, NOBODY, AttackConfig
 from anonbench.blocks import Strict, explain
+from anonbench.detectors.base import StoredDetections
+from anonbench.detectors.base import load as load_detector
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, told
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_yaml
@@ -321,8 +323,19 @@ class Study(Strict):
                 raise ValueError(f"attack.attacks: unknown attack '{name}'{nearest(name, known)}")
             if registry.load("attacks", name).needs_gallery and attack.gallery is None:
                 raise ValueError(f"attack.gallery: {name} looks for people in another split; name it")
-        if attack.attacks and not attack.attackers:
+        tried = {registry.load("attacks", name).by for name in attack.attacks}
+        if ATTACKERS in tried and not attack.attackers:
             raise ValueError("attack.attackers: nobody attacks; describe an attacker")
+        if DETECTORS in tried and not attack.detectors:
+            raise ValueError("attack.detectors: nobody looks; name a detector")
+        for name, detector in attack.detectors.items():
+            if not re.match(NAME, name):
+                raise ValueError(f"attack.detectors: '{name}' is not a valid name")
+            if issubclass(load_detector(detector.plugin), StoredDetections):
+                raise ValueError(
+                    f"attack.detectors.{name}: '{detector.plugin}' looks at no image, so that it would say the same of "
+                    "every variant"
+                )
         if attack.own.dataset is not None and attack.own.dataset not in self.datasets:
             near = nearest(attack.own.dataset, self.datasets)
             raise ValueError(f"attack.own.dataset: unknown data set '{attack.own.dataset}'{near}")
@@ -336,7 +349,7 @@ class Study(Strict):
                 )
         for name, dataset in self.datasets.items():
             if (
-                attack.attacks
+                self.learns_to_attack()
                 and attack.own.dataset in (None, name)
                 and attack.own.split in (attack.probe or dataset.val, attack.gallery)
             ):
@@ -356,6 +369,25 @@ class Study(Strict):
             for name, attacker in self.attack.attackers.items()
             if (region is None and attacker.knowledge == "naive") or region in (attacker.region, RegionKind.FRAME)
         ]
+
+    def tried_by(self, attack: str, variant: str) -> list[str]:
+        """Return who tries an attack on a variant: attackers, detectors of what its region hides, or `nobody`."""
+        by = registry.load("attacks", attack).by
+        if by == ATTACKERS:
+            return self.attackers_of(variant)
+        if by == NOBODY:
+            return [NOBODY]
+        alone = Variant.parse(variant).region is RegionKind.FACE  # of such a variant nobody expects to hide people
+        return [name for name, one in self.attack.detectors.items() if one.finds == "face" or not alone]
+
+    def learns_to_attack(self) -> bool:
+        """Tell whether an attack is tried by attackers that learn."""
+        return any(registry.load("attacks", name).by == ATTACKERS for name in self.attack.attacks)
+
+    def attack_seeds(self, attack: str) -> list[int]:
+        """Return the seeds of an attack: where nothing is learnt the first alone."""
+        learnt = registry.load("attacks", attack).by == ATTACKERS
+        return self.attack.seeds if learnt else self.attack.seeds[:1]
 
     def _check_variants(self) -> None:
         if ORIGINAL not in self.variants:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 import anonbench
 from anonbench import portable, registry
 from anonbench.attack.code import attacker_code
-from anonbench.attack.contract import Attack, Describe
+from anonbench.attack.contract import Describe, Matching
 from anonbench.attack.learning import Contrast, OwnPeople
 from anonbench.attack.networks import Embedder, embed
 from anonbench.attack.options import AttackerConfig
@@ -44,7 +44,7 @@ def learn(
     """
     started = time.perf_counter()
     (out / RECORD).unlink(missing_ok=True)
-    plugin: Attack = registry.load("attacks", attack)()
+    plugin: Matching = registry.load("attacks", attack)()
     where = choose_device(device)
     level = portable.level(config.determinism, where.type, entry=ENTRY)
     hold(level, threads, ENTRY)

@@ -7,9 +7,16 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from anonbench.blocks import Strict
+from anonbench.detectors.config import DetectorConfig
 
 Knowledge = Literal["naive", "partial", "aware"]
 NAIVE, PARTIAL, AWARE = "naive", "partial", "aware"
+
+By = Literal["attackers", "detectors", "nobody"]
+ATTACKERS: By = "attackers"
+DETECTORS: By = "detectors"
+NOBODY: By = "nobody"
+"""Who tries an attack: attackers that learn, detectors as they are, or nobody, where counting is enough."""
 
 View = Literal["person", "region", "surroundings", "silhouette"]
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
@@ -74,6 +81,11 @@ class AttackConfig(Strict):
     attacks: list[str] = Field([], description="Names of attacks; none: nothing is attacked.")
     attackers: dict[str, AttackerConfig] = Field(
         default_factory=dict, description="Attackers by name; each learns for each attack that can be learnt."
+    )
+    detectors: dict[str, DetectorConfig] = Field(
+        default_factory=dict,
+        description="Detectors by name, for attacks that look for people or faces; those of people look at variants "
+        "of bodies and frames alone.",
     )
     own: OwnPeopleConfig = OwnPeopleConfig()
     probe: str | None = Field(

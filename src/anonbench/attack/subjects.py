@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,6 @@ EMPTY = 127
 """Grey level of what an attacker does not see."""
 AROUND = 0.5
 """Surroundings reach beyond a person's box by this share of its width and height, on each side."""
-CHANGED = "anonymized"
-"""Status, in a manifest, of somebody whom the method changed."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +87,16 @@ def read_subjects(
     for row in chosen:
         of.setdefault(row["image_id"], []).append(row)
     table = People.read(annotations / f"{split}.{region.table}.parquet", region, rows)
-    names = _names(variant, split)
+    shown = pictures_of(variant, split)
     crops = []
     for image in rows:
         if image["image_id"] not in of:
             continue
-        if image["image_id"] not in names:
-            file = manifests.annotations_path(variant, split)
-            raise AnonbenchError("lacks an image that the tables have", file=file, entry=f"image {image['image_id']}")
-        pixels = images.read_rgb(variant / split / names[image["image_id"]])
+        pixels = shown(image["image_id"])
         found = {one.person_id: one for one in table.regions(image)}
         crops += [_crop(pixels, row, found.get(row["person_id"]), view, size) for row in of[image["image_id"]]]
     ordered = [row for image in rows for row in of.get(image["image_id"], ())]
-    changed = _changed(variant, split)
+    changed = changed_in(variant, split)
     keys = [(row["image_id"], row["person_id"]) for row in ordered]
     who = np.empty(len(ordered), dtype=object)
     who[:] = [row["identity"] for row in ordered]
@@ -125,22 +120,35 @@ def read_pair(
     return read_subjects(variant, annotations, split, region, view, size, most, seed), raw
 
 
-def _names(variant: Path, split: str) -> dict[int, str]:
-    """Return the names of a variant's image files by id."""
+def pictures_of(variant: Path, split: str) -> Callable[[int], np.ndarray]:
+    """Return a function that reads the image of an id, as a variant shows it: uint8 HxWx3 RGB, as its labels are.
+
+    Both raise AnonbenchError: where the variant lists no images, or not that one, and for a file that is missing,
+    damaged or of another size.
+    """
     file = manifests.annotations_path(variant, split)
     value = read_json(file)
     try:
-        return {image["id"]: image["file_name"] for image in value["images"]}
+        entries = {image["id"]: (image["file_name"], image["width"], image["height"]) for image in value["images"]}
+        frames = {image["id"]: image.get("labels_on") for image in value["images"]}
     except (KeyError, TypeError):
         raise AnonbenchError("contains no images", file=file, remedy="run the anonymize stage again") from None
 
+    def read(image_id: int) -> np.ndarray:
+        if image_id not in entries:
+            raise AnonbenchError("lacks an image that the tables have", file=file, entry=f"image {image_id}")
+        name, width, height = entries[image_id]
+        return images.read_rgb(variant / split / name, (width, height), frames[image_id])
 
-def _changed(variant: Path, split: str) -> set[tuple[int, int]]:
+    return read
+
+
+def changed_in(variant: Path, split: str) -> set[tuple[int, int]]:
     """Return image and person of everybody whom a variant has changed; nobody's in the original."""
     if variant.name == ORIGINAL:
         return set()
     rows = manifests.rows_of(variant, split)
-    return {(r["image_id"], r["person_id"]) for r in rows if r["type"] == "person" and r["status"] == CHANGED}
+    return {(r["image_id"], r["person_id"]) for r in rows if r["type"] == "person" and manifests.is_changed(r)}
 
 
 def _crop(
