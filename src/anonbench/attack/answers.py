@@ -65,7 +65,7 @@ def run_answers(
         raise AnonbenchError(f"{attack} answers with scores of pairs", entry="--attack")
     draw = Draw(resamples, site.seed, f"{answers.drawn} of {site.annotations.name}") if resamples else None
     write_arrays(out / "scores.npz", {**answers.arrays, **arrays_of(answers.parts[TEST], draw)})
-    parts = {part: {"measures": {name: told(one) for name, one in of.items()}} for part, of in answers.parts.items()}
+    parts = {part: part_of(of, answers.first) for part, of in answers.parts.items()}
     write_json(
         out / "metrics.json",
         {
@@ -135,6 +135,16 @@ def mean_of(values: np.ndarray, groups: np.ndarray, **more: Any) -> Measure:
     return Measure(lambda weights: share_of(weights @ values, weights.sum(axis=1)), groups, values=values, **more)
 
 
+def part_of(measures: Mapping[str, Measure], first: str) -> dict[str, Any]:
+    """Return what ``metrics.json`` says of a part of the people: all measures, the ``first`` of them first.
+
+    ``probes``, ``people`` and the share of them that the variant has ``covered`` are those of the first.
+    """
+    every = {name: told(measures[name]) for name in dict.fromkeys((first, *measures))}
+    size = {"probes": every[first]["units"], "people": every[first]["people"], "covered": every[first].get("covered")}
+    return {**size, "measures": every}
+
+
 def told(measure: Measure) -> dict[str, Any]:
     """Return what ``metrics.json`` says of a measure; None for a number that there is not.
 
@@ -148,7 +158,7 @@ def told(measure: Measure) -> dict[str, Any]:
         "people": len(np.unique(measure.groups)),
         **measure.more,
     }
-    if measure.covered is None:
+    if measure.covered is None or not len(measure.covered):
         return found
     found["covered"] = float(measure.covered.mean())
     found["of_covered"], found["of_missed"] = _on(measure, measure.covered), _on(measure, ~measure.covered)

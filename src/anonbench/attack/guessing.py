@@ -79,7 +79,7 @@ def judge(truth: Traits, guessed: Guessed, seen: Subjects, choose: Choose) -> An
     facts: dict[str, Any] = {"skipped": {**guessed.notes, **skipped}, "values": kept}
     if kept:
         facts["threshold"] = threshold
-    arrays = {"groups": groups, "images": seen.images, "covered": seen.covered, "validation": chosen}
+    arrays = {"probe": groups, "images": seen.images, "covered": seen.covered, "validation": chosen}
     arrays |= {f"chances/{name}": guessed.chances[name] for name in kept}
     arrays |= {f"numbers/{name}": guessed.numbers[name] for name in numbers}
     return Answers(measures, CMAP if kept else f"{R2}/{next(iter(numbers))}", drawn, facts, arrays)
@@ -110,8 +110,8 @@ def _of_attributes(
     covered: np.ndarray, threshold: float,
 ) -> dict[str, Measure]:  # fmt: skip
     """Return the measures of attributes on some of the people, ``rows`` bool (N,)."""
-    found: dict[str, Measure] = {}
     classes = _classes(truth, guessed, kept)
+    found = _of_all([one for one, _ in classes], rows, groups, covered, threshold) if classes else {}
     for name, values in kept.items():
         there = rows & np.logical_or.reduce([truth.labels[name] == value for value in values])
         if not there.any():
@@ -126,15 +126,28 @@ def _of_attributes(
         )
         own = [one for one, of in classes if of == name]
         found[f"{PRECISION}/{name}"] = _precision(own, rows & own[0].known, groups, covered)
-    if classes:
-        every = [one for one, _ in classes]
-        found[CMAP] = _precision(every, rows, groups, covered)
-        shares = [float(one.true[rows & one.known].mean()) for one in every if one.true[rows].any()]
-        knows_nothing = float(np.mean([2 * share / (1 + share) for share in shares])) if shares else None
-        found[MACRO_F1] = Measure(
-            mean_over([_f1(one, rows, threshold) for one in every]), groups[rows], knows_nothing, covered[rows],
-        )  # fmt: skip
     return found
+
+
+def _of_all(
+    classes: list[_Class], rows: np.ndarray, groups: np.ndarray, covered: np.ndarray, threshold: float
+) -> dict[str, Measure]:
+    """Return the measures over all values of all attributes.
+
+    The chance of macro F1 is what saying everything of everybody gets, the best that can be had without looking.
+    """
+    shares = _shares(classes, rows)
+    blind = float(np.mean([2 * share / (1 + share) for share in shares])) if shares else None
+    each = mean_over([_f1(one, rows, threshold) for one in classes])
+    return {
+        CMAP: _precision(classes, rows, groups, covered),
+        MACRO_F1: Measure(each, groups[rows], blind, covered[rows]),
+    }
+
+
+def _shares(classes: list[_Class], rows: np.ndarray) -> list[float]:
+    """Return which share of those of whom it is known has each value, of the values that anybody has."""
+    return [float(one.true[rows & one.known].mean()) for one in classes if one.true[rows].any()]
 
 
 def _classes(truth: Traits, guessed: Guessed, kept: Mapping[str, list[str]]) -> list[tuple[_Class, str]]:
@@ -157,7 +170,7 @@ def _precision(classes: list[_Class], rows: np.ndarray, groups: np.ndarray, cove
     """Return mean average precision over classes; its chance is that of scores that are all the same."""
     each = [_average(one.chances[rows], one.true[rows], one.known[rows]) for one in classes]
     blind = [_average(np.zeros(int(rows.sum())), one.true[rows], one.known[rows]) for one in classes]
-    shares = [float(one.true[rows & one.known].mean()) for one in classes if one.true[rows].any()]
+    shares = _shares(classes, rows)
     chance = float(mean_over(blind)(np.ones((1, int(rows.sum()))))[0])
     return Measure(
         mean_over(each), groups[rows], chance if np.isfinite(chance) else None, covered[rows],

@@ -110,7 +110,7 @@ def privacy(study: ReportStudy, attacks: Path) -> pd.DataFrame:
             found = {
                 variant: {
                     name: read_attempt(attacks / dataset / variant / attack / name, asked.seeds)
-                    for name in asked.attackers.get(variant, ())
+                    for name in asked.whom(attack, variant)
                 }
                 for variant in study.variants_of(dataset)
             }

@@ -50,13 +50,17 @@ class Primary:
 
 @dataclass(frozen=True)
 class Attacks:
-    """Who attacks what: names of ``attacks``, ``attackers`` by variant, their ``seeds``, and ``sizes`` of galleries."""
+    """Who attacks what: ``attacks``, ``attackers`` by attack and variant, their ``seeds``, ``sizes`` of galleries."""
 
     datasets: tuple[str, ...]
     attacks: tuple[str, ...]
-    attackers: dict[str, list[str]]
+    attackers: dict[str, dict[str, list[str]]]
     seeds: list[int]
     sizes: list[int]
+
+    def whom(self, attack: str, variant: str) -> list[str]:
+        """Return who tries an attack on a variant."""
+        return self.attackers.get(attack, {}).get(variant, [])
 
 
 @dataclass(frozen=True)

@@ -165,8 +165,8 @@ class Arguments:
         return {
             "datasets": [name for name in study.datasets if study.attacked(name)],
             "attacks": study.attack.attacks,
-            "attackers": {variant: study.attackers_of(variant) for variant in study.variants},
-            "tried": {a: {v: study.tried_by(a, v) for v in study.variants} for a in study.attack.attacks},
+            "attackers": {a: {v: study.tried_by(a, v) for v in study.variants} for a in study.attack.attacks},
+            "once": [a for a in study.attack.attacks if study.attack_seeds(a) != study.attack.seeds],
             "seeds": study.attack.seeds,
             "sizes": study.attack.sizes,
         }

@@ -46,7 +46,7 @@ class Coverage(Looking):
         identities = np.array([row["identity"] for row in rows], dtype=object)
         images = np.array([row["image_id"] for row in rows], dtype=np.int64)
         groups, drawn = drawn_together(identities, images)
-        found = {CHANGED: mean_of(hit.astype(np.float64), groups)}
+        found = {CHANGED: mean_of(hit.astype(np.float64), groups, covered=hit)}
         found |= {f"{CHANGED}/{name}": _of(hit, groups, one) for name, one in _kinds(rows, area).items()}
         if area.sum() > 0:
             found[AREA] = Measure(lambda w: share_of(w @ (hit * area), w @ area), groups)
@@ -56,7 +56,7 @@ class Coverage(Looking):
             "crowds_changed": sum((row["image_id"], row["person_id"]) in changed for row in crowds),
             "unannotated_changed": _strangers(site),
         }
-        arrays = {"groups": groups, "images": images, "covered": hit}
+        arrays = {"probe": groups, "images": images, "covered": hit}
         return Answers({TEST: found}, CHANGED, drawn, facts, arrays)
 
 

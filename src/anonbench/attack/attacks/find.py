@@ -108,7 +108,7 @@ def judge(
         if not few:
             raise AnonbenchError(f"nobody is there to be found in the images of {part}", entry="attack.probe")
     arrays = {
-        "groups": groups, "images": np.array(images)[place], "covered": covered, "validation": chosen[place],
+        "probe": groups, "images": np.array(images)[place], "covered": covered, "validation": chosen[place],
         "hit": hit,
     }  # fmt: skip
     return Answers(measures, RECALL, drawn, {**facts, "images": len(images)}, arrays)
