@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.anonymize.contract import check_kinds
-from anonbench.attack.options import NAIVE, AttackConfig, Knowledge
+from anonbench.attack.options import ATTACKERS, DETECTORS, NAIVE, NOBODY, AttackConfig
 from anonbench.blocks import Strict, explain
+from anonbench.detectors.base import StoredDetections
+from anonbench.detectors.base import load as load_detector
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, told
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_yaml
@@ -321,8 +323,19 @@ class Study(Strict):
                 raise ValueError(f"attack.attacks: unknown attack '{name}'{nearest(name, known)}")
             if registry.load("attacks", name).needs_gallery and attack.gallery is None:
                 raise ValueError(f"attack.gallery: {name} looks for people in another split; name it")
-        if attack.attacks and not attack.attackers:
+        tried = {registry.load("attacks", name).by for name in attack.attacks}
+        if ATTACKERS in tried and not attack.attackers:
             raise ValueError("attack.attackers: nobody attacks; describe an attacker")
+        if DETECTORS in tried and not attack.detectors:
+            raise ValueError("attack.detectors: nobody looks; name a detector")
+        for name, detector in attack.detectors.items():
+            if not re.match(NAME, name):
+                raise ValueError(f"attack.detectors: '{name}' is not a valid name")
+            if issubclass(load_detector(detector.plugin), StoredDetections):
+                raise ValueError(
+                    f"attack.detectors.{name}: '{detector.plugin}' looks at no image, so that it would say the same of "
+                    "every variant"
+                )
         if attack.own.dataset is not None and attack.own.dataset not in self.datasets:
             near = nearest(attack.own.dataset, self.datasets)
             raise ValueError(f"attack.own.dataset: unknown data set '{attack.own.dataset}'{near}")
@@ -338,7 +351,7 @@ class Study(Strict):
             if self.attacked(name) and attack.gallery == (attack.probe or dataset.val):
                 raise ValueError(f"attack.gallery: '{attack.gallery}' is the split of {name} that is attacked")
             if (
-                attack.attacks
+                self.learns_to_attack()
                 and attack.own.dataset in (None, name)
                 and attack.own.split in (attack.probe or dataset.val, attack.gallery)
             ):
@@ -350,21 +363,36 @@ class Study(Strict):
         """Tell whether a data set's people are attacked: those of all but the attacker's own data set."""
         return bool(self.attack.attacks) and dataset != self.attack.own.dataset
 
-    def attackers_of(self, variant: str, attack: str | None = None) -> list[str]:
-        """Return the attackers of a variant: those about its region; of the original those who need no method.
-
-        With ``attack`` only those who make that attack.
-        """
+    def attackers_of(self, variant: str) -> list[str]:
+        """Return the attackers of a variant: those about its region; of the original those who need no method."""
         region, method = Variant.parse(variant).region, Variant.parse(variant).method
         inverts = method is not None and registry.load("methods", method).inverts
-        known = get_args(Knowledge) if attack is None else registry.load("attacks", attack).by_those_who_know
         return [
             name
             for name, attacker in self.attack.attackers.items()
             if ((region is None and attacker.knowledge == NAIVE) or region in (attacker.region, RegionKind.FRAME))
-            and attacker.knowledge in known
             and (inverts or not attacker.inverts)
         ]
+
+    def tried_by(self, attack: str, variant: str) -> list[str]:
+        """Return who tries an attack on a variant: attackers, detectors of what its region hides, or `nobody`."""
+        plugin, of = registry.load("attacks", attack), self.attack.attackers
+        by = plugin.by
+        if by == ATTACKERS:
+            return [name for name in self.attackers_of(variant) if of[name].knowledge in plugin.by_those_who_know]
+        if by == NOBODY:
+            return [NOBODY]
+        alone = Variant.parse(variant).region is RegionKind.FACE  # of such a variant nobody expects to hide people
+        return [name for name, one in self.attack.detectors.items() if one.finds == "face" or not alone]
+
+    def learns_to_attack(self) -> bool:
+        """Tell whether an attack is tried by attackers that learn."""
+        return any(registry.load("attacks", name).by == ATTACKERS for name in self.attack.attacks)
+
+    def attack_seeds(self, attack: str) -> list[int]:
+        """Return the seeds of an attack: where nothing is learnt the first alone."""
+        learnt = registry.load("attacks", attack).by == ATTACKERS
+        return self.attack.seeds if learnt else self.attack.seeds[:1]
 
     def _check_variants(self) -> None:
         if ORIGINAL not in self.variants:

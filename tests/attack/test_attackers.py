@@ -13,13 +13,13 @@ from safetensors.torch import load_file, save_file
 
 from anonbench.attack import trials
 from anonbench.attack.attackers import describe_with, learn
-from anonbench.attack.attacks.link import Link
 from anonbench.attack.attacks.reidentify import Reidentify
 from anonbench.attack.contract import Trial
 from anonbench.attack.options import AttackerConfig
 from anonbench.attack.subjects import Subjects
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
+from tests.attack.town import nothing
 
 SIZE = (24, 32)
 QUICK = AttackerConfig(
@@ -40,13 +40,6 @@ def people(count: int, pictures: int, seed: int) -> Subjects:
     who[:] = [f"{seed}-{row // pictures}" for row in range(len(crops))]
     rows = np.arange(len(crops))
     return Subjects(crops, rows, rows, who, np.zeros(len(crops), bool), nothing(len(crops)))
-
-
-def nothing(count: int) -> np.ndarray:
-    """Return the attributes of people of whom nothing is said."""
-    found = np.empty(count, dtype=object)
-    found[:] = [{} for _ in range(count)]
-    return found
 
 
 def replaced(raw: Subjects, colour: int = 90) -> Subjects:

@@ -21,7 +21,11 @@ RESTORER = {"widths": [4, 8], "iterations": 4, "batch_size": 8}
 STUDY: dict[str, Any] = {
     **TINY,
     "name": "attacked",
-    "datasets": {"streetlife": {"options": {"train": 4, "val": 3, "gallery": 8, "probe": 8, "gallery_identities": 8}}},
+    "datasets": {
+        "streetlife": {
+            "options": {"train": 4, "val": 3, "gallery": 8, "probe": 8, "gallery_identities": 8, "attributes": True}
+        }
+    },
     "variants": ["original", "face-blur-medium", "body-mask_out"],
     "attack": {
         "attacks": ["link", "reidentify", "relink", "restore"],
@@ -133,6 +137,87 @@ def test_the_report_has_both_answers(attacked: Project) -> None:
     assert attacked.jobs() == {}
 
 
+OTHERS: dict[str, Any] = {
+    **STUDY,
+    "attack": {
+        **STUDY["attack"],
+        "attacks": ["coverage", "find", "infer"],
+        "detectors": {"faces": {"plugin": "centerface", "scales": [1.0]}, "people": {"plugin": "hog", "scales": [1.0]}},
+        "seeds": [0, 1],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def others(attacked: Project) -> Project:
+    """Return the same project after attacks that rank nobody."""
+    attacked.study("others", OTHERS)
+    done = attacked.snakemake("attacks", config="others")
+    assert done.returncode == 0, done.stdout
+    return attacked
+
+
+def test_only_who_learns_has_attackers_and_seeds(others: Project) -> None:
+    found = {place for place in metrics(others) if place.split("/")[1] not in ("link", "reidentify")}
+    learners = {
+        "original": ["body-naive"],
+        "face-blur-medium": ["face-aware"],
+        "body-mask_out": ["body-naive", "body-aware", "body-half"],
+    }
+    detectors = {"original": ["faces", "people"], "face-blur-medium": ["faces"], "body-mask_out": ["faces", "people"]}
+    assert found == {
+        *(f"{variant}/coverage/nobody/seed0" for variant in learners),
+        *(f"{variant}/find/{name}/seed0" for variant, names in detectors.items() for name in names),
+        *(f"{variant}/infer/{name}/seed{s}" for variant, names in learners.items() for name in names for s in (0, 1)),
+    }
+    learnt = {path.parent.parent.parent.name for path in (others.folder / "attackers").rglob("attacker.json")}
+    assert learnt == {"link", "reidentify", "infer"}
+    assert others.jobs("attacks", config="others") == {}
+
+
+def test_what_attacks_that_rank_nobody_say(others: Project) -> None:
+    root = others.folder / "attacks/streetlife"
+    found = metrics(others)
+    covered = found["body-mask_out/coverage/nobody/seed0"]
+    assert covered["test"]["covered"] == covered["test"]["measures"]["changed"]["value"] > 0.9
+    assert any(name.startswith("changed/upper_colour=") for name in covered["test"]["measures"])
+    assert found["original/coverage/nobody/seed0"]["test"]["measures"]["changed"]["value"] == 0
+    raw, hidden = (found[f"{variant}/find/faces/seed0"] for variant in ("original", "body-mask_out"))
+    assert raw["finds"] == "face"
+    assert raw["attacker"]["detector"]["plugin"] == "centerface"
+    assert hidden["test"]["measures"]["recall"]["value"] == 0 < raw["test"]["measures"]["recall"]["value"]
+    inferred = found["body-mask_out/infer/body-aware/seed0"]
+    assert {"r2/upper", "r2/lower"} <= set(inferred["test"]["measures"])
+    assert "outfit" not in inferred["skipped"]
+    for place, one in found.items():
+        if "measures" in one["test"]:
+            with np.load(root / place / "scores.npz") as file:
+                for name, of in one["test"]["measures"].items():
+                    if of["value"] is not None:
+                        assert file[f"estimate/{name}"] == of["value"]
+                        assert file[f"replicates/{name}"].shape == (STUDY["report"]["bootstrap"],)
+
+
+def test_a_setting_of_a_detector_reruns_its_own_attacks(others: Project) -> None:
+    detectors = {**OTHERS["attack"]["detectors"], "people": {"plugin": "hog", "scales": [1.0, 2.0]}}
+    others.study("finer", {**OTHERS, "attack": {**OTHERS["attack"], "detectors": detectors}})
+    assert others.jobs("attacks", config="finer") == {"attack": 2, "attacks": 1}
+
+
+def test_an_attack_that_learns_nothing_needs_no_attackers_nor_own_people() -> None:
+    block = {"attacks": ["coverage"], "probe": "train"}
+    study = config.parse({**STUDY, "attack": block}, file="study")
+    files = Files(study, PROJECT)
+    assert files.attacks() == [f"streetlife/{variant}/coverage/nobody/seed0" for variant in STUDY["variants"]]
+    assert files.splits("streetlife") == ["train", "val"]
+
+
+def test_an_unknown_detector_is_named(others: Project) -> None:
+    done = others.snakemake("attacks/streetlife/body-mask_out/find/face/seed0/metrics.json", config="others")
+    assert done.returncode != 0
+    assert "unknown detector 'face' (did you mean 'faces'?)" in done.stdout
+
+
 def test_an_unknown_attacker_is_named(attacked: Project) -> None:
     done = attacked.snakemake("attacks/streetlife/body-mask_out/link/body-nave/seed0/metrics.json")
     assert done.returncode != 0
@@ -176,6 +261,14 @@ def test_an_attacker_of_its_own_data_has_its_own_random_numbers() -> None:
         (
             {"attackers": {"a": {"knowledge": "reverse", "view": "silhouette"}}},
             r"a reverse attacker that sees the silhouette alone has nothing to restore",
+        ),
+        ({"attacks": ["find"]}, r"attack.detectors: nobody looks; name a detector"),
+        ({"detectors": {"a": {"plugin": "yunet", "options": {}}}}, r"attack.detectors.a.options: .*weights"),
+        ({"detectors": {"a": {"plugin": "hogg"}}}, r"unknown detector 'hogg' \(did you mean 'hog'"),
+        ({"detectors": {"A b": {"plugin": "hog"}}}, r"attack.detectors: 'A b' is not a valid name"),
+        (
+            {"detectors": {"a": {"plugin": "boxes", "options": {"path": "x.json"}}}},
+            r"attack.detectors.a: 'boxes' looks at no image",
         ),
     ],
 )

@@ -7,14 +7,22 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from anonbench.blocks import Strict
+from anonbench.detectors.config import DetectorConfig
 
 Knowledge = Literal["naive", "partial", "aware", "reverse"]
 NAIVE, PARTIAL, AWARE, REVERSE = "naive", "partial", "aware", "reverse"
 
+By = Literal["attackers", "detectors", "nobody"]
+ATTACKERS: By = "attackers"
+DETECTORS: By = "detectors"
+NOBODY: By = "nobody"
+"""Who tries an attack: attackers that learn, detectors as they are, or nobody, where counting is enough."""
+
 View = Literal["person", "region", "surroundings", "silhouette", "colour"]
 RESTORED = ("person", "region")
 """Views that somebody who restores pictures has: in the others there is nothing to restore."""
-LEARNT, COMPUTED = "unet", "analytic"
+COMPUTED = "analytic"
+"""The restorer that learns nothing."""
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
 SPLIT = r"^[A-Za-z0-9_]+$"
 
@@ -118,6 +126,11 @@ class AttackConfig(Strict):
     attacks: list[str] = Field([], description="Names of attacks; none: nothing is attacked.")
     attackers: dict[str, AttackerConfig] = Field(
         default_factory=dict, description="Attackers by name; each learns for each attack that can be learnt."
+    )
+    detectors: dict[str, DetectorConfig] = Field(
+        default_factory=dict,
+        description="Detectors by name, for attacks that look for people or faces; those of people look at variants "
+        "of bodies and frames alone.",
     )
     own: OwnPeopleConfig = OwnPeopleConfig()
     probe: str | None = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,6 @@ AROUND = 0.5
 """Surroundings reach beyond a person's box by this share of its width and height, on each side."""
 COLUMNS = ["image_id", "person_id", "box", "crowd", "ignore", "identity", "attributes"]
 """What is read of a table of people."""
-CHANGED = "anonymized"
-"""Status, in a manifest, of somebody whom the method changed."""
 
 
 @dataclass(frozen=True)
@@ -95,17 +93,13 @@ def read_subjects(
     for row in chosen:
         of.setdefault(row["image_id"], []).append(row)
     table = People.read(annotations / f"{split}.{region.table}.parquet", region, rows)
-    names = _names(variant, split)
-    changed = _changed(variant, split)
+    shown, changed = pictures_of(variant, split), changed_in(variant, split)
     invert = Inversion.of(variant, annotations, split, rows) if inverted and variant.name != ORIGINAL else None
     crops = []
     for image in rows:
         if image["image_id"] not in of:
             continue
-        if image["image_id"] not in names:
-            file = manifests.annotations_path(variant, split)
-            raise AnonbenchError("lacks an image that the tables have", file=file, entry=f"image {image['image_id']}")
-        pixels = images.read_rgb(variant / split / names[image["image_id"]])
+        pixels = shown(image["image_id"])
         if invert is not None:
             pixels = invert(pixels, image, changed)
         found = {one.person_id: one for one in table.regions(image)}
@@ -114,7 +108,7 @@ def read_subjects(
     keys = [(row["image_id"], row["person_id"]) for row in ordered]
     who, said = np.empty(len(ordered), dtype=object), np.empty(len(ordered), dtype=object)
     who[:] = [row["identity"] for row in ordered]
-    said[:] = [json.loads(row["attributes"] or "{}") for row in ordered]
+    said[:] = [_attributes(row["attributes"], annotations / f"{split}.people.parquet") for row in ordered]
     return Subjects(
         crops=np.stack(crops),
         images=np.array([image for image, _ in keys], dtype=np.int64),
@@ -123,6 +117,16 @@ def read_subjects(
         covered=np.array([key in changed for key in keys], dtype=bool),
         attributes=said,
     )
+
+
+def _attributes(text: str | None, table: Path) -> dict[str, str]:
+    try:
+        value: dict[str, str] = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise AnonbenchError(
+            f"has attributes that are not JSON ({error})", file=table, remedy="delete it and run the annotate stage"
+        ) from None
+    return value
 
 
 def read_pair(
@@ -136,22 +140,35 @@ def read_pair(
     return read_subjects(variant, annotations, split, region, view, size, most, seed, inverted), raw
 
 
-def _names(variant: Path, split: str) -> dict[int, str]:
-    """Return the names of a variant's image files by id."""
+def pictures_of(variant: Path, split: str) -> Callable[[int], np.ndarray]:
+    """Return a function that reads the image of an id, as a variant shows it: uint8 HxWx3 RGB, as its labels are.
+
+    Both raise AnonbenchError: where the variant lists no images, or not that one, and for a file that is missing,
+    damaged or of another size.
+    """
     file = manifests.annotations_path(variant, split)
     value = read_json(file)
     try:
-        return {image["id"]: image["file_name"] for image in value["images"]}
+        entries = {image["id"]: (image["file_name"], image["width"], image["height"]) for image in value["images"]}
+        frames = {image["id"]: image.get("labels_on") for image in value["images"]}
     except (KeyError, TypeError):
         raise AnonbenchError("contains no images", file=file, remedy="run the anonymize stage again") from None
 
+    def read(image_id: int) -> np.ndarray:
+        if image_id not in entries:
+            raise AnonbenchError("lacks an image that the tables have", file=file, entry=f"image {image_id}")
+        name, width, height = entries[image_id]
+        return images.read_rgb(variant / split / name, (width, height), frames[image_id])
 
-def _changed(variant: Path, split: str) -> set[tuple[int, int]]:
+    return read
+
+
+def changed_in(variant: Path, split: str) -> set[tuple[int, int]]:
     """Return image and person of everybody whom a variant has changed; nobody's in the original."""
     if variant.name == ORIGINAL:
         return set()
     rows = manifests.rows_of(variant, split)
-    return {(r["image_id"], r["person_id"]) for r in rows if r["type"] == "person" and r["status"] == CHANGED}
+    return {(r["image_id"], r["person_id"]) for r in rows if r["type"] == "person" and manifests.is_changed(r)}
 
 
 def _crop(

@@ -10,8 +10,9 @@ import numpy as np
 
 from anonbench import registry
 from anonbench.arrays import write_arrays
-from anonbench.attack.attackers import describe_with, restored_by
-from anonbench.attack.contract import Attack, Trial
+from anonbench.attack.attackers import describe_with
+from anonbench.attack.contract import Matching, Trial
+from anonbench.attack.fitting import restored_by
 from anonbench.attack.linkage import crowd, linkability, summarise_crowd
 from anonbench.attack.record import RECORD, WEIGHTS, read_attacker
 from anonbench.attack.retrieval import average_precision, within_rank
@@ -48,7 +49,7 @@ def run_attack(
     and where there is nobody to compare.
     """
     (out / "metrics.json").unlink(missing_ok=True)
-    plugin: Attack = registry.load("attacks", attack)()
+    plugin: Matching = registry.load("attacks", attack)()
     record, config = read_attacker(model)
     if record.get("attack") != attack:
         raise AnonbenchError(f"has learnt to {record.get('attack')}, not to {attack}", file=model / RECORD)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import registry
+from anonbench.attack.options import ATTACKERS, DETECTORS
 from anonbench.config import NON_RECIPE_KEYS, Study
 from anonbench.seeding import seed_of
 from anonbench.workflow.files import Files
@@ -69,6 +70,17 @@ class Arguments:
     def attacker(self, name: str) -> str:
         """Return an attacker as the study describes it, as JSON."""
         return compact(self.study.attack.attackers[name].model_dump(mode="json"))
+
+    def tries(self, w: Any) -> str:
+        """Return the options of `anonbench attack` that say who tries an attack: an attacker, a detector, or nobody."""
+        by = registry.load("attacks", w.attack).by
+        if by == ATTACKERS:
+            tables = f"{self.files.folder('annotations')}/{self.files.own_dataset(w.dataset)}"
+            return f"--model {shlex.quote(self.files.attacker_folder(w))} --own {shlex.quote(tables)}"
+        if by == DETECTORS:
+            config = self.study.attack.detectors[w.attacker].model_dump(mode="json")
+            return f"--detector {shlex.quote(compact(config))}"
+        return ""
 
     def attack(self, dataset: str, attack: str) -> str:
         """Return the options of `anonbench attack` that say who is attacked, and how that is measured."""
@@ -153,7 +165,8 @@ class Arguments:
         return {
             "datasets": [name for name in study.datasets if study.attacked(name)],
             "attacks": study.attack.attacks,
-            "attackers": {a: {v: study.attackers_of(v, a) for v in study.variants} for a in study.attack.attacks},
+            "attackers": {a: {v: study.tried_by(a, v) for v in study.variants} for a in study.attack.attacks},
+            "once": [a for a in study.attack.attacks if study.attack_seeds(a) != study.attack.seeds],
             "seeds": study.attack.seeds,
             "sizes": study.attack.sizes,
         }

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from anonbench.attack.contract import Attack, Describe, Risk, Trial, numbered
+from anonbench.attack.contract import Describe, Matching, Risk, Trial, numbered
 from anonbench.attack.subjects import Subjects
 
 
-class Link(Attack):
+class Link(Matching):
     """Matches each anonymized crop with its own original among those of all others. Needs no identities."""
 
     title: ClassVar[str] = "link to the own original"

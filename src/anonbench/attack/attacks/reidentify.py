@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from anonbench.attack.contract import Attack, Describe, Risk, Trial, numbered
+from anonbench.attack.contract import Describe, Matching, Risk, Trial, numbered
 from anonbench.attack.subjects import Subjects
 from anonbench.datasets.base import CAMERA
 from anonbench.errors import AnonbenchError
@@ -16,7 +16,7 @@ OUTFIT = "outfit"
 """The attribute that says which of their clothes somebody wears, counted for each person apart."""
 
 
-class Reidentify(Attack):
+class Reidentify(Matching):
     """Looks for each anonymized person of the probe split among the original people of the gallery split."""
 
     title: ClassVar[str] = "find again in original images"
