@@ -321,6 +321,8 @@ class Study(Strict):
         for name in attack.attacks:
             if name not in known:
                 raise ValueError(f"attack.attacks: unknown attack '{name}'{nearest(name, known)}")
+            if registry.load("attacks", name).of_fitted and not any(self.is_fitted(text) for text in self.variants):
+                raise ValueError(f"attack.attacks: {name} asks whom a method was fitted to, and no variant's method is")
             if registry.load("attacks", name).needs_gallery and attack.gallery is None:
                 raise ValueError(f"attack.gallery: {name} looks for people in another split; name it")
         tried = {registry.load("attacks", name).by for name in attack.attacks}
@@ -378,6 +380,8 @@ class Study(Strict):
         """Return who tries an attack on a variant: attackers, detectors of what its region hides, or `nobody`."""
         plugin, of = registry.load("attacks", attack), self.attack.attackers
         by = plugin.by
+        if plugin.of_fitted and not self.is_fitted(variant):
+            return []
         if by == ATTACKERS:
             return [name for name in self.attackers_of(variant) if of[name].knowledge in plugin.by_those_who_know]
         if by == NOBODY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,22 @@ import numpy as np
 
 from anonbench import registry
 from anonbench.arrays import write_arrays
-from anonbench.attack.contract import Answers, Attack, Choose, Guessing, Looking, Measure, Site, Statistic
+from anonbench.attack.contract import (
+    Answers,
+    Attack,
+    Choose,
+    Guessing,
+    Looking,
+    Measure,
+    Remembering,
+    Site,
+    Statistic,
+)
+from anonbench.attack.members import Members, apart_from_members
 from anonbench.attack.options import NOBODY
 from anonbench.attack.record import RECORD, WEIGHTS, read_attacker
 from anonbench.attack.risk import mixture
-from anonbench.attack.subjects import disjoint, identities_of, read_pair
+from anonbench.attack.subjects import disjoint, identities_of, read_pair, read_subjects
 from anonbench.detectors.config import DetectorConfig
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file, write_json
@@ -32,29 +44,34 @@ CHUNK = 100
 
 def run_answers(
     attack: str, site: Site, out: Path, *, model: Path | None = None, detector: DetectorConfig | None = None,
-    own: Path | None = None, own_names: bool = False, validation: float = 0.3, resamples: int = 0,
-    device: str = "auto", threads: int = 1,
+    members: Members | None = None, own: Path | None = None, own_names: bool = False, validation: float = 0.3,
+    resamples: int = 0, device: str = "auto", threads: int = 1,
 ) -> str:  # fmt: skip
     """Attack a variant; write ``scores.npz`` and, last, ``metrics.json``; return what there is to say in a line.
 
-    ``model`` is the folder of an attacker that has learnt, ``detector`` who looks instead, ``own`` the folder of the
-    tables of the attacker's own data. Whether somebody is in both is told by identity, but with ``own_names``, as
-    `trials.run_attack` does. Raises AnonbenchError for files that are missing or damaged, for people whom the attacker
-    has learnt from, and where there is nobody to attack.
+    ``model`` is the folder of an attacker that has learnt, ``detector`` who looks instead, ``members`` whom the
+    variant's method was fitted to, ``own`` the folder of the tables of the attacker's own data. Whether somebody is in
+    both is told by identity, but with ``own_names``, as `trials.run_attack` does. Raises AnonbenchError for files that
+    are missing or damaged, for people whom the attacker has learnt from, and where there is nobody to attack.
     """
     (out / "metrics.json").unlink(missing_ok=True)
     plugin: Attack = registry.load("attacks", attack)()
     choose = chooser(validation, site.seed)
     who: dict[str, Any] | None = None
     learnt: dict[str, Any] | None = None
-    if isinstance(plugin, Guessing):
+    if isinstance(plugin, Guessing | Remembering):
         if model is None:
             raise AnonbenchError(f"{attack} is tried by attackers that learn", entry="--model", remedy="name one")
         record, config = read_attacker(model)
         if record.get("attack") != attack:
             raise AnonbenchError(f"has learnt to {record.get('attack')}, not to {attack}", file=model / RECORD)
         who, learnt = config.model_dump(mode="json"), record["own"]
-        answers = _guessed(plugin, site, model, choose, own, own_names, device, threads)
+        if isinstance(plugin, Guessing):
+            answers = _guessed(plugin, site, model, choose, own, own_names, device, threads)
+        else:
+            if members is None:
+                raise AnonbenchError(f"{attack} needs to know whom the method was fitted to", entry="--fit")
+            answers = _recalled(plugin, site, members, model, choose, own, own_names, device, threads)
     elif isinstance(plugin, Looking):
         if (detector is None) != (plugin.by == NOBODY):
             remedy = "leave it out" if detector else "name one"
@@ -109,6 +126,29 @@ def _guessed(
         disjoint(identities_of(mine), raw, (mine, site.table("people")))
     seen = restored_by(model, seen, device, threads)
     return judge(plugin.truth(site, raw), guess_with(model, device, threads)(seen.crops), seen, choose)
+
+
+def _recalled(
+    plugin: Remembering, site: Site, fitted: Members, model: Path, choose: Choose, own: Path | None, own_names: bool,
+    device: str, threads: int,
+) -> Answers:  # fmt: skip
+    from anonbench.attack.attackers import describe_with  # torch takes seconds to import
+
+    record, config = read_attacker(model)
+    region, asked = RegionKind(config.region), (config.view, (config.width, config.height), site.most, site.seed)
+    there = fitted.site(site, region)
+    seen, raw = read_pair(site.variant, site.original, site.annotations, site.split, region, *asked)
+    members = read_subjects(there.original, there.annotations, there.split, region, *asked)
+    if there.annotations == site.annotations:
+        apart_from_members(raw, members, site.table("people"))
+    if not own_names:
+        mine = (own or site.annotations) / f"{record['own']['split']}.people.parquet"
+        known = identities_of(mine)
+        disjoint(known, raw, (mine, site.table("people")))
+        if there.annotations == site.annotations:
+            disjoint(known, members, (mine, there.table("people")))
+    answers = plugin.recall(seen, raw, members, describe_with(model, device, threads), choose, site.seed)
+    return replace(answers, facts={**answers.facts, "fitted_on": fitted.told})
 
 
 def chooser(share: float, seed: int) -> Choose:

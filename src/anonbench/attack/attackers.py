@@ -10,7 +10,7 @@ import torch
 
 from anonbench import registry
 from anonbench.attack.code import attacker_code
-from anonbench.attack.contract import Describe, Matching
+from anonbench.attack.contract import Comparing, Describe
 from anonbench.attack.fitting import Student, changed_pairs, fit, restore
 from anonbench.attack.learning import Contrast, OwnPeople
 from anonbench.attack.networks import Embedder, embed
@@ -30,7 +30,7 @@ def learn(
     ``seen`` are they as the method leaves them, ``raw`` in the original images; ``origin`` is what the record says of
     them. One that restores pictures looks at what is restored as at an original. See `fitting.fit`.
     """
-    plugin: Matching = registry.load("attacks", attack)()
+    plugin: Comparing = registry.load("attacks", attack)()
     shown = raw if config.restores else seen
     people = OwnPeople.of(shown.crops, (shown if plugin.within else raw).crops, plugin.people(raw))
 

@@ -40,11 +40,11 @@ def fit_attacker(
     """Let an attacker learn, on people of its own, which crops show the same person, or what is true of whom."""
     config = _attacker(attacker)
     portable.release_for(config.determinism)
-    from anonbench.attack.contract import Guessing, Matching, Site
+    from anonbench.attack.contract import Comparing, Guessing, Site
     from anonbench.attack.subjects import read_pair
 
     plugin = registry.load("attacks", attack)()
-    if not isinstance(plugin, Matching | Guessing):
+    if not isinstance(plugin, Comparing | Guessing):
         raise AnonbenchError(f"{attack} needs no attacker that learns", entry="--attack")
     region, size = RegionKind(config.region), (config.width, config.height)
     learnt, raw = read_pair(seen, original, annotations, split, region, config.view, size, most, seed)
@@ -76,6 +76,13 @@ def attack(
     detector: Annotated[
         str | None, typer.Option(help="Detector with its settings, as JSON, for an attack by detectors.")
     ] = None,
+    fit: Annotated[
+        Path | None, typer.Option(help="fit.json of the variant's method, for an attack on what it was fitted to.")
+    ] = None,
+    fit_original: Annotated[
+        Path | None, typer.Option(help="Folder of the original variant of the data set that it was fitted to.")
+    ] = None,
+    fit_annotations: Annotated[Path | None, typer.Option(help="Folder of that data set's tables.")] = None,
     own: Annotated[
         Path | None,
         typer.Option(help="Folder of the tables of the attacker's own data set; ANNOTATIONS' unless given."),
@@ -111,10 +118,14 @@ def attack(
         )  # fmt: skip
     else:
         from anonbench.attack.answers import run_answers
+        from anonbench.attack.members import Members
 
+        members = None
+        if fit is not None:
+            members = Members(fit, fit_original or original, fit_annotations or annotations)
         said = run_answers(
             attack, Site(variant, original, annotations, probe, most, seed), out, model=model,
-            detector=None if detector is None else _detector(detector), own=own, own_names=own_names,
+            detector=None if detector is None else _detector(detector), members=members, own=own, own_names=own_names,
             validation=validation, resamples=resamples, device=device, threads=threads,
         )  # fmt: skip
     typer.echo(said)

@@ -150,15 +150,15 @@ class Attack(ABC):
     needs_gallery: ClassVar[bool] = False
     """Whether people are looked for in another split than the one that is attacked."""
 
+    of_fitted: ClassVar[bool] = False
+    """Whether it is about methods that are fitted to data, and no other variants."""
+
     by_those_who_know: ClassVar[Sequence[str]] = get_args(Knowledge)
     """Attackers that make the attack, by their knowledge."""
 
 
-class Matching(Attack):
-    """Attackers learn which crops show the same person; the answer is a matrix of scores."""
-
-    needs_original: ClassVar[bool] = True
-    """Whether those who are attacked are compared with their own originals."""
+class Comparing(Attack):
+    """Attackers learn which crops show the same person."""
 
     within: ClassVar[bool] = False
     """Whether pictures of one variant are compared with each other, not with originals: so an attacker learns, too."""
@@ -167,6 +167,13 @@ class Matching(Attack):
     def people(self, own: Subjects) -> Sequence[object]:
         """Return who is the same person to an attacker that learns (N,): None for nobody else."""
 
+
+class Matching(Comparing):
+    """The answer is a matrix of scores."""
+
+    needs_original: ClassVar[bool] = True
+    """Whether those who are attacked are compared with their own originals."""
+
     @abstractmethod
     def attempt(self, seen: Subjects, raw: Subjects | None, gallery: Subjects | None, describe: Describe) -> Trial:
         """Attack.
@@ -174,6 +181,23 @@ class Matching(Attack):
         ``seen`` are the attacked people as the variant shows them, ``raw`` the same, in the same order, in the original
         images, if the attack needs them, ``gallery`` those of the gallery, if it needs one: of its original images, or,
         ``within`` a variant, of the variant's. Raises AnonbenchError where there is nothing to compare.
+        """
+
+
+class Remembering(Comparing):
+    """Attackers look whether a generator repeats the people that it was fitted to: for methods that are fitted."""
+
+    of_fitted: ClassVar[bool] = True
+
+    @abstractmethod
+    def recall(
+        self, seen: Subjects, raw: Subjects, members: Subjects, describe: Describe, choose: Choose, seed: int
+    ) -> Answers:
+        """Attack.
+
+        ``seen`` are people whom the generator was not fitted to, as the variant shows them, ``raw`` the same, in the
+        same order, in the original images, and ``members`` those whom it was fitted to, in theirs. Raises
+        AnonbenchError where there is nothing to compare.
         """
 
 

@@ -12,6 +12,7 @@ from anonbench import registry
 from anonbench.attack.options import ATTACKERS, DETECTORS
 from anonbench.config import NON_RECIPE_KEYS, Study
 from anonbench.seeding import seed_of
+from anonbench.variants import ORIGINAL
 from anonbench.workflow.files import Files
 
 
@@ -73,14 +74,23 @@ class Arguments:
 
     def tries(self, w: Any) -> str:
         """Return the options of `anonbench attack` that say who tries an attack: an attacker, a detector, or nobody."""
-        by = registry.load("attacks", w.attack).by
+        plugin = registry.load("attacks", w.attack)
+        by = plugin.by
         if by == ATTACKERS:
             tables = f"{self.files.folder('annotations')}/{self.files.own_dataset(w.dataset)}"
-            return f"--model {shlex.quote(self.files.attacker_folder(w))} --own {shlex.quote(tables)}"
+            found = f"--model {shlex.quote(self.files.attacker_folder(w))} --own {shlex.quote(tables)}"
+            return found + (self._fitting(w) if plugin.of_fitted else "")
         if by == DETECTORS:
             config = self.study.attack.detectors[w.attacker].model_dump(mode="json")
             return f"--detector {shlex.quote(compact(config))}"
         return ""
+
+    def _fitting(self, w: Any) -> str:
+        """Return the options of `anonbench attack` that say whom a variant's method was fitted to."""
+        record, source = self.files.fitting_of(w.dataset, w.variant)
+        original, tables = self.files.variant_folder(source, ORIGINAL), f"{self.files.folder('annotations')}/{source}"
+        given = {"--fit": record, "--fit-original": original, "--fit-annotations": tables}
+        return "".join(f" {option} {shlex.quote(path)}" for option, path in given.items())
 
     def attack(self, dataset: str, attack: str) -> str:
         """Return the options of `anonbench attack` that say who is attacked, and how that is measured."""

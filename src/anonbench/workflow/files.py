@@ -299,8 +299,24 @@ class Files:
             pairs[w.variant if attack.within else ORIGINAL, str(gallery)] = None
         tables = {split: None for _, split in pairs}
         return [
+            *(self._fitted_people(w.dataset, w.variant, region) if attack.of_fitted else ()),
             *(self._file(what, w.dataset, v, split) for v, split in pairs for what in ("manifest", "annotations")),
             *(self._table(w.dataset, split, name) for split in tables for name in ("images", "people", region.table)),
+        ]
+
+    def fitting_of(self, dataset: str, variant: str) -> tuple[str, str]:
+        """Return the record of the training of a variant's method, and the data set that it was fitted to."""
+        source = self.study.fitted_on(str(Variant.parse(variant).method), dataset)
+        return f"{self.fit_folder(dataset, variant)}/fit.json", source
+
+    def _fitted_people(self, dataset: str, variant: str, region: RegionKind) -> list[str]:
+        """Return whom a variant's method was fitted to: its record, their originals, their tables."""
+        record, source = self.fitting_of(dataset, variant)
+        split = self.training_split(source)
+        return [
+            record,
+            *(self._file(what, source, ORIGINAL, split) for what in ("manifest", "annotations")),
+            *(self._table(source, split, name) for name in ("images", "people", region.table)),
         ]
 
     def results(self, kind: str) -> list[str]:
