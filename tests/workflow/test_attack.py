@@ -158,11 +158,11 @@ def others(attacked: Project) -> Project:
 
 
 def test_only_who_learns_has_attackers_and_seeds(others: Project) -> None:
-    found = {place for place in metrics(others) if place.split("/")[1] not in ("link", "reidentify")}
+    found = {place for place in metrics(others) if place.split("/")[1] in ("coverage", "find", "infer")}
     learners = {
         "original": ["body-naive"],
-        "face-blur-medium": ["face-aware"],
-        "body-mask_out": ["body-naive", "body-aware", "body-half"],
+        "face-blur-medium": ["face-aware", "face-reverse", "face-inverse"],
+        "body-mask_out": ["body-naive", "body-aware", "body-half", "body-reverse"],
     }
     detectors = {"original": ["faces", "people"], "face-blur-medium": ["faces"], "body-mask_out": ["faces", "people"]}
     assert found == {
