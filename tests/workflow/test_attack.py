@@ -171,7 +171,7 @@ def test_only_who_learns_has_attackers_and_seeds(others: Project) -> None:
         *(f"{variant}/infer/{name}/seed{s}" for variant, names in learners.items() for name in names for s in (0, 1)),
     }
     learnt = {path.parent.parent.parent.name for path in (others.folder / "attackers").rglob("attacker.json")}
-    assert learnt == {"link", "reidentify", "infer"}
+    assert learnt == {"link", "reidentify", "relink", "restore", "infer"}
     assert others.jobs("attacks", config="others") == {}
 
 
@@ -218,6 +218,47 @@ def test_an_unknown_detector_is_named(others: Project) -> None:
     assert "unknown detector 'face' (did you mean 'faces'?)" in done.stdout
 
 
+FITTED: dict[str, Any] = {
+    **STUDY,
+    "variants": ["original", "body-gan", "body-mask_out"],
+    "methods": {
+        "gan": {
+            "fit": {
+                "body_size": [16, 24], "channels": [8, 8], "discriminator_channels": [8, 8], "latent_channels": 4,
+                "style_channels": 8, "batch_size": 4, "body_iterations": 4, "clusters": 2, "palette": 2,
+            }
+        }
+    },
+    "attack": {
+        **STUDY["attack"],
+        "attacks": ["memorise"],
+        "attackers": {"body-naive": {"knowledge": "naive", "region": "body", "view": "region", **QUICK}},
+        "own": {"dataset": "elsewhere"},
+    },
+    "datasets": {
+        **STUDY["datasets"],
+        "elsewhere": {"adapter": "streetlife", "options": {"seed": 5, "train": 4, "val": 1}},
+    },
+    "models": {name: {**model, "datasets": ["streetlife"]} for name, model in TINY["models"].items()},
+}  # fmt: skip
+
+
+def test_members_are_those_whom_the_record_of_the_fit_names(attacked: Project) -> None:
+    attacked.study("fitted", {**FITTED, "name": "fitted", "output": "runs/fitted"})
+    done = attacked.snakemake("attacks", config="fitted")
+    assert done.returncode == 0, done.stdout
+    root = attacked.folder / "runs/fitted"
+    places = {path.parent.relative_to(root / "attacks").as_posix() for path in root.glob("attacks/**/metrics.json")}
+    assert places == {"streetlife/body-gan/memorise/body-naive/seed0"}, "only of what was fitted it can be asked"
+    found = json.loads((root / "attacks" / places.pop() / "metrics.json").read_text())
+    fit = json.loads((root / "anonymized/streetlife/private/fits/body-gan/fit.json").read_text())
+    assert found["fitted_on"]["split"] == "train"
+    assert found["members"] >= fit["data"]["people"] > 0
+    assert found["fitted_on"]["weights_sha256"] == fit["weights_sha256"]
+    assert set(found["test"]["measures"]) == {"membership_auc", "membership_auc_of_originals"}
+    assert attacked.jobs("attacks", config="fitted") == {}
+
+
 def test_an_unknown_attacker_is_named(attacked: Project) -> None:
     done = attacked.snakemake("attacks/streetlife/body-mask_out/link/body-nave/seed0/metrics.json")
     assert done.returncode != 0
@@ -256,6 +297,7 @@ def test_an_attacker_of_its_own_data_has_its_own_random_numbers() -> None:
         ({"attackers": {"a": {"knowledge": "partial", "variant": "face-gan"}}}, r"'face-gan' is not among the study's"),
         ({"attackers": {"A b": {"knowledge": "naive"}}}, r"'A b' is not a valid name"),
         ({"sizes": [1]}, r"attack.sizes.0"),
+        ({"attacks": ["memorise"]}, r"attack.attacks: memorise asks whom a method was fitted to, and no variant's"),
         ({"gallery": "probe"}, r"attack.gallery: 'probe' is the split of streetlife that is attacked"),
         ({"attackers": {"a": {"knowledge": "aware", "restorer": {}}}}, r"restorer is for reverse attackers"),
         (
