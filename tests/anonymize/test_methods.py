@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,19 @@ def test_what_can_be_inverted_comes_closer_to_the_original(method: Method) -> No
     assert np.array_equal(inverted[~inside], crop.pixels[~inside])
     errors = [np.abs(found[inside].astype(int) - before.pixels[inside]).mean() for found in (inverted, crop.pixels)]
     assert errors[0] < 0.9 * errors[1]
+
+
+def test_splits_draw_apart_and_a_pseudonym_is_the_same_in_all() -> None:
+    """Image 1 of every split has a person 1: with one seed they would get one look."""
+    one = replace(region((10, 10, 40, 60)), identity="7")
+    window = Window(one.box)
+    crops = {
+        split: cut(Work(1, np.zeros((80, 60, 3), np.uint8), [one], split=split), one, window, "zero", 3)
+        for split in ("train", "probe", "gallery")
+    }
+    assert len({crop.seed_of() for crop in crops.values()}) == 3
+    assert len({crop.seed_of(identity=True) for crop in crops.values()}) == 1
+    assert crops["train"].seed_of() == seed_of(3, 1, one.person_id), "what studies have made stays"
 
 
 def test_identity_is_exact() -> None:
