@@ -29,7 +29,7 @@ from tests.attack.town import Town, build, person
 
 SIZE = (24, 32)
 QUICK = AttackerConfig(
-    knowledge="aware", width=SIZE[0], height=SIZE[1], iterations=120, batch_size=32, dimensions=32, shift=0.0,
+    knowledge="aware", width=SIZE[0], height=SIZE[1], iterations=80, batch_size=32, dimensions=32, shift=0.0,
     horizontal_flip=0.0, learning_rate=3e-3,
 )  # fmt: skip
 HAIR = ("bald", "long", "short")
@@ -144,9 +144,10 @@ def street(folder: Path, count: int, seed: int, shortcut: bool) -> tuple[Town, T
             pixels += np.array([120, 0, 0] if bald else [0, 0, 120], dtype=np.uint8)
         pixels[16:48, 20:44] = [200, 180, 160] if bald else [60, 40, 20]
         pictures[number] = pixels
+        said = json.dumps({"hair": "bald" if bald else "long", "camera": str(number % 2), "outfit": "1"})
         rows.append(
             person(number, number, (20, 16, 24, 32), identity=f"{seed}-{number}",
-                   attributes=json.dumps({"hair": "bald" if bald else "long", "camera": str(number % 2)}))
+                   attributes=said)
         )  # fmt: skip
     town = build(folder, pictures, rows)
     grey = {number: pixels.copy() for number, pixels in pictures.items()}
@@ -179,7 +180,7 @@ def test_a_scene_shortcut_is_caught_by_the_surroundings_control(tmp_path: Path, 
     assert found["person"] < 0.75  # the box holds nothing but grey
 
 
-def test_truth_is_read_from_originals_and_the_camera_is_no_trait(tmp_path: Path) -> None:
+def test_truth_is_read_from_originals_and_camera_and_outfit_are_no_traits(tmp_path: Path) -> None:
     town, _ = street(tmp_path, 6, 1, False)
     seen = read_subjects(town.variant("body-mask_out"), town.annotations, "val", RegionKind.BODY, "person", SIZE)
     traits = Infer().truth(town.site("body-mask_out"), seen)
@@ -293,6 +294,20 @@ def test_what_cannot_be_judged_is_left_out_with_a_sentence() -> None:
         "one": two, "rare": two, "new": "is said of nobody whom the attacker has learnt from",
     }  # fmt: skip
     assert {name.partition("/")[2] for name in answers.parts["test"]} == {"", "hair"}
+
+
+def test_values_that_do_not_count_move_no_chance() -> None:
+    """An attacker who guesses at random among all values that it knows is right as often as one in those that count."""
+    seen, _ = people(2000, 1)
+    random = np.random.default_rng(3)
+    hair = np.repeat(
+        random.choice(np.array([*HAIR, "rare", "odd"], dtype=object), 2000, p=[0.3, 0.3, 0.399, 0.0005, 0.0005]), 2
+    )
+    guessed = blind({"hair": np.array([*HAIR, "odd", "rare"], dtype=object)}, {}, 4000)
+    guessed.chances["hair"][:] = random.random((4000, 5))  # type: ignore[index]
+    found = values(judge(Traits({"hair": hair}, {}), guessed, seen, CHOOSE))["balanced_accuracy/hair"]
+    assert found["chance"] == pytest.approx(1 / 3)
+    assert found["value"] == pytest.approx(1 / 3, abs=0.03)
 
 
 def test_nothing_to_infer_is_refused() -> None:

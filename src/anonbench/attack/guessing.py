@@ -116,10 +116,11 @@ def _of_attributes(
         there = rows & np.logical_or.reduce([truth.labels[name] == value for value in values])
         if not there.any():
             continue
-        known = guessed.values[name]
-        # who knows how common values are, and is judged on each alike, takes the one whose chance has grown most
-        choice = np.array(known)[(guessed.chances[name] / guessed.priors[name]).argmax(axis=1)]
-        hits = (choice == truth.labels[name])[there]
+        places = [guessed.values[name].index(value) for value in values]
+        # who knows how common values are, and is judged on each alike, takes the one whose chance has grown most; among
+        # those that count, or somebody who knows nothing would be right less often than one in so many times
+        choice = (guessed.chances[name] / guessed.priors[name])[:, places].argmax(axis=1)
+        hits = (np.array(values, dtype=object)[choice] == truth.labels[name])[there]
         has = np.stack([truth.labels[name][there] == value for value in values], axis=1)
         found[f"{BALANCED}/{name}"] = Measure(
             balanced(hits, has), groups[there], 1 / int(has.any(axis=0).sum()), covered[there]
