@@ -16,7 +16,7 @@ from anonbench.attack import retrieval
 from anonbench.attack.answers import arrays_of, chooser, run_answers, told
 from anonbench.attack.attacks.infer import Infer
 from anonbench.attack.contract import Answers, Traits
-from anonbench.attack.guessing import Guessed, average_precision, balanced, judge, r_squared
+from anonbench.attack.guessing import Guessed, average_precision, balanced, dealt, judge, r_squared
 from anonbench.attack.inference import Sheet, guess_with, learn_to_guess
 from anonbench.attack.options import AttackerConfig
 from anonbench.attack.record import read_attacker
@@ -236,6 +236,33 @@ def test_chance_of_average_precision_is_that_of_random_orders() -> None:
     tried = [average_precision(random.random(30), true)(every)[0] for _ in range(4000)]
     assert average_precision(np.zeros(30), true)(every)[0] == pytest.approx(np.mean(tried), abs=0.01)
     assert np.mean(tried) > 0.17  # far above the prevalence
+
+
+def test_what_is_dealt_is_as_alike_within_people_as_the_true() -> None:
+    groups = np.array([4, 7, 4, 4, 9, 7, 2])
+    true = np.array([4, 7, 4, 4, 9, 7, 2]) * 10
+    again = true[dealt(groups, 300)]
+    assert again.shape == (300, 7)
+    for who in (4, 7):
+        assert (again[:, groups == who] == again[:, groups == who][:, :1]).all()
+    for dealt_ones in again:
+        assert sorted({int(v) for v in dealt_ones}) == [20, 40, 70, 90]
+    assert 0.15 < (again[:, 4] == 90).mean() < 0.35
+
+
+@pytest.mark.parametrize("alike", [0.0, 1.0])
+def test_guesses_that_know_nothing_are_at_chance_however_alike_they_are_within_people(alike: float) -> None:
+    """Ranked by person, not by picture, rare values have a far higher average precision by chance."""
+    random = np.random.default_rng(5)
+    found = []
+    for _ in range(40):
+        seen, traits = people(60, int(random.integers(1e6)))
+        scores = np.repeat(random.random((60, 3)), 2, axis=0) * alike + random.random((120, 3)) * (1 - alike)
+        guessed = blind(traits.labels, {}, 120)
+        guessed.chances["hair"][:] = scores  # type: ignore[index]
+        found.append(values(judge(Traits(traits.labels, {}), guessed, seen, CHOOSE))["cmap"])
+    value, chance = (np.mean([one[key] for one in found]) for key in ("value", "chance"))
+    assert value == pytest.approx(chance, abs=0.012)
 
 
 def test_balanced_accuracy_and_r2_by_hand() -> None:
