@@ -337,6 +337,18 @@ def test_values_that_do_not_count_move_no_chance() -> None:
     assert found["value"] == pytest.approx(1 / 3, abs=0.03)
 
 
+def test_without_identities_images_are_drawn_and_colours_are_enough() -> None:
+    seen, traits = people(40, 1)
+    nobody = replace(seen, identities=np.array([None] * 80, dtype=object), images=np.arange(80) // 2)
+    guessed = blind({}, traits.numbers, 80)
+    answers = judge(Traits({}, traits.numbers), guessed, nobody, CHOOSE)
+    found = values(answers)
+    assert (answers.drawn, answers.first, list(found)) == ("images", "r2/upper", ["r2/upper"])
+    assert (found["r2/upper"]["units"], found["r2/upper"]["people"]) == (56, 28)
+    clips = {image: image // 4 * 4 for image in range(40)}
+    assert values(judge(Traits({}, traits.numbers), guessed, nobody, CHOOSE, clips))["r2/upper"]["people"] == 7
+
+
 def test_nothing_to_infer_is_refused() -> None:
     seen, _ = people(40, 1)
     with pytest.raises(AnonbenchError, match="nothing is said of these people that an attacker could infer"):

@@ -105,7 +105,7 @@ def _guessed(
     if not own_names:
         mine = (own or site.annotations) / f"{record['own']['split']}.people.parquet"
         disjoint(identities_of(mine), [raw], (mine, site.table("people")))
-    return judge(plugin.truth(site, raw), guess_with(model, device, threads)(seen.crops), seen, choose)
+    return judge(plugin.truth(site, raw), guess_with(model, device, threads)(seen.crops), seen, choose, site.scenes())
 
 
 def chooser(share: float, seed: int) -> Choose:

@@ -62,13 +62,17 @@ class _Class:
         return float(np.nanmean(average_precision(self.chances[there], again)(np.ones((1, int(there.sum()))))))
 
 
-def judge(truth: Traits, guessed: Guessed, seen: Subjects, choose: Choose) -> Answers:
+def judge(
+    truth: Traits, guessed: Guessed, seen: Subjects, choose: Choose, scenes: Mapping[int, int] | None = None
+) -> Answers:
     """Return how good guesses are, on the people on whom attackers are chosen and on the others.
 
-    ``truth`` is that of the N people ``seen``, in their order. Of an attribute those values count that the attacker has
+    ``truth`` is that of the N people ``seen``, in their order; ``scenes`` are `Site.scenes`, without clips not needed.
+    Of an attribute those values count that the attacker has
     met and that `FEWEST` of the reported people (or images) have. Raises AnonbenchError where nothing can be judged.
     """
-    groups, drawn = drawn_together(seen.identities, seen.images)
+    images = seen.images.tolist()
+    groups, drawn = drawn_together(seen.identities, np.array([(scenes or {}).get(image, image) for image in images]))
     chosen = choose(groups)
     parts = {VALIDATION: chosen, TEST: ~chosen}
     kept, skipped = _countable(truth, guessed, groups, ~chosen)
