@@ -45,7 +45,8 @@ class Coverage(Looking):
         area = np.array([row["area"] for row in rows], dtype=np.float64)
         identities = np.array([row["identity"] for row in rows], dtype=object)
         images = np.array([row["image_id"] for row in rows], dtype=np.int64)
-        groups, drawn = drawn_together(identities, images)
+        scenes = site.scenes()
+        groups, drawn = drawn_together(identities, np.array([scenes[image] for image in images.tolist()]))
         found = {CHANGED: mean_of(hit.astype(np.float64), groups, covered=hit)}
         found |= {f"{CHANGED}/{name}": _of(hit, groups, one) for name, one in _kinds(rows, area).items()}
         if area.sum() > 0:
