@@ -31,7 +31,9 @@ def main(
     if write:
         tables = results / "tables"
         made = read_json(results / "provenance.json")
-        proposed = expectations.propose(made["study"], read_csv(tables / "impact.csv"), read_csv(tables / "seeds.csv"))
+        impact, seeds = (read_csv(tables / f"{name}.csv") for name in ("impact", "seeds"))
+        privacy = read_csv(tables / "privacy.csv") if (tables / "privacy.csv").is_file() else None
+        proposed = expectations.propose(made["study"], impact, seeds, privacy)
         expectations.write(proposed, expected)
     expectations.check(expected, results)
 

@@ -166,3 +166,48 @@ def test_proposed_tolerances_follow_the_spread_over_seeds(tmp_path: Path) -> Non
     assert [e.value for e in proposed.entries] == [41.5, 30.0, 0.1]
     expected.write(proposed, tmp_path / "e.yaml")
     assert expected.read(tmp_path / "e.yaml") == proposed
+
+
+ATTACK = {
+    "dataset": "street", "variant": "body-blur", "attack": "reidentify", "attacker": "body-aware",
+    "measure": "linkability", "size": "100",
+}  # fmt: skip
+
+
+def attacked(folder: Path, **changes: object) -> Path:
+    """Write a privacy.csv of two sizes of galleries beside an impact.csv; return the folder of results."""
+    row = {**ATTACK, "chosen": "true", "headline": "true", "value": 0.28, "error_seeds": 0.01, "error_people": 0.02}
+    rows = [{**row, **changes}, {**row, "size": "10", "headline": "false", "value": 0.54}]
+    pd.DataFrame(rows).to_csv(results(folder) / "tables" / "privacy.csv", index=False)
+    return folder
+
+
+def test_what_attackers_find_can_be_expected_too(tmp_path: Path) -> None:
+    found = {**ATTACK, "value": 0.27, "tolerance": 0.02}
+    wanted = file(tmp_path / "e.yaml", entry(), attacks=[found, {**found, "size": "10", "value": 0.54}])
+    done = CliRunner().invoke(cli.app, ["check", f"--expected={wanted}", f"--results={attacked(tmp_path)}"])
+    assert done.exit_code == 0, done.output
+    assert "all 3 are as expected" in done.output
+    assert "0.2700 ± 0.0200" in done.output
+    with pytest.raises(
+        AnonbenchError,
+        match=r"privacy.csv, street body-blur reidentify body-aware linkability 100: is 0.4000, and 0.27 ± 0.02 is exp",
+    ):
+        expected.check(wanted, attacked(tmp_path, value=0.4))
+    with pytest.raises(AnonbenchError, match=r"privacy.csv, .* 100: is not there"):
+        expected.check(wanted, attacked(tmp_path, attacker="body-naive"))
+    (tmp_path / "tables" / "privacy.csv").unlink()
+    with pytest.raises(AnonbenchError, match=r"privacy.csv: no such table"):
+        expected.check(wanted, tmp_path)
+
+
+def test_proposed_rates_follow_the_attackers_seeds_or_the_people(tmp_path: Path) -> None:
+    impact = read_csv(results(tmp_path) / "tables" / "impact.csv")
+    seeds = pd.DataFrame([{**KEYS, **METRICS[0], "variant": "original", "seed": 0, "value": 41.5}])
+    for error, tolerance in ((0.01, 0.04), (0.001, expected.LEAST_RATE), (None, 0.08)):
+        privacy = read_csv(attacked(tmp_path, error_seeds=error) / "tables" / "privacy.csv")
+        proposed = expected.propose("s", impact, seeds, privacy)
+        assert [(one.size, one.value, one.tolerance) for one in proposed.attacks] == [("100", 0.28, tolerance)]
+        expected.write(proposed, tmp_path / "e.yaml")
+        assert expected.read(tmp_path / "e.yaml") == proposed
+        expected.check(tmp_path / "e.yaml", tmp_path)

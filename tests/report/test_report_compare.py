@@ -14,6 +14,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.report import compare
 from anonbench.report.compare import BEYOND, CHANGED, IDENTICAL, ONLY_A, ONLY_B, UNTESTED, WITHIN
 from anonbench.report.impact import IMPACT_COLUMNS, SEED_COLUMNS
+from anonbench.report.privacy import PRIVACY_COLUMNS
 from anonbench.report.results import Results
 from anonbench.report.tables import write_csv
 from anonbench.statistics.changes import Change, Estimate, holm
@@ -67,6 +68,22 @@ def _run(*arguments):
         raise done.exception
     assert done.exit_code == 0
     return done.stdout
+
+
+def _privacy(found, error=0.02, seeds=3, knowledge="aware"):
+    """Return a table of one attack: what is found of each variant, with the errors ``error`` of seeds and people."""
+    rows = [
+        {
+            **dict.fromkeys(PRIVACY_COLUMNS),
+            "dataset": "streetlife", "variant": variant, "attack": "reidentify", "attacker": "body-aware",
+            "knowledge": knowledge, "measure": "linkability", "size": "100", "chosen": "true", "headline": "true",
+            "value": value, "verdict": "above chance" if value > 0.1 else "not above chance", "why": "",
+            "error_seeds": error if seeds > 1 else None, "error_people": error, "freedom": 20.0, "n_seeds": seeds,
+            "units": 300, "people": 140,
+        }
+        for variant, value in found.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(PRIVACY_COLUMNS))
 
 
 def _git(folder, *arguments):
@@ -292,3 +309,53 @@ def test_one_in_twenty_rows_changes_by_chance_and_hardly_a_study_after_the_corre
         wrong += bool((holm(np.array(ps)) < 0.05).any())
     assert 0.035 < beyond / (studies * rows) < 0.06
     assert wrong / studies < 0.07
+
+
+def _attacked(folder, privacy):
+    _write(folder, _impact({"body-blur-medium": -3.0}))
+    write_csv(folder / "tables/privacy.csv", privacy)
+    return folder
+
+
+def test_what_attackers_find_is_compared_with_the_errors_of_both(tmp_path) -> None:
+    a = _attacked(tmp_path / "a", _privacy({"original": 0.4, "body-blur-medium": 0.3, "body-gan": 0.05}))
+    b = _attacked(tmp_path / "b", _privacy({"original": 0.4, "body-blur-medium": 0.1, "body-mask_out": 0.02}))
+    table = compare.attack_changes(Results.read(str(a)), Results.read(str(b)))
+    said = dict(zip(table.variant, table.said, strict=True))
+    assert said == {
+        "original": IDENTICAL, "body-blur-medium": CHANGED, "body-gan": ONLY_A,
+        "body-mask_out": ONLY_B,
+    }  # fmt: skip
+    row = table[table.variant == "body-blur-medium"].iloc[0]
+    assert row.change == pytest.approx(-0.2)
+    half = scipy.stats.t.ppf(0.975, 40) * 0.04  # four errors of 0.02, two of 20 degrees of freedom each
+    assert (row.change_low, row.change_high) == pytest.approx((-0.2 - half, -0.2 + half))
+    text = _run(a, b, "--csv", tmp_path / "changes.csv")
+    assert "Attacks: 1 of 1 rows changed beyond noise" in text
+    assert "only in A: streetlife reidentify body-gan: 1 rows (body-aware)" in text
+    assert "-20.00" in text.replace("−", "-")
+    assert (tmp_path / "changes-attacks.csv").is_file()
+    assert "identical" in _run(a, a)
+
+
+def test_one_seed_of_an_attacker_says_nothing_of_a_change_but_counting_needs_none(tmp_path) -> None:
+    for knowledge, wanted in (("aware", UNTESTED), ("", CHANGED)):
+        folders = [
+            _attacked(tmp_path / f"{knowledge}{value}", _privacy({"original": value}, seeds=1, knowledge=knowledge))
+            for value in (0.4, 0.1)
+        ]
+        table = compare.attack_changes(*(Results.read(str(folder)) for folder in folders))
+        assert list(table.said) == [wanted]
+
+
+def test_a_damaged_table_of_attacks_is_named(tmp_path) -> None:
+    table = _privacy({"original": 0.4})
+    _attacked(tmp_path / "a", table.drop(columns="error_people"))
+    with pytest.raises(AnonbenchError, match=r"tables/privacy\.csv: has no column 'error_people'"):
+        Results.read(str(tmp_path / "a"))
+    _attacked(tmp_path / "b", pd.concat([table, table]))
+    with pytest.raises(
+        AnonbenchError,
+        match=r"privacy\.csv, streetlife reidentify body-aware linkability 100 original: stands there twice",
+    ):
+        Results.read(str(tmp_path / "b"))

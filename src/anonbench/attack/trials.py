@@ -12,6 +12,7 @@ from anonbench import registry
 from anonbench.arrays import write_arrays
 from anonbench.attack.attackers import describe_with
 from anonbench.attack.contract import Matching, Trial
+from anonbench.attack.estimates import estimate_arrays, estimates, threshold_of
 from anonbench.attack.fitting import restored_by
 from anonbench.attack.linkage import crowd, linkability, summarise_crowd
 from anonbench.attack.record import RECORD, WEIGHTS, read_attacker
@@ -83,7 +84,10 @@ def run_attack(
     trial = plugin.attempt(seen, raw, others, describe_with(model, device, threads))
     parts = split_people(trial, validation, seed)
     found = {name: linkabilities(part, sizes) for name, part in parts.items()}
-    measured = {name: measure(part, found[name]) for name, part in parts.items()}
+    threshold = threshold_of(parts["validation"])
+    measured = {
+        name: {**measure(part, found[name]), "measures": estimates(part, threshold)} for name, part in parts.items()
+    }
     draw = Draw(resamples, seed, f"people of {annotations.name}") if resamples else None
     arrays = {
         "scores": trial.scores, "probe": trial.probe, "gallery": trial.gallery, "allowed": trial.allowed,
@@ -93,6 +97,7 @@ def run_attack(
     kinds = {name: told_apart(part, sizes) for name, part in parts.items()}
     for kind, (one, each) in kinds["test"].items():
         arrays |= {f"{kind}/{name}": value for name, value in replicates(one, each, draw).items()}
+    arrays |= estimate_arrays(parts["test"], measured["test"]["measures"], draw)
     write_arrays(out / "scores.npz", arrays)
     write_json(
         out / "metrics.json",

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from anonbench.report.study import ReportStudy, parts
 
-Section = Literal["answer", "detail", "sheet", "coverage", "training", "cost"]
+Section = Literal["answer", "privacy", "detail", "sheet", "coverage", "training", "cost"]
 SECTIONS = get_args(Section)
 
 
@@ -45,13 +45,15 @@ CAPTIONS = {
         "ends in an arrow.",
     ),
     "tradeoff": Caption(
-        "answer",
-        "Share of AP that is kept against the share of people whom the strongest attacker finds, per variant",
-        "What a variant costs against what it leaves to an attacker: the share of the original's AP that is kept, and "
-        "how often the strongest attacker's first guess is the right person, in a gallery of the stated size; both "
-        "with 95 % intervals. Attackers know the method and have learnt from other people; the strongest was chosen on "
-        "people who are not among those that are shown. Open marks are faces. The dotted line is chance. Lower right "
-        "is better.",
+        "privacy",
+        "What is kept of AP against what the strongest attacker finds, per variant and risk",
+        "What a variant keeps against what it leaves to an attacker: the share of the original's AP on people, and "
+        "what the strongest attacker finds, a column for each risk that the Article 29 Working Party names and a panel "
+        "for each attack. Bars are 95 % intervals, those of attacks of all variants at once. The strongest attacker of "
+        "a variant was chosen on people who are not among those that are shown. Lines join the strengths of one method "
+        "(their first letters: l for low). The broad grey line is the Pareto front of the means: no variant keeps more "
+        "where less is found. In shade, variants that keep little are put close together. Lower right is better. There "
+        "is no one score: how much of the one is worth how much of the other is for the reader to say.",
     ),
     "starts": Caption(
         "answer",

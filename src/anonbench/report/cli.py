@@ -27,7 +27,10 @@ def report_tables(
         bool, typer.Option(help="Write rows without numbers for what is not evaluated yet, instead of failing.")
     ] = False,
 ) -> None:
-    """Write impact.{csv,md,tex}, {seeds,subsets,coverage,people,sizes,curves}.csv, numbers.tex and metrics.json."""
+    """Write impact.{csv,md,tex}, {seeds,subsets,coverage,people,sizes,curves}.csv, numbers.tex and metrics.json.
+
+    Of a study that attacks also privacy.{csv,md,tex}.
+    """
     from anonbench.report.collect import Sources
     from anonbench.report.study import ReportStudy
     from anonbench.report.tables import write_tables

@@ -12,10 +12,10 @@ import pandas as pd
 import typer
 from tabulate import tabulate
 
-from anonbench.report.results import KEYS, NORMAL, Key, Results
+from anonbench.report.results import ATTACK_KEYS, KEYS, NORMAL, Key, Results
 from anonbench.report.study import ORIGINAL
 from anonbench.report.tables import is_number, percent, write_csv
-from anonbench.statistics.changes import Change, holm
+from anonbench.statistics.changes import Change, Estimate, holm
 from anonbench.statistics.contrasts import LEVEL
 
 CHANGED, BEYOND, WITHIN, IDENTICAL = "changed", "beyond noise", "within noise", "identical"
@@ -24,6 +24,14 @@ UNTESTED, ONLY_A, ONLY_B = "no interval", "only in A", "only in B"
 its own interval; `IDENTICAL`: the same numbers, or the same difference without any error; `UNTESTED`: the tables hold
 no error of it."""
 
+ATTACK_COLUMNS = (
+    *ATTACK_KEYS, "value_a", "value_b", "verdict_a", "verdict_b", "change", "change_low", "change_high", "freedom",
+    "p", "p_holm", "said",
+)  # fmt: skip
+ATTACK_NOTE = (
+    "Intervals (95 %) take the two studies as independent: where both have attacked the same people, or with the same "
+    "seeds, what these do to both alike is counted twice. An attacker of a single seed has no interval."
+)
 COLUMNS = (
     *KEYS, "value_a", "value_b", "difference_a", "difference_b", "verdict_a", "verdict_b", "change", "change_low",
     "change_high", "freedom", "p", "p_holm", "said",
@@ -38,7 +46,20 @@ def changes(a: Results, b: Results) -> pd.DataFrame:
     """
     keys = dict.fromkeys([*a.rows, *b.rows])
     rows = [_row(a, b, key) for key in keys]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return _corrected(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def attack_changes(a: Results, b: Results) -> pd.DataFrame:
+    """Return a row per row of privacy.csv of either results (see `ATTACK_COLUMNS`), as `changes` does.
+
+    ``change`` is value B minus value A, of two independent studies: over other people and other attackers' seeds.
+    """
+    keys = dict.fromkeys([*a.attacks, *b.attacks])
+    return _corrected(pd.DataFrame([_attack_row(a, b, key) for key in keys], columns=list(ATTACK_COLUMNS)))
+
+
+def _corrected(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of changes with p-values after Holm's correction, and what that says."""
     tested = table.index[table.p.notna()]
     table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"].to_numpy(dtype=float))
     table.loc[table.p.notna() & (table.p_holm < 1 - LEVEL), "said"] = CHANGED
@@ -60,14 +81,31 @@ def _row(a: Results, b: Results, key: Key) -> dict[str, Any]:
         return found | {"said": IDENTICAL}
     if what == "value" and not _alike(a, b, key):
         return found | {"said": UNTESTED}  # spread over seeds says nothing of other images
-    first, second = a.estimate(key), b.estimate(key)
+    return found | _change(a.estimate(key), b.estimate(key))
+
+
+def _attack_row(a: Results, b: Results, key: Key) -> dict[str, Any]:
+    found: dict[str, Any] = dict(zip(ATTACK_KEYS, key, strict=True))
+    for of, name in ((a, "a"), (b, "b")):
+        if key in of.attacks:
+            found |= {f"{column}_{name}": of.attacks[key][column] for column in ("value", "verdict")}
+    if key not in b.attacks or key not in a.attacks:
+        return found | {"said": ONLY_A if key in a.attacks else ONLY_B}
+    found["change"] = found["value_b"] - found["value_a"]
+    if _equal(found, "value"):
+        return found | {"said": IDENTICAL}
+    return found | _change(a.found(key), b.found(key))
+
+
+def _change(first: Estimate | None, second: Estimate | None) -> dict[str, Any]:
+    """Return what is said of a change between two estimates, with its interval."""
     if first is None or second is None:
-        return found | {"said": UNTESTED}
+        return {"said": UNTESTED}
     change = Change(first, second)
     if not change.error and not change.value:
-        return found | {"said": IDENTICAL}
+        return {"said": IDENTICAL}
     low, high = change.interval()
-    return found | {
+    return {
         "change_low": low, "change_high": high, "freedom": change.freedom if np.isfinite(change.freedom) else None,
         "p": change.probability, "said": WITHIN if low <= 0 <= high else BEYOND,
     }  # fmt: skip
@@ -110,7 +148,13 @@ def summary(table: pd.DataFrame) -> str:
 
 
 def alone(table: pd.DataFrame) -> Iterator[str]:
-    """Yield what only one of the results has, by data set, model, direction and variant."""
+    """Yield what only one of the results has, by data set, model (or attack), direction and variant."""
+    if "attack" in table.columns:
+        for said in (ONLY_A, ONLY_B):
+            rows = table[table.said == said]
+            for key, of in rows.groupby(["dataset", "attack", "variant"], sort=False):
+                yield f"{said}: {' '.join(map(str, key))}: {len(of)} rows ({', '.join(dict.fromkeys(of.attacker))})"
+        return
     for said in (ONLY_A, ONLY_B):
         rows = table[table.said == said]
         for key, of in rows.groupby(["dataset", "model", "direction", "variant"], sort=False):
@@ -189,34 +233,42 @@ def notes(a: Results, b: Results, table: pd.DataFrame) -> list[str]:
 
 
 def listing(table: pd.DataFrame, everything: bool = False) -> str:
-    """Return the rows that changed, the surest first, then, with ``everything``, all others; '' for none."""
+    """Return the rows that changed, the surest first, then, with ``everything``, all others; '' for none.
+
+    Of attacks rates are in per cent.
+    """
     changed = table[table.said.isin([CHANGED, BEYOND])].sort_values("p", kind="stable")
     rows = pd.concat([changed, table.drop(changed.index)]) if everything else changed
     if rows.empty:
         return ""
-    constant = [key for key in KEYS if table[key].nunique() == 1 and key != "variant"]
-    keys = [key for key in KEYS if key not in constant]
-    head = [*keys, "A", "B", "A − original", "B − original", "change [95 %]", "p", "Holm", ""]
+    named, scale = (ATTACK_KEYS, 100.0) if "attack" in table.columns else (KEYS, 1.0)
+    constant = [key for key in named if table[key].nunique() == 1 and key != "variant"]
+    keys = [key for key in named if key not in constant]
+    differs = "difference_a" in table.columns
+    head = [*keys, "A", "B", *(["A − original", "B − original"] if differs else []), "change [95 %]", "p", "Holm", ""]
     body = []
     for row in rows.to_dict("records"):
-        interval = f" [{_signed(row['change_low'])}, {_signed(row['change_high'])}]" if is_number(row["p"]) else ""
+        ends = [_signed(row[name], scale) for name in ("change_low", "change_high")]
+        interval = f" [{ends[0]}, {ends[1]}]" if is_number(row["p"]) else ""
         said = row["said"]
         if row["verdict_a"] != row["verdict_b"] and said not in (ONLY_A, ONLY_B) and row["verdict_a"]:
             said += f" ({row['verdict_a']} → {row['verdict_b']})"
-        values = [f"{row[name]:.2f}" if is_number(row[name]) else "–" for name in ("value_a", "value_b")]
-        own = row["variant"] == ORIGINAL
-        differences = ["–" if own else _signed(row[name]) for name in ("difference_a", "difference_b")]
+        values = [f"{scale * row[name]:.2f}" if is_number(row[name]) else "–" for name in ("value_a", "value_b")]
+        if differs:
+            own = row["variant"] == ORIGINAL
+            values += ["–" if own else _signed(row[name]) for name in ("difference_a", "difference_b")]
         ps = [_p(row[name]) for name in ("p", "p_holm")]
-        body.append([*(row[key] for key in keys), *values, *differences, _signed(row["change"]) + interval, *ps, said])
-    same = ", ".join(f"{key} {table[key].iloc[0]}" for key in constant)
+        change = _signed(row["change"], scale) + interval
+        body.append([*(row[key] for key in keys), *values, change, *ps, said])
+    same = ", ".join(f"{key} {table[key].iloc[0]}" for key in constant if table[key].iloc[0] != "")
     text = tabulate(body, head, "github", disable_numparse=True)
     return f"{same}\n\n{text}" if same else text
 
 
-def _signed(value: Any) -> str:
+def _signed(value: Any, scale: float = 1.0) -> str:
     if not is_number(value):
         return "–"
-    value = round(float(value), 2) + 0.0
+    value = round(scale * float(value), 2) + 0.0
     return (f"{value:+.2f}" if value else "0.00").replace("-", "−")
 
 
@@ -228,11 +280,11 @@ def compare(
     a: Annotated[str, typer.Argument(help="results folder, or git revision of one: REV (of `results`) or REV:PATH")],
     b: Annotated[str, typer.Argument(help="the other one, such as the newer")],
     everything: Annotated[bool, typer.Option("--all", help="list every row, not only those that changed")] = False,
-    csv: Annotated[Path | None, typer.Option(help="file for every row, as CSV")] = None,
+    csv: Annotated[Path | None, typer.Option(help="file for every row, as CSV; attacks: NAME-attacks")] = None,
 ) -> None:
     """Say what changed between two results beyond noise, with intervals."""
     first, second = Results.read(a), Results.read(b)
-    table = changes(first, second)
+    table, attacks = changes(first, second), attack_changes(first, second)
     differing = settings(first, second)
     if first.same == second.same:
         typer.echo("identical: tables/impact.csv and tables/seeds.csv are the same in both")
@@ -240,9 +292,18 @@ def compare(
         typer.echo(summary(table))
         for line in alone(table):
             typer.echo(line)
+    if len(attacks) and first.same != second.same:
+        typer.echo(f"\nAttacks: {summary(attacks)}")
+        for line in alone(attacks):
+            typer.echo(line)
     typer.echo("\n".join(["", f"A: {a}", f"B: {b}", *(f"- {line}" for line in differing)]))
     rows = listing(table, everything)
     if rows:
         typer.echo("\n" + "\n".join([rows, "", *notes(first, second, table)]))
+    found = listing(attacks, everything)
+    if found:
+        typer.echo(f"\nWhat attackers find, in per cent:\n\n{found}\n\n{ATTACK_NOTE}")
     if csv is not None:
         write_csv(csv, table)
+        if len(attacks):
+            write_csv(csv.with_name(f"{csv.stem}-attacks{csv.suffix}"), attacks)

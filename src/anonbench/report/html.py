@@ -17,6 +17,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.provenance import provenance
 from anonbench.report.answer import answers, warnings
+from anonbench.report.bought import LIMITS, bought, risks, told_to_paste
 from anonbench.report.captions import SECTIONS, listed
 from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, PEOPLE, Sources, evaluated, training_record
 from anonbench.report.cost import cost, hours
@@ -25,7 +26,6 @@ from anonbench.report.figures.cost import cost_figure
 from anonbench.report.figures.style import save, styled
 from anonbench.report.methods import methods
 from anonbench.report.page import render
-from anonbench.report.privacy import bought
 from anonbench.report.slider import sliders
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
 from anonbench.report.tables import (
@@ -79,8 +79,9 @@ def write_html(
     table, cover = read_csv(tables / "impact.csv"), read_csv(tables / "coverage.csv")
     records, absent = _records(study, models, timings)
     answer = answers(table, study.untrained, margins(study, primary(table)))
-    if study.attacks is not None:
-        answer += bought(read_csv(tables / "privacy.csv"))
+    attacked = read_csv(tables / "privacy.csv") if study.attacks is not None else None
+    attacks = [] if attacked is None else bought(table, attacked)
+    answer += [one.paragraph for one in attacks if one.first]
     spent = cost(study, records, logs)
     with styled():
         save(cost_figure(spent, table, study), out.parent, "cost", study.vector_formats)
@@ -101,6 +102,9 @@ def write_html(
     page = render(
         study=study,
         answer=answer,
+        attacks=attacks,
+        risks=[] if attacked is None else risks(attacked),
+        limits=LIMITS,
         leaky=f"{DAGGER} {footnote(table, study)}." if leaky(table) else "",
         warnings=warnings(study, table, cover, records, absent, read_csv(tables / "seeds.csv"), counts),
         parts=[_part(d, m, part, not study.trains(m), ids) for d, m, part in blocks(primary(table))],
@@ -121,7 +125,16 @@ def write_html(
             _as_named(evaluations or models.parent / "evaluations"),
             _as_named(out.parent),
         ),
-        methods=methods(study, table, cover, records, made, anonymized, evaluations),
+        methods=methods(
+            study,
+            table,
+            cover,
+            records,
+            made,
+            anonymized,
+            evaluations,
+            "" if attacked is None else told_to_paste(attacked),
+        ),
         figures={section: [i for i in images if i["section"] == section] for section in SECTIONS},
         subsets=_subsets(read_csv(tables / "subsets.csv")),
         coverage=_coverage(cover),

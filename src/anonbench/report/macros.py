@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -39,17 +39,32 @@ WHAT = {
 """What the last word of a number's name says, in the order of the file."""
 
 
-def macros(table: pd.DataFrame, cover: pd.DataFrame, study: ReportStudy, sources: Sources) -> str:
+WHAT_OF_ATTACKS = """\
+% Of attacks a name is "ab" and the words data set, attack, measure, (size of the gallery,) variant and what it is;
+% rates are those of the strongest attacker, in per cent.
+% ...Low, High: ends of the 95 % interval, of all variants at once; Chance: what knowing nothing gives
+% ...Raw, Control: on original images, and of the best control; Gain, GainLow, GainHigh: what was bought, in per cent
+% ...Verdict: in words"""
+
+
+def macros(
+    table: pd.DataFrame,
+    cover: pd.DataFrame,
+    study: ReportStudy,
+    sources: Sources,
+    attacks: Sequence[tuple[str, str]] = (),
+) -> str:
     """Return numbers.tex: a ``\\newcommand`` without arguments for each number that a text would quote.
 
     ``table`` is impact.csv, of which the first metric of the categories that tables for people show and of the means is
-    taken, ``cover`` coverage.csv. Counts of images come from the records of trainings and evaluations in ``sources``.
+    taken, ``cover`` coverage.csv, ``attacks`` names and texts of what attackers found. Counts of images come from the
+    records of trainings and evaluations in ``sources``.
     Two numbers whose names differ only in letters that a macro cannot hold are both left out, with a comment: a text
     that quotes one does not compile, instead of quoting the other.
     """
-    found = [*_counts(table, cover, study, sources), *_numbers(table)]
+    found = [*_counts(table, cover, study, sources), *_numbers(table), *attacks]
     often = Counter(name for name, _ in found)
-    lines = [*(f"% ...{word}: {said}" for word, said in WHAT.items()), ""]
+    lines = [*(f"% ...{word}: {said}" for word, said in WHAT.items()), *([WHAT_OF_ATTACKS] if attacks else []), ""]
     for name, text in found:
         if often[name] == 1:
             lines.append(rf"\newcommand{{\{name}}}{{{text}}}")

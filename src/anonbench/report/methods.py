@@ -39,13 +39,14 @@ def methods(
     made: dict[str, Any],
     anonymized: Path | None = None,
     evaluations: Path | None = None,
+    attacks: str = "",
 ) -> str:
     """Return the methods as plain text: data, anonymization, training, evaluation, statistics, software.
 
     ``table`` is impact.csv, ``cover`` coverage.csv, ``records`` are the trainings' records with ``dataset``,
     ``variant``, ``model`` and ``seed``, ``made`` is the page's provenance. From ``anonymized`` come the methods'
     parameters, from ``evaluations`` the counts of images and the library of the metrics; what is not there is not
-    spoken of.
+    spoken of. ``attacks`` is the paragraph on attacks.
     """
     parts = [
         _data(study, table, cover, records, evaluations),
@@ -53,6 +54,7 @@ def methods(
         *(_training(study, model, [r for r in records if r["model"] == model]) for model in study.models),
         _evaluation(study, table),
         _statistics(study, table, evaluations),
+        attacks,
         _software(study, made, records, evaluations),
     ]
     return "\n\n".join(part for part in parts if part)

@@ -2,100 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import functools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from tabulate import tabulate
 
-from anonbench.arrays import reading
-from anonbench.errors import AnonbenchError
-from anonbench.files import read_json
-from anonbench.report.answer import Paragraph
-from anonbench.report.study import ORIGINAL, Attacks, ReportStudy, parts, phrase
-from anonbench.report.tables import capital, is_number, number, percent, rows_of
-from anonbench.statistics.rates import gain, level, rate_interval
+from anonbench.report import judging
+from anonbench.report.attempts import ALL, CONTROL, LINKABILITY, SINGLING_OUT, Attempt, Key, Measured, read_attempt
+from anonbench.report.gates import Attempts, able, counterpart, doubts, judged, strongest
+from anonbench.report.study import ORIGINAL, Attacks, ReportStudy, parts
+from anonbench.report.tables import INTEGERS, TEXTS
+from anonbench.statistics.contrasts import Contrast
+from anonbench.statistics.family import Member, simultaneous_factor
+from anonbench.statistics.rates import gain, residual
 
 PRIVACY_COLUMNS = (
     "dataset", "variant", "region", "method", "level", "attack", "risk", "attacker", "knowledge", "view", "role",
-    "size", "value", "value_low", "value_high", "chance", "raw", "control", "gain", "chosen", "covered",
-    "value_covered", "value_missed", "share_missed", "crowd_median", "crowd_below_10", "tar_1e2", "tar_1e3", "auc",
-    "mean_average_precision", "rank_1", "n_seeds", "probes", "people",
+    "chosen", "measure", "size", "headline", "value", "value_low", "value_high", "simultaneous_low",
+    "simultaneous_high", "chance", "verdict", "why", "raw", "control", "residual", "gain", "gain_low", "gain_high",
+    "error_seeds", "error_people", "freedom", "covered", "value_covered", "value_missed", "share_missed",
+    "crowd_median", "crowd_below_10", "n_seeds", "units", "people",
 )  # fmt: skip
-"""Columns of privacy.csv: a row per variant, attack, attacker and size of the gallery (``all``: everybody).
+"""Columns of privacy.csv: a row per variant, attack, attacker, measure and, of linkability, size of the gallery.
 
-``value`` is linkability, the chance (0..1) that the right person comes first, with its 95 % interval over people and
-seeds; ``raw`` that of the same attack on original images by whoever sees the same of people and learnt from originals;
-``control`` that of the best control of the same region; ``gain`` the part of what could be avoided that was:
-1 - (value - control) / (raw - control). ``chosen``: the strongest attacker, on people who are not among those that are
-reported. ``covered`` is the share of the probes that the variant changed, ``value_covered`` and ``value_missed`` are
-theirs and the others' (over everybody in the gallery), ``share_missed`` the part of the risk that comes from the
-latter."""
-ATTACKER, CONTROL = "attacker", "control"
-CONTROLS = ("surroundings", "silhouette")
-"""Views of which no method is asked to change anything."""
-ALL = "all"
-HOPELESS = 2.0
-"""An attack that finds people on original images no more often than so many times chance has failed."""
+``risk``: which of WP29's three the measure is about; ``chosen``: the strongest attacker, on people who are not among
+those that are told of; ``headline``: the measure that an attack is judged by. ``value``, 0..1 but for R2, with its 95 %
+interval over people and attackers' seeds; ``simultaneous``: of the chosen attackers of all variants together;
+``chance``: what knowing nothing gives; ``verdict`` and ``why`` it is doubtful: `gates`. ``raw``: the same on original
+images, by whoever sees the same and learnt from originals; ``control``: the best control of the same region;
+``residual`` and ``gain``: `statistics.rates`, the latter with its 95 % interval. ``error_seeds`` and ``error_people``:
+standard errors of the value, ``freedom``: their degrees of freedom. ``covered``: share of the units (probes) that the
+variant changed; ``value_covered`` and ``value_missed`` are theirs and the others' (of linkability always among
+everybody), ``share_missed`` the part of the risk that comes from the latter. ``crowd``: in people."""
 
-
-@dataclass(frozen=True)
-class Attempt:
-    """The attacks of one attacker on one variant, a seed each: ``metrics`` and ``arrays`` of scores.npz."""
-
-    metrics: list[dict[str, Any]]
-    arrays: list[dict[str, np.ndarray]]
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Return the attacker's configuration."""
-        return dict(self.metrics[0]["attacker"])
-
-    @property
-    def role(self) -> str:
-        """Tell a control from an attacker."""
-        return CONTROL if self.config["view"] in CONTROLS else ATTACKER
-
-    def strength(self, part: str) -> float:
-        """Return the mean linkability over everybody, of a part of the people."""
-        return float(np.mean([one[part]["linkability"][ALL] for one in self.metrics]))
-
-    def mean(self, size: str) -> float:
-        """Return the mean linkability over test people in galleries of a size, NaN where there were too few people."""
-        found = [one[f"linkability/{size}"] for one in self.arrays if f"linkability/{size}" in one]
-        return float(np.mean([np.nanmean(values) for values in found])) if found else float("nan")
-
-    def value(self, size: str) -> tuple[float, float, float] | None:
-        """Return linkability in galleries of a size and its 95 % interval, None where there were too few people."""
-        names = f"linkability/{size}", f"replicates/{size}", f"telling/{size}"
-        if any(name not in one for one in self.arrays for name in names):
-            return None
-        values = [float(np.nanmean(one[names[0]])) for one in self.arrays]
-        people = float(self.arrays[0][names[2]])
-        rate = level(values, np.stack([one[names[1]] for one in self.arrays]), people)
-        return (rate.value, *rate_interval(rate, people))
-
-
-def read_attempt(folder: Path, seeds: list[int]) -> Attempt:
-    """Read the attacks of an attacker's seeds; raise AnonbenchError for one that is missing or of other people."""
-    metrics, arrays = [], []
-    for seed in seeds:
-        place = folder / f"seed{seed}"
-        value = read_json(place / "metrics.json")
-        if not isinstance(value, dict) or not {"attacker", "test", "validation", "people"} <= value.keys():
-            raise AnonbenchError("contains no attack", file=place / "metrics.json", remedy="attack again")
-        metrics.append(value)
-        with reading(place / "scores.npz", "attack again", "attack first") as found:
-            arrays.append(found)
-        if value["people"] != metrics[0]["people"] or value["draw"] != metrics[0]["draw"]:
-            raise AnonbenchError(
-                f"is about other people than {folder / f'seed{seeds[0]}'}", file=place / "metrics.json",
-                remedy="attack both again",
-            )  # fmt: skip
-    return Attempt(metrics, arrays)
+SINGLED = "singling out"
 
 
 def privacy(study: ReportStudy, attacks: Path) -> pd.DataFrame:
@@ -106,145 +49,155 @@ def privacy(study: ReportStudy, attacks: Path) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     asked = study.attacks or Attacks((), (), {}, [], [])
     for dataset in asked.datasets:
+        folder = attacks / dataset
         for attack in asked.attacks:
             found = {
                 variant: {
-                    name: read_attempt(attacks / dataset / variant / attack / name, asked.seeds)
+                    name: read_attempt(folder / variant / attack / name, attack, variant, asked.seeds_of(attack))
                     for name in asked.whom(attack, variant)
                 }
                 for variant in study.variants_of(dataset)
             }
-            for variant, attempts in found.items():
-                rows += [
-                    {"dataset": dataset, "variant": variant, "attack": attack, **row}
-                    for row in _rows(asked, variant, attempts, found.get(ORIGINAL, {}))
+            rows += [{"dataset": dataset, "attack": attack, **row} for row in _Attack(study, dataset, found).rows()]
+    table = pd.DataFrame(rows, columns=list(PRIVACY_COLUMNS))
+    numbers = [name for name in table.columns if name not in TEXTS and name not in INTEGERS]
+    # rounded as in the file, so that nobody who rounds it once more finds another number than the other tables have
+    return table.astype(dict.fromkeys(numbers, float)).round(4).astype({"people": int})
+
+
+class _Attack:
+    """One attack on a data set: who tried it on which variant."""
+
+    def __init__(self, study: ReportStudy, dataset: str, found: Mapping[str, Attempts]) -> None:
+        self.found = {variant: attempts for variant, attempts in found.items() if attempts}
+        self.raw = self.found.get(ORIGINAL, {})
+        self.chosen = {variant: strongest(attempts) for variant, attempts in self.found.items()}
+        self.asked = study.primary.variants_of(list(self.found))
+        self.seed = (study.seed, dataset)
+        self.headline = _headline([one for attempts in self.found.values() for one in able(attempts).values()])
+        self.doubts = doubts(self.found, self.headline) if self.headline else {}
+
+    @functools.cache  # noqa: B019 (lives as long as a table is made)
+    def factor(self, key: Key) -> float:
+        """Return the factor that widens the intervals of a measure, by the chosen attackers, until all hold at once."""
+        members = []
+        for variant, name in self.chosen.items():
+            one = self.found[variant][name] if name is not None and variant in self.asked else None
+            contrast = one.measures[key].contrast if one is not None and key in one.measures else None
+            if one is not None and contrast is not None:
+                members.append(Member(variant, repr(one.sample), contrast))
+        return simultaneous_factor(members, "attacks", *key, *self.seed)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows without data set and attack."""
+        for variant, attempts in self.found.items():
+            region, method, strength = parts(variant)
+            for name, attempt in attempts.items():
+                of = attempt.attacker
+                bare = counterpart(attempt, self.raw)
+                controls = [
+                    one for one in attempts.values() if one.role == CONTROL and one.region == attempt.region != ""
                 ]
-    return pd.DataFrame(rows, columns=list(PRIVACY_COLUMNS))
+                for key, measured in attempt.measures.items():
+                    yield {
+                        "variant": variant, "region": region, "method": method, "level": strength, "attacker": name,
+                        "knowledge": of.get("knowledge") or "", "view": of.get("view") or "", "role": attempt.role,
+                        "risk": SINGLED if key[0] == SINGLING_OUT else attempt.risk, "measure": key[0], "size": key[1],
+                        "chosen": _told(name == self.chosen[variant]), "headline": _told(key == self.headline),
+                        **self._numbers(variant, name, key), **_beside(attempt, key, bare, controls),
+                        **measured.parted,
+                        "n_seeds": len(measured.values), "units": measured.units, "people": measured.people,
+                    }  # fmt: skip
+
+    def _numbers(self, variant: str, name: str, key: Key) -> dict[str, Any]:
+        """Return a measure's value, intervals and verdict."""
+        attempt = self.found[variant][name]
+        measured = attempt.measures[key]
+        ends = measured.interval()
+        found: dict[str, Any] = {"value": measured.value, "chance": measured.chance, "verdict": "", "why": ""}
+        if ends is None or measured.contrast is None:
+            return found
+        contrast, family = measured.contrast, name == self.chosen[variant] and variant in self.asked
+        found["value_low"], found["value_high"] = ends
+        if family:
+            ends = measured.interval(self.factor(key))
+            assert ends is not None
+            found["simultaneous_low"], found["simultaneous_high"] = ends
+        if attempt.role != CONTROL:
+            raw = counterpart(attempt, self.raw)
+            bare = None if raw is None else raw.measures.get(key)
+            said = judged(measured, ends, bare, self.doubts.get(variant, ()), key == self.headline)
+            found |= {"verdict": said.verdict, "why": "; ".join(said.why)}
+        return found | {
+            "error_seeds": contrast.part(images=False) ** 0.5 if len(measured.values) > 1 else None,
+            "error_people": contrast.part(images=True) ** 0.5,
+            "freedom": contrast.freedom if np.isfinite(contrast.freedom) else None,
+        }
 
 
-def _rows(
-    asked: Attacks, variant: str, attempts: dict[str, Attempt], raw: dict[str, Attempt]
-) -> Iterator[dict[str, Any]]:
-    region, method, strength = parts(variant)
-    strongest = _strongest(attempts)
-    for name, attempt in attempts.items():
-        config, tests = attempt.config, [one["test"] for one in attempt.metrics]
-        bare = next((one for one in raw.values() if _same_sight(one.config, config)), None)
-        others = [one for one in attempts.values() if one.role == CONTROL and one.config["region"] == config["region"]]
-        for size in (*(str(n) for n in asked.sizes), ALL):
-            value = attempt.value(size)
-            if value is None:
-                continue
-            control = max((one.mean(size) for one in others if attempt.role == ATTACKER), default=np.nan)
-            unchanged = np.nan if bare is None else bare.mean(size)
-            yield {
-                "region": region, "method": method, "level": strength, "risk": attempt.metrics[0]["risk"],
-                "attacker": name, "knowledge": config["knowledge"], "view": config["view"], "role": attempt.role,
-                "size": size, "value": value[0], "value_low": value[1], "value_high": value[2],
-                "chance": float(np.mean([one["chance"][size] for one in tests])), "raw": unchanged, "control": control,
-                "gain": float(gain(value[0], control, unchanged)), "chosen": str(name == strongest).lower(),
-                **_described(tests), "n_seeds": len(tests),
-            }  # fmt: skip
+def _headline(attempts: list[Attempt]) -> Key | None:
+    """Return the measure that an attack is judged by: linkability in the largest stated gallery that all have, or among
+    all, or, where nothing is linked, the first; None for no attempt."""
+    if not attempts:
+        return None
+    sizes = [size for name, size in attempts[0].measures if name == LINKABILITY]
+    if not sizes:
+        return next(iter(attempts[0].measures), None)
+    stated = [s for s in sizes if s != ALL and all((LINKABILITY, s) in one.measures for one in attempts)]
+    return LINKABILITY, max(stated, key=int) if stated else ALL
 
 
-def _same_sight(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return (one["region"], one["view"]) == (other["region"], other["view"])
+def _told(yes: bool) -> str:
+    return str(yes).lower()
 
 
-def _strongest(attempts: dict[str, Attempt]) -> str | None:
-    """Return who finds most of the people on whom attackers are chosen."""
-    able = {name: one.strength("validation") for name, one in attempts.items() if one.role == ATTACKER}
-    return max(able, key=lambda name: able[name]) if able else None
-
-
-def _described(tests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the means over seeds of what has no interval."""
-
-    def mean(*path: str) -> float | None:
-        found = []
-        for one in tests:
-            value: Any = one
-            for key in path:
-                value = value[key]
-            found.append(value)
-        return None if any(v is None for v in found) else float(np.mean(found))
-
-    return {
-        "covered": mean("covered"), "value_covered": mean("linkability_of_covered"),
-        "value_missed": mean("linkability_of_missed"), "share_missed": mean("share_of_missed"),
-        "crowd_median": mean("crowd", "median"), "crowd_below_10": mean("crowd", "below_10"),
-        "tar_1e2": mean("tar", "0.01"), "tar_1e3": mean("tar", "0.001"), "auc": mean("auc"),
-        "mean_average_precision": mean("mean_average_precision"), "rank_1": mean("rank_1"),
-        "probes": tests[0]["probes"], "people": tests[0]["people"],
-    }  # fmt: skip
-
-
-def privacy_markdown(table: pd.DataFrame) -> str:
-    """Return the table as Markdown: per data set and attack, a row per variant and attacker."""
-    lines = [
-        "# What anonymization buys",
-        "",
-        "How often the first guess is the right person, in galleries of so many people, in per cent with 95 % "
-        "intervals over people and seeds. Attackers have learnt from other people; **the strongest** was chosen on "
-        "people who are not among those that are told of. Controls see what no method is asked to change. `covered`: "
-        "share of the pictures that the variant changed; `of the missed`: part of the risk that comes from the others. "
-        "This is evidence of these attacks, no proof that nobody can be found. Written by `anonbench report-tables`.",
-    ]
-    for (dataset, attack), part in table.groupby(["dataset", "attack"], sort=False):
-        sizes = list(dict.fromkeys(part["size"]))
-        body = []
-        for (variant, attacker), rows in part.groupby(["variant", "attacker"], sort=False):
-            of = {row.size: row for row in rows_of(rows)}
-            first = rows.iloc[0]
-            name = f"**{attacker}**" if first.chosen == "true" else attacker
-            cells = [_rate(of[size]) if size in of else "–" for size in sizes]
-            body.append(
-                [f"`{variant}`", name, first.knowledge, first["view"], *cells, percent(first.covered),
-                 percent(first.share_missed), number(first.crowd_median)]
-            )  # fmt: skip
-        heads = [f"among {'all' if size == ALL else size}" for size in sizes]
-        head = ["variant", "attacker", "knows", "sees", *heads, "covered", "of the missed", "median crowd"]
-        chances = ", ".join(
-            f"{100 * float(part.loc[part['size'] == size, 'chance'].mean()):.1f} % among {size}" for size in sizes
-        )
-        lines += ["", f"## {dataset}: {attack} ({part.risk.iloc[0]})", ""]
-        lines.append(tabulate(body, headers=head, tablefmt="github", disable_numparse=True))
-        lines += ["", f"{int(part.probes.iloc[0])} pictures of {int(part.people.iloc[0])} people; chance: {chances}."]
-    return "\n".join(lines) + "\n"
-
-
-def _rate(row: Any, unit: str = "") -> str:
-    """Return a rate in per cent with its interval."""
-    return f"{100 * row.value:.1f}{unit} ({100 * row.value_low:.1f} to {100 * row.value_high:.1f})"
-
-
-def bought(table: pd.DataFrame) -> list[Paragraph]:
-    """Return a paragraph per data set and attack: what the strongest attacker of each variant still finds."""
-    found = []
-    for (dataset, attack), part in table.groupby(["dataset", "attack"], sort=False):
-        stated = [size for size in dict.fromkeys(part["size"]) if size != ALL]
-        size = max(stated, key=int) if stated else ALL
-        rows = part[(part["size"] == size) & (part.chosen == "true")]
-        if rows.empty:
-            continue
-        crowd = f"{size} people" if size != ALL else "all people"
-        raw = rows[rows.variant == ORIGINAL]
-        lead = (
-            f"What an attacker still finds on {dataset} ({attack}): the first guess among {crowd} is the right person"
-        )
-        if len(raw):
-            lead += f" in {_rate(raw.iloc[0], ' %')} of pictures that nobody anonymized"
-        lead += f"; chance is {100 * float(rows.chance.iloc[0]):.1f} %. Under the strongest attacker of each variant:"
-        points = [
-            f"{capital(phrase(row.variant))}: {_rate(row, ' %')}, by {row.attacker}{_failed(row)}."
-            for row in rows_of(rows[rows.variant != ORIGINAL])
-        ]
-        found.append(Paragraph(lead, tuple(points)))
+def _beside(attempt: Attempt, key: Key, bare: Attempt | None, controls: list[Attempt]) -> dict[str, Any]:
+    """Return what a measure is on original images and to the best control, and what is left of it beside these."""
+    measured = attempt.measures[key]
+    raw = bare.measures.get(key) if bare is not None else None
+    found: dict[str, Any] = {"raw": None if raw is None else raw.value}
+    able_ = [one for one in controls if key in one.measures] if attempt.role != CONTROL else []
+    if not able_:
+        return found
+    best = max(able_, key=lambda one: one.measures[key].value)
+    control = best.measures[key]
+    found |= {"control": control.value, "residual": float(residual(measured.value, control.value))}
+    if raw is None or bare is None:
+        return found
+    found["gain"] = float(gain(measured.value, control.value, raw.value))
+    if len({one.sample for one in (attempt, bare, best)}) == 1 and raw.value > control.value:
+        ends = _gain_interval(measured, control, raw)
+        found |= {} if ends is None else {"gain_low": ends[0], "gain_high": ends[1]}
     return found
 
 
-def _failed(row: Any) -> str:
-    """Say where an attack says nothing of privacy: it does not even find people whom nobody anonymized."""
-    if is_number(row.raw) and row.raw <= HOPELESS * row.chance:
-        return " (the attack failed: it does not find people whom nobody anonymized either, so this is no verdict)"
-    return ""
+def _gain_interval(measured: Measured, control: Measured, raw: Measured) -> tuple[float, float] | None:
+    """Return the 95 % interval of the privacy gain, 1 less the share of ``raw`` over ``control`` that is left.
+
+    It is that of value minus share times raw over what raw has above its control (the delta method); None where too
+    little tells of one, or ``raw`` is not clearly above the control, so that it would be a ratio of noise.
+    """
+    there = raw.less(control)
+    if there is None or there.interval()[0] <= 0 or measured.replicates is None:
+        return None
+    own, bare = _over(measured, control), _over(raw, control)
+
+    def left(share: float) -> Contrast:
+        found = own.less(bare, share)
+        assert found is not None
+        return found
+
+    if own.contrast is None:
+        return None
+    kept = judging.kept(own.value - bare.value, bare.value, left)
+    return 1 - kept["kept_high"] / 100, 1 - kept["kept_low"] / 100
+
+
+def _over(one: Measured, control: Measured) -> Measured:
+    """Return a measure less that of its control, seed by seed and draw by draw."""
+    assert one.replicates is not None
+    assert control.replicates is not None
+    return Measured(
+        one.values - control.values, 0.0, one.units, one.people, min(one.telling, control.telling),
+        one.replicates - control.replicates,
+    )  # fmt: skip

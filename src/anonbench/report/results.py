@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,11 @@ KEYS = ("dataset", "model", "task", "category", "direction", "variant", "metric"
 NEEDED = (
     *KEYS, "role", "value", "value_std", "n_seeds", "difference", "difference_low", "difference_high", "verdict",
     "instances", "samples", "samples_needed",
+)  # fmt: skip
+ATTACK_KEYS = ("dataset", "attack", "attacker", "measure", "size", "variant")
+"""What names a row of privacy.csv."""
+NEEDED_OF_ATTACKS = (
+    *ATTACK_KEYS, "knowledge", "value", "verdict", "n_seeds", "error_seeds", "error_people", "freedom",
 )  # fmt: skip
 ERRORS = ("error_seeds", "error_images", "freedom")
 """Columns that tables of older versions do not have."""
@@ -107,6 +112,7 @@ def _git(*arguments: str) -> str | None:
 class Results:
     """What `report-tables` wrote: ``rows`` are those of impact.csv by `KEYS`, ``seeds`` those that it tells of.
 
+    ``attacks`` are the rows of privacy.csv by `ATTACK_KEYS`, {} of a study that attacks nobody.
     ``approximate``: the tables are of an older version, which wrote intervals but not the errors behind them.
     """
 
@@ -116,6 +122,7 @@ class Results:
     seeds: list[int]
     study: dict[str, Any] | None
     provenance: dict[str, Any] | None
+    attacks: dict[Key, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, name: str) -> Results:
@@ -124,29 +131,32 @@ class Results:
         impact, seeds = (place.table(f"tables/{table}.csv") for table in ("impact", "seeds"))
         if "ap" in impact.columns:
             impact = _long(impact)
-        for column in NEEDED:
-            if column not in impact.columns:
-                raise AnonbenchError(
-                    f"has no column '{column}'",
-                    file=place.path("tables/impact.csv"),
-                    remedy="it may be of another version: write the study's report again",
-                )
-        rows: dict[Key, dict[str, Any]] = {}
-        for values in impact.itertuples(index=False, name=None):
-            row = dict(zip(impact.columns, values, strict=True))
-            key = tuple(str(row[name]) for name in KEYS)
-            if key in rows:
-                file, entry = place.path("tables/impact.csv"), " ".join(key)
-                raise AnonbenchError("stands there twice", file=file, entry=entry, remedy="write it again")
-            rows[key] = row
+        rows = _rows(impact, KEYS, NEEDED, place.path("tables/impact.csv"))
+        attacks: dict[Key, dict[str, Any]] = {}
+        if place.text("tables/privacy.csv") is not None:
+            file = place.path("tables/privacy.csv")
+            attacks = _rows(place.table("tables/privacy.csv"), ATTACK_KEYS, NEEDED_OF_ATTACKS, file)
         used = sorted({int(s) for s in seeds["seed"].dropna()}) if "seed" in seeds.columns else []
         approximate = not set(ERRORS) <= set(impact.columns)
-        return cls(place, rows, approximate, used, place.values("study.json"), place.values("provenance.json"))
+        settings = place.values("study.json"), place.values("provenance.json")
+        return cls(place, rows, approximate, used, *settings, attacks)
 
     @property
     def same(self) -> tuple[str | None, ...]:
         """Return what must be equal in two results for them to be identical."""
-        return tuple(self.place.text(f"tables/{table}.csv") for table in ("impact", "seeds"))
+        return tuple(self.place.text(f"tables/{table}.csv") for table in ("impact", "seeds", "privacy"))
+
+    def found(self, key: Key) -> Estimate | None:
+        """Return what an attacker finds with its error over people and seeds; None without error.
+
+        An attacker that has learnt has no error known with a single seed.
+        """
+        row = self.attacks[key]
+        if (row["knowledge"] and row["n_seeds"] < 2) or not is_number(row["error_people"]):
+            return None
+        parts = [row[name] for name in ("error_seeds", "error_people") if is_number(row[name])]
+        freedom = row["freedom"] if is_number(row["freedom"]) else np.inf
+        return Estimate(row["value"], sum(part**2 for part in parts), freedom)
 
     def estimate(self, key: Key) -> Estimate | None:
         """Return a row's difference to the original, or the original's own value, over seeds alone; None without error.
@@ -169,6 +179,25 @@ class Results:
         parts = [row[name] for name in ("error_seeds", "error_images") if is_number(row[name])]
         freedom = row["freedom"] if is_number(row["freedom"]) else np.inf
         return Estimate(row["difference"], sum(part**2 for part in parts), freedom)
+
+
+def _rows(table: pd.DataFrame, keys: Key, needed: Key, file: str) -> dict[Key, dict[str, Any]]:
+    """Return a table's rows by their keys; raise AnonbenchError for a column that lacks and a row that stands twice."""
+    for column in needed:
+        if column not in table.columns:
+            raise AnonbenchError(
+                f"has no column '{column}'",
+                file=file,
+                remedy="it may be of another version: write the study's report again",
+            )
+    rows: dict[Key, dict[str, Any]] = {}
+    for values in table.itertuples(index=False, name=None):
+        row = dict(zip(table.columns, values, strict=True))
+        key = tuple(str(row[name]) for name in keys)
+        if key in rows:
+            raise AnonbenchError("stands there twice", file=file, entry=" ".join(key), remedy="write it again")
+        rows[key] = row
+    return rows
 
 
 def _long(wide: pd.DataFrame) -> pd.DataFrame:

@@ -50,17 +50,25 @@ class Primary:
 
 @dataclass(frozen=True)
 class Attacks:
-    """Who attacks what: ``attacks``, ``attackers`` by attack and variant, their ``seeds``, ``sizes`` of galleries."""
+    """Who attacks what: ``attacks``, ``attackers`` by attack and variant, their ``seeds``, ``sizes`` of galleries.
+
+    ``once``: attacks in which nothing learns, which have the first seed alone.
+    """
 
     datasets: tuple[str, ...]
     attacks: tuple[str, ...]
     attackers: dict[str, dict[str, list[str]]]
     seeds: list[int]
     sizes: list[int]
+    once: tuple[str, ...] = ()
 
     def whom(self, attack: str, variant: str) -> list[str]:
         """Return who tries an attack on a variant."""
         return self.attackers.get(attack, {}).get(variant, [])
+
+    def seeds_of(self, attack: str) -> list[int]:
+        """Return the seeds of an attack's attackers."""
+        return self.seeds[:1] if attack in self.once else self.seeds
 
 
 @dataclass(frozen=True)
@@ -200,8 +208,10 @@ def _attacks(path: str | Path, value: Any) -> Attacks | None:
         return None
     try:
         names = tuple(value["datasets"]), tuple(value["attacks"])
-        return Attacks(*names, dict(value["attackers"]), list(value["seeds"]), list(value["sizes"]))
-    except (KeyError, TypeError):
+        attackers = {attack: dict(of) for attack, of in value["attackers"].items()}
+        once = tuple(value.get("once") or ())
+        return Attacks(*names, attackers, list(value["seeds"]), list(value["sizes"]), once)
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise AnonbenchError("does not say who attacks what", file=path, entry="attacks") from None
 
 

@@ -45,13 +45,17 @@ PLURALS = {
 }
 """What intervals are drawn over, in words."""
 
-INTEGERS = ("n_seeds", "seeds_needed", "samples_needed", "instances", "images", "samples", "seed", "iteration")
+INTEGERS = ("n_seeds", "seeds_needed", "samples_needed", "instances", "images", "samples", "seed", "iteration", "units")
 
 TEXTS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "verdict", "split",
     "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
     "role", "unit", "best", "sampled", "first", "question", "attack", "risk", "attacker", "knowledge", "view", "chosen",
+    "measure", "headline", "why",
 )  # fmt: skip
+
+WORDS = ("leaks", "chosen", "headline")
+"""Of these the columns that say ``true`` and ``false``, which are no truth values."""
 
 DAGGER = "†"
 LEAKY = "the first weights had seen the original images: what anonymization costs may be underestimated"
@@ -69,11 +73,12 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
     """Write every table into ``out`` and return the impact table.
 
     ``impact.{csv,md,tex}``, ``seeds.csv``, ``subsets.csv``, ``coverage.csv``, ``people.csv``, ``sizes.csv``,
-    ``curves.csv``, ``numbers.tex`` and ``metrics.json``. The same inputs give the same bytes. Raises AnonbenchError
-    when an input is missing or broken.
+    ``curves.csv``, ``numbers.tex`` and ``metrics.json``, of a study that attacks also ``privacy.{csv,md,tex}``. The
+    same inputs give the same bytes. Raises AnonbenchError when an input is missing or broken.
     """
     from anonbench.report.macros import macros  # which rounds and escapes with this module
-    from anonbench.report.privacy import privacy, privacy_markdown
+    from anonbench.report.privacy import privacy
+    from anonbench.report.privacy_text import flat_privacy, privacy_latex, privacy_macros, privacy_markdown
 
     cover, present = coverage(study, sources), ledger(study, sources)
     losses = curves(study, sources, allow_missing)
@@ -82,15 +87,14 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
         "impact": table, "seeds": seeds, "coverage": cover, "subsets": subsets(study, sources), "people": present,
         "sizes": sizes(study, sources), "curves": losses,
     }  # fmt: skip
-    texts = {
-        "impact.md": markdown(table, study),
-        "impact.tex": latex(table, study),
-        "numbers.tex": macros(table, cover, study, sources),
-    }
+    texts = {"impact.md": markdown(table, study), "impact.tex": latex(table, study)}
+    metrics, numbers = flat(table), []
     if study.attacks is not None and sources.attacks is not None:
-        frames["privacy"] = privacy(study, sources.attacks)
-        texts["privacy.md"] = privacy_markdown(frames["privacy"])
-    metrics = flat(table)
+        bought = frames["privacy"] = privacy(study, sources.attacks)
+        texts |= {"privacy.md": privacy_markdown(bought), "privacy.tex": privacy_latex(bought)}
+        metrics |= flat_privacy(bought)
+        numbers = list(privacy_macros(bought))
+    texts["numbers.tex"] = macros(table, cover, study, sources, numbers)
     # all is computed before anything is written, so that no new table stands beside an old one
     for name, frame in frames.items():
         write_csv(out / f"{name}.csv", frame)
@@ -115,7 +119,7 @@ def read_csv(path: Path, text: str | None = None) -> pd.DataFrame:
     """Read a table that `write_csv` wrote, or its ``text``; raise AnonbenchError when it is missing or damaged."""
     source = path if text is None else io.StringIO(text)
     try:
-        frame = pd.read_csv(source, keep_default_na=False, na_values={}, dtype={"leaks": str, "chosen": str})
+        frame = pd.read_csv(source, keep_default_na=False, na_values={}, dtype=dict.fromkeys(WORDS, str))
         for name in frame.columns:
             frame[name] = frame[name].astype(str) if name in TEXTS else pd.to_numeric(frame[name].replace("", None))
     except FileNotFoundError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from anonbench.statistics.contrasts import LEVEL, Contrast, Panel, quantile
+from anonbench.statistics.contrasts import IMAGES, LEVEL, Contrast, Panel, Term, image_variance, quantile
 
 
 def level(values: ArrayLike, replicates: np.ndarray, groups: float) -> Contrast:
@@ -14,15 +16,25 @@ def level(values: ArrayLike, replicates: np.ndarray, groups: float) -> Contrast:
 
     ``values`` (n) by seed, ``replicates`` (n, B) on draws of ``groups`` identities that all seeds share. It is the
     contrast to nothing that `Panel` makes: the spread over seeds (n - 1 degrees of freedom), and what identities do to
-    all seeds alike (``groups`` - 1); of one seed the latter alone.
+    all seeds alike (``groups`` - 1); of one seed the latter alone. Seeds that agree by accident, on other identities,
+    seem to leave no uncertainty: it is never less than that of the mean over these seeds on other identities.
     """
     known = np.asarray(values, dtype=np.float64)[None]
     panel = Panel(known, replicates[None], groups, np.ones(1, dtype=bool), pools=False)
-    return panel.contrast(0, ratio=0.0)
+    found = panel.contrast(0, ratio=0.0)
+    if found.replicates is None or len(found.replicates) < 2:
+        return found
+    least = image_variance(found.replicates[None], groups)
+    if least <= found.variance:
+        return found
+    rest = Term(least - found.part(images=False), max(groups - 1, 1.0), IMAGES)
+    return replace(found, terms=(*(term for term in found.terms if term.source != IMAGES), rest))
 
 
-def rate_interval(rate: Contrast, groups: float, coverage: float = LEVEL) -> tuple[float, float]:
+def rate_interval(rate: Contrast, groups: float, coverage: float = LEVEL, factor: float = 1.0) -> tuple[float, float]:
     """Return the ends of the interval of a rate (0..1), such as `level` gives, over ``groups`` identities.
+
+    ``factor`` (`family.simultaneous_factor`) widens it as it would value ± t: it takes the coverage of that interval.
 
     Rates near 0 or 1 are skewed, and ± t misleads there (`benchmarks/attack.py` measures how much). This is the
     interval of Clopper and Pearson for as many trials as would be as uncertain (Korn and Graubard 1998), fewer with few
@@ -30,7 +42,7 @@ def rate_interval(rate: Contrast, groups: float, coverage: float = LEVEL) -> tup
     1 - (alpha / 2)^(1 / groups), and its lower end never above what hits alone would: people of a kind that the sample
     happens to hold nobody of are not excluded.
     """
-    beyond = (1 - coverage) / 2
+    beyond = widened(coverage, rate.freedom, factor)
     low = high = min(max(rate.value, 0.0), 1.0)
     if 0 < low < 1 and rate.variance > 0:
         shrunk = (quantile(1 - beyond, np.inf) / quantile(1 - beyond, rate.freedom)) ** 2
@@ -40,6 +52,12 @@ def rate_interval(rate: Contrast, groups: float, coverage: float = LEVEL) -> tup
         high = float(special.betaincinv(hits + 1, trials - hits, 1 - beyond))
     unseen = 1 - beyond ** (1 / max(groups, 1.0))
     return min(low, 1 - unseen), max(high, unseen)
+
+
+def widened(coverage: float, freedom: float, factor: float) -> float:
+    """Return the chance beyond either end of an interval of a ``coverage`` whose half-width is ``factor`` as large."""
+    half = factor * quantile(0.5 + coverage / 2, freedom)
+    return float(special.stdtr(freedom, -half) if np.isfinite(freedom) else special.ndtr(-half))
 
 
 def residual(a: ArrayLike, c: ArrayLike) -> np.ndarray:

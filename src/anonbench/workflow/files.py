@@ -21,7 +21,7 @@ TABLES = (
     "curves.csv", "numbers.tex", "metrics.json",
 )  # fmt: skip
 
-ATTACKED = ("privacy.csv", "privacy.md")
+ATTACKED = ("privacy.csv", "privacy.md", "privacy.tex")
 """Tables of a study that attacks its variants, too."""
 
 

@@ -1,99 +1,228 @@
-"""The trade-off: what a variant costs against what its strongest attacker still finds."""
+"""The trade-off: what a variant keeps against what its strongest attacker still finds."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
-from anonbench.report.figures import style as look
-from anonbench.report.impact import CONFIRMATORY
-from anonbench.report.privacy import ALL
-from anonbench.report.study import ORIGINAL, ReportStudy
-from anonbench.report.tables import primary, rows_of
+from anonbench.report.attempts import SINGLING_OUT
+from anonbench.report.bought import RISKS, kept_of
+from anonbench.report.captions import dosed
+from anonbench.report.figures.style import GRID, GROUND, INK, MARKERS, METHODS, SOFT, WIDTH, legend, nothing
+from anonbench.report.gates import NO_VERDICT
+from anonbench.report.privacy_text import attacks_of, deciding, named
+from anonbench.report.study import IDENTITY, ORIGINAL, ReportStudy, is_identity, parts
+from anonbench.report.tables import capital, interval_of, rows_of
 from anonbench.tasks.base import title
 
-HEIGHT = 2.9
+HEIGHT = 2.35
+MASK_OUT = "mask_out"
+FILLS: Mapping[str, Any] = {"face": "none", "body": "full", "frame": "left"}
+"""How a mark is filled, by kind of region."""
+LITTLE, NARROW = 50.0, 0.18
+"""Variants that keep less than so many per cent share so much of an axis, as a part of the rest."""
+LOW_CHANCE = 0.2
+"""Measures whose chance is lower have an axis from nothing."""
+ENCODED = "re-encoded only"
+
+
+class Panel(NamedTuple):
+    """What a panel shows: one measure of an attack on a data set, by the strongest attacker of each variant."""
+
+    dataset: str
+    risk: str
+    attack: str
+    rows: pd.DataFrame
 
 
 def tradeoff_figure(table: pd.DataFrame, privacy: pd.DataFrame, study: ReportStudy) -> Figure:
-    """Draw, for each data set and attack, AP kept against the strongest attacker's success; ``table`` is impact.csv.
+    """Draw what is kept against what is found: a column per risk, a panel per attack; ``table`` is impact.csv.
 
     The horizontal axis is the share of the original's first metric that is kept, of the primary question's first task,
-    the vertical one linkability in the largest gallery that all variants have; both with 95 % intervals. Strengths of
-    one method are joined. The best corner is at the lower right.
+    the vertical one what an attack is judged by, or how many are singled out; both with 95 % intervals. Strengths of
+    one method are joined, mild first. The best corner is at the lower right.
     """
-    chosen = privacy[privacy.chosen == "true"]
-    own = primary(table)
-    asked = own[(own.question == CONFIRMATORY) | (own.variant == ORIGINAL)]
-    if chosen.empty or asked.empty:
-        return look.nothing("no variant was attacked, or none has a model")
-    panels = list(dict.fromkeys(zip(chosen.dataset, chosen.attack, strict=True)))
-    figure = Figure(figsize=(look.WIDTH, HEIGHT * -(-len(panels) // 2)), layout="constrained")
-    axes = figure.subplots(-(-len(panels) // 2), min(2, len(panels)), squeeze=False)
-    for axis in axes.ravel()[len(panels) :]:
-        axis.set_visible(False)
-    methods: dict[str, Any] = {}
-    for axis, (dataset, attack) in zip(axes.ravel(), panels, strict=False):
-        rows = chosen[(chosen.dataset == dataset) & (chosen.attack == attack)]
-        size = _largest(rows)
-        rows = rows[rows["size"] == size]
-        costs = asked[asked.dataset == dataset]
-        task, category, model = (costs.iloc[0][name] for name in ("task", "category", "model"))
-        costs = costs[(costs.task == task) & (costs.category == category) & (costs.model == model)]
-        kept = {row.variant: row for row in rows_of(costs)}
-        points: dict[tuple[str, str], list[tuple[float, float]]] = {}
-        for row in rows_of(rows):
-            if row.variant not in kept:
-                continue
-            name = "original" if row.variant == ORIGINAL else f"{row.region} {row.method}"
-            if name not in methods:
-                place = len(methods)
-                methods[name] = (
-                    look.INK if name == "original" else look.METHODS[place % len(look.METHODS)],
-                    look.MARKERS[place % len(look.MARKERS)],
-                )
-            colour, marker = methods[name]
-            x, low, high = _kept(kept[row.variant])
-            axis.errorbar(
-                x, 100 * row.value, xerr=[[max(x - low, 0)], [max(high - x, 0)]],
-                yerr=[[100 * (row.value - row.value_low)], [100 * (row.value_high - row.value)]],
-                fmt=marker, color=colour, markersize=5, elinewidth=0.8,
-                markerfacecolor="white" if row.region == "face" else colour,
-            )  # fmt: skip
-            points.setdefault((row.region, row.method), []).append((x, 100 * row.value))
-        for (region, method), found in points.items():
-            if len(found) > 1:
-                colour, _ = methods[f"{region} {method}"]
-                axis.plot(*zip(*sorted(found), strict=True), color=colour, linewidth=0.8, alpha=0.6)
-        axis.axhline(100 * float(rows.chance.mean()), color=look.SOFT, linewidth=0.8, linestyle=":")
-        axis.set_ylim(bottom=0)
-        axis.set_xlabel(f"{title(str(task))} of {category} kept, per cent")
-        axis.set_ylabel(f"found first among {'all' if size == ALL else size}, per cent")
-        axis.set_title(f"{dataset}: {attack}")
-    handles = [
-        look.Line2D([], [], color=colour, marker=marker, linestyle="", label=name)
-        for name, (colour, marker) in methods.items()
+    kept = {dataset: kept_of(table, dataset) for dataset in dict.fromkeys(privacy.dataset)}
+    panels = [panel for panel in _panels(privacy) if set(panel.rows.variant) & set(kept[panel.dataset])]
+    if not panels:
+        return nothing("no variant was attacked, or nothing is known of what the models keep")
+    columns = [
+        [p for p in panels if (p.risk, p.dataset) == key]
+        for key in ((risk, dataset) for dataset in kept for risk in (*RISKS, ""))
     ]
-    handles.append(look.Line2D([], [], color=look.SOFT, linestyle=":", label="chance"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    columns = [column for column in columns if column]
+    tall = max(map(len, columns))
+    wide = min(WIDTH, 1.2 + 2.9 * len(columns))
+    figure = Figure(figsize=(wide, 0.75 + HEIGHT * tall), layout="constrained")
+    axes = figure.subplots(tall, len(columns), squeeze=False)
+    methods = list(dict.fromkeys(m for p in panels for m in _methods(p.rows)))
+    doing = [m for m in methods if m != IDENTITY]
+    looks = {m: (METHODS[k % len(METHODS)], MARKERS[k % len(MARKERS)]) for k, m in enumerate(doing)}
+    looks |= {IDENTITY: (INK, "x")} if IDENTITY in methods else {}
+    several = len(kept) > 1
+    for at, column in enumerate(columns):
+        for line in range(tall):
+            axis = axes[line, at]
+            if line >= len(column):
+                axis.set_visible(False)
+                continue
+            panel = column[line]
+            _draw(axis, panel, kept[panel.dataset], looks)
+            name = f"{panel.dataset}, {panel.attack}" if several else panel.attack
+            axis.set_title(name, fontsize=8, fontweight="normal")
+            if line == 0:
+                axis.annotate(capital(panel.risk), (0.5, 1), (0, 17), "axes fraction", "offset points", ha="center",
+                              fontsize=9, fontweight="bold")  # fmt: skip
+            if line == len(column) - 1:
+                axis.set_xlabel(f"{title(next(iter(kept[panel.dataset].values())).task)} kept, %")
+    legend(figure, _handles(panels, looks))
     return figure
 
 
-def _largest(rows: pd.DataFrame) -> str:
-    """Return the largest gallery of a stated size that every variant has, else everybody."""
-    stated = [s for s in dict.fromkeys(rows["size"]) if s != ALL]
-    common = [s for s in stated if set(rows[rows["size"] == s].variant) == set(rows.variant)]
-    return max(common, key=int) if common else ALL
+def _panels(privacy: pd.DataFrame) -> list[Panel]:
+    """Return the panels: of each attack what it is judged by, and whom it singles out."""
+    found = []
+    for dataset, attack, part in attacks_of(privacy[privacy.chosen == "true"]):
+        for rows in (part[part.headline == "true"], part[part.measure == SINGLING_OUT]):
+            rows = rows[rows.chance.notna()]
+            if len(rows):
+                found.append(Panel(dataset, str(rows.risk.iloc[0]), attack, rows))
+    return found
 
 
-def _kept(row: Any) -> tuple[float, float, float]:
-    """Return the share of the original's value that is kept with its interval, per cent."""
-    if row.variant == ORIGINAL:
-        return 100.0, 100.0, 100.0
-    if not np.isfinite(row.kept):
-        return 0.0, 0.0, 0.0
-    low, high = (float(v) if np.isfinite(v) else float(row.kept) for v in (row.kept_low, row.kept_high))
-    return float(row.kept), low, high
+def _methods(rows: pd.DataFrame) -> list[str]:
+    return [m for m in dict.fromkeys(parts(v)[1] for v in rows.variant) if m != ORIGINAL]
+
+
+def _draw(axis: Axes, panel: Panel, kept: dict[str, Any], looks: dict[str, tuple[str, str]]) -> None:
+    """Draw one panel."""
+    of = {row.variant: row for row in rows_of(panel.rows)}
+    places = {v: (float(kept[v].kept), 100 * float(row.value)) for v, row in of.items() if v in kept}
+    floor = 100 * float(panel.rows.chance.mean())
+    axis.axhline(floor, color=SOFT, lw=0.9, ls=":", zorder=1)
+    if ORIGINAL in of:
+        raw = 100 * float(of[ORIGINAL].value)
+        axis.axhline(raw, color=INK, lw=0.9, ls="-", zorder=1)
+        places = {ORIGINAL: (100.0, raw), **places}
+    for variant, (_, y) in places.items():
+        if parts(variant)[1] == MASK_OUT:
+            axis.axhline(y, color=looks[MASK_OUT][0], lw=0.7, ls=(0, (4, 3)), zorder=1)
+    _front(axis, [place for variant, place in places.items() if not is_identity(variant)])
+    for (_, method), variants in dosed(places).items():
+        axis.plot(*zip(*(places[v] for v in variants), strict=True), color=looks[method][0], lw=1.1, zorder=3)
+    leveled = {v for variants in dosed(places).values() for v in variants}
+    for variant, (x, y) in places.items():
+        region, method, level = parts(variant)
+        if variant == ORIGINAL:
+            axis.plot([x], [y], marker="*", ms=11, color=INK, mec="white", mew=0.5, lw=0, zorder=4)
+            continue
+        colour, marker = looks[method]
+        wide, tall = interval_of(kept[variant], "kept"), deciding(of[variant])
+        if wide:
+            axis.plot(wide, [y, y], color=colour, lw=0.8, alpha=0.7, solid_capstyle="butt", zorder=2)
+        if tall:
+            axis.plot([x, x], [100 * end for end in tall], color=colour, lw=0.8, alpha=0.7, zorder=2)
+        axis.plot([x], [y], lw=0, zorder=5, **_mark(region, colour, marker))
+        note = level[:1] if variant in leveled else ""
+        note += "?" if of[variant].verdict == NO_VERDICT else ""
+        if note:
+            text = axis.annotate(
+                note, (x, y), (3.2, 2.6), textcoords="offset points", fontsize=6.5, color=INK, zorder=7
+            )
+            text.set_path_effects([withStroke(linewidth=1.6, foreground=GROUND)])
+    axis.set_ylabel(f"{named(panel.rows.measure.iloc[0], panel.rows['size'].iloc[0])}, %")
+    ends = [100 * end for row in of.values() for end in deciding(row) or (row.value,)]
+    low = min(0.0, *ends) if floor < 100 * LOW_CHANCE else min(floor, *ends)
+    high = max(floor, *ends)
+    axis.set_ylim(low - 0.03 * (high - low), high + 0.06 * (high - low))
+    _across(axis, {v: interval_of(row, "kept") or (row.kept, row.kept) for v, row in kept.items() if v in places})
+    axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axis.grid(color=GRID, lw=0.5)
+    axis.set_axisbelow(True)
+
+
+def _across(axis: Axes, kept: dict[str, tuple[float, float]]) -> None:
+    """Set the horizontal axis from the intervals of what is kept: what keeps little is put close together, shaded.
+
+    One method that leaves nothing would else squeeze all others into a corner.
+    """
+    well = [low for low, high in kept.values() if low + high >= 2 * LITTLE]
+    low, high = min(end for end, _ in kept.values()), max(100.0, *(end for _, end in kept.values()))
+    bend = 10 * np.floor(min(well) / 10) if well else 0.0
+    if len(well) < len(kept) and len(well) > 1 and bend > 10:
+        shrunk = NARROW * (high - bend) / (bend - low)
+        axis.set_xscale(
+            "function",
+            functions=(
+                lambda x: np.where(x >= bend, x, bend + (x - bend) * shrunk),
+                lambda x: np.where(x >= bend, x, bend + (x - bend) / shrunk),
+            ),
+        )
+        axis.axvspan(low - (bend - low), bend, color=GRID, alpha=0.35, lw=0, zorder=0)
+        ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(bend, high)
+        axis.set_xticks([0.0, *(tick for tick in ticks if bend <= tick <= high)])
+        axis.set_xticks([], minor=True)
+        axis.set_xlim(low - 0.06 * (high - bend) / shrunk, high + 0.04 * (high - bend))
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axis.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+
+
+def _mark(region: str, colour: str, marker: str) -> dict[str, Any]:
+    """Return how a variant's point looks."""
+    if marker == "x":
+        return {"marker": marker, "ms": 4.8, "color": colour, "mew": 1.2}
+    fill = FILLS.get(region, "full")
+    edge = {"mec": "white", "mew": 0.6} if fill == "full" else {"mec": colour, "mew": 1.1}
+    face = {"mfc": "white"} if fill == "none" else {"mfc": colour, "mfcalt": "white"}
+    return {"marker": marker, "ms": 5.6, "color": colour, "fillstyle": "full" if fill == "none" else fill} | edge | face
+
+
+def front(places: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the places (kept, found) that no other beats or equals in both, more kept and less found, by kept."""
+    found: list[tuple[float, float]] = []
+    for x, y in sorted(set(places), key=lambda place: (-place[0], place[1])):
+        if not found or y < found[-1][1]:
+            found.append((x, y))
+    return found[::-1]
+
+
+def _front(axis: Axes, places: list[tuple[float, float]]) -> None:
+    """Draw the Pareto front: to keep so much, at least so much is found."""
+    best = front(places)
+    if len(best) > 1:
+        axis.plot(*zip(*best, strict=True), drawstyle="steps-pre", color="#cfd6de", lw=3.2, zorder=0.5,
+                  solid_joinstyle="round")  # fmt: skip
+
+
+def _handles(panels: list[Panel], looks: dict[str, tuple[str, str]]) -> list[Any]:
+    """Return the legend: methods, kinds of region, lines."""
+    variants = dict.fromkeys(v for panel in panels for v in panel.rows.variant)
+    handles: list[Any] = [
+        Line2D([], [], lw=0, label=ENCODED if m == IDENTITY else m.replace("_", " "), **_mark("body", *look))
+        for m, look in looks.items()
+    ]
+    regions = dict.fromkeys(parts(v)[0] for v in variants if v != ORIGINAL)
+    if len(regions) > 1:
+        handles += [
+            Line2D([], [], lw=0, label=label, **_mark(region, SOFT, "o"))
+            for region, label in (("body", "bodies"), ("face", "faces"), ("frame", "whole images"))
+            if region in regions
+        ]
+    if ORIGINAL in variants:
+        handles.append(Line2D([], [], color=INK, lw=0.9, marker="*", ms=7, mec="white", mew=0.5, label="original"))
+    if MASK_OUT in looks:
+        handles.append(Line2D([], [], color=looks[MASK_OUT][0], lw=0.7, ls=(0, (4, 3)), label="level of mask out"))
+    handles.append(Line2D([], [], color=SOFT, lw=0.9, ls=":", label="chance"))
+    handles.append(Line2D([], [], color="#cfd6de", lw=3.2, label="Pareto front"))
+    if any((panel.rows.verdict == NO_VERDICT).any() for panel in panels):
+        handles.append(Line2D([], [], color="none", label="?: no verdict"))
+    return handles

@@ -1,0 +1,239 @@
+"""The answer's second half: what attackers still find of whom a variant was to hide, and what that does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from anonbench.report.answer import Paragraph
+from anonbench.report.attempts import ALL, CONTROL, LINKABILITY
+from anonbench.report.gates import AT_CHANCE, NO_VERDICT, NOT_TRIED
+from anonbench.report.impact import CONFIRMATORY
+from anonbench.report.privacy_text import attacks_of, deciding, named, rate, share, strongest_table, told
+from anonbench.report.study import ORIGINAL, is_identity, phrase
+from anonbench.report.tables import capital, interval_of, is_number, joined, number, primary, rows_of
+from anonbench.tasks.base import title
+
+WHO = {
+    "aware": "an attacker who knows the method",
+    "naive": "an attacker who has learnt from originals alone",
+    "partial": "an attacker who knows another method",
+    "reverse": "an attacker who undoes the method first",
+}
+"""Attackers by what they know."""
+
+RISKS = {
+    "singling out": "Can one person's records be isolated among all?",
+    "linkability": "Can two records of one person be linked, in one data set or in two?",
+    "inference": "Can something be told of a person that the records do not say?",
+}
+"""The three risks of the Article 29 Working Party's Opinion 05/2014 (WP216), as questions."""
+
+LIMITS = (
+    "Evidence, no proof: a rate is what these attackers reached. Better ones, with more data or larger networks, may "
+    "reach more; none can be shown to reach less.",
+    "Nobody here knows the people, the place or the time, reads text, or sees other pictures of the same scene or how "
+    "somebody moves. Whoever does can tell more.",
+    "Attackers are strangers who search for somebody in original pictures. Acquaintances who recognise a friend are "
+    "not measured.",
+    "A rate is a mean over people. Somebody who looks unlike all others is found sooner than the mean says.",
+    "It is about the people of this data set. Of other people, cameras and cultures, and where people are rendered of "
+    "real ones, it says nothing.",
+    "Whether data is anonymous in the sense of a law is for its owner to judge, from more than this.",
+)
+"""What no attack here shows."""
+
+
+def kept_of(table: pd.DataFrame, dataset: str) -> dict[str, Any]:
+    """Return, by variant, the row of impact.csv that says how much of the primary question's first metric is kept.
+
+    It is that of the first task, category and model that were asked about; variants without a share are left out.
+    """
+    rows = primary(table)
+    rows = rows[rows.dataset == dataset]
+    asked = rows[rows.question == CONFIRMATORY]
+    if asked.empty:
+        return {}
+    keys = ["task", "category", "model", "direction"]
+    same = (rows[keys] == asked[keys].iloc[0]).all(axis=1)
+    return {row.variant: row for row in rows_of(rows[same]) if is_number(row.kept)}
+
+
+@dataclass(frozen=True)
+class Bought:
+    """What an attack on a data set says: the paragraph, and the table of the strongest attackers, as cells of text.
+
+    ``first``: the attack that the answer tells of, the first one of a data set that knows people in several pictures
+    and looks for them, else the first.
+    """
+
+    dataset: str
+    attack: str
+    paragraph: Paragraph
+    heads: list[str]
+    lines: list[list[str]]
+    notes: list[str]
+    first: bool = False
+
+
+def bought(table: pd.DataFrame, privacy: pd.DataFrame) -> list[Bought]:
+    """Return what each attack says of a data set: what the strongest attacker of each variant still finds.
+
+    ``table`` is impact.csv, ``privacy`` privacy.csv.
+    """
+    leading = {dataset: _leading(part) for dataset, part in privacy.groupby("dataset", sort=False)}
+    found = []
+    for dataset, attack, part in attacks_of(privacy):
+        rows = told(part)
+        treated = rows[(rows.variant != ORIGINAL) & ~rows.variant.map(is_identity).astype(bool)]
+        if rows.empty:
+            continue
+        kept = kept_of(table, dataset)
+        several = table.model.nunique() > 1
+        points = [_point(row, kept.get(row.variant), several) for row in rows_of(treated)]
+        said = Paragraph(_lead(dataset, attack, rows, treated), (*points, *_encoded(rows), *_controls(part)))
+        heads, lines, notes = strongest_table(part)
+        found.append(Bought(dataset, attack, said, heads, lines, notes, attack == leading[dataset]))
+    return found
+
+
+def _leading(privacy: pd.DataFrame) -> str:
+    rows = told(privacy)
+    known = rows[(rows.measure == LINKABILITY) & (rows.units > rows.people)]
+    return str((known if len(known) else privacy).attack.iloc[0])
+
+
+def _lead(dataset: str, attack: str, rows: pd.DataFrame, treated: pd.DataFrame) -> str:
+    first: Any = rows_of(rows)[0]
+    if not is_number(first.chance):  # nobody has to find anything: it is counted
+        return f"{capital(named(first.measure, first.size))} on {dataset} ({attack}), in per cent:"
+    raw = rows_of(rows[rows.variant == ORIGINAL])
+    found = f"of pictures that nobody anonymized, {_found(first)} {rate(raw[0], ' %')}; " if raw else ""
+    lead = f"What it buys on {dataset} ({attack}): {found}chance is {share(first.chance)} %."
+    if (rows.n_seeds == 1).all() and (rows.knowledge != "").any():
+        lead += " Attackers have one seed, whose noise is in no interval."
+    if treated.empty:
+        return lead
+    together = "; their intervals of 95 % hold all at once" if treated.simultaneous_low.notna().sum() > 1 else ""
+    return f"{lead} Of each variant by its strongest attacker, who was chosen on other people{together}:"
+
+
+def _found(row: Any) -> str:
+    """Say what is counted of pictures, before the number."""
+    if row.measure != LINKABILITY:
+        return f"{named(row.measure, row.size)} is"
+    return f"the first guess among {'all' if row.size == ALL else row.size} people is right in"
+
+
+def _does(row: Any) -> str:
+    """Say what an attacker does, before the number."""
+    if row.measure != LINKABILITY:
+        return f"reaches a {named(row.measure, row.size)} of"
+    return f"finds the right person among {'all' if row.size == ALL else row.size} in"
+
+
+def _point(row: Any, kept: Any, several: bool) -> str:
+    """Say of a variant what it keeps, of which of ``several`` models, and what is still found."""
+    start = capital(phrase(row.variant))
+    if not is_number(row.chance):
+        raw = f", on originals {share(row.raw)} %" if is_number(row.raw) else ""
+        return f"{start}: {rate(row, ' %')}{raw}."
+    if kept is not None:
+        ends = interval_of(kept, "kept")
+        inner = f" ({number(ends[0])} to {number(ends[1])} %)" if ends else ""
+        start += (
+            f" keeps {number(kept.kept)} %{inner} of {title(kept.task)}{f' with {kept.model}' if several else ''}, and"
+        )
+    else:
+        start += ":"
+    who = WHO.get(row.knowledge, f"the attack by {row.attacker}")
+    beside = f"; on originals {share(row.raw)} %" if is_number(row.raw) else ""
+    said = f"{number(100 * row.value)} % ({_ends(row)}{beside}; {row.attacker})"
+    if row.verdict == NO_VERDICT:
+        failed = "the attack was not seen to work" if row.why == NOT_TRIED else "the attack failed"
+        return f"{start} {failed}, so there is no verdict: {row.why} ({said})."
+    if row.verdict == AT_CHANCE:
+        return f"{start} {who} was not seen to do better than chance: {said}."
+    return f"{start} {who} still {_does(row)} {said}{f', or more: {row.why}' if row.why else ''}."
+
+
+def _ends(row: Any) -> str:
+    ends = deciding(row)
+    return f"{number(100 * ends[0])} to {number(100 * ends[1])}" if ends else "no interval"
+
+
+def _encoded(rows: pd.DataFrame) -> Iterator[str]:
+    """Say what re-encoding alone leaves."""
+    for row in rows_of(rows[rows.variant.map(is_identity).astype(bool)]):
+        beside = f", on originals {share(row.raw)} %" if is_number(row.raw) else ""
+        yield f"Re-encoding alone ({row.variant}): {rate(row, ' %')}{beside}."
+
+
+def _controls(part: pd.DataFrame) -> Iterator[str]:
+    """Say what is found by those who see what no method is asked to change."""
+    rows = part[(part.role == CONTROL) & (part.headline == "true")]
+    rows = rows.drop_duplicates("attacker")
+    if len(rows):
+        said = joined(f"{row.attacker} {rate(row, ' %')}" for row in rows_of(rows))
+        yield f"For comparison, whoever sees only what no method is asked to change: {said}."
+
+
+@dataclass(frozen=True)
+class Risk:
+    """One of the three risks: its name, the question, and which attacks of a study stand for it."""
+
+    name: str
+    question: str
+    attacks: tuple[str, ...]
+
+
+def risks(privacy: pd.DataFrame) -> list[Risk]:
+    """Return the three risks with the attacks and measures of privacy.csv that are evidence of each."""
+    found = []
+    for name, question in RISKS.items():
+        parts = privacy[privacy.risk == name].groupby("attack", sort=False)
+        attacks = tuple(f"{attack} ({_measures(list(dict.fromkeys(part.measure)))})" for attack, part in parts)
+        found.append(Risk(name, question, attacks))
+    return found
+
+
+def _measures(names: list[str]) -> str:
+    return joined(map(named, names)) if len(names) <= MOST_MEASURES else f"{len(names)} measures"
+
+
+MOST_MEASURES = 6
+"""So many measures of an attack are named."""
+
+
+def told_to_paste(privacy: pd.DataFrame) -> str:
+    """Return the paragraph of the methods on attacks, from privacy.csv."""
+    if privacy.empty:
+        return ""
+    found: dict[bool, list[str]] = {True: [], False: []}
+    for dataset, attack, part in attacks_of(privacy):
+        first: Any = rows_of(part.sort_values("headline", ascending=False, kind="stable"))[0]
+        size = f"{int(first.units):,} pictures of {int(first.people):,} people"
+        found[bool((part.knowledge != "").any())].append(f"{attack} on {dataset} ({size})")
+    learnt = privacy[privacy.knowledge != ""].drop_duplicates("attacker")
+    who = [f"{row.attacker} ({row.knowledge}, sees the {row.view})" for row in rows_of(learnt)]
+    said = []
+    if who:
+        seeds = _times(int(learnt.n_seeds.max()))
+        said.append(
+            f"{joined(found[True])}, by attackers who had learnt from other people ({seeds} each): {joined(who)}"
+        )
+    if found[False]:
+        said.append(f"{joined(found[False])}, for which nothing has to learn")
+    return (
+        f"Attacks. Of each variant: {'; '.join(said)}. Reported is the strongest attacker of each variant, "
+        "chosen on people who are not among those that are reported, with 95 % intervals over people and seeds "
+        "(Korn and Graubard 1998) that hold for all variants of the primary question at once (max-t). An attack that "
+        "does not work on original images, or differs on images that were only encoded again, gives no verdict."
+    )
+
+
+def _times(seeds: int) -> str:
+    return "one seed" if seeds == 1 else f"{seeds} seeds"
