@@ -10,6 +10,7 @@ from anonbench.attack.estimates import SINGLING_OUT, estimate_arrays, estimates,
 from anonbench.attack.linkage import singled_out
 from anonbench.attack.risk import identity_replicates
 from anonbench.attack.verification import auc, tar_at_far
+from anonbench.report.attempts import Measured
 from anonbench.statistics.contrasts import LEVEL
 from anonbench.statistics.rates import level, rate_interval
 from anonbench.statistics.resampling import Draw
@@ -126,3 +127,9 @@ def test_seeds_that_agree_by_accident_are_not_certain() -> None:
     assert one.variance == pytest.approx(drawn[0].var(ddof=1) * 40 / 39), "of one seed it is what it was"
     apart = level([0.1, 0.5], drawn, 40)
     assert apart.variance > 0.03, "the spread over seeds counts where it is larger"
+    # nor is the difference of two attackers, each of whose seeds differ as much
+    other = Measured(np.array([0.1, 0.1]), 0.1, 40, 40, 40.0, drawn[::-1] * 0.4)
+    difference = Measured(np.array([0.25, 0.25]), 0.1, 40, 40, 40.0, drawn).less(other)
+    assert difference is not None
+    least = (drawn - 0.4 * drawn[::-1]).mean(axis=0).var(ddof=1) * 40 / 39
+    assert difference.variance == pytest.approx(least)

@@ -326,6 +326,19 @@ def test_a_detector_is_compared_with_itself_on_originals(tmp_path: Path) -> None
     assert set(table.n_seeds) == {1}, "nothing learns, so there is one seed"
 
 
+def test_a_measure_that_one_seed_has_no_number_of_is_left_out(tmp_path: Path) -> None:
+    said = write_attacks(tmp_path, {"original": 2.0, "body-blur-medium": 1.0}, seeds=(0, 1))
+    file = place(tmp_path, "original", "body-naive", 1) / "metrics.json"
+    metrics = read_json(file)
+    metrics["test"]["measures"]["tar_1e3"]["value"] = None
+    write_json(file, metrics)
+    table = privacy(study_of(said), tmp_path / "attacks")
+    assert "tar_1e3" not in set(table.measure[(table.variant == "original") & (table.attacker == "body-naive")])
+    assert set(table.verdict[(table.variant == "body-blur-medium") & (table.measure == "tar_1e3")]) <= {
+        "", gates.ABOVE, gates.NO_VERDICT,
+    }  # fmt: skip
+
+
 # --- its forms
 
 
@@ -559,9 +572,9 @@ def broken(root: Path, what: str) -> None:
         ("nan", r"metrics\.json: contains no attack \(nan is no number\)"),
         ("bare", r"metrics\.json: contains no attack"),
         ("list", r"metrics\.json: contains no attack"),
-        ("people", r"seed1/metrics\.json: is about other people, or other measures, than seed0 beside it"),
+        ("people", r"seed1/metrics\.json: is about other people than seed0 beside it, or draws them otherwise"),
         ("replicates", r"scores\.npz: cannot be read \(replicates/30 are no numbers\)"),
-        ("draws", r"seed1/metrics\.json: is about other people, or other measures, than seed0 beside it"),
+        ("draws", r"seed1/metrics\.json: is about other people than seed0 beside it, or draws them otherwise"),
     ],
 )
 def test_damaged_attacks_are_named(tmp_path: Path, what: str, says: str) -> None:

@@ -15,7 +15,7 @@ from anonbench.arrays import reading
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file
 from anonbench.statistics.contrasts import Contrast, Panel
-from anonbench.statistics.rates import level, rate_interval
+from anonbench.statistics.rates import at_least, level, rate_interval
 from anonbench.statistics.resampling import FEWEST
 
 ATTACKER, CONTROL = "attacker", "control"
@@ -81,8 +81,9 @@ class Measured:
         assert self.replicates is not None
         assert other.replicates is not None
         values, drawn = np.stack([other.values, self.values]), np.stack([other.replicates, self.replicates])
-        panel = Panel(values, drawn, min(self.telling, other.telling), np.ones(2, dtype=bool), pools=False)
-        return panel.contrast(1, ratio)
+        groups = min(self.telling, other.telling)
+        panel = Panel(values, drawn, groups, np.ones(2, dtype=bool), pools=False)
+        return at_least(panel.contrast(1, ratio), groups)
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,15 @@ def read_attempt(folder: Path, attack: str, variant: str, seeds: list[int]) -> A
     read = [_read(folder / f"seed{seed}", attack, variant) for seed in seeds]
     first = read[0]
     for seed, one in zip(seeds, read, strict=True):
-        if one.sample != first.sample or one.found.keys() != first.found.keys():
+        if one.sample != first.sample:
             raise AnonbenchError(
-                f"is about other people, or other measures, than seed{seeds[0]} beside it",
+                f"is about other people than seed{seeds[0]} beside it, or draws them otherwise",
                 file=folder / f"seed{seed}" / "metrics.json", remedy="attack with both again",
             )  # fmt: skip
     measures = {}
     for key, of in first.found.items():
+        if any(key not in one.found for one in read):  # one seed has no number of it: so has their mean
+            continue
         every = [one.found[key] for one in read]
         drawn = [found.replicates for found in every]
         measures[key] = Measured(

@@ -16,12 +16,18 @@ def level(values: ArrayLike, replicates: np.ndarray, groups: float) -> Contrast:
 
     ``values`` (n) by seed, ``replicates`` (n, B) on draws of ``groups`` identities that all seeds share. It is the
     contrast to nothing that `Panel` makes: the spread over seeds (n - 1 degrees of freedom), and what identities do to
-    all seeds alike (``groups`` - 1); of one seed the latter alone. Seeds that agree by accident, on other identities,
-    seem to leave no uncertainty: it is never less than that of the mean over these seeds on other identities.
+    all seeds alike (``groups`` - 1); of one seed the latter alone; see `at_least`.
     """
     known = np.asarray(values, dtype=np.float64)[None]
     panel = Panel(known, replicates[None], groups, np.ones(1, dtype=bool), pools=False)
-    found = panel.contrast(0, ratio=0.0)
+    return at_least(panel.contrast(0, ratio=0.0), groups)
+
+
+def at_least(found: Contrast, groups: float) -> Contrast:
+    """Return a contrast with no less uncertainty than its mean over these very seeds has on other identities.
+
+    Seeds that agree by accident, each on other identities, seem to leave none.
+    """
     if found.replicates is None or len(found.replicates) < 2:
         return found
     least = image_variance(found.replicates[None], groups)
