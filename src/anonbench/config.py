@@ -11,8 +11,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.anonymize.contract import check_kinds
-from anonbench.attack.options import AttackConfig
+from anonbench.attack.options import ATTACKERS, DETECTORS, NAIVE, NOBODY, AttackConfig
 from anonbench.blocks import Strict, explain
+from anonbench.detectors.base import StoredDetections
+from anonbench.detectors.base import load as load_detector
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, seeds_of, told
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_yaml
@@ -333,10 +335,23 @@ class Study(Strict):
         for name in attack.attacks:
             if name not in known:
                 raise ValueError(f"attack.attacks: unknown attack '{name}'{nearest(name, known)}")
+            if registry.load("attacks", name).of_fitted and not any(self.is_fitted(text) for text in self.variants):
+                raise ValueError(f"attack.attacks: {name} asks whom a method was fitted to, and no variant's method is")
             if registry.load("attacks", name).needs_gallery and attack.gallery is None:
                 raise ValueError(f"attack.gallery: {name} looks for people in another split; name it")
-        if attack.attacks and not attack.attackers:
+        tried = {registry.load("attacks", name).by for name in attack.attacks}
+        if ATTACKERS in tried and not attack.attackers:
             raise ValueError("attack.attackers: nobody attacks; describe an attacker")
+        if DETECTORS in tried and not attack.detectors:
+            raise ValueError("attack.detectors: nobody looks; name a detector")
+        for name, detector in attack.detectors.items():
+            if not re.match(NAME, name):
+                raise ValueError(f"attack.detectors: '{name}' is not a valid name")
+            if issubclass(load_detector(detector.plugin), StoredDetections):
+                raise ValueError(
+                    f"attack.detectors.{name}: '{detector.plugin}' looks at no image, so that it would say the same of "
+                    "every variant"
+                )
         if attack.own.dataset is not None and attack.own.dataset not in self.datasets:
             near = nearest(attack.own.dataset, self.datasets)
             raise ValueError(f"attack.own.dataset: unknown data set '{attack.own.dataset}'{near}")
@@ -349,8 +364,10 @@ class Study(Strict):
                     f"{nearest(attacker.variant, self.variants)}"
                 )
         for name, dataset in self.datasets.items():
+            if self.attacked(name) and attack.gallery == (attack.probe or dataset.val):
+                raise ValueError(f"attack.gallery: '{attack.gallery}' is the split of {name} that is attacked")
             if (
-                attack.attacks
+                self.learns_to_attack()
                 and attack.own.dataset in (None, name)
                 and attack.own.split in (attack.probe or dataset.val, attack.gallery)
             ):
@@ -364,12 +381,36 @@ class Study(Strict):
 
     def attackers_of(self, variant: str) -> list[str]:
         """Return the attackers of a variant: those about its region; of the original those who need no method."""
-        region = Variant.parse(variant).region
+        region, method = Variant.parse(variant).region, Variant.parse(variant).method
+        inverts = method is not None and registry.load("methods", method).inverts
         return [
             name
             for name, attacker in self.attack.attackers.items()
-            if (region is None and attacker.knowledge == "naive") or region in (attacker.region, RegionKind.FRAME)
+            if ((region is None and attacker.knowledge == NAIVE) or region in (attacker.region, RegionKind.FRAME))
+            and (inverts or not attacker.inverts)
         ]
+
+    def tried_by(self, attack: str, variant: str) -> list[str]:
+        """Return who tries an attack on a variant: attackers, detectors of what its region hides, or `nobody`."""
+        plugin, of = registry.load("attacks", attack), self.attack.attackers
+        by = plugin.by
+        if plugin.of_fitted and not self.is_fitted(variant):
+            return []
+        if by == ATTACKERS:
+            return [name for name in self.attackers_of(variant) if of[name].knowledge in plugin.by_those_who_know]
+        if by == NOBODY:
+            return [NOBODY]
+        alone = Variant.parse(variant).region is RegionKind.FACE  # of such a variant nobody expects to hide people
+        return [name for name, one in self.attack.detectors.items() if one.finds == "face" or not alone]
+
+    def learns_to_attack(self) -> bool:
+        """Tell whether an attack is tried by attackers that learn."""
+        return any(registry.load("attacks", name).by == ATTACKERS for name in self.attack.attacks)
+
+    def attack_seeds(self, attack: str) -> list[int]:
+        """Return the seeds of an attack: where nothing is learnt the first alone."""
+        learnt = registry.load("attacks", attack).by == ATTACKERS
+        return self.attack.seeds if learnt else self.attack.seeds[:1]
 
     def _check_variants(self) -> None:
         if ORIGINAL not in self.variants:

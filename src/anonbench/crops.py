@@ -8,16 +8,30 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from anonbench.records import Box, Region, RegionKind
+from anonbench.records import OF_PEOPLE, Box, Region
 from anonbench.seeding import seed_of
 from anonbench.windows import Window
+
+TRAIN = "train"
+"""The split whose random numbers do not depend on its name."""
+
+
+def person_seed(seed: int, split: str, image_id: int, whom: object) -> int:
+    """Return the seed of a person, by id, or of the frame of an image.
+
+    Image ids start at 1 in every split, so the split belongs to what is hashed: the same number of an image and of a
+    person would otherwise give two people one look, and linked releases would share what nobody has in common. `TRAIN`
+    does not, so that what studies have made stays.
+    """
+    return seed_of(seed, *([] if split == TRAIN else [split]), image_id, whom)
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """One image: ``pixels`` (uint8 HxWx3 RGB) change in place; ``keypoints`` are float32 17x3 by person.
 
-    ``people`` are those in an image whose one region is the frame, each with their face or body as a region.
+    ``people`` are those in an image whose one region is the frame, each with their face or body as a region. ``split``
+    is the image's, for random numbers (`person_seed`).
     """
 
     image_id: int
@@ -26,6 +40,7 @@ class Work:
     keypoints: Mapping[int, np.ndarray] = field(default_factory=dict)
     file: str | None = None
     people: Sequence[Region] = ()
+    split: str = TRAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +113,7 @@ def cut(work: Work, region: Region, window: Window, padding: str, seed: int) -> 
         known = keypoints[:, 2] > 0
         if known.any():
             keypoints[known, :2] = (keypoints[known, :2] - (x0, y0)) * scale
+    whom = region.person_id if region.kind in OF_PEOPLE else region.kind
     x, y, w, h = region.subject
     pixels = pixels.view()
     pixels.flags.writeable = False
@@ -107,7 +123,7 @@ def cut(work: Work, region: Region, window: Window, padding: str, seed: int) -> 
         keypoints=keypoints,
         region=region,
         window=window,
-        seed=seed_of(seed, work.image_id, RegionKind.FRAME if region.kind is RegionKind.FRAME else region.person_id),
+        seed=person_seed(seed, work.split, work.image_id, whom),
         people=work.regions,
         study_seed=seed,
     )

@@ -21,6 +21,7 @@ import msgspec
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file, write_bytes
+from anonbench.records import ANONYMIZED, Reason
 
 Row = dict[str, Any]
 REMEDY = "run the anonymize stage again"
@@ -123,6 +124,11 @@ def rows_of(out: Path, split: str) -> Iterator[Row]:
                 "is missing or not the manifest that the split was merged from", file=path, remedy=REMEDY
             )
         yield from read_rows(path)[1:]
+
+
+def is_changed(row: Row) -> bool:
+    """Tell whether a person's or frame's row is of one that was changed: by the method, or by its fallback."""
+    return row["status"] in (ANONYMIZED, Reason.METHOD_FAILED)
 
 
 def digest_of(hashes: dict[str, str]) -> str:

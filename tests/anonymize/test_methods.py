@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from anonbench import registry
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import Method, make
-from anonbench.crops import Crop, Work
+from anonbench.crops import Crop, Work, cut
 from anonbench.errors import AnonbenchError
 from anonbench.records import ANONYMIZED, Reason, Region, RegionKind
 from anonbench.seeding import generator, seed_of
@@ -113,6 +114,38 @@ def test_parameters_are_documented_and_strict(method: Method) -> None:
         assert field.description, name
     with pytest.raises(AnonbenchError, match="nonsense: unknown key"):
         type(method)({"nonsense": 1})
+
+
+@contract
+def test_what_can_be_inverted_comes_closer_to_the_original(method: Method) -> None:
+    if not method.inverts:
+        with pytest.raises(NotImplementedError):
+            method.invert(None)  # type: ignore[arg-type]
+        return
+    image = photograph(220, 260)
+    one = region((60, 40, 150, 200))
+    changed = engine.anonymize_image(image, [one], method)
+    window = method.window(one, 220, 260)
+    crop, before = (cut(Work(0, pixels.copy(), [one]), one, window, method.padding, 0) for pixels in (changed, image))
+    inverted = method.invert(crop)
+    assert inverted.dtype == np.uint8
+    inside = crop.mask
+    assert np.array_equal(inverted[~inside], crop.pixels[~inside])
+    errors = [np.abs(found[inside].astype(int) - before.pixels[inside]).mean() for found in (inverted, crop.pixels)]
+    assert errors[0] < 0.9 * errors[1]
+
+
+def test_splits_draw_apart_and_a_pseudonym_is_the_same_in_all() -> None:
+    """Image 1 of every split has a person 1: with one seed they would get one look."""
+    one = replace(region((10, 10, 40, 60)), identity="7")
+    window = Window(one.box)
+    crops = {
+        split: cut(Work(1, np.zeros((80, 60, 3), np.uint8), [one], split=split), one, window, "zero", 3)
+        for split in ("train", "probe", "gallery")
+    }
+    assert len({crop.seed_of() for crop in crops.values()}) == 3
+    assert len({crop.seed_of(identity=True) for crop in crops.values()}) == 1
+    assert crops["train"].seed_of() == seed_of(3, 1, one.person_id), "what studies have made stays"
 
 
 def test_identity_is_exact() -> None:

@@ -17,13 +17,18 @@ from tests.workflow.conftest import PROJECT, TINY, Project
 pytestmark = pytest.mark.slow
 
 QUICK = {"width": 16, "height": 32, "iterations": 4, "batch_size": 8, "dimensions": 8}
+RESTORER = {"widths": [4, 8], "iterations": 4, "batch_size": 8}
 STUDY: dict[str, Any] = {
     **TINY,
     "name": "attacked",
-    "datasets": {"streetlife": {"options": {"train": 4, "val": 3, "gallery": 8, "probe": 8, "gallery_identities": 8}}},
+    "datasets": {
+        "streetlife": {
+            "options": {"train": 4, "val": 3, "gallery": 8, "probe": 8, "gallery_identities": 8, "attributes": True}
+        }
+    },
     "variants": ["original", "face-blur-medium", "body-mask_out"],
     "attack": {
-        "attacks": ["link", "reidentify"],
+        "attacks": ["link", "reidentify", "relink", "restore"],
         "probe": "probe",
         "gallery": "gallery",
         "sizes": [3],
@@ -31,6 +36,10 @@ STUDY: dict[str, Any] = {
             "body-naive": {"knowledge": "naive", "region": "body", **QUICK},
             "body-aware": {"knowledge": "aware", "region": "body", **QUICK},
             "face-aware": {"knowledge": "aware", "region": "face", "view": "region", "network": "mosaic", **QUICK},
+            "face-reverse": {"knowledge": "reverse", "region": "face", **QUICK, "restorer": RESTORER},
+            "face-inverse": {"knowledge": "reverse", "region": "face", **QUICK, "restorer": {"kind": "analytic"}},
+            "body-reverse": {"knowledge": "reverse", "region": "body", **QUICK, "restorer": RESTORER},
+            "body-inverse": {"knowledge": "reverse", "region": "body", **QUICK, "restorer": {"kind": "analytic"}},
             "body-half": {"knowledge": "partial", "variant": "face-blur-medium", "region": "body", **QUICK},
         },
     },
@@ -57,14 +66,16 @@ def test_who_attacks_whom(attacked: Project) -> None:
     found = metrics(attacked)
     attackers = {
         "original": ["body-naive"],
-        "face-blur-medium": ["face-aware"],
-        "body-mask_out": ["body-naive", "body-aware", "body-half"],
+        "face-blur-medium": ["face-aware", "face-reverse", "face-inverse"],
+        "body-mask_out": ["body-naive", "body-aware", "body-half", "body-reverse"],  # whose colour nothing brings back
     }
+    restore = {"body-naive", "body-reverse", "face-reverse", "face-inverse"}
     assert sorted(found) == sorted(
         f"{variant}/{attack}/{attacker}/seed0"
         for variant, names in attackers.items()
-        for attack in ("link", "reidentify")
+        for attack in ("link", "reidentify", "relink", "restore")
         for attacker in names
+        if attack != "restore" or attacker in restore
     )
     learnt = {path.parent.parent.parent.parent.name for path in (attacked.folder / "attackers").rglob("attacker.json")}
     assert learnt == {"original", "face-blur-medium", "body-mask_out"}
@@ -75,6 +86,11 @@ def test_who_attacks_whom(attacked: Project) -> None:
         assert one["test"]["covered"] == (0 if place.startswith("original") else one["test"]["covered"])
     assert found["body-mask_out/link/body-aware/seed0"]["test"]["covered"] > 0.9
     assert found["face-blur-medium/reidentify/face-aware/seed0"]["people"] == {"probe": "probe", "gallery": "gallery"}
+    for place, one in found.items():
+        assert ("ssim" in one["test"]) == ("/restore/" in place)
+    computed = found["face-blur-medium/restore/face-inverse/seed0"]
+    assert computed["own"]["variant"] == "original", "who computes needs to learn nothing of the method"
+    assert computed["test"]["ssim"] < 1
 
 
 def test_scores_name_nobody(attacked: Project) -> None:
@@ -92,7 +108,7 @@ def test_a_second_run_does_nothing_and_an_attackers_setting_reruns_its_own(attac
         "body-half": {**STUDY["attack"]["attackers"]["body-half"], "iterations": 5},
     }
     attacked.study("other", {**STUDY, "attack": {**STUDY["attack"], "attackers": changed}})
-    assert attacked.jobs("attacks", config="other") == {"fit_attacker": 2, "attack": 2, "attacks": 1}
+    assert attacked.jobs("attacks", config="other") == {"fit_attacker": 3, "attack": 3, "attacks": 1}
 
 
 def test_the_report_has_both_answers(attacked: Project) -> None:
@@ -101,8 +117,9 @@ def test_the_report_has_both_answers(attacked: Project) -> None:
     results = attacked.folder / "results"
     table = pd.read_csv(results / "tables/privacy.csv", keep_default_na=False)
     assert set(zip(table.variant, table.attacker, strict=True)) == {
-        ("original", "body-naive"), ("face-blur-medium", "face-aware"), ("body-mask_out", "body-naive"),
-        ("body-mask_out", "body-aware"), ("body-mask_out", "body-half"),
+        ("original", "body-naive"), ("face-blur-medium", "face-aware"), ("face-blur-medium", "face-reverse"),
+        ("face-blur-medium", "face-inverse"), ("body-mask_out", "body-naive"), ("body-mask_out", "body-aware"),
+        ("body-mask_out", "body-half"), ("body-mask_out", "body-reverse"),
     }  # fmt: skip
     assert set(table["size"][table.measure == "linkability"]) == {"3", "all"}
     assert {"auc", "tar_1e2", "singling_out"} <= set(table.measure)
@@ -110,7 +127,7 @@ def test_the_report_has_both_answers(attacked: Project) -> None:
     assert len(values)
     assert (values.diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
     chosen = table[table.chosen.astype(str).str.lower() == "true"].groupby(["variant", "attack"]).attacker
-    assert list(chosen.nunique()) == [1] * 6
+    assert list(chosen.nunique()) == [1] * 12
     one = table[(table.variant == "body-mask_out") & (table.attacker == "body-naive") & (table["size"] == "all")]
     raw = table[(table.variant == "original") & (table["size"] == "all")]
     assert list(one.raw.astype(float)) == list(raw.value.astype(float))
@@ -120,6 +137,128 @@ def test_the_report_has_both_answers(attacked: Project) -> None:
     assert "What it buys on streetlife (reidentify)" in page
     assert "What no attack here shows" in page
     assert attacked.jobs() == {}
+
+
+OTHERS: dict[str, Any] = {
+    **STUDY,
+    "attack": {
+        **STUDY["attack"],
+        "attacks": ["coverage", "find", "infer"],
+        "detectors": {"faces": {"plugin": "centerface", "scales": [1.0]}, "people": {"plugin": "hog", "scales": [1.0]}},
+        "seeds": [0, 1],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def others(attacked: Project) -> Project:
+    """Return the same project after attacks that rank nobody."""
+    attacked.study("others", OTHERS)
+    done = attacked.snakemake("attacks", config="others")
+    assert done.returncode == 0, done.stdout
+    return attacked
+
+
+def test_only_who_learns_has_attackers_and_seeds(others: Project) -> None:
+    found = {place for place in metrics(others) if place.split("/")[1] in ("coverage", "find", "infer")}
+    learners = {
+        "original": ["body-naive"],
+        "face-blur-medium": ["face-aware", "face-reverse", "face-inverse"],
+        "body-mask_out": ["body-naive", "body-aware", "body-half", "body-reverse"],
+    }
+    detectors = {"original": ["faces", "people"], "face-blur-medium": ["faces"], "body-mask_out": ["faces", "people"]}
+    assert found == {
+        *(f"{variant}/coverage/nobody/seed0" for variant in learners),
+        *(f"{variant}/find/{name}/seed0" for variant, names in detectors.items() for name in names),
+        *(f"{variant}/infer/{name}/seed{s}" for variant, names in learners.items() for name in names for s in (0, 1)),
+    }
+    learnt = {path.parent.parent.parent.name for path in (others.folder / "attackers").rglob("attacker.json")}
+    assert learnt == {"link", "reidentify", "relink", "restore", "infer"}
+    assert others.jobs("attacks", config="others") == {}
+
+
+def test_what_attacks_that_rank_nobody_say(others: Project) -> None:
+    root = others.folder / "attacks/streetlife"
+    found = metrics(others)
+    covered = found["body-mask_out/coverage/nobody/seed0"]
+    assert covered["test"]["covered"] == covered["test"]["measures"]["changed"]["value"] > 0.9
+    assert any(name.startswith("changed/") and "=" in name for name in covered["test"]["measures"])
+    assert found["original/coverage/nobody/seed0"]["test"]["measures"]["changed"]["value"] == 0
+    raw, hidden = (found[f"{variant}/find/faces/seed0"] for variant in ("original", "body-mask_out"))
+    assert raw["finds"] == "face"
+    assert raw["attacker"]["detector"]["plugin"] == "centerface"
+    assert hidden["test"]["measures"]["recall"]["value"] == 0 < raw["test"]["measures"]["recall"]["value"]
+    inferred = found["body-mask_out/infer/body-aware/seed0"]
+    assert {"r2/upper", "r2/lower"} <= set(inferred["test"]["measures"])
+    assert "outfit" not in inferred["skipped"]
+    for place, one in found.items():
+        if "measures" in one["test"]:
+            with np.load(root / place / "scores.npz") as file:
+                for name, of in one["test"]["measures"].items():
+                    if of["value"] is not None:
+                        assert file[f"estimate/{name}"] == of["value"]
+                        assert file[f"replicates/{name}"].shape == (STUDY["report"]["bootstrap"],)
+
+
+def test_a_setting_of_a_detector_reruns_its_own_attacks(others: Project) -> None:
+    detectors = {**OTHERS["attack"]["detectors"], "people": {"plugin": "hog", "scales": [1.0, 2.0]}}
+    others.study("finer", {**OTHERS, "attack": {**OTHERS["attack"], "detectors": detectors}})
+    assert others.jobs("attacks", config="finer") == {"attack": 2, "attacks": 1}
+
+
+def test_an_attack_that_learns_nothing_needs_no_attackers_nor_own_people() -> None:
+    block = {"attacks": ["coverage"], "probe": "train"}
+    study = config.parse({**STUDY, "attack": block}, file="study")
+    files = Files(study, PROJECT)
+    assert files.attacks() == [f"streetlife/{variant}/coverage/nobody/seed0" for variant in STUDY["variants"]]
+    assert files.splits("streetlife") == ["train", "val"]
+
+
+def test_an_unknown_detector_is_named(others: Project) -> None:
+    done = others.snakemake("attacks/streetlife/body-mask_out/find/face/seed0/metrics.json", config="others")
+    assert done.returncode != 0
+    assert "unknown detector 'face' (did you mean 'faces'?)" in done.stdout
+
+
+FITTED: dict[str, Any] = {
+    **STUDY,
+    "variants": ["original", "body-gan", "body-mask_out"],
+    "methods": {
+        "gan": {
+            "fit": {
+                "body_size": [16, 24], "channels": [8, 8], "discriminator_channels": [8, 8], "latent_channels": 4,
+                "style_channels": 8, "batch_size": 4, "body_iterations": 4, "clusters": 2, "palette": 2,
+            }
+        }
+    },
+    "attack": {
+        **STUDY["attack"],
+        "attacks": ["memorise"],
+        "attackers": {"body-naive": {"knowledge": "naive", "region": "body", "view": "region", **QUICK}},
+        "own": {"dataset": "elsewhere"},
+    },
+    "datasets": {
+        **STUDY["datasets"],
+        "elsewhere": {"adapter": "streetlife", "options": {"seed": 5, "train": 4, "val": 1}},
+    },
+    "models": {name: {**model, "datasets": ["streetlife"]} for name, model in TINY["models"].items()},
+}  # fmt: skip
+
+
+def test_members_are_those_whom_the_record_of_the_fit_names(attacked: Project) -> None:
+    attacked.study("fitted", {**FITTED, "name": "fitted", "output": "runs/fitted"})
+    done = attacked.snakemake("attacks", config="fitted")
+    assert done.returncode == 0, done.stdout
+    root = attacked.folder / "runs/fitted"
+    places = {path.parent.relative_to(root / "attacks").as_posix() for path in root.glob("attacks/**/metrics.json")}
+    assert places == {"streetlife/body-gan/memorise/body-naive/seed0"}, "only of what was fitted it can be asked"
+    found = json.loads((root / "attacks" / places.pop() / "metrics.json").read_text())
+    fit = json.loads((root / "anonymized/streetlife/private/fits/body-gan/fit.json").read_text())
+    assert found["fitted_on"]["split"] == "train"
+    assert found["members"] >= fit["data"]["people"] > 0
+    assert found["fitted_on"]["weights_sha256"] == fit["weights_sha256"]
+    assert set(found["test"]["measures"]) == {"membership_auc", "membership_auc_of_originals"}
+    assert attacked.jobs("attacks", config="fitted") == {}
 
 
 def test_an_unknown_attacker_is_named(attacked: Project) -> None:
@@ -160,6 +299,21 @@ def test_an_attacker_of_its_own_data_has_its_own_random_numbers() -> None:
         ({"attackers": {"a": {"knowledge": "partial", "variant": "face-gan"}}}, r"'face-gan' is not among the study's"),
         ({"attackers": {"A b": {"knowledge": "naive"}}}, r"'A b' is not a valid name"),
         ({"sizes": [1]}, r"attack.sizes.0"),
+        ({"attacks": ["memorise"]}, r"attack.attacks: memorise asks whom a method was fitted to, and no variant's"),
+        ({"gallery": "probe"}, r"attack.gallery: 'probe' is the split of streetlife that is attacked"),
+        ({"attackers": {"a": {"knowledge": "aware", "restorer": {}}}}, r"restorer is for reverse attackers"),
+        (
+            {"attackers": {"a": {"knowledge": "reverse", "view": "silhouette"}}},
+            r"a reverse attacker that sees the silhouette alone has nothing to restore",
+        ),
+        ({"attacks": ["find"]}, r"attack.detectors: nobody looks; name a detector"),
+        ({"detectors": {"a": {"plugin": "yunet", "options": {}}}}, r"attack.detectors.a.options: .*weights"),
+        ({"detectors": {"a": {"plugin": "hogg"}}}, r"unknown detector 'hogg' \(did you mean 'hog'"),
+        ({"detectors": {"A b": {"plugin": "hog"}}}, r"attack.detectors: 'A b' is not a valid name"),
+        (
+            {"detectors": {"a": {"plugin": "boxes", "options": {"path": "x.json"}}}},
+            r"attack.detectors.a: 'boxes' looks at no image",
+        ),
     ],
 )
 def test_a_study_that_cannot_attack_is_refused(change: dict[str, Any], says: str) -> None:

@@ -35,7 +35,7 @@ rule fit_attacker:
         " --threads {params.threads} --logs {params.logs:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
-# Every attack on every variant: scores of pairs of people, and what they say of it.
+# Every attack on every variant: what was found, and what it says. Where nothing learns, no attacker is waited for.
 rule attack:
     input:
         plan.files.attacked_people,
@@ -51,24 +51,23 @@ rule attack:
         environment("train")
     threads: plan.study.train.threads
     resources:
-        gpu=plan.gpus(),
+        gpu=lambda w: plan.attack_gpus(w.attack),
     params:
-        model=plan.files.attacker_folder,
         folder=lambda w, output: str(Path(output.metrics).parent),
         variant=lambda w: plan.files.variant_folder(w.dataset, w.variant),
         original=lambda w: plan.files.variant_folder(w.dataset, "original"),
         annotations=lambda w: f"{plan.files.folder('annotations')}/{w.dataset}",
-        own=lambda w: f"{plan.files.folder('annotations')}/{plan.files.own_dataset(w.dataset)}",
+        tries=plan.arguments.tries,
         how=lambda w: plan.arguments.attack(w.dataset, w.attack),
         device=plan.study.train.device,
         threads=plan.study.train.threads,
-        code=lambda w: attack_code(w.attack),
+        code=lambda w: plan.fingerprints.attack_code(w.attack, w.variant, w.attacker),
         environment=plan.fingerprints.environment("train"),
     message:
         "attack {wildcards.dataset} {wildcards.variant}: {wildcards.attack} by {wildcards.attacker}, seed {wildcards.seed}"
     shell:
-        "anonbench attack --attack {wildcards.attack} --model {params.model:q}"
+        "anonbench attack --attack {wildcards.attack} {params.tries}"
         " --variant {params.variant:q} --original {params.original:q}"
-        " --annotations {params.annotations:q} --own {params.own:q} {params.how}"
+        " --annotations {params.annotations:q} {params.how}"
         " --device {params.device} --threads {params.threads}"
         " --out {params.folder:q} > {log:q} 2>&1"

@@ -163,6 +163,9 @@ class Method(abc.ABC):
     """Settings of the training of a method that is fitted to data (`fit`, `load`); None: there is nothing to train. A
     field ``determinism`` is the level that is asked for (`portable.level`)."""
 
+    inverts: ClassVar[bool] = False
+    """Whether arithmetic takes back a part of what the method does (`invert`): an attack need not learn it."""
+
     def __init__(self, parameters: dict[str, Any] | None = None) -> None:
         """Check the parameters; raise AnonbenchError naming the nearest known one."""
         try:
@@ -231,6 +234,15 @@ class Method(abc.ABC):
         None where nothing speaks for it, which proves nothing. It becomes ``weak`` in the person's manifest row.
         """
         return None
+
+    def invert(self, crop: Crop) -> np.ndarray:
+        """Return what a changed crop probably was, uint8 HxWx3, computed from the method's parameters alone.
+
+        ``crop`` is cut out of a changed image by `window`, as an attacker who knows the method cuts it: inside the mask
+        changed, outside as it was, unless somebody else was changed there. Nothing outside the mask is used. Only for
+        a method that ``inverts``.
+        """
+        raise NotImplementedError
 
     def in_full_batches(
         self, crops: Sequence[Crop], change: Callable[[Sequence[Crop]], Sequence[AResult]]

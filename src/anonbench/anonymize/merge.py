@@ -12,8 +12,8 @@ from anonbench import manifests, names, regions, registry
 from anonbench.anonymize.labels import Labels
 from anonbench.errors import AnonbenchError
 from anonbench.files import is_temporary, sha256_file, write_json, write_text
-from anonbench.manifests import REMEDY, Row
-from anonbench.records import ANONYMIZED, UNANNOTATED, Reason
+from anonbench.manifests import REMEDY, Row, is_changed
+from anonbench.records import ANONYMIZED, UNANNOTATED
 from anonbench.variants import EVERYTHING, Variant
 
 _COMMON = ("dataset", "variant", "region", "touches", "method", "level", "parameters", "encoder", "seed", "anonbench")
@@ -238,7 +238,7 @@ def _coverage(people: list[Row]) -> Row:
     strangers = [row for row in people if row["category"] == UNANNOTATED]
     people = [row for row in people if row["category"] != UNANNOTATED]
     categories = {name: _counts([r for r in people if r["category"] == name]) for name in _categories(people)}
-    changed = [row for row in people if _is_changed(row)]
+    changed = [row for row in people if is_changed(row)]
     total, area = (sum(row["area"] for row in rows) for rows in (people, changed))
     return {
         "people": {
@@ -267,15 +267,11 @@ def _categories(people: list[Row]) -> list[str]:
     return sorted({row["category"] for row in people})
 
 
-def _is_changed(row: Row) -> bool:
-    return row["status"] in (ANONYMIZED, Reason.METHOD_FAILED)
-
-
 def _counts(people: list[Row], what: str = "people") -> Row:
     """Return how many people (or frames) there are, how many of them were changed, and the others' reasons."""
     reasons = Counter(row["status"] for row in people if row["status"] not in (ANONYMIZED, None))
     return {
         what: len(people),
-        "anonymized": sum(map(_is_changed, people)),
+        "anonymized": sum(map(is_changed, people)),
         "reasons": dict(sorted(reasons.items())),
     }

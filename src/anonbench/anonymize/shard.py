@@ -19,14 +19,13 @@ from tqdm import tqdm
 from anonbench import __version__, images, manifests, names, regions, workers
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import Method, make
-from anonbench.crops import Work
+from anonbench.crops import Work, person_seed
 from anonbench.datasets.record import root_of
 from anonbench.errors import AnonbenchError
 from anonbench.files import place, sha256_bytes, sha256_file, write_bytes, write_json
 from anonbench.people import Frames, People
 from anonbench.records import RegionKind
 from anonbench.resources import peak_memory
-from anonbench.seeding import seed_of
 from anonbench.variants import Variant
 
 _Image = dict[str, Any]
@@ -218,6 +217,7 @@ class Shard:
                         keypoints=people.keypoints(row["image_id"]),
                         file=source,
                         people=people.people(row),
+                        split=self.split,
                     )
                     for row, source, _, decoded in todo
                 ]
@@ -266,7 +266,7 @@ class Shard:
                     "pixels": outcome.pixels if outcome else 0,
                     "area": row["area"],
                     "method": (outcome.fallback or self.variant.method) if outcome else None,
-                    "seed": outcome.seed if outcome else seed_of(self.seed, image_id, row["person_id"]),
+                    "seed": outcome.seed if outcome else person_seed(self.seed, self.split, image_id, row["person_id"]),
                     **more,
                 }
             )

@@ -1,36 +1,24 @@
-"""Attackers that learn: the files of one, and how it describes a crop."""
+"""Attackers that learn which crops show the same person, and how they describe one."""
 
 from __future__ import annotations
 
-import hashlib
-import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-import anonbench
-from anonbench import portable, registry
+from anonbench import registry
 from anonbench.attack.code import attacker_code
-from anonbench.attack.contract import Attack, Describe
+from anonbench.attack.contract import Comparing, Describe
+from anonbench.attack.fitting import Student, changed_pairs, fit, restore
 from anonbench.attack.learning import Contrast, OwnPeople
 from anonbench.attack.networks import Embedder, embed
 from anonbench.attack.options import AttackerConfig
-from anonbench.attack.record import CHECKPOINT, RECORD, TIMING, WEIGHTS, read_attacker
+from anonbench.attack.record import WEIGHTS, read_attacker
 from anonbench.attack.subjects import Subjects
 from anonbench.errors import AnonbenchError
-from anonbench.files import sha256_file, write_json
-from anonbench.learning.devices import choose_device, deterministic, held, hold
-from anonbench.learning.files import key_of, save_tensors
-from anonbench.learning.loop import run
-from anonbench.resources import peak_memory
-from anonbench.seeding import seed_of
-
-ENTRY = "attack.attackers determinism: portable"
+from anonbench.learning.devices import deterministic
 
 
 def learn(
@@ -40,67 +28,28 @@ def learn(
     """Let an attacker learn from people of its own; write ``weights.safetensors`` and, last, ``attacker.json``.
 
     ``seen`` are they as the method leaves them, ``raw`` in the original images; ``origin`` is what the record says of
-    them. A killed run continues from its checkpoint in ``logs`` (``out`` unless given).
+    them. One that restores pictures looks at what is restored as at an original. See `fitting.fit`.
     """
-    started = time.perf_counter()
-    (out / RECORD).unlink(missing_ok=True)
-    plugin: Attack = registry.load("attacks", attack)()
-    where = choose_device(device)
-    level = portable.level(config.determinism, where.type, entry=ENTRY)
-    hold(level, threads, ENTRY)
-    people = OwnPeople.of(seen.crops, raw.crops, plugin.people(raw))
-    code, folder = attacker_code(attack), logs or out
-    with deterministic():
-        torch.manual_seed(seed_of("attacker", seed))
+    plugin: Comparing = registry.load("attacks", attack)()
+    shown = raw if config.restores else seen
+    people = OwnPeople.of(shown.crops, (shown if plugin.within else raw).crops, plugin.people(raw))
+
+    def make(where: torch.device) -> Student:
         embedder = Embedder(config.network, config.dimensions).to(where)
-        digests = [sha256_of(one.crops) for one in (seen, raw)]
-        key = key_of(attack, config.model_dump(mode="json"), origin, digests, seed, where.type, code)
-        ran = run(Contrast(embedder, people, config, seed, where), folder / CHECKPOINT, key)
-    save_tensors({name: value.cpu().contiguous() for name, value in embedder.state_dict().items()}, out / WEIGHTS)
-    write_json(folder / TIMING, {"seconds": round(time.perf_counter() - started, 2), **peak_memory()})
-    write_json(
-        out / RECORD,
-        {
-            "attack": attack,
-            "attacker": config.model_dump(mode="json"),
-            "own": {**origin, "people": len(people.members), "crops": len(seen), "crops_sha256": digests},
-            "seed": seed,
-            "loss_curve": ran.curve,
-            "weights_sha256": sha256_file(out / WEIGHTS),
-            "code": code,
-            "threads": threads,
-            "device": portable.processor() if level == "portable" else where.type,
-            **held(level),
-            "versions": {
-                "python": portable.python(),
-                "torch": torch.__version__,
-                "torchvision": version("torchvision"),
-                "anonbench": anonbench.__version__,
-            },
-        },
-    )
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+        return Student(embedder, Contrast(embedder, people, config, seed, where), {"people": len(people.members)})
 
-
-def sha256_of(crops: np.ndarray) -> str:
-    """Return the hash of crops."""
-    return hashlib.sha256(np.ascontiguousarray(crops).tobytes()).hexdigest()
+    fit(
+        attack, config, [seen.crops, raw.crops], origin, seed, out, make, code=attacker_code(attack), facts={},
+        undo=changed_pairs(config, seen, raw), device=device, threads=threads, logs=logs,
+    )  # fmt: skip
 
 
 def describe_with(folder: Path, device: str = "auto", threads: int = 1) -> Describe:
     """Return a learnt attacker's description of crops; raise AnonbenchError when its files are damaged."""
-    record, config = read_attacker(folder)
+    _, config = read_attacker(folder)
     file = folder / WEIGHTS
-    if not file.is_file() or sha256_file(file) != record.get("weights_sha256"):
-        raise AnonbenchError("is missing or not what attacker.json tells of", file=file, remedy="let it learn again")
-    where = choose_device(device)
-    hold(portable.level(config.determinism, where.type, entry=ENTRY), threads, ENTRY)
-    embedder = Embedder(config.network, config.dimensions)
-    try:
-        embedder.load_state_dict(load_file(file))
-    except (SafetensorError, RuntimeError) as error:
-        raise AnonbenchError(f"cannot be read ({error})", file=file, remedy="let it learn again") from None
-    embedder.to(where)
+    embedder, where = restore(folder, lambda told, _: Embedder(told.network, told.dimensions), device, threads)
+    assert isinstance(embedder, Embedder)
 
     def describe(crops: np.ndarray) -> np.ndarray:
         with deterministic():
@@ -109,7 +58,8 @@ def describe_with(folder: Path, device: str = "auto", threads: int = 1) -> Descr
         vectors = found.float().cpu().numpy()
         if not np.isfinite(vectors).all():
             raise AnonbenchError("gives numbers that are not finite", file=file, remedy="let it learn again")
-        if len(vectors) > 1 and np.ptp(vectors, axis=0).max() < 1e-6:
+        # of equal pictures there is nothing else to say: their scores tie, and nobody is found but by chance
+        if np.ptp(vectors, axis=0).max(initial=0.0) < 1e-6 and (crops != crops[:1]).any():
             raise AnonbenchError(
                 "gives the same numbers for everybody: the attack has failed and says nothing of privacy",
                 file=file,

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from anonbench import portable
+from anonbench import portable, registry
 from anonbench.arguments import mapping
 from anonbench.attack.options import AttackerConfig
 from anonbench.blocks import explain
+from anonbench.detectors.config import DetectorConfig
 from anonbench.errors import AnonbenchError
 from anonbench.records import RegionKind
 
@@ -36,26 +37,52 @@ def fit_attacker(
     threads: Threads = 1,
     logs: Annotated[Path | None, typer.Option(help="Folder for checkpoint and seconds; OUT when left out.")] = None,
 ) -> None:
-    """Let an attacker learn, on people of its own, which crops show the same person."""
+    """Let an attacker learn, on people of its own, which crops show the same person, or what is true of whom."""
     config = _attacker(attacker)
     portable.release_for(config.determinism)
-    from anonbench.attack.attackers import learn  # torch takes seconds to import
+    from anonbench.attack.contract import Comparing, Guessing, Site
     from anonbench.attack.subjects import read_pair
 
+    plugin = registry.load("attacks", attack)()
+    if not isinstance(plugin, Comparing | Guessing):
+        raise AnonbenchError(f"{attack} needs no attacker that learns", entry="--attack")
     region, size = RegionKind(config.region), (config.width, config.height)
     learnt, raw = read_pair(seen, original, annotations, split, region, config.view, size, most, seed)
     origin = {"dataset": annotations.name, "split": split, "variant": seen.name}
-    learn(attack, config, learnt, raw, origin, seed, out, device=device, threads=threads, logs=logs)
+    if isinstance(plugin, Guessing):
+        from anonbench.attack.inference import learn_to_guess  # torch takes seconds to import
+
+        truth = plugin.truth(Site(seen, original, annotations, split, most, seed), raw)
+        learn_to_guess(
+            attack, config, learnt, truth, origin, seed, out, raw=raw, device=device, threads=threads, logs=logs
+        )
+    else:
+        from anonbench.attack.attackers import learn
+
+        learn(attack, config, learnt, raw, origin, seed, out, device=device, threads=threads, logs=logs)
     typer.echo(str(out / "attacker.json"))
 
 
 def attack(
     attack: Name,
-    model: Annotated[Path, typer.Option(help="Folder of the attacker, which fit-attacker wrote.")],
     variant: Annotated[Path, typer.Option(help="Folder of the variant that is attacked.")],
     original: Original,
     annotations: Tables,
     out: Annotated[Path, typer.Option(help="Folder for scores.npz and metrics.json.")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the attacker, which fit-attacker wrote, for an attack by those who learn."),
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="Detector with its settings, as JSON, for an attack by detectors.")
+    ] = None,
+    fit: Annotated[
+        Path | None, typer.Option(help="fit.json of the variant's method, for an attack on what it was fitted to.")
+    ] = None,
+    fit_original: Annotated[
+        Path | None, typer.Option(help="Folder of the original variant of the data set that it was fitted to.")
+    ] = None,
+    fit_annotations: Annotated[Path | None, typer.Option(help="Folder of that data set's tables.")] = None,
     own: Annotated[
         Path | None,
         typer.Option(help="Folder of the tables of the attacker's own data set; ANNOTATIONS' unless given."),
@@ -73,18 +100,34 @@ def attack(
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Attack a variant: how well can its people be told apart by somebody who knows how it was made?"""
+    """Attack a variant: what do those who know how it was made still learn of its people?"""
+    from anonbench.attack.contract import Matching, Site
     from anonbench.attack.record import read_attacker
 
-    _, config = read_attacker(model)
-    portable.release_for(config.determinism)
-    from anonbench.attack.trials import run_attack  # torch takes seconds to import
+    if model is not None:
+        portable.release_for(read_attacker(model)[1].determinism)
+    if issubclass(registry.load("attacks", attack), Matching):
+        if model is None:
+            raise AnonbenchError(f"{attack} is tried by attackers that learn", entry="--model", remedy="name one")
+        from anonbench.attack.trials import run_attack  # torch takes seconds to import
 
-    said = run_attack(
-        attack, model, variant, original, annotations, out, own=own, probe=probe, gallery=gallery,
-        sizes=size or [10, 100], validation=validation, most=most, seed=seed, resamples=resamples, device=device,
-        threads=threads, own_names=own_names,
-    )  # fmt: skip
+        said = run_attack(
+            attack, model, variant, original, annotations, out, own=own, probe=probe, gallery=gallery,
+            sizes=size or [10, 100], validation=validation, most=most, seed=seed, resamples=resamples, device=device,
+            threads=threads, own_names=own_names,
+        )  # fmt: skip
+    else:
+        from anonbench.attack.answers import run_answers
+        from anonbench.attack.members import Members
+
+        members = None
+        if fit is not None:
+            members = Members(fit, fit_original or original, fit_annotations or annotations)
+        said = run_answers(
+            attack, Site(variant, original, annotations, probe, most, seed), out, model=model,
+            detector=None if detector is None else _detector(detector), members=members, own=own, own_names=own_names,
+            validation=validation, resamples=resamples, device=device, threads=threads,
+        )  # fmt: skip
     typer.echo(said)
 
 
@@ -93,3 +136,10 @@ def _attacker(text: str) -> AttackerConfig:
         return AttackerConfig.model_validate(mapping(text, "--attacker"))
     except ValidationError as error:
         raise AnonbenchError(explain(error, AttackerConfig), entry="--attacker") from None
+
+
+def _detector(text: str) -> DetectorConfig:
+    try:
+        return DetectorConfig.model_validate(mapping(text, "--detector"))
+    except ValidationError as error:
+        raise AnonbenchError(explain(error, DetectorConfig), entry="--detector") from None

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
 from anonbench.attack.networks import Embedder
@@ -40,11 +41,42 @@ class OwnPeople:
         groups: dict[object, list[int]] = {}
         for row, who in enumerate(identities):
             groups.setdefault(("row", row) if who is None else ("who", who), []).append(row)
-        return cls(_tensor(seen), _tensor(raw), [np.array(rows) for rows in groups.values()])
+        return cls(tensor_of(seen), tensor_of(raw), [np.array(rows) for rows in groups.values()])
 
 
-def _tensor(crops: np.ndarray) -> torch.Tensor:
+def tensor_of(crops: np.ndarray) -> torch.Tensor:
+    """Return crops (uint8 (N, height, width, 3)) as networks take them: (N, 3, height, width)."""
     return torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
+
+
+def optimizer_for(network: nn.Module, rate: float, decay: float) -> torch.optim.AdamW:
+    """Return an attacker's optimiser; only weight matrices and filters decay."""
+    decays = [p for p in network.parameters() if p.ndim > 1]
+    rest = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decays, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, fused=True)
+
+
+def rate_of(peak: float, iteration: int, iterations: int) -> float:
+    """Return an iteration's learning rate: a warm-up to the peak, then half a cosine to zero."""
+    warm = min(1.0, (iteration + 1) / max(1.0, WARMUP * iterations))
+    return peak * warm * half_cosine(iteration, iterations)
+
+
+def moved(config: AttackerConfig, random: np.random.Generator, *crops: torch.Tensor) -> list[torch.Tensor]:
+    """Return several versions of the same crops (N, 3, height, width), all mirrored and shifted alike at random.
+
+    The border is repeated where a crop is shifted away from it.
+    """
+    count, _, height, width = crops[0].shape
+    most = round(config.shift * height)
+    dx, dy = (random.integers(-most, most + 1, count) for _ in range(2))
+    mirrored = torch.from_numpy(random.random(count) < config.horizontal_flip)
+    ys = (torch.arange(height)[None] + torch.from_numpy(dy)[:, None]).clamp(0, height - 1)
+    xs = (torch.arange(width)[None] + torch.from_numpy(dx)[:, None]).clamp(0, width - 1)
+    xs[mirrored] = xs[mirrored].flip(1)
+    rows = torch.arange(count)[:, None, None]
+    return [one[rows, :, ys[:, :, None], xs[:, None, :]].permute(0, 3, 1, 2).contiguous() for one in crops]
 
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -69,18 +101,14 @@ class Contrast(Learner[Batch]):
             raise AnonbenchError(f"{len(people.members)} people are too few to learn from", entry="attack.own")
         self.embedder, self.people, self.config, self.seed, self.device = embedder, people, config, seed, device
         self.iterations, self.checkpoint_every = config.iterations, config.checkpoint_every
-        decays = [p for p in embedder.parameters() if p.ndim > 1]
-        rest = [p for p in embedder.parameters() if p.ndim <= 1]
-        groups = [{"params": decays, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+        self.optimizer = optimizer_for(embedder, config.learning_rate, config.weight_decay)
         embedder.train()
 
     def parts(self) -> dict[str, Any]:
         return {"model": self.embedder, "optimizer": self.optimizer}
 
     def rates(self, iteration: int) -> Sequence[tuple[torch.optim.Optimizer, float]]:
-        warm = min(1.0, (iteration + 1) / max(1.0, WARMUP * self.iterations))
-        return [(self.optimizer, self.config.learning_rate * warm * half_cosine(iteration, self.iterations))]
+        return [(self.optimizer, rate_of(self.config.learning_rate, iteration, self.iterations))]
 
     def batches(self, first: int) -> Generator[Batch, None, None]:
         for iteration in range(first, self.iterations):
@@ -89,7 +117,9 @@ class Contrast(Learner[Batch]):
             chosen = random.permutation(len(members))[: self.config.batch_size]
             rows = np.array([self._two(members[k], random) for k in chosen])
             seen, raw = (torch.from_numpy(rows[:, k]) for k in (0, 1))
-            yield self._moved(self.people.seen[seen], random), self._moved(self.people.raw[raw], random)
+            crops = self.people.seen[seen], self.people.raw[raw]
+            one, other = (moved(self.config, random, side)[0] for side in crops)
+            yield one, other
 
     @staticmethod
     def _two(rows: np.ndarray, random: np.random.Generator) -> tuple[int, int]:
@@ -98,18 +128,6 @@ class Contrast(Learner[Batch]):
             return int(rows[0]), int(rows[0])
         a, b = random.choice(rows, 2, replace=False)
         return int(a), int(b)
-
-    def _moved(self, crops: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
-        """Return crops mirrored and shifted at random, the border repeated."""
-        count, _, height, width = crops.shape
-        most = round(self.config.shift * height)
-        dx, dy = (random.integers(-most, most + 1, count) for _ in range(2))
-        mirrored = random.random(count) < self.config.horizontal_flip
-        ys = (torch.arange(height)[None] + torch.from_numpy(dy)[:, None]).clamp(0, height - 1)
-        xs = (torch.arange(width)[None] + torch.from_numpy(dx)[:, None]).clamp(0, width - 1)
-        xs[torch.from_numpy(mirrored)] = xs[torch.from_numpy(mirrored)].flip(1)
-        rows = torch.arange(count)[:, None, None]
-        return crops[rows, :, ys[:, :, None], xs[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
     def step(self, batch: Batch, iteration: int) -> dict[str, float]:
         # in one go, so that a batch's statistics are of both: of each alone they would be nobody's when the attacker is

@@ -7,13 +7,44 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from anonbench.blocks import Strict
+from anonbench.detectors.config import DetectorConfig
 
-Knowledge = Literal["naive", "partial", "aware"]
-NAIVE, PARTIAL, AWARE = "naive", "partial", "aware"
+Knowledge = Literal["naive", "partial", "aware", "reverse"]
+NAIVE, PARTIAL, AWARE, REVERSE = "naive", "partial", "aware", "reverse"
 
-View = Literal["person", "region", "surroundings", "silhouette"]
+By = Literal["attackers", "detectors", "nobody"]
+ATTACKERS: By = "attackers"
+DETECTORS: By = "detectors"
+NOBODY: By = "nobody"
+"""Who tries an attack: attackers that learn, detectors as they are, or nobody, where counting is enough."""
+
+View = Literal["person", "region", "surroundings", "silhouette", "colour"]
+RESTORED = ("person", "region")
+"""Views that somebody who restores pictures has: in the others there is nothing to restore."""
+COMPUTED = "analytic"
+"""The restorer that learns nothing."""
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
 SPLIT = r"^[A-Za-z0-9_]+$"
+
+
+class RestorerConfig(Strict):
+    """What a `reverse` attacker undoes a method with, before it looks at anybody."""
+
+    kind: Literal["unet", "analytic"] = Field(
+        "unet",
+        description="`unet`: a network that learns, from its own people as the method leaves them, what they looked "
+        "like; `analytic`: what follows from the method's parameters without learning (blur: Wiener's filter; "
+        "pixelate: enlarging and back-projection).",
+    )
+    widths: list[Annotated[int, Field(ge=1, le=1024)]] = Field(
+        [24, 48], min_length=2, max_length=6, description="Channels of the U-Net, finest level first."
+    )
+    iterations: int = Field(500, ge=1, description="Optimiser steps.")
+    batch_size: int = Field(32, ge=1, description="Crops in a batch, or as many as there are.")
+    learning_rate: float = Field(5e-3, gt=0, description="Peak rate of AdamW; a warm-up, then half a cosine to zero.")
+    ssim: float = Field(
+        0.2, ge=0, le=1, description="Weight of structural dissimilarity, 1 - SSIM, in the loss; the rest is L1's."
+    )
 
 
 class AttackerConfig(Strict):
@@ -21,14 +52,19 @@ class AttackerConfig(Strict):
 
     knowledge: Knowledge = Field(
         description="`naive` learns from original images alone; `aware` from its own people as the attacked variant's "
-        "method leaves them, beside their originals; `partial` likewise, but by the method of `variant`."
+        "method leaves them, beside their originals; `partial` likewise, but by the method of `variant`; `reverse` "
+        "undoes the method first and then looks as `naive` does."
     )
     variant: str | None = Field(None, description="Variant whose method a `partial` attacker knows.")
+    restorer: RestorerConfig | None = Field(
+        None, description="How a `reverse` attacker undoes the method; a U-Net unless given."
+    )
     region: Literal["face", "body"] = Field("body", description="Regions of people that it is about.")
     view: View = Field(
         "person",
         description="What it sees of somebody: the `person` in their box; the `region` alone; the `surroundings` with "
-        "the region emptied, or its `silhouette`, both of which are controls: no method can hide them.",
+        "the region emptied, or its `silhouette`, both of which no method of a region changes; the region's mean "
+        "`colour` alone. These three are controls.",
     )
     network: Literal["compact", "mosaic", "resnet18"] = Field(
         "compact",
@@ -54,11 +90,27 @@ class AttackerConfig(Strict):
                 "a partial attacker needs a variant whose method it knows" if self.variant is None
                 else f"variant is for partial attackers; a {self.knowledge} one needs none"
             )  # fmt: skip
+        if self.restorer is not None and self.knowledge != REVERSE:
+            raise ValueError(f"restorer is for reverse attackers; a {self.knowledge} one has none")
+        if self.knowledge == REVERSE and self.view not in RESTORED:
+            raise ValueError(f"a reverse attacker that sees the {self.view} alone has nothing to restore")
         return self
+
+    @property
+    def restores(self) -> RestorerConfig | None:
+        """Return how the attacker undoes the method; None where it does not."""
+        return (self.restorer or RestorerConfig()) if self.knowledge == REVERSE else None
+
+    @property
+    def inverts(self) -> bool:
+        """Tell whether the attacker computes what was there, from the parameters of the method."""
+        return self.restores is not None and self.restores.kind == COMPUTED
 
     def trained_on(self, attacked: str, original: str = "original") -> str:
         """Return the variant of its own people that the attacker learns from when it attacks a variant."""
-        return {NAIVE: original, PARTIAL: self.variant or original, AWARE: attacked}[self.knowledge]
+        if self.inverts:
+            return original
+        return {NAIVE: original, PARTIAL: self.variant or original, AWARE: attacked, REVERSE: attacked}[self.knowledge]
 
 
 class OwnPeopleConfig(Strict):
@@ -74,6 +126,11 @@ class AttackConfig(Strict):
     attacks: list[str] = Field([], description="Names of attacks; none: nothing is attacked.")
     attackers: dict[str, AttackerConfig] = Field(
         default_factory=dict, description="Attackers by name; each learns for each attack that can be learnt."
+    )
+    detectors: dict[str, DetectorConfig] = Field(
+        default_factory=dict,
+        description="Detectors by name, for attacks that look for people or faces; those of people look at variants "
+        "of bodies and frames alone.",
     )
     own: OwnPeopleConfig = OwnPeopleConfig()
     probe: str | None = Field(

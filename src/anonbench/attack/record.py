@@ -10,6 +10,8 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
 
 WEIGHTS, RECORD, TIMING, CHECKPOINT = "weights.safetensors", "attacker.json", "timing.json", "checkpoint.pt"
+RESTORER = "restorer.pt"
+"""Checkpoint of what undoes a method, kept until the attacker has learnt to look, too."""
 
 
 def read_attacker(folder: Path) -> tuple[dict[str, Any], AttackerConfig]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 
 from anonbench import images, manifests, regions
+from anonbench.attack.inversion import Inversion
 from anonbench.attack.options import View
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
@@ -23,8 +25,8 @@ EMPTY = 127
 """Grey level of what an attacker does not see."""
 AROUND = 0.5
 """Surroundings reach beyond a person's box by this share of its width and height, on each side."""
-CHANGED = "anonymized"
-"""Status, in a manifest, of somebody whom the method changed."""
+COLUMNS = ["image_id", "person_id", "box", "crowd", "ignore", "identity", "attributes"]
+"""What is read of a table of people."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Subjects:
 
     ``crops`` uint8 (N, height, width, 3) RGB; ``images`` and ``people`` int64 (N,): ids of the image and of the person
     in it; ``identities`` object (N,): who it is, None where nobody says; ``covered`` bool (N,): whom the variant has
-    changed.
+    changed; ``attributes`` object (N,): what may be said of somebody, {name: value}.
     """
 
     crops: np.ndarray = field(repr=False)
@@ -41,18 +43,22 @@ class Subjects:
     people: np.ndarray
     identities: np.ndarray
     covered: np.ndarray
+    attributes: np.ndarray = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.crops)
 
     def only(self, chosen: np.ndarray) -> Subjects:
         """Return those whom a bool (N,) or an index names."""
-        names = ("crops", "images", "people", "identities", "covered")
-        return Subjects(**{name: getattr(self, name)[chosen] for name in names})
+        return Subjects(**{one.name: getattr(self, one.name)[chosen] for one in fields(self)})
 
     def known(self) -> Subjects:
         """Return those of whom it is known who they are."""
         return self.only(np.array([who is not None for who in self.identities], dtype=bool))
+
+    def said(self, attribute: str) -> np.ndarray:
+        """Return the values of an attribute, str (N,), empty where nobody says."""
+        return np.array([str(one.get(attribute, "")) for one in self.attributes], dtype=np.str_)
 
 
 def read_subjects(
@@ -64,22 +70,20 @@ def read_subjects(
     size: tuple[int, int],
     most: int | None = None,
     seed: int = 0,
+    inverted: bool = False,
 ) -> Subjects:
     """Cut the people of a split out of a variant's images.
 
     ``variant`` is the variant's folder, ``annotations`` that of its data set's tables, ``region`` the kind of region
     that the variant changes (and the attacker is about), ``size`` width and height of the crops. Everybody with a box
     has a crop, whoever has no region, too (the method left them visible), but crowds. With ``most``, as many are
-    drawn, the same whatever the variant. Raises AnonbenchError for tables, images or manifests that are missing or
-    damaged, and when nobody is there.
+    drawn, the same whatever the variant. With ``inverted``, what the method did is taken back first, as far as its
+    parameters tell how (`Inversion`); nothing was done in the original. Raises AnonbenchError for tables, images or
+    manifests that are missing or damaged, for a method that cannot be inverted, and when nobody is there.
     """
     rows = regions.read(annotations / f"{split}.images.parquet", regions.IMAGES).to_pylist()
     people = regions.read(annotations / f"{split}.people.parquet", regions.PEOPLE)
-    chosen = [
-        row
-        for row in people.select(["image_id", "person_id", "box", "crowd", "ignore", "identity"]).to_pylist()
-        if row["box"] is not None and not row["crowd"]
-    ]
+    chosen = [row for row in people.select(COLUMNS).to_pylist() if row["box"] is not None and not row["crowd"]]
     if not chosen:
         raise AnonbenchError("shows nobody with a box", file=annotations / f"{split}.people.parquet")
     if most is not None and len(chosen) > most:
@@ -89,58 +93,82 @@ def read_subjects(
     for row in chosen:
         of.setdefault(row["image_id"], []).append(row)
     table = People.read(annotations / f"{split}.{region.table}.parquet", region, rows)
-    names = _names(variant, split)
+    shown, changed = pictures_of(variant, split), changed_in(variant, split)
+    invert = Inversion.of(variant, annotations, split, rows) if inverted and variant.name != ORIGINAL else None
     crops = []
     for image in rows:
         if image["image_id"] not in of:
             continue
-        if image["image_id"] not in names:
-            file = manifests.annotations_path(variant, split)
-            raise AnonbenchError("lacks an image that the tables have", file=file, entry=f"image {image['image_id']}")
-        pixels = images.read_rgb(variant / split / names[image["image_id"]])
+        pixels = shown(image["image_id"])
+        if invert is not None:
+            pixels = invert(pixels, image, changed)
         found = {one.person_id: one for one in table.regions(image)}
         crops += [_crop(pixels, row, found.get(row["person_id"]), view, size) for row in of[image["image_id"]]]
     ordered = [row for image in rows for row in of.get(image["image_id"], ())]
-    changed = _changed(variant, split)
     keys = [(row["image_id"], row["person_id"]) for row in ordered]
-    who = np.empty(len(ordered), dtype=object)
+    who, said = np.empty(len(ordered), dtype=object), np.empty(len(ordered), dtype=object)
     who[:] = [row["identity"] for row in ordered]
+    said[:] = [_attributes(row["attributes"], annotations / f"{split}.people.parquet") for row in ordered]
     return Subjects(
         crops=np.stack(crops),
         images=np.array([image for image, _ in keys], dtype=np.int64),
         people=np.array([person for _, person in keys], dtype=np.int64),
         identities=who,
         covered=np.array([key in changed for key in keys], dtype=bool),
+        attributes=said,
     )
+
+
+def _attributes(text: str | None, table: Path) -> dict[str, str]:
+    try:
+        value: dict[str, str] = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise AnonbenchError(
+            f"has attributes that are not JSON ({error})", file=table, remedy="delete it and run the annotate stage"
+        ) from None
+    return value
 
 
 def read_pair(
     variant: Path, original: Path, annotations: Path, split: str, region: RegionKind, view: View,
-    size: tuple[int, int], most: int | None = None, seed: int = 0,
+    size: tuple[int, int], most: int | None = None, seed: int = 0, inverted: bool = False,
 ) -> tuple[Subjects, Subjects]:  # fmt: skip
     """Return the same people as a variant shows them and as they are (see `read_subjects`), read once if it is one."""
     raw = read_subjects(original, annotations, split, region, view, size, most, seed)
     if variant == original:
         return raw, raw
-    return read_subjects(variant, annotations, split, region, view, size, most, seed), raw
+    return read_subjects(variant, annotations, split, region, view, size, most, seed, inverted), raw
 
 
-def _names(variant: Path, split: str) -> dict[int, str]:
-    """Return the names of a variant's image files by id."""
+def pictures_of(variant: Path, split: str) -> Callable[[int], np.ndarray]:
+    """Return a function that reads the image of an id, as a variant shows it: uint8 HxWx3 RGB, as its labels are.
+
+    Both raise AnonbenchError: where the variant lists no images, or not that one, and for a file that is missing,
+    damaged or of another size.
+    """
     file = manifests.annotations_path(variant, split)
     value = read_json(file)
     try:
-        return {image["id"]: image["file_name"] for image in value["images"]}
+        entries = {image["id"]: (image["file_name"], image["width"], image["height"]) for image in value["images"]}
+        frames = {image["id"]: image.get("labels_on") for image in value["images"]}
     except (KeyError, TypeError):
         raise AnonbenchError("contains no images", file=file, remedy="run the anonymize stage again") from None
 
+    def read(image_id: int) -> np.ndarray:
+        if image_id not in entries:
+            raise AnonbenchError("lacks an image that the tables have", file=file, entry=f"image {image_id}")
+        name, width, height = entries[image_id]
+        return images.read_rgb(variant / split / name, (width, height), frames[image_id])
 
-def _changed(variant: Path, split: str) -> set[tuple[int, int]]:
+    return read
+
+
+def changed_in(variant: Path, split: str) -> set[tuple[int, int]]:
     """Return image and person of everybody whom a variant has changed; nobody's in the original."""
     if variant.name == ORIGINAL:
         return set()
     rows = manifests.rows_of(variant, split)
-    return {(r["image_id"], r["person_id"]) for r in rows if r["type"] == "person" and r["status"] == CHANGED}
+    return {(r["image_id"], r["person_id"]) for r in rows if r["type"] == "person" and manifests.is_changed(r)}
 
 
 def _crop(
@@ -166,6 +194,8 @@ def _crop(
             part[inside] = EMPTY
         elif view == "region":
             part[~inside] = EMPTY
+        elif view == "colour":
+            part[:] = np.rint(part[inside if inside.any() else ...].reshape(-1, 3).mean(axis=0))
         else:
             part[:] = np.where(inside, 255, 0)[..., None]
     shrinks = size[0] * size[1] < part.shape[0] * part.shape[1]
@@ -190,12 +220,31 @@ def identities_of(people: Path) -> set[str]:
     return set(regions.read(people, regions.PEOPLE)["identity"].drop_null().to_pylist())
 
 
-def disjoint(own: set[str], attacked: Sequence[Subjects], files: tuple[Path, Path]) -> None:
+def disjoint(own: set[str], attacked: Subjects, files: tuple[Path, Path]) -> None:
     """Raise AnonbenchError when somebody whom the attacker learns from is attacked; ``files`` are both's tables."""
-    others = {who for one in attacked for who in one.identities if who is not None}
-    for both in sorted(own & others):
+    for both in sorted(own & {who for who in attacked.identities if who is not None}):
         raise AnonbenchError(
             f"shows '{both}', who is also in {files[1]}: an attacker must not have learnt from those it attacks",
             file=files[0],
             remedy="choose another split or data set in attack.own",
         )
+
+
+def apart(probe: tuple[Path, str], gallery: tuple[Path, str]) -> None:
+    """Raise AnonbenchError when a gallery holds an image of the probe, both a variant's folder and a split.
+
+    The hashes of the original files tell. Everybody would be compared with their own picture.
+    """
+    known = {row["source_sha256"]: row["file_name"] for row in _images(*probe)}
+    for row in _images(*gallery):
+        if row["source_sha256"] in known:
+            raise AnonbenchError(
+                f"is {known[row['source_sha256']]} of {probe[1]} too: a gallery must not hold images of the probe",
+                file=manifests.summary_path(*gallery),
+                entry=f"image {row['image_id']}",
+                remedy="name another split as attack.gallery",
+            )
+
+
+def _images(variant: Path, split: str) -> Iterator[manifests.Row]:
+    return (row for row in manifests.rows_of(variant, split) if row["type"] == "image")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ import numpy as np
 from anonbench import registry
 from anonbench.arrays import write_arrays
 from anonbench.attack.attackers import describe_with
-from anonbench.attack.contract import Attack, Trial
+from anonbench.attack.contract import Matching, Trial
 from anonbench.attack.estimates import estimate_arrays, estimates, threshold_of
+from anonbench.attack.fitting import restored_by
 from anonbench.attack.linkage import crowd, linkability, summarise_crowd
 from anonbench.attack.record import RECORD, WEIGHTS, read_attacker
 from anonbench.attack.retrieval import average_precision, within_rank
 from anonbench.attack.risk import identities_that_tell, identity_replicates, mixture
-from anonbench.attack.subjects import disjoint, identities_of, read_pair, read_subjects
+from anonbench.attack.subjects import apart, disjoint, identities_of, read_subjects
 from anonbench.attack.verification import auc, eer, tar_at_far
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file, write_json
@@ -50,26 +50,37 @@ def run_attack(
     and where there is nobody to compare.
     """
     (out / "metrics.json").unlink(missing_ok=True)
-    plugin: Attack = registry.load("attacks", attack)()
+    plugin: Matching = registry.load("attacks", attack)()
     record, config = read_attacker(model)
     if record.get("attack") != attack:
         raise AnonbenchError(f"has learnt to {record.get('attack')}, not to {attack}", file=model / RECORD)
     region, size = RegionKind(config.region), (config.width, config.height)
-    seen, raw = read_pair(variant, original, annotations, probe, region, config.view, size, most, seed)
+    asked = region, config.view, size, most, seed
+    seen = read_subjects(variant, annotations, probe, *asked, inverted=config.inverts)
+    raw = None
+    if plugin.needs_original:
+        raw = seen if variant == original else read_subjects(original, annotations, probe, *asked)
     others = None
     if plugin.needs_gallery:
         if gallery is None:
             raise AnonbenchError(f"{attack} looks for people in another split", entry="--gallery", remedy="name it")
-        others = read_subjects(original, annotations, gallery, region, config.view, size, most, seed)
+        where = variant if plugin.within else original
+        apart((variant, probe), (where, gallery))
+        others = read_subjects(where, annotations, gallery, *asked, inverted=config.inverts and plugin.within)
     mine = (own or annotations) / f"{record['own']['split']}.people.parquet"
-    attacked = [raw, *([others] if others is not None else [])]
     if not own_names:
-        disjoint(identities_of(mine), attacked, (mine, annotations / f"{probe}.people.parquet"))
-    if plugin.needs_identities and not len(raw.known()):
+        known = identities_of(mine)
+        for split, people in ((probe, seen), (gallery, others)):
+            if people is not None:
+                disjoint(known, people, (mine, annotations / f"{split}.people.parquet"))
+    if plugin.needs_identities and not len(seen.known()):
         raise AnonbenchError(
             "does not say who anybody is", file=annotations / f"{probe}.people.parquet",
             remedy=f"leave out {attack}, or give annotations an identity",
         )  # fmt: skip
+    seen = restored_by(model, seen, device, threads)
+    if others is not None and plugin.within:
+        others = restored_by(model, others, device, threads)
     trial = plugin.attempt(seen, raw, others, describe_with(model, device, threads))
     parts = split_people(trial, validation, seed)
     found = {name: linkabilities(part, sizes) for name, part in parts.items()}
@@ -83,6 +94,9 @@ def run_attack(
         "covered": trial.covered, "images": trial.images, "validation": np.isin(trial.probe, parts["validation"].probe),
     }  # fmt: skip
     arrays |= replicates(parts["test"], found["test"], draw)
+    kinds = {name: told_apart(part, sizes) for name, part in parts.items()}
+    for kind, (one, each) in kinds["test"].items():
+        arrays |= {f"{kind}/{name}": value for name, value in replicates(one, each, draw).items()}
     arrays |= estimate_arrays(parts["test"], measured["test"]["measures"], draw)
     write_arrays(out / "scores.npz", arrays)
     write_json(
@@ -96,7 +110,10 @@ def run_attack(
             "variant": variant.name,
             "people": {"probe": probe, "gallery": gallery if plugin.needs_gallery else probe},
             "draw": str(draw) if draw else None,
-            **measured,
+            **{
+                name: {**said, **({"kinds": {k: measure(*v) for k, v in kinds[name].items()}} if kinds[name] else {})}
+                for name, said in measured.items()
+            },
             "files": {
                 "weights": sha256_file(model / WEIGHTS),
                 "scores": sha256_file(out / "scores.npz"),
@@ -132,15 +149,7 @@ def split_people(trial: Trial, share: float, seed: int) -> dict[str, Trial]:
     found = {}
     for name, members in zip(PARTS, (people[mine], people[~mine]), strict=True):
         rows, columns = np.isin(trial.probe, members), np.isin(trial.gallery, members)
-        found[name] = replace(
-            trial,
-            scores=trial.scores[np.ix_(rows, columns)],
-            probe=trial.probe[rows],
-            gallery=trial.gallery[columns],
-            allowed=trial.allowed[np.ix_(rows, columns)],
-            covered=trial.covered[rows],
-            images=trial.images[rows],
-        )
+        found[name] = trial.among(rows, columns)
     return found
 
 
@@ -149,6 +158,16 @@ def linkabilities(trial: Trial, sizes: Sequence[int]) -> dict[str, np.ndarray | 
     given, within = (trial.scores, trial.probe, trial.gallery), _candidates(trial)
     found = {str(n): linkability(*given, n, trial.allowed) if n <= within else None for n in sizes}
     return {**found, ALL: linkability(*given, None, trial.allowed)}
+
+
+def told_apart(trial: Trial, sizes: Sequence[int]) -> dict[str, tuple[Trial, dict[str, np.ndarray | None]]]:
+    """Return the trial and its `linkabilities` for each kind of pairs that some probe has a mate of."""
+    found = {}
+    for kind in trial.kinds:
+        one = trial.of_kind(kind)
+        if (one.allowed & (one.probe[:, None] == one.gallery[None, :])).any():
+            found[kind] = one, linkabilities(one, sizes)
+    return found
 
 
 def measure(trial: Trial, each: Mapping[str, np.ndarray | None]) -> dict[str, Any]:
@@ -181,6 +200,7 @@ def measure(trial: Trial, each: Mapping[str, np.ndarray | None]) -> dict[str, An
         },
         "mean_average_precision": float(np.nanmean(average_precision(*given, allowed))),
         "rank_1": float(np.nanmean(within_rank(*given, 1, allowed))),
+        **({} if trial.likeness is None else {"ssim": float(trial.likeness.mean())}),
     }
 
 

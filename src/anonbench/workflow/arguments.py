@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import registry
+from anonbench.attack.options import ATTACKERS, DETECTORS
 from anonbench.config import NON_RECIPE_KEYS, Study
 from anonbench.seeding import seed_of
+from anonbench.variants import ORIGINAL
 from anonbench.workflow.files import Files
 
 
@@ -69,6 +71,26 @@ class Arguments:
     def attacker(self, name: str) -> str:
         """Return an attacker as the study describes it, as JSON."""
         return compact(self.study.attack.attackers[name].model_dump(mode="json"))
+
+    def tries(self, w: Any) -> str:
+        """Return the options of `anonbench attack` that say who tries an attack: an attacker, a detector, or nobody."""
+        plugin = registry.load("attacks", w.attack)
+        by = plugin.by
+        if by == ATTACKERS:
+            tables = f"{self.files.folder('annotations')}/{self.files.own_dataset(w.dataset)}"
+            found = f"--model {shlex.quote(self.files.attacker_folder(w))} --own {shlex.quote(tables)}"
+            return found + (self._fitting(w) if plugin.of_fitted else "")
+        if by == DETECTORS:
+            config = self.study.attack.detectors[w.attacker].model_dump(mode="json")
+            return f"--detector {shlex.quote(compact(config))}"
+        return ""
+
+    def _fitting(self, w: Any) -> str:
+        """Return the options of `anonbench attack` that say whom a variant's method was fitted to."""
+        record, source = self.files.fitting_of(w.dataset, w.variant)
+        original, tables = self.files.variant_folder(source, ORIGINAL), f"{self.files.folder('annotations')}/{source}"
+        given = {"--fit": record, "--fit-original": original, "--fit-annotations": tables}
+        return "".join(f" {option} {shlex.quote(path)}" for option, path in given.items())
 
     def attack(self, dataset: str, attack: str) -> str:
         """Return the options of `anonbench attack` that say who is attacked, and how that is measured."""
@@ -153,7 +175,8 @@ class Arguments:
         return {
             "datasets": [name for name in study.datasets if study.attacked(name)],
             "attacks": study.attack.attacks,
-            "attackers": {a: {v: study.attackers_of(v) for v in study.variants} for a in study.attack.attacks},
+            "attackers": {a: {v: study.tried_by(a, v) for v in study.variants} for a in study.attack.attacks},
+            "once": [a for a in study.attack.attacks if study.attack_seeds(a) != study.attack.seeds],
             "seeds": study.attack.seeds,
             "sizes": study.attack.sizes,
         }

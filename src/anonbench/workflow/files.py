@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import manifests, registry
+from anonbench.attack.options import ATTACKERS
 from anonbench.config import DatasetConfig, Study
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Evaluation, pair
 from anonbench.records import RegionKind
@@ -66,7 +67,7 @@ class Files:
         block, found = self.study.attack, [self.training_split(dataset), self.evaluation_split(dataset)]
         if self.study.attacked(dataset):
             found += [self.probe_split(dataset), *([block.gallery] if block.gallery else [])]
-        if block.attacks and block.own.dataset in (None, dataset):
+        if self.study.learns_to_attack() and block.own.dataset in (None, dataset):
             found.append(block.own.split)
         return list(dict.fromkeys(found))
 
@@ -258,8 +259,8 @@ class Files:
             if self.study.attacked(dataset)
             for variant in self.study.variants_of(dataset)
             for attack in block.attacks
-            for attacker in self.study.attackers_of(variant)
-            for seed in block.seeds
+            for attacker in self.study.tried_by(attack, variant)
+            for seed in self.study.attack_seeds(attack)
         ]
 
     def attack_metrics(self) -> list[str]:
@@ -273,7 +274,9 @@ class Files:
         return f"{self.folder('attackers')}/{place}"
 
     def attacker_files(self, w: Any) -> list[str]:
-        """Return the files of the attacker of an attack."""
+        """Return the files of the attacker of an attack, if one has to learn."""
+        if registry.load("attacks", w.attack).by != ATTACKERS:
+            return []
         return [f"{self.attacker_folder(w)}/{name}" for name in ("weights.safetensors", "attacker.json")]
 
     def own_people(self, w: Any) -> list[str]:
@@ -289,14 +292,34 @@ class Files:
     def attacked_people(self, w: Any) -> list[str]:
         """Return what is attacked, what it is compared with, and the tables of both."""
         probe, gallery = self.probe_split(w.dataset), self.study.attack.gallery
-        region = RegionKind(self.study.attack.attackers[w.attacker].region)
-        pairs = {(w.variant, probe): None, (ORIGINAL, probe): None}
-        if registry.load("attacks", w.attack).needs_gallery:
-            pairs[ORIGINAL, str(gallery)] = None
+        attack = registry.load("attacks", w.attack)
+        learns = attack.by == ATTACKERS
+        region = RegionKind(self.study.attack.attackers[w.attacker].region) if learns else RegionKind.BODY
+        pairs = {(w.variant, probe): None}
+        if getattr(attack, "needs_original", True):
+            pairs[ORIGINAL, probe] = None
+        if attack.needs_gallery:
+            pairs[w.variant if attack.within else ORIGINAL, str(gallery)] = None
         tables = {split: None for _, split in pairs}
         return [
+            *(self._fitted_people(w.dataset, w.variant, region) if attack.of_fitted else ()),
             *(self._file(what, w.dataset, v, split) for v, split in pairs for what in ("manifest", "annotations")),
             *(self._table(w.dataset, split, name) for split in tables for name in ("images", "people", region.table)),
+        ]
+
+    def fitting_of(self, dataset: str, variant: str) -> tuple[str, str]:
+        """Return the record of the training of a variant's method, and the data set that it was fitted to."""
+        source = self.study.fitted_on(str(Variant.parse(variant).method), dataset)
+        return f"{self.fit_folder(dataset, variant)}/fit.json", source
+
+    def _fitted_people(self, dataset: str, variant: str, region: RegionKind) -> list[str]:
+        """Return whom a variant's method was fitted to: its record, their originals, their tables."""
+        record, source = self.fitting_of(dataset, variant)
+        split = self.training_split(source)
+        return [
+            record,
+            *(self._file(what, source, ORIGINAL, split) for what in ("manifest", "annotations")),
+            *(self._table(source, split, name) for name in ("images", "people", region.table)),
         ]
 
     def results(self, kind: str) -> list[str]:

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import registry, report
+from anonbench.attack.code import attack_code
+from anonbench.attack.options import DETECTORS
 from anonbench.config import Study
+from anonbench.detectors.config import DetectorConfig
 from anonbench.evaluate.code import evaluation_code
 from anonbench.files import sha256_bytes, sha256_file
 from anonbench.provenance import code_hash
@@ -64,9 +67,14 @@ class Fingerprints:
 
     def detector_code(self, finds: str) -> str:
         """Return what detections come from besides images: the hash of the code, the state of the detector's files."""
-        config = getattr(self.study.regions.detectors, finds)
-        code = code_hash("anonbench.annotate.detect", registry.module("detectors", config.plugin))
-        return compact([code, [_file_state(path) for path in config.files]])
+        return _detector(getattr(self.study.regions.detectors, finds), "anonbench.annotate.detect")
+
+    def attack_code(self, attack: str, variant: str, attacker: str) -> str:
+        """Return what an attack depends on besides files: the code, and where a detector tries, that one's."""
+        code = attack_code(attack, variant)
+        if registry.load("attacks", attack).by != DETECTORS:
+            return code
+        return compact([code, _detector(self.study.attack.detectors[attacker])])
 
     def method_code(self, variant: str) -> str:
         """Return the hash of the code that writes a variant: of the stage, the method and the method's fallback."""
@@ -139,6 +147,12 @@ class Fingerprints:
     def _lock(self) -> str:
         path = self.files.base / "requirements.lock"
         return path.read_text() if path.is_file() else ""
+
+
+def _detector(config: DetectorConfig, *modules: str) -> str:
+    """Return the hash of a detector's code, and of other modules', with the state of the detector's files."""
+    code = code_hash(*modules, registry.module("detectors", config.plugin))
+    return compact([code, [_file_state(path) for path in config.files]])
 
 
 def _file_state(path: Path) -> list[Any]:

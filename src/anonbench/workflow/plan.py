@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from anonbench import manifests
+from anonbench import manifests, registry
+from anonbench.attack.options import ATTACKERS, DETECTORS, NOBODY
 from anonbench.config import Study, parse
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.variants import Variant
@@ -55,7 +56,14 @@ class Plan:
                 self._check_known("model", parts[2], self.study.models, target)
             if stage in ("attackers", "attacks") and parts[4:]:
                 self._check_known("attack", parts[2], self.study.attack.attacks, target)
-                self._check_known("attacker", parts[3], self.study.attack.attackers, target)
+                by = registry.load("attacks", parts[2]).by
+                block = self.study.attack
+                names: dict[str, list[str]] = {
+                    ATTACKERS: list(block.attackers),
+                    DETECTORS: list(block.detectors),
+                    NOBODY: [NOBODY],
+                }
+                self._check_known(by.removesuffix("s"), parts[3], names[by], target)
 
     @staticmethod
     def _check_known(what: str, name: str, known: Iterable[str], target: str) -> None:
@@ -78,6 +86,10 @@ class Plan:
     def _own_environment(self, plugin: str | None) -> str | None:
         """Return a plugin's name if it has an environment of its own."""
         return plugin if plugin and (self.base / "envs" / f"{plugin}.yaml").is_file() else None
+
+    def attack_gpus(self, attack: str) -> int:
+        """Return how many GPUs an attack asks for: none where nothing but counting is done."""
+        return 0 if registry.load("attacks", attack).by == NOBODY else self.gpus()
 
     def gpus(self) -> int:
         """Return how many GPUs a training asks for: one per process if CUDA is chosen, or `auto` finds a GPU."""

@@ -15,6 +15,9 @@ from anonbench.blocks import Strict
 from anonbench.records import Region, RegionKind
 from anonbench.windows import Window
 
+ROUNDS = 4
+"""Of `unmosaic`; further ones change little."""
+
 
 class Pixelate(Method):
     """Each cell is the mean colour of its pixels, background included.
@@ -41,11 +44,16 @@ class Pixelate(Method):
 
     brief: ClassVar[bool] = True
 
+    inverts: ClassVar[bool] = True
+
     def window(self, region: Region, width: int, height: int) -> Window:
         return mosaic_window(region, self._cell(region), width, height)
 
     def change(self, crop: Crop) -> np.ndarray:
         return mosaic(crop.pixels, *crop.window.note[:2])
+
+    def invert(self, crop: Crop) -> np.ndarray:
+        return unmosaic(crop.pixels, crop.mask, *crop.window.note[:2])
 
     def weakness(self, crop: Crop) -> str | None:
         return weak_mosaic(crop.window.note.side, crop.region)
@@ -84,3 +92,31 @@ def mosaic(pixels: np.ndarray, columns: int, rows: int) -> np.ndarray:
     height, width = pixels.shape[:2]
     means = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
     return cv2.resize(means, (width, height), interpolation=cv2.INTER_NEAREST)
+
+
+def unmosaic(pixels: np.ndarray, mask: np.ndarray, columns: int, rows: int) -> np.ndarray:
+    """Return a smooth picture (uint8 HxWx3) with the cells that `mosaic` left where ``mask`` (bool HxW) is set.
+
+    Bicubic enlarging, then iterative back-projection (Irani and Peleg 1991): what its cells lack to be those of the
+    mosaic is enlarged and added, the less the smaller the part of a cell is that can be changed. Outside the mask the
+    picture is known, which tells where in a cell at its edge the colour comes from.
+    """
+    size = pixels.shape[1::-1]
+    inside = mask[..., None].astype(np.float32)
+    known = pixels.astype(np.float32)
+    # what is seen of a cell inside the mask is one colour, but for compression
+    weight = cv2.resize(inside, (columns, rows), interpolation=cv2.INTER_AREA)[..., None]
+    seen = cv2.resize(known * inside, (columns, rows), interpolation=cv2.INTER_AREA)
+    all_of = cv2.resize(known, (columns, rows), interpolation=cv2.INTER_AREA)
+    cells = np.where(weight > 0, seen / np.maximum(weight, 1e-6), all_of)
+    estimate = np.where(mask[..., None], _enlarged(cells, size), known)
+    for _ in range(ROUNDS):
+        lacks = cells - cv2.resize(estimate, (columns, rows), interpolation=cv2.INTER_AREA).reshape(cells.shape)
+        estimate += inside * _enlarged(weight * lacks, size)
+        np.clip(estimate, 0, 255, out=estimate)
+    return np.where(mask[..., None], np.rint(estimate).astype(np.uint8), pixels)
+
+
+def _enlarged(cells: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return cells (float32 rows x columns x 3) as a picture of ``size`` (width, height)."""
+    return cv2.resize(cells.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from anonbench.attack.contract import Attack, Describe, Risk, Trial, numbered
+from anonbench.attack.contract import Describe, Matching, Risk, Trial, numbered
 from anonbench.attack.subjects import Subjects
 
 
-class Link(Attack):
+class Link(Matching):
     """Matches each anonymized crop with its own original among those of all others. Needs no identities."""
 
     title: ClassVar[str] = "link to the own original"
@@ -21,8 +21,9 @@ class Link(Attack):
         """Return nobody: every crop is a person of its own."""
         return [None] * len(own)
 
-    def attempt(self, seen: Subjects, raw: Subjects, gallery: Subjects | None, describe: Describe) -> Trial:
+    def attempt(self, seen: Subjects, raw: Subjects | None, gallery: Subjects | None, describe: Describe) -> Trial:
         """Compare everybody with the originals of all; other pictures of the same person are left out."""
+        assert raw is not None
         own = np.arange(len(seen), dtype=np.int64)
         (who,) = numbered(np.array([f"row {k}" if n is None else f"person {n}" for k, n in enumerate(raw.identities)]))
         allowed = (who[:, None] != who[None, :]) | (own[:, None] == own[None, :])

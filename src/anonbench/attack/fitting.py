@@ -1,0 +1,192 @@
+"""The training of an attacker, whatever it learns: its level of determinism, its loop, its files."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+import anonbench
+from anonbench import portable
+from anonbench.attack import restoration
+from anonbench.attack.options import AttackerConfig
+from anonbench.attack.record import CHECKPOINT, RECORD, RESTORER, TIMING, WEIGHTS, read_attacker
+from anonbench.attack.restoration import UNet
+from anonbench.attack.subjects import Subjects
+from anonbench.errors import AnonbenchError
+from anonbench.files import sha256_file, write_json
+from anonbench.learning.devices import choose_device, deterministic, held, hold
+from anonbench.learning.files import key_of, save_tensors
+from anonbench.learning.loop import Learner, run
+from anonbench.resources import peak_memory
+from anonbench.seeding import seed_of
+
+ENTRY = "attack.attackers determinism: portable"
+OF_RESTORER = "restorer."
+"""Begins the names of a restorer's weights, which lie in one file with those of the network that looks."""
+
+Network = TypeVar("Network", bound=nn.Module)
+Pairs = tuple[np.ndarray, np.ndarray]
+"""Crops uint8 (N, height, width, 3) as the method leaves them, and the same as they were."""
+
+
+class Student(NamedTuple):
+    """What learns: the network whose weights are kept, its learner, and what the record says of its own people."""
+
+    network: nn.Module
+    learner: Learner[Any]
+    own: dict[str, Any]
+
+
+def fit(
+    attack: str, config: AttackerConfig, crops: Sequence[np.ndarray], origin: dict[str, Any], seed: int, out: Path,
+    make: Callable[[torch.device], Student], *, code: str, facts: dict[str, Any], undo: Pairs | None = None,
+    device: str = "auto", threads: int = 1, logs: Path | None = None,
+) -> None:  # fmt: skip
+    """Let an attacker learn; write ``weights.safetensors`` and, last, ``attacker.json``.
+
+    ``crops`` are what it learns from, whose hashes are recorded, ``origin`` is what the record says of where they come
+    from, ``facts`` are what else it says and the result depends on, and ``code`` is the hash of the code. ``make``
+    builds network and learner, with random numbers that depend on the seed alone. With ``undo`` a network that restores
+    pictures learns before, from those (see `changed_pairs`). A killed run continues from its checkpoints in ``logs``
+    (``out`` unless given).
+    """
+    started = time.perf_counter()
+    (out / RECORD).unlink(missing_ok=True)
+    where = choose_device(device)
+    level = portable.level(config.determinism, where.type, entry=ENTRY)
+    hold(level, threads, ENTRY)
+    folder = logs or out
+    digests = [sha256_of(one) for one in crops]
+    identified = attack, config.model_dump(mode="json"), origin, digests, seed, where.type, code, facts
+    tensors: dict[str, torch.Tensor] = {}
+    with deterministic():
+        if undo is not None:
+            network, curve = _restorer(config, undo, seed, where, folder / RESTORER, key_of("restorer", *identified))
+            tensors = {f"{OF_RESTORER}{name}": value for name, value in network.state_dict().items()}
+            facts = {**facts, "restorer": {"crops": len(undo[0]), "loss_curve": curve}}
+        torch.manual_seed(seed_of("attacker", seed))
+        student = make(where)
+        ran = run(student.learner, folder / CHECKPOINT, key_of(*identified))
+    tensors |= student.network.state_dict()
+    save_tensors({name: value.cpu().contiguous() for name, value in tensors.items()}, out / WEIGHTS)
+    write_json(folder / TIMING, {"seconds": round(time.perf_counter() - started, 2), **peak_memory()})
+    write_json(
+        out / RECORD,
+        {
+            "attack": attack,
+            "attacker": config.model_dump(mode="json"),
+            "own": {**origin, **student.own, "crops": len(crops[0]), "crops_sha256": digests},
+            **facts,
+            "seed": seed,
+            "loss_curve": ran.curve,
+            "weights_sha256": sha256_file(out / WEIGHTS),
+            "code": code,
+            "threads": threads,
+            "device": portable.processor() if level == "portable" else where.type,
+            **held(level),
+            "versions": {
+                "python": portable.python(),
+                "torch": torch.__version__,
+                "torchvision": version("torchvision"),
+                "anonbench": anonbench.__version__,
+            },
+        },
+    )
+    for checkpoint in (CHECKPOINT, RESTORER):
+        (folder / checkpoint).unlink(missing_ok=True)
+
+
+def changed_pairs(config: AttackerConfig, seen: Subjects, raw: Subjects) -> Pairs | None:
+    """Return what an attacker that restores pictures by a network learns that from: those whom the method has changed.
+
+    None for others, and where nobody was changed: then there is nothing to restore.
+    """
+    if config.restores is None or config.inverts or not seen.covered.any():
+        return None
+    return seen.crops[seen.covered], raw.crops[seen.covered]
+
+
+def _restorer(
+    config: AttackerConfig, pairs: Pairs, seed: int, where: torch.device, checkpoint: Path, key: str
+) -> tuple[UNet, list[dict[str, float]]]:
+    """Return a network that has learnt to restore pictures, and its loss curve."""
+    assert config.restores is not None
+    torch.manual_seed(seed_of("restorer", seed))
+    network = UNet(config.restores.widths).to(where)
+    ran = run(restoration.Restoration(network, *pairs, config, seed, where), checkpoint, key)
+    return network, ran.curve
+
+
+def sha256_of(crops: np.ndarray) -> str:
+    """Return the hash of crops."""
+    return hashlib.sha256(np.ascontiguousarray(crops).tobytes()).hexdigest()
+
+
+def restore(
+    folder: Path, make: Callable[[AttackerConfig, dict[str, Any]], nn.Module], device: str = "auto", threads: int = 1
+) -> tuple[nn.Module, torch.device]:
+    """Return the network of an attacker that has learnt, on its device, and that device.
+
+    ``make`` builds the network from the attacker's configuration and record. Raises AnonbenchError when the attacker's
+    files are damaged.
+    """
+    record, config = read_attacker(folder)
+    tensors = _tensors(folder, record)
+    where = choose_device(device)
+    hold(portable.level(config.determinism, where.type, entry=ENTRY), threads, ENTRY)
+    own = {name: value for name, value in tensors.items() if not name.startswith(OF_RESTORER)}
+    return _loaded(make(config, record), own, folder / WEIGHTS).to(where), where
+
+
+def restored_by(folder: Path, seen: Subjects, device: str = "auto", threads: int = 1) -> Subjects:
+    """Return people as an attacker that has learnt looks at them: restored, whom the method has changed, if it does so.
+
+    Raises AnonbenchError when the attacker's files are damaged.
+    """
+    record, config = read_attacker(folder)
+    if config.restores is None or config.inverts or not seen.covered.any():
+        return seen
+    tensors = _tensors(folder, record)
+    own = {n.removeprefix(OF_RESTORER): value for n, value in tensors.items() if n.startswith(OF_RESTORER)}
+    if not own:
+        return seen  # it has met nobody whom the method had changed
+    where = choose_device(device)
+    hold(portable.level(config.determinism, where.type, entry=ENTRY), threads, ENTRY)
+    network = _loaded(UNet(config.restores.widths), own, folder / WEIGHTS).to(where)
+    crops = seen.crops.copy()
+    with deterministic():
+        crops[seen.covered] = restoration.restore(network, crops[seen.covered], where)
+    return replace(seen, crops=crops)
+
+
+def _tensors(folder: Path, record: dict[str, Any]) -> dict[str, torch.Tensor]:
+    file = folder / WEIGHTS
+    if not file.is_file() or sha256_file(file) != record.get("weights_sha256"):
+        raise AnonbenchError("is missing or not what attacker.json tells of", file=file, remedy="let it learn again")
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise _unreadable(file, error) from None
+
+
+def _loaded(network: Network, tensors: dict[str, torch.Tensor], file: Path) -> Network:
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise _unreadable(file, error) from None
+    return network
+
+
+def _unreadable(file: Path, error: Exception) -> AnonbenchError:
+    return AnonbenchError(f"cannot be read ({error})", file=file, remedy="let it learn again")
