@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from anonbench.attack.answers import arrays_of, chooser, run_answers, told
+from anonbench.attack.attacks import coverage
 from anonbench.attack.attacks.coverage import Coverage
 from anonbench.errors import AnonbenchError
 from anonbench.statistics.resampling import Draw
@@ -43,7 +44,8 @@ def town(tmp_path: Path) -> Town:
     return made
 
 
-def test_it_is_what_a_hand_counts(town: Town) -> None:
+def test_it_is_what_a_hand_counts(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage, "FEWEST", 1)
     answers = Coverage().look(town.site("body-blur-medium"), chooser(0.3, 0), None)
     ((part, measures),) = answers.parts.items()
     assert part == "test"
@@ -61,7 +63,14 @@ def test_it_is_what_a_hand_counts(town: Town) -> None:
     assert {told(one)["chance"] for one in measures.values()} == {None}
     assert (told(measures["changed"])["units"], told(measures["changed"])["people"]) == (7, 6)
     assert answers.drawn == "people"
-    assert answers.facts == {"crowds": 1, "crowds_changed": 0, "unannotated_changed": 1}
+    assert answers.facts == {"values_of_few": 0, "crowds": 1, "crowds_changed": 0, "unannotated_changed": 1}
+
+
+def test_values_of_few_people_are_not_told(town: Town) -> None:
+    """A share of two people says who they are rather than how the method works."""
+    answers = Coverage().look(town.site("body-blur-medium"), chooser(0.3, 0), None)
+    assert not any("=" in name for name in answers.parts["test"])
+    assert answers.facts["values_of_few"] == 2
 
 
 def test_nobody_is_changed_in_the_original(town: Town) -> None:

@@ -225,6 +225,17 @@ def test_as_many_images_as_people_are_asked_for(tmp_path: Path, bright: Callable
     assert sum(len(of["recall"].groups) for of in some.parts.values()) == 6
 
 
+def test_clips_are_drawn_whole(tmp_path: Path, bright: Callable[[str], DetectorConfig]) -> None:
+    people = [person(n, n, (20, 10, 15, 30)) for n in range(1, 13)]
+    town = build(tmp_path, pictures(12), people, clips={n: (n - 1) // 2 for n in range(1, 13)})
+    made = Find().look(town.site(), chooser(0.4, 0), bright("person"))
+    parts = {part: set(of["ap50"].groups.tolist()) for part, of in made.parts.items()}
+    assert parts["validation"] | parts["test"] == {1, 3, 5, 7, 9, 11}
+    assert not parts["validation"] & parts["test"]
+    assert told(made.parts["test"]["recall"])["people"] == len(parts["test"]) == 4
+    assert told(made.parts["test"]["recall"])["units"] == told(made.parts["test"]["ap50"])["units"] == 8
+
+
 def test_nobody_is_there(tmp_path: Path, bright: Callable[[str], DetectorConfig]) -> None:
     town = build(tmp_path, pictures(), [person(n, n, (20, 10, 15, 30), ignore=True) for n in range(1, 11)])
     with pytest.raises(AnonbenchError, match="nobody has a box, so that there is nothing to find"):

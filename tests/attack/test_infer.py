@@ -16,7 +16,7 @@ from anonbench.attack import retrieval
 from anonbench.attack.answers import arrays_of, chooser, run_answers, told
 from anonbench.attack.attacks.infer import Infer
 from anonbench.attack.contract import Answers, Traits
-from anonbench.attack.guessing import Guessed, average_precision, balanced, judge, r_squared
+from anonbench.attack.guessing import Guessed, average_precision, balanced, dealt, judge, r_squared
 from anonbench.attack.inference import Sheet, guess_with, learn_to_guess
 from anonbench.attack.options import AttackerConfig
 from anonbench.attack.record import read_attacker
@@ -29,7 +29,7 @@ from tests.attack.town import Town, build, nothing, person
 
 SIZE = (24, 32)
 QUICK = AttackerConfig(
-    knowledge="aware", width=SIZE[0], height=SIZE[1], iterations=120, batch_size=32, dimensions=32, shift=0.0,
+    knowledge="aware", width=SIZE[0], height=SIZE[1], iterations=80, batch_size=32, dimensions=32, shift=0.0,
     horizontal_flip=0.0, learning_rate=3e-3,
 )  # fmt: skip
 HAIR = ("bald", "long", "short")
@@ -144,9 +144,10 @@ def street(folder: Path, count: int, seed: int, shortcut: bool) -> tuple[Town, T
             pixels += np.array([120, 0, 0] if bald else [0, 0, 120], dtype=np.uint8)
         pixels[16:48, 20:44] = [200, 180, 160] if bald else [60, 40, 20]
         pictures[number] = pixels
+        said = json.dumps({"hair": "bald" if bald else "long", "camera": str(number % 2), "outfit": "1"})
         rows.append(
             person(number, number, (20, 16, 24, 32), identity=f"{seed}-{number}",
-                   attributes=json.dumps({"hair": "bald" if bald else "long", "camera": str(number % 2)}))
+                   attributes=said)
         )  # fmt: skip
     town = build(folder, pictures, rows)
     grey = {number: pixels.copy() for number, pixels in pictures.items()}
@@ -179,7 +180,7 @@ def test_a_scene_shortcut_is_caught_by_the_surroundings_control(tmp_path: Path, 
     assert found["person"] < 0.75  # the box holds nothing but grey
 
 
-def test_truth_is_read_from_originals_and_the_camera_is_no_trait(tmp_path: Path) -> None:
+def test_truth_is_read_from_originals_and_camera_and_outfit_are_no_traits(tmp_path: Path) -> None:
     town, _ = street(tmp_path, 6, 1, False)
     seen = read_subjects(town.variant("body-mask_out"), town.annotations, "val", RegionKind.BODY, "person", SIZE)
     traits = Infer().truth(town.site("body-mask_out"), seen)
@@ -235,6 +236,33 @@ def test_chance_of_average_precision_is_that_of_random_orders() -> None:
     tried = [average_precision(random.random(30), true)(every)[0] for _ in range(4000)]
     assert average_precision(np.zeros(30), true)(every)[0] == pytest.approx(np.mean(tried), abs=0.01)
     assert np.mean(tried) > 0.17  # far above the prevalence
+
+
+def test_what_is_dealt_is_as_alike_within_people_as_the_true() -> None:
+    groups = np.array([4, 7, 4, 4, 9, 7, 2])
+    true = np.array([4, 7, 4, 4, 9, 7, 2]) * 10
+    again = true[dealt(groups, 300)]
+    assert again.shape == (300, 7)
+    for who in (4, 7):
+        assert (again[:, groups == who] == again[:, groups == who][:, :1]).all()
+    for dealt_ones in again:
+        assert sorted({int(v) for v in dealt_ones}) == [20, 40, 70, 90]
+    assert 0.15 < (again[:, 4] == 90).mean() < 0.35
+
+
+@pytest.mark.parametrize("alike", [0.0, 1.0])
+def test_guesses_that_know_nothing_are_at_chance_however_alike_they_are_within_people(alike: float) -> None:
+    """Ranked by person, not by picture, rare values have a far higher average precision by chance."""
+    random = np.random.default_rng(5)
+    found = []
+    for _ in range(40):
+        seen, traits = people(60, int(random.integers(1e6)))
+        scores = np.repeat(random.random((60, 3)), 2, axis=0) * alike + random.random((120, 3)) * (1 - alike)
+        guessed = blind(traits.labels, {}, 120)
+        guessed.chances["hair"][:] = scores  # type: ignore[index]
+        found.append(values(judge(Traits(traits.labels, {}), guessed, seen, CHOOSE))["cmap"])
+    value, chance = (np.mean([one[key] for one in found]) for key in ("value", "chance"))
+    assert value == pytest.approx(chance, abs=0.012)
 
 
 def test_balanced_accuracy_and_r2_by_hand() -> None:
@@ -293,6 +321,32 @@ def test_what_cannot_be_judged_is_left_out_with_a_sentence() -> None:
         "one": two, "rare": two, "new": "is said of nobody whom the attacker has learnt from",
     }  # fmt: skip
     assert {name.partition("/")[2] for name in answers.parts["test"]} == {"", "hair"}
+
+
+def test_values_that_do_not_count_move_no_chance() -> None:
+    """An attacker who guesses at random among all values that it knows is right as often as one in those that count."""
+    seen, _ = people(2000, 1)
+    random = np.random.default_rng(3)
+    hair = np.repeat(
+        random.choice(np.array([*HAIR, "rare", "odd"], dtype=object), 2000, p=[0.3, 0.3, 0.399, 0.0005, 0.0005]), 2
+    )
+    guessed = blind({"hair": np.array([*HAIR, "odd", "rare"], dtype=object)}, {}, 4000)
+    guessed.chances["hair"][:] = random.random((4000, 5))  # type: ignore[index]
+    found = values(judge(Traits({"hair": hair}, {}), guessed, seen, CHOOSE))["balanced_accuracy/hair"]
+    assert found["chance"] == pytest.approx(1 / 3)
+    assert found["value"] == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_without_identities_images_are_drawn_and_colours_are_enough() -> None:
+    seen, traits = people(40, 1)
+    nobody = replace(seen, identities=np.array([None] * 80, dtype=object), images=np.arange(80) // 2)
+    guessed = blind({}, traits.numbers, 80)
+    answers = judge(Traits({}, traits.numbers), guessed, nobody, CHOOSE)
+    found = values(answers)
+    assert (answers.drawn, answers.first, list(found)) == ("images", "r2/upper", ["r2/upper"])
+    assert (found["r2/upper"]["units"], found["r2/upper"]["people"]) == (56, 28)
+    clips = {image: image // 4 * 4 for image in range(40)}
+    assert values(judge(Traits({}, traits.numbers), guessed, nobody, CHOOSE, clips))["r2/upper"]["people"] == 7
 
 
 def test_nothing_to_infer_is_refused() -> None:

@@ -75,8 +75,14 @@ def person(image: int, number: int, box: tuple[float, ...] | None, **more: Any) 
     return row | more
 
 
-def build(folder: Path, pictures: Mapping[int, np.ndarray], people: list[dict[str, Any]], split: str = "val") -> Town:
-    """Write originals and tables; the body of somebody with a box is all of it, the face their ``face``."""
+def build(
+    folder: Path, pictures: Mapping[int, np.ndarray], people: list[dict[str, Any]], split: str = "val",
+    clips: Mapping[int, int] | None = None,
+) -> Town:  # fmt: skip
+    """Write originals and tables; the body of somebody with a box is all of it, the face their ``face``.
+
+    ``clips`` are the numbers of videos by image.
+    """
     town = Town(folder, split)
     town.show(ORIGINAL, pictures)
     town.annotations.mkdir(parents=True, exist_ok=True)
@@ -89,6 +95,7 @@ def build(folder: Path, pictures: Mapping[int, np.ndarray], people: list[dict[st
             {
                 "image_id": number, "file_name": name, "path": name, "width": width, "height": height,
                 "labels_on": "upright", "bytes": 1, "people": there, "start": start,
+                "video_id": (clips or {}).get(number),
             }
         )  # fmt: skip
     regions.write(town.annotations / f"{split}.images.parquet", rows, regions.IMAGES)

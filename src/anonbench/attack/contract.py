@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
+from anonbench import regions
 from anonbench.attack.options import ATTACKERS, By, Knowledge
 from anonbench.attack.subjects import Subjects
 from anonbench.detectors.config import DetectorConfig
@@ -89,7 +90,7 @@ class Answers:
 
     ``parts`` are measures by name, by part of the people: ``test`` and, where attackers are chosen, ``validation``.
     ``first`` is the name of the measure that tells most. ``drawn`` are whole ``people`` or, where nobody says who
-    anybody is, ``images``. ``facts`` go into the record, ``arrays`` into the file of scores.
+    anybody is, ``images`` (of clips, whole clips). ``facts`` go into the record, ``arrays`` into the file of scores.
     """
 
     parts: Mapping[str, Mapping[str, Measure]]
@@ -117,6 +118,19 @@ class Site:
     def table(self, name: str) -> Path:
         """Return the table of ``images``, ``people`` or ``regions``."""
         return self.annotations / f"{self.split}.{name}.parquet"
+
+    def scenes(self) -> dict[int, int]:
+        """Return by image's id the first image of its scene: itself, or of a clip's frame the clip's first.
+
+        Frames of one clip resemble each other: drawn one by one, they would make intervals far too narrow.
+        """
+        table = regions.read(self.table("images"), regions.IMAGES).select(["image_id", "video_id"]).to_pylist()
+        first: dict[tuple[str, int], int] = {}
+        found = {}
+        for row in table:
+            image, video = row["image_id"], row["video_id"]
+            found[image] = first.setdefault(("image", image) if video is None else ("video", video), image)
+        return found
 
 
 @dataclass(frozen=True)
@@ -227,13 +241,13 @@ def numbered(*names: np.ndarray) -> list[np.ndarray]:
     return [np.array([known[str(name)] for name in one], dtype=np.int64) for one in names]
 
 
-def drawn_together(identities: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, Literal["people", "images"]]:
+def drawn_together(identities: np.ndarray, scenes: np.ndarray) -> tuple[np.ndarray, Literal["people", "images"]]:
     """Return which of some people are drawn together, int64 (N,), and what is drawn.
 
     Those are pictures of the same person, by ``identities`` (N,), and of somebody whom nobody knows the one picture;
-    where nobody is known at all, it is all who are in the same image, by ``images`` (N,).
+    where nobody is known at all, it is all who are in the same scene, by ``scenes`` (N,) (see `Site.scenes`).
     """
     if all(who is None for who in identities):
-        return np.asarray(images, dtype=np.int64), "images"
+        return np.asarray(scenes, dtype=np.int64), "images"
     names = [f"row {k}" if who is None else f"person {who}" for k, who in enumerate(identities)]
     return numbered(np.array(names))[0], "people"

@@ -12,12 +12,15 @@ from anonbench.attack.answers import TEST, VALIDATION, mean_over
 from anonbench.attack.contract import Answers, Choose, Measure, Statistic, Traits, drawn_together
 from anonbench.attack.subjects import Subjects
 from anonbench.errors import AnonbenchError
+from anonbench.seeding import generator
 from anonbench.statistics.rates import share_of
 from anonbench.statistics.resampling import FEWEST
 
 CMAP, MACRO_F1 = "cmap", "macro_f1"
 BALANCED, PRECISION, R2 = "balanced_accuracy", "average_precision", "r2"
 """Names of measures; those of an attribute or a colour have its name after a slash."""
+DEALT = 200
+"""How often attributes are dealt anew for what chance gets."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,32 @@ class _Class:
     true: np.ndarray
     known: np.ndarray
 
+    def precision(self, rows: np.ndarray) -> Statistic:
+        """Return the average precision on some of the people, ``rows`` bool (N,)."""
+        known = self.known[rows]
+        inner = average_precision(self.chances[rows][known], self.true[rows][known])
+        return lambda weights: inner(weights[:, known])
 
-def judge(truth: Traits, guessed: Guessed, seen: Subjects, choose: Choose) -> Answers:
+    def blind(self, rows: np.ndarray, groups: np.ndarray) -> float:
+        """Return the mean average precision on ``rows`` where who has the value is `dealt` anew; NaN for nobody."""
+        there = rows & self.known
+        if not self.true[there].any():
+            return float("nan")
+        again = self.true[there][dealt(groups[there])]
+        return float(np.nanmean(average_precision(self.chances[there], again)(np.ones((1, int(there.sum()))))))
+
+
+def judge(
+    truth: Traits, guessed: Guessed, seen: Subjects, choose: Choose, scenes: Mapping[int, int] | None = None
+) -> Answers:
     """Return how good guesses are, on the people on whom attackers are chosen and on the others.
 
-    ``truth`` is that of the N people ``seen``, in their order. Of an attribute those values count that the attacker has
+    ``truth`` is that of the N people ``seen``, in their order; ``scenes`` are `Site.scenes`, without clips not needed.
+    Of an attribute those values count that the attacker has
     met and that `FEWEST` of the reported people (or images) have. Raises AnonbenchError where nothing can be judged.
     """
-    groups, drawn = drawn_together(seen.identities, seen.images)
+    images = seen.images.tolist()
+    groups, drawn = drawn_together(seen.identities, np.array([(scenes or {}).get(image, image) for image in images]))
     chosen = choose(groups)
     parts = {VALIDATION: chosen, TEST: ~chosen}
     kept, skipped = _countable(truth, guessed, groups, ~chosen)
@@ -111,37 +132,41 @@ def _of_attributes(
 ) -> dict[str, Measure]:  # fmt: skip
     """Return the measures of attributes on some of the people, ``rows`` bool (N,)."""
     classes = _classes(truth, guessed, kept)
-    found = _of_all([one for one, _ in classes], rows, groups, covered, threshold) if classes else {}
+    blind = np.array([one.blind(rows, groups) for one, _ in classes])
+    found = _of_all([one for one, _ in classes], blind, rows, groups, covered, threshold) if classes else {}
     for name, values in kept.items():
         there = rows & np.logical_or.reduce([truth.labels[name] == value for value in values])
         if not there.any():
             continue
-        known = guessed.values[name]
-        # who knows how common values are, and is judged on each alike, takes the one whose chance has grown most
-        choice = np.array(known)[(guessed.chances[name] / guessed.priors[name]).argmax(axis=1)]
-        hits = (choice == truth.labels[name])[there]
+        places = [guessed.values[name].index(value) for value in values]
+        # who knows how common values are, and is judged on each alike, takes the one whose chance has grown most; among
+        # those that count, or somebody who knows nothing would be right less often than one in so many times
+        choice = (guessed.chances[name] / guessed.priors[name])[:, places].argmax(axis=1)
+        hits = (np.array(values, dtype=object)[choice] == truth.labels[name])[there]
         has = np.stack([truth.labels[name][there] == value for value in values], axis=1)
         found[f"{BALANCED}/{name}"] = Measure(
             balanced(hits, has), groups[there], 1 / int(has.any(axis=0).sum()), covered[there]
         )
-        own = [one for one, of in classes if of == name]
-        found[f"{PRECISION}/{name}"] = _precision(own, rows & own[0].known, groups, covered)
+        own = [k for k, (_, of) in enumerate(classes) if of == name]
+        some = [classes[k][0] for k in own]
+        found[f"{PRECISION}/{name}"] = _precision(some, blind[own], rows & some[0].known, groups, covered)
     return found
 
 
 def _of_all(
-    classes: list[_Class], rows: np.ndarray, groups: np.ndarray, covered: np.ndarray, threshold: float
-) -> dict[str, Measure]:
-    """Return the measures over all values of all attributes.
+    classes: list[_Class], blind: np.ndarray, rows: np.ndarray, groups: np.ndarray, covered: np.ndarray,
+    threshold: float,
+) -> dict[str, Measure]:  # fmt: skip
+    """Return the measures over all values of all attributes; ``blind`` (C) are their average precisions by chance.
 
     The chance of macro F1 is what saying everything of everybody gets, the best that can be had without looking.
     """
     shares = _shares(classes, rows)
-    blind = float(np.mean([2 * share / (1 + share) for share in shares])) if shares else None
+    everybody = float(np.mean([2 * share / (1 + share) for share in shares])) if shares else None
     each = mean_over([_f1(one, rows, threshold) for one in classes])
     return {
-        CMAP: _precision(classes, rows, groups, covered),
-        MACRO_F1: Measure(each, groups[rows], blind, covered[rows]),
+        CMAP: _precision(classes, blind, rows, groups, covered),
+        MACRO_F1: Measure(each, groups[rows], everybody, covered[rows]),
     }
 
 
@@ -166,26 +191,41 @@ def _classes(truth: Traits, guessed: Guessed, kept: Mapping[str, list[str]]) -> 
     ]
 
 
-def _precision(classes: list[_Class], rows: np.ndarray, groups: np.ndarray, covered: np.ndarray) -> Measure:
-    """Return mean average precision over classes; its chance is that of scores that are all the same."""
-    each = [_average(one.chances[rows], one.true[rows], one.known[rows]) for one in classes]
-    blind = [_average(np.zeros(int(rows.sum())), one.true[rows], one.known[rows]) for one in classes]
-    shares = _shares(classes, rows)
-    chance = float(mean_over(blind)(np.ones((1, int(rows.sum()))))[0])
+def _precision(
+    classes: list[_Class], blind: np.ndarray, rows: np.ndarray, groups: np.ndarray, covered: np.ndarray
+) -> Measure:
+    """Return mean average precision over classes, whose average precisions by chance are ``blind`` (C)."""
+    shares, known = _shares(classes, rows), blind[~np.isnan(blind)]
     return Measure(
-        mean_over(each), groups[rows], chance if np.isfinite(chance) else None, covered[rows],
+        mean_over([one.precision(rows) for one in classes]), groups[rows],
+        float(known.mean()) if len(known) else None, covered[rows],
         more={"prevalence": float(np.mean(shares)), "classes": len(shares)} if shares else {},
     )  # fmt: skip
 
 
-def _average(chances: np.ndarray, true: np.ndarray, known: np.ndarray) -> Statistic:
-    inner = average_precision(chances[known], true[known])
-    return lambda weights: inner(weights[:, known])
+def dealt(groups: np.ndarray, times: int = DEALT) -> np.ndarray:
+    """Return int64 (times, U): of which unit each gets what is true, where people are dealt each other's.
+
+    Units of one group, int64 (U,), are those of a person: all get what another person's have, in order, from the start
+    again where there are more. An attacker who knows nothing but finds a person alike in all pictures ranks people, not
+    pictures, at random, and random orders of few have a higher average precision: what is dealt is as alike within
+    people as the true. It is the same whatever the attacker.
+    """
+    order = np.argsort(groups, kind="stable")
+    _, starts, of, sizes = np.unique(groups[order], return_index=True, return_inverse=True, return_counts=True)
+    place = np.arange(len(groups)) - starts[of]
+    random = generator("dealt", len(starts))
+    found = np.empty((times, len(groups)), dtype=np.int64)
+    for row in found:
+        from_whom = random.permutation(len(starts))[of]
+        row[order] = order[starts[from_whom] + place % sizes[from_whom]]
+    return found
 
 
 def average_precision(scores: np.ndarray, true: np.ndarray) -> Statistic:
     """Return the average precision of scores (U,) for who is ``true`` bool (U,), the mean over all orders of the tied.
 
+    With ``true`` (R, U) and a single row of weights, that of each of its rows.
     McSherry and Najork (2008), in closed form: of a tie of t units, r of them true, after n others, of which R were
     true, the mean precision at its true units is that of a random order. Where all scores tie, it is what a random
     order gets, which is above the prevalence where few are true (Bestgen 2015). Units that are counted twice tie.
@@ -193,7 +233,7 @@ def average_precision(scores: np.ndarray, true: np.ndarray) -> Statistic:
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(ordered) else np.zeros(0, np.int64)
-    hit = true[order].astype(np.float64)
+    hit = true[..., order].astype(np.float64)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         if not len(starts):
@@ -205,9 +245,9 @@ def average_precision(scores: np.ndarray, true: np.ndarray) -> Statistic:
         before, found = upto - tied, np.cumsum(right, axis=1) - right
         harmonic = np.append(0.0, np.cumsum(1 / np.arange(1, int(upto[:, -1].max()) + 1)))
         spread = harmonic[upto.astype(np.int64)] - harmonic[before.astype(np.int64)]
-        slope = np.divide(right - 1, tied - 1, out=np.zeros_like(tied), where=tied > 1)
+        slope = np.divide(right - 1, tied - 1, out=np.zeros_like(right), where=tied > 1)
         each = (found + 1) * spread + slope * (tied - (before + 1) * spread)
-        share = np.divide(right, tied, out=np.zeros_like(tied), where=tied > 0)
+        share = np.divide(right, tied, out=np.zeros_like(right), where=tied > 0)
         return share_of((share * each).sum(axis=1), right.sum(axis=1))
 
     return statistic

@@ -12,8 +12,8 @@ from anonbench.datasets.base import CAMERA
 from anonbench.people import People
 from anonbench.records import Region, RegionKind
 
-NO_TRAITS = (CAMERA,)
-"""Attributes that are no person's."""
+NO_TRAITS = (CAMERA, "outfit")
+"""Attributes that say nothing of a person: who took the picture, and the number of what is worn in it."""
 BANDS = {"upper": (0.2, 0.5), "lower": (0.5, 0.9)}
 """Where clothes are sought: from one share of the body region's height to another, without head and shoes."""
 FEWEST_PIXELS = 16

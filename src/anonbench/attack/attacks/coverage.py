@@ -18,6 +18,7 @@ from anonbench.detectors.config import DetectorConfig
 from anonbench.errors import AnonbenchError
 from anonbench.records import UNANNOTATED
 from anonbench.statistics.rates import share_of
+from anonbench.statistics.resampling import FEWEST
 from anonbench.variants import ORIGINAL
 
 CHANGED, AREA = "changed", "changed_area"
@@ -33,7 +34,8 @@ class Coverage(Looking):
     def look(self, site: Site, choose: Choose, detector: DetectorConfig | None) -> Answers:
         """Return the share of people who were changed: of all, of each size, of each value of an attribute; of area.
 
-        Everybody who is annotated counts, with a usable box or without, but crowds, which are counted apart.
+        Everybody who is annotated counts, with a usable box or without, but crowds, which are counted apart. Values of
+        attributes count that `FEWEST` people (or images) have.
         """
         columns = ["image_id", "person_id", "crowd", "area", "identity", "attributes"]
         table = regions.read(site.table("people"), regions.PEOPLE).select(columns).to_pylist()
@@ -45,13 +47,17 @@ class Coverage(Looking):
         area = np.array([row["area"] for row in rows], dtype=np.float64)
         identities = np.array([row["identity"] for row in rows], dtype=object)
         images = np.array([row["image_id"] for row in rows], dtype=np.int64)
-        groups, drawn = drawn_together(identities, images)
+        scenes = site.scenes()
+        groups, drawn = drawn_together(identities, np.array([scenes[image] for image in images.tolist()]))
         found = {CHANGED: mean_of(hit.astype(np.float64), groups, covered=hit)}
-        found |= {f"{CHANGED}/{name}": _of(hit, groups, one) for name, one in _kinds(rows, area).items()}
+        values = _values(rows)
+        often = {name: one for name, one in values.items() if len(np.unique(groups[one])) >= FEWEST}
+        found |= {f"{CHANGED}/{name}": _of(hit, groups, one) for name, one in (_sizes(area) | often).items()}
         if area.sum() > 0:
             found[AREA] = Measure(lambda w: share_of(w @ (hit * area), w @ area), groups)
         crowds = [row for row in table if row["crowd"]]
         facts: dict[str, Any] = {
+            "values_of_few": len(values) - len(often),
             "crowds": len(crowds),
             "crowds_changed": sum((row["image_id"], row["person_id"]) in changed for row in crowds),
             "unannotated_changed": _strangers(site),
@@ -60,15 +66,20 @@ class Coverage(Looking):
         return Answers({TEST: found}, CHANGED, drawn, facts, arrays)
 
 
-def _kinds(rows: list[dict[str, Any]], area: np.ndarray) -> dict[str, np.ndarray]:
-    """Return who is of each size and has each value of an attribute, bool (N,), by ``<size>`` or ``<name>=<value>``."""
-    sizes = np.array([size_of(one) if one > 0 else "" for one in area])  # nobody knows how large a lost box was
-    found = {size: sizes == size for size in SIZES if (sizes == size).any()}
+def _sizes(area: np.ndarray) -> dict[str, np.ndarray]:
+    """Return who is of each size, bool (N,), by its name; of a lost box nobody knows how large it was."""
+    sizes = np.array([size_of(one) if one > 0 else "" for one in area])
+    return {size: sizes == size for size in SIZES if (sizes == size).any()}
+
+
+def _values(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Return who has each value of an attribute, bool (N,), by ``<name>=<value>``."""
     said = [json.loads(row["attributes"] or "{}") for row in rows]
-    for name in sorted({name for of in said for name in of}.difference(NO_TRAITS)):
-        for value in sorted({of[name] for of in said if name in of}):
-            found[f"{name}={value}"] = np.array([of.get(name) == value for of in said])
-    return found
+    return {
+        f"{name}={value}": np.array([of.get(name) == value for of in said])
+        for name in sorted({name for of in said for name in of}.difference(NO_TRAITS))
+        for value in sorted({of[name] for of in said if name in of})
+    }
 
 
 def _of(hit: np.ndarray, groups: np.ndarray, rows: np.ndarray) -> Measure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import cv2
@@ -61,18 +62,19 @@ class Find(Looking):
             "version": made.version,
             "weights_of_detector": [list(entry) for entry in made.weights],
         }
-        return judge(images, people, found, changed_in(site.variant, site.split), choose, facts)
+        return judge(images, people, found, changed_in(site.variant, site.split), choose, facts, site.scenes())
 
 
 def judge(
     images: list[int], people: list[dict[str, Any]], found: list[np.ndarray], changed: set[tuple[int, int]],
-    choose: Choose, facts: dict[str, Any],
+    choose: Choose, facts: dict[str, Any], scenes: Mapping[int, int] | None = None,
 ) -> Answers:  # fmt: skip
     """Return the answers of a detector.
 
     ``images`` are ids, ``found`` what was found in each, float32 (D, 5) with the best first; ``people`` are those who
     are to be found (``image_id``, ``person_id``, ``identity``, ``box``, ``area``, ``crowd``), ``changed`` whom the
-    variant has changed. Raises AnonbenchError where there is nobody to find.
+    variant has changed; ``scenes`` are `Site.scenes`, without clips not needed. Raises AnonbenchError where there is
+    nobody to find.
     """
     of: dict[int, list[dict[str, Any]]] = {image: [] for image in images}
     for person in people:
@@ -89,9 +91,10 @@ def judge(
     covered = np.array([(p["image_id"], p["person_id"]) in changed for _, p in rows], dtype=bool)[counted]
     identities = np.empty(len(rows), dtype=object)
     identities[:] = [person["identity"] for _, person in rows]
-    groups, drawn = drawn_together(identities[counted], place)
+    scene = np.array([(scenes or {}).get(image, image) for image in images], dtype=np.int64)
+    groups, drawn = drawn_together(identities[counted], scene[place])
     hit = got[counted].astype(np.float64)
-    chosen = choose(np.arange(len(images)))
+    chosen = choose(scene)
     measures: dict[str, dict[str, Measure]] = {}
     for part, mine in {VALIDATION: chosen, TEST: ~chosen}.items():
         measures[part] = {}
@@ -103,7 +106,7 @@ def judge(
                 continue
             measures[part][f"{RECALL}{end}"] = mean_of(hit[there], groups[there], covered=covered[there])
             statistic = average_precision([found[k] for k in some], [wanted[k] for k in some], size)
-            measures[part][f"{AP}{end}"] = Measure(statistic, some)
+            measures[part][f"{AP}{end}"] = Measure(statistic, scene[some])
     for part, few in measures.items():
         if not few:
             raise AnonbenchError(f"nobody is there to be found in the images of {part}", entry="attack.probe")
