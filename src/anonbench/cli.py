@@ -14,6 +14,7 @@ from anonbench import __version__, portable
 from anonbench.errors import AnonbenchError
 
 COMMANDS = {
+    "apply": "anonbench.apply.cli",
     "download": "anonbench.download.cli",
     "annotate": "anonbench.annotate.cli",
     "check-frame": "anonbench.annotate.cli",

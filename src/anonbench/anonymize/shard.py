@@ -185,8 +185,7 @@ class Shard:
         method: Method | None,
         keep: Callable[[dict[int, list[manifests.Row]]], object],
     ) -> None:
-        """Write images on threads; each of them gives ``keep`` the manifest rows of some, by id, once they are written.
-        """
+        """Write images on threads; each of them gives ``keep`` the manifest rows of some, by id, once they are written."""
         groups = _clips(rows) if method and method.clips else _batches(rows, method.batch if method else 1)
         groups.sort(key=lambda group: -sum(row["bytes"] for row in group))  # no long one left for the end
         finished: list[int] = []
@@ -366,9 +365,7 @@ def _folders(name: str) -> Iterator[str]:
         yield name
 
 
-def check_names(
-    table: pa.Table, file: Path, out: Path, encoder: str, again: str = " and run annotate again"
-) -> None:
+def check_names(table: pa.Table, file: Path, out: Path, encoder: str, again: str = " and run annotate again") -> None:
     """Raise AnonbenchError for a file name that `annotate` does not write, is a duplicate, or would be another's file.
 
     The last where two images become PNGs of one name, and where the file system takes names for one that differ in case
