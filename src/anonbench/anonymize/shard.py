@@ -185,7 +185,7 @@ class Shard:
         method: Method | None,
         keep: Callable[[dict[int, list[manifests.Row]]], object],
     ) -> None:
-        """Write images on threads; each of them gives ``keep`` the manifest rows of some, by id, once they are written."""
+        """Write images on threads; each thread gives ``keep`` the manifest rows of images, by id, as they are written."""
         groups = _clips(rows) if method and method.clips else _batches(rows, method.batch if method else 1)
         groups.sort(key=lambda group: -sum(row["bytes"] for row in group))  # no long one left for the end
         finished: list[int] = []

@@ -65,7 +65,7 @@ def apply(
     ] = 1.0,
     hold: Annotated[
         float,
-        typer.Option(min=0, help="Seconds for which a face is hidden before it is first and after it is last seen."),
+        typer.Option(min=0, help="Seconds for which a face is hidden before it is found and after it is lost."),
     ] = 0.2,
     max_pixels: Annotated[int, typer.Option(min=1, help="Width times height of the largest image.")] = MAX_PIXELS,
     on_unusable: Annotated[

@@ -1,4 +1,4 @@
-"""One run over a folder: look, choose, change, account for everybody; each step goes on where an earlier run stopped."""
+"""One run over a folder: look, choose, change, account for everybody; each step goes on where the last run stopped."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from anonbench.anonymize.contract import Method, make
 from anonbench.anonymize.shard import Shard, check_names
 from anonbench.apply import folder as folders
 from anonbench.apply.journal import Journal
-from anonbench.apply.search import Search, Seen, people
+from anonbench.apply.search import PERSON, Search, Seen, people
+from anonbench.apply.tracks import Origin
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic, is_temporary, read_json, sha256_bytes, sha256_file, write_json
-from anonbench.records import MAX_PIXELS, RegionKind
+from anonbench.records import MAX_PIXELS, UNANNOTATED, RegionKind
 from anonbench.variants import Variant
 
 SPLIT = "photos"
@@ -49,8 +50,8 @@ class Job:
     """What to do: ``search`` are the detectors (None of a frame), ``regions`` what of a person is a region.
 
     Nobody is annotated, so every detection is changed. What may not be handed out lies in ``private``. ``gap`` and
-    ``hold`` are seconds of `tracks.follow`. ``preview`` is the file of a contact sheet. ``elsewhere`` is a folder in the
-    place of the private one.
+    ``hold`` are seconds of `tracks.follow`. ``preview`` is the file of a contact sheet. ``elsewhere`` is a folder in
+    the place of the private one.
     """
 
     photos: Path
@@ -117,6 +118,8 @@ class Job:
                 from anonbench.apply.video import write
 
                 rows += write(self, clip, done)
+            header = self.shard().header(self.photos.name, self.method, self.fitted)
+            manifests.write_rows(self.private / "manifest.jsonl", [header, *rows])
             self._account(found, photos, clips)
             self._remove_stale(rows, done)
             self._draw(photos, clips)
@@ -247,13 +250,13 @@ class Job:
     def _refuse(self, found: folders.Folder) -> None:
         """Write the list of what cannot be used; raise AnonbenchError unless it is to be skipped."""
         listed = self.private / "unusable.csv"
-        write_csv(listed, ("file_name", "reason"), sorted(found.unusable.items()))
         if not found.unusable:
+            listed.unlink(missing_ok=True)
             return
+        write_csv(listed, ("file_name", "reason"), sorted(found.unusable.items()))
         if not self.skip_unusable:
-            raise AnonbenchError(
-                f"{unusable(found.unusable)}; all are listed in {listed}", file=self.photos, remedy=REMEDY
-            )
+            told = f"{unusable(found.unusable)}; all are listed in {listed}"
+            raise AnonbenchError(told, file=self.photos, remedy=REMEDY)
         if not (found.photos or found.videos):
             raise AnonbenchError("none of its files can be used", file=self.photos, remedy=f"look into {listed}")
 
@@ -341,10 +344,7 @@ class Job:
                 done.add(file_names[image_id], {"of": told[image_id], "rows": of})
 
         shard.work([row for row in rows if row["image_id"] not in written], self.photos, people_of, self.method, keep)
-        header = shard.header(self.photos.name, self.method, self.fitted)
-        ordered = [row for image_id in sorted(written) for row in written[image_id]]
-        manifests.write_rows(self.private / "manifest.jsonl", [header, *ordered])
-        return ordered
+        return [row for image_id in sorted(written) for row in written[image_id]]
 
     def _account(self, found: folders.Folder, photos: list[Row], clips: list[Any]) -> None:
         """Write the ledger with the files' names, the coverage, and what was not copied."""
@@ -354,11 +354,8 @@ class Job:
         with open(tables / f"{SPLIT}.ledger.csv", newline="") as stream:
             ledger = csv.DictReader(stream)
             fields = [name for name in ledger.fieldnames or () if name != "image_id"]
-            rows = [
-                [file_names[row["image_id"]], "", *(row[name] for name in fields)]
-                for row in ledger
-                if row["kind"] == region
-            ]
+            mine = (row | _told(row) for row in ledger if row["kind"] == region)
+            rows = [[file_names[row["image_id"]], "", *(row[name] for name in fields)] for row in mine]
         rows += [line for clip in clips for line in clip.ledger()]
         write_csv(self.private / "ledger.csv", ("file_name", "frame", *fields), rows)
         kind, status, source = (2 + fields.index(name) for name in ("kind", "status", "source"))
@@ -523,6 +520,11 @@ def write_csv(path: Path, head: tuple[str, ...], rows: list[Any]) -> None:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(head)
         table.writerows(rows)
+
+
+def _told(row: Row) -> Row:
+    """Return what a row of the stages' ledger is called where nobody is annotated."""
+    return {"category": PERSON, "source": Origin.DETECTED.value} if row["category"] == UNANNOTATED else {}
 
 
 def digest(value: Any) -> str:

@@ -99,7 +99,8 @@ class Search:
 def people(image_id: int, seen: Seen, size: tuple[int, int], bodies: bool, first: int) -> list[dict[str, Any]]:
     """Return the people of an image (``size``: width, height) as rows of the table of people, numbered from ``first``.
 
-    ``detection`` says of which detection each is, and is no column. They are the detected persons. Where ``bodies`` are changed, somebody of whom only the face was found is one, too.
+    They are the detected persons. Where ``bodies`` are changed, somebody of whom only the face was found is one, too.
+    ``detection``, which is no column, says of which face or person each is.
     """
     boxes = [(_box(found), "", ("person", place)) for place, found in enumerate(seen.persons)]
     if bodies:

@@ -26,7 +26,7 @@ from anonbench.anonymize import engine
 from anonbench.apply import folder as folders
 from anonbench.apply.job import Job, Unusable, digest, is_written
 from anonbench.apply.journal import Journal
-from anonbench.apply.search import Seen, people
+from anonbench.apply.search import PERSON, Seen, people
 from anonbench.apply.tracks import Filled, Origin, follow
 from anonbench.crops import Work
 from anonbench.errors import AnonbenchError
@@ -83,7 +83,7 @@ class Clip:
                 box: tuple[Any, ...] = ("",) * 4
                 if row["status"] == regions.REGION:
                     box = (row["x0"], row["y0"], row["x1"] - row["x0"], row["y1"] - row["y0"])
-                who = (row["person_id"], row["category"], row["kind"], row["status"], origin.value)
+                who = (row["person_id"], PERSON, row["kind"], row["status"], origin.value)
                 yield [self.file_name, index, *who, *box, ""]
 
 
