@@ -86,7 +86,7 @@ class Shard:
         self._check_folders(root)
         manifests.check_layout(self.out, self.split)
         everything = regions.read(self.annotations / f"{self.split}.images.parquet", regions.IMAGES)
-        check_names(everything, self.annotations / f"{self.split}.images.parquet", self.out, self.encoder)
+        _check_names(everything, self.annotations / f"{self.split}.images.parquet", self.out, self.encoder)
         rows = regions.shard_of(everything, self.shard, self.shards).to_pylist()
         people = self.people(rows)
         path = manifests.shard_path(self.out, self.split, self.shard)
@@ -185,7 +185,7 @@ class Shard:
         method: Method | None,
         keep: Callable[[dict[int, list[manifests.Row]]], object],
     ) -> None:
-        """Write images on threads; each thread gives ``keep`` the manifest rows of images, by id, as they are written."""
+        """Write images on threads; ``keep`` gets the manifest rows of images, by id, as they are written."""
         groups = _clips(rows) if method and method.clips else _batches(rows, method.batch if method else 1)
         groups.sort(key=lambda group: -sum(row["bytes"] for row in group))  # no long one left for the end
         finished: list[int] = []
@@ -365,11 +365,11 @@ def _folders(name: str) -> Iterator[str]:
         yield name
 
 
-def check_names(table: pa.Table, file: Path, out: Path, encoder: str, again: str = " and run annotate again") -> None:
+def _check_names(table: pa.Table, file: Path, out: Path, encoder: str) -> None:
     """Raise AnonbenchError for a file name that `annotate` does not write, is a duplicate, or would be another's file.
 
     The last where two images become PNGs of one name, and where the file system takes names for one that differ in case
-    or in how Unicode writes a letter. ``again`` is what is to be done after a name was mended.
+    or in how Unicode writes a letter.
     """
     seen: dict[str, int] = {}
     for image_id, name in zip(table["image_id"].to_pylist(), table["file_name"].to_pylist(), strict=True):
@@ -379,7 +379,7 @@ def check_names(table: pa.Table, file: Path, out: Path, encoder: str, again: str
                 raise ValueError(f"has the file name {name!r} instead of {names.normal(name)!r}")
             stored = names.normal(names.encoded(name, encoder))
             if stored in seen:
-                remedy = f"give each image its own name{again}"
+                remedy = "give each image of the split its own name and run annotate again"
                 as_what = "" if stored == name else f" as a PNG, as {name!r} is stored losslessly"
                 raise ValueError(f"has the file name of image {seen[stored]} ({stored}){as_what}")
         except ValueError as error:
@@ -391,7 +391,7 @@ def check_names(table: pa.Table, file: Path, out: Path, encoder: str, again: str
             f"has the file name {name}, which is a folder of other images",
             file=file,
             entry=f"image {seen[name]}",
-            remedy=f"rename one of the two{again}",
+            remedy="rename one of the two and run annotate again",
         )
     pair = names.alike(seen)
     if pair and names.are_one(manifests.private_folder(out)):

@@ -148,6 +148,30 @@ def check_places(photos: Path, out: Path) -> None:
         raise AnonbenchError("exists and is not a folder", file=out, remedy="choose another --out")
 
 
+def check_names(found: Folder, out: Path, encoder: str) -> None:
+    """Raise AnonbenchError where two files would become one.
+
+    That is where both would be PNGs of one name, and where the file system of ``out`` takes names for one that differ
+    in case or in how Unicode writes a letter.
+    """
+    stored: dict[str, str] = {}
+    for name in found.photos:
+        other = stored.setdefault(names.encoded(name, encoder), name)
+        if other != name:
+            raise AnonbenchError(
+                f"{other!r} and {name!r} would both be called {names.as_png(name)!r}",
+                file=out,
+                remedy="rename one of the two, or leave --encoder lossless out",
+            )
+    pair = names.alike([*stored, *found.videos])
+    if pair and names.are_one(manifests.private_folder(out)):
+        raise AnonbenchError(
+            f"the file system takes {pair[0]!a} and {pair[1]!a} for one file",
+            file=out,
+            remedy="write to one that tells case and Unicode forms apart, or rename one of the two",
+        )
+
+
 def check_file(path: Path, photos: Path, out: Path) -> None:
     """Raise AnonbenchError for a picture that cannot be written, or would lie among photographs, ours or theirs."""
     if path.suffix.casefold() not in (".jpg", ".jpeg", ".png"):

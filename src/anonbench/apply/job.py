@@ -23,7 +23,7 @@ from anonbench.annotate import detections
 from anonbench.annotate.choose import choose
 from anonbench.annotate.options import Detectors, RegionsConfig
 from anonbench.anonymize.contract import Method, make
-from anonbench.anonymize.shard import Shard, check_names
+from anonbench.anonymize.shard import Shard
 from anonbench.apply import folder as folders
 from anonbench.apply.journal import Journal
 from anonbench.apply.search import PERSON, Search, Seen, people
@@ -110,6 +110,7 @@ class Job:
             closing.callback(done.close)
             photos, clips = look(self, found, seen), look_at_videos(self, found, seen)
             self._refuse(found)
+            folders.check_names(found, self.out, self.encoder)
             self._tables(photos)
             left = [*self._left(photos), *(one for clip in clips for one in clip.left)]
             self._check_strict(left)
@@ -269,13 +270,6 @@ class Job:
             size = (photo["width"], photo["height"])
             crowd += people(photo["image_id"], photo["seen"], size, self.bodies, len(crowd) + 1)
         regions.write(tables / f"{SPLIT}.people.parquet", crowd, regions.PEOPLE)
-        check_names(
-            regions.read(tables / f"{SPLIT}.images.parquet", regions.IMAGES),
-            self.photos,
-            self.out,
-            self.encoder,
-            again=" and run again",
-        )
         faces = []
         if self.search and "face" in self.search.told:
             faces = [tables / f"{SPLIT}.faces.parquet"]
