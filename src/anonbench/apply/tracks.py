@@ -16,9 +16,9 @@ from anonbench.detectors.engine import inside
 
 REACH = 1.0
 """A detection belongs to a track when its centre is within so many sides of where the track was or should be."""
-SLACK = 0.05
-"""What is added to the reach for each frame that was missed; at most `MOST_SLACK`."""
-MOST_SLACK = 1.0
+SLACK, TURN, MOST_SLACK = 0.05, 0.5, 2.0
+"""What is added to the reach for each frame that was missed, in sides and as a share of the way that the track would
+have gone, since it may turn; and the most that is added."""
 RATIO = 2.2
 """Of the sides of two boxes of one track, at most."""
 GROWN = 0.1
@@ -54,11 +54,14 @@ class _Track:
         self.at.append(frame)
         self.boxes.append(box.astype(np.float64))
 
-    def speed(self, last: bool = True) -> np.ndarray:
-        """Return the change of x, y, width, height per frame, at the end or at the beginning; zeros for one box."""
-        near, far = (-1, -min(LOOK_BACK, len(self.at))) if last else (0, min(LOOK_BACK, len(self.at)) - 1)
-        frames = self.at[near] - self.at[far]
-        return (self.boxes[near][:4] - self.boxes[far][:4]) / frames if frames else np.zeros(4)
+    def speed(self, place: int, ahead: bool) -> np.ndarray | None:
+        """Return the change of x, y, width, height per frame over the detections up to ``place``, or ``ahead`` of it.
+
+        None where there is no other.
+        """
+        far = min(place + LOOK_BACK, len(self.at)) - 1 if ahead else max(place + 1 - LOOK_BACK, 0)
+        frames = self.at[place] - self.at[far]
+        return (self.boxes[place][:4] - self.boxes[far][:4]) / frames if frames else None
 
 
 def follow(detections: list[np.ndarray], size: tuple[int, int], gap: int, hold: int) -> list[Filled]:
@@ -73,18 +76,15 @@ def follow(detections: list[np.ndarray], size: tuple[int, int], gap: int, hold: 
         for frame, box in zip(track.at, track.boxes, strict=True):
             found[frame].append((box, track.number, Origin.DETECTED))
         for a, b in zip(range(len(track.at) - 1), range(1, len(track.at)), strict=True):
-            first, last = track.at[a], track.at[b]
-            for frame in range(first + 1, last):
-                share = (frame - first) / (last - first)
-                between = (1 - share) * track.boxes[a] + share * track.boxes[b]
-                found[frame].append((_grown(between), track.number, Origin.INTERPOLATED))
+            for frame in range(track.at[a] + 1, track.at[b]):
+                found[frame].append((_grown(_between(track, a, frame)), track.number, Origin.INTERPOLATED))
         for ahead, end in ((-1, 0), (1, -1)):
-            box, speed = track.boxes[end], track.speed(last=ahead > 0)
+            box, speed = track.boxes[end], track.speed(end % len(track.at), ahead < 0)
             for step in range(1, hold + 1):
                 frame = track.at[end] + ahead * step
                 if 0 <= frame < len(found):
                     moved = box.copy()
-                    moved[:4] += ahead * step * speed
+                    moved[:4] += 0 if speed is None else ahead * step * speed
                     found[frame].append((_grown(_union(box, moved)), track.number, Origin.HELD))
     return [_filled(boxes, size) for boxes in found]
 
@@ -117,17 +117,39 @@ def _tracks(detections: list[np.ndarray], gap: int) -> list[_Track]:
     return tracks
 
 
+def _between(track: _Track, place: int, frame: int) -> np.ndarray:
+    """Return the box that holds where a face is between two detections, on a line and on a curve.
+
+    The curve (cubic Hermite) leaves the first with the speed that the track had and meets the second with the one that
+    it has then; it strays by a side of the box at most.
+    """
+    a, b = track.boxes[place], track.boxes[place + 1]
+    span = track.at[place + 1] - track.at[place]
+    t = (frame - track.at[place]) / span
+    line = (1 - t) * a + t * b
+    slope = (b[:4] - a[:4]) / span
+    out, into = track.speed(place, ahead=False), track.speed(place + 1, ahead=True)
+    bend = span * t * (1 - t) * (
+        (1 - t) * ((slope if out is None else out) - slope) - t * ((slope if into is None else into) - slope)
+    )  # fmt: skip
+    curve = line.copy()
+    curve[:2] += np.clip(bend[:2], -max(line[2], line[3]), max(line[2], line[3]))
+    return _union(line, curve)
+
+
 def _distance(track: _Track, frame: int, box: np.ndarray) -> float | None:
     """Return how far a detection is from a track, in sides of its box, None when it cannot be the same."""
-    last, missed = track.boxes[-1], frame - track.at[-1]
+    last, missed = track.boxes[-1], frame - track.at[-1] - 1
     side, other = np.sqrt(last[2] * last[3]), np.sqrt(float(box[2]) * float(box[3]))
     if not 1 / RATIO <= other / side <= RATIO:
         return None
-    expected = last.copy()
-    expected[:4] += missed * track.speed()
+    speed = track.speed(len(track.at) - 1, ahead=False)
+    speed = np.zeros(4) if speed is None else speed
+    expected = last[:4] + (missed + 1) * speed
     mean = (side + other) / 2
     distance = min(float(np.hypot(*(_centre(box) - _centre(where)))) for where in (last, expected)) / mean
-    return distance if distance <= REACH + min(SLACK * (missed - 1), MOST_SLACK) else None
+    slack = missed * (SLACK + TURN * float(np.hypot(*speed[:2])) / mean)
+    return distance if distance <= REACH + min(slack, MOST_SLACK) else None
 
 
 def _centre(box: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import Colorspace
+from av.video.reformatter import Colorspace, Interpolation
 from tqdm import tqdm
 
 from anonbench import regions, workers
@@ -36,8 +36,12 @@ from anonbench.seeding import seed_of
 
 QUALITY = {"libx264": {"crf": "18", "preset": "fast"}, "libvpx-vp9": {"crf": "24", "b:v": "0", "row-mt": "1"}}
 """Encoders and their settings; nearly as good as the source to the eye."""
+EXACT = int(
+    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+)
+"""How colours are converted: FFmpeg's quicker ways make every video darker by one level there and one back."""
 ENCODER_THREADS = 4
-"""Fixed, since what an encoder writes depends on it."""
+"""Fixed: on as many cores as there are, what an encoder writes would depend on the machine."""
 MEMORY_SHARE = 0.5
 """Of the machine's memory, for all frames of a video at once, which a method that works on clips wants."""
 
@@ -46,11 +50,15 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A decoded frame: its place, its time in units of the stream's, and its pixels, uint8 HxWx3 RGB, upright."""
+    """A decoded frame: its place, its time in units of the stream's, and its pixels, uint8 HxWx3 RGB, upright.
+
+    ``sound`` are the packets that stand before it in the file.
+    """
 
     index: int
     pts: int
     pixels: np.ndarray = field(repr=False)
+    sound: tuple[Any, ...] = field(default=(), repr=False)
 
 
 @dataclass(slots=True)
@@ -215,7 +223,7 @@ def write(job: Job, clip: Clip, done: Journal) -> list[Row]:
             bar = tqdm(desc=f"{job.variant} {clip.file_name}", total=clip.frames, unit="frame", disable=None)
             frames = 0
             with bar:
-                for frame, outcomes in _changed(job, clip, video.with_sound(out.copy), source):
+                for frame, outcomes in _changed(job, clip, video.with_sound(), source):
                     out.add(frame)
                     weak.update(outcome.weak for outcome in outcomes if outcome.weak)
                     frames += 1
@@ -297,6 +305,7 @@ class Reader:
         self.stream = pictures[0]
         self.stream.thread_type = "AUTO"
         self.sound = list(container.streams.audio)
+        self.rest: list[Any] = []
         self.frames = int(self.stream.frames)
         average = self.stream.average_rate or self.stream.guessed_rate
         self.rate = float(average) if average else 25.0
@@ -306,17 +315,17 @@ class Reader:
         self.notes += ["metadata left out"] if container.metadata else []
 
     def __iter__(self) -> Iterator[Frame]:
-        return self._decoded([self.stream], lambda packet: None)
+        return self._decoded([self.stream])
 
-    def with_sound(self, copy: Any) -> Iterator[Frame]:
-        """Yield the frames; ``copy`` gets the packets of sound as they come."""
-        return self._decoded([self.stream, *self.sound], copy)
+    def with_sound(self) -> Iterator[Frame]:
+        """Yield the frames with their sound; ``rest`` is what comes after the last one."""
+        return self._decoded([self.stream, *self.sound])
 
-    def _decoded(self, streams: list[Any], copy: Any) -> Iterator[Frame]:
+    def _decoded(self, streams: list[Any]) -> Iterator[Frame]:
         index, last = 0, None
         for packet in self.container.demux(streams):
             if packet.stream.index != self.stream.index:
-                copy(packet)
+                self.rest.append(packet)
                 continue
             for frame in _decode(packet):
                 pts = frame.pts if frame.pts is not None else (0 if last is None else last + 1)
@@ -326,7 +335,8 @@ class Reader:
                     self.primaries, self.transfer = int(frame.color_primaries), int(frame.color_trc)
                     if len(frame.format.components) and max(c.bits for c in frame.format.components) > 8:
                         self.notes.append(f"{frame.format.name} written with 8 bits")
-                yield Frame(index, last, _upright(frame))
+                sound, self.rest = tuple(self.rest), []
+                yield Frame(index, last, _upright(frame), sound)
                 index += 1
 
 
@@ -342,7 +352,7 @@ def _upright(frame: Any) -> np.ndarray:
     turn = int(frame.rotation)
     if turn % 90:
         raise Unusable(f"is turned by {turn} degrees, which is no quarter")
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turn // 90 % 4))
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24", interpolation=EXACT), turn // 90 % 4))
 
 
 @contextlib.contextmanager
@@ -395,6 +405,8 @@ class Writer:
         """Write what the encoder still holds, and the file's end."""
         with self._written():
             self.container.mux(self.stream.encode())
+        self._copy(self.video.rest)
+        with self._written():
             self.container.close()
 
     @contextlib.contextmanager
@@ -410,11 +422,12 @@ class Writer:
             ) from error
 
     def add(self, frame: Frame) -> None:
-        """Encode a frame."""
+        """Encode a frame, and copy its sound."""
+        self._copy(frame.sound)
         picture: Any = av.VideoFrame.from_ndarray(frame.pixels, "rgb24")
         space = self.video.colorspace
         matrix = Colorspace(space) if space in (1, 4, 7, 9) else Colorspace.ITU601
-        picture = picture.reformat(format=self.stream.pix_fmt, dst_colorspace=matrix)
+        picture = picture.reformat(format=self.stream.pix_fmt, dst_colorspace=matrix, interpolation=EXACT)
         if frame.index == 0:
             self.context.colorspace, self.context.color_primaries = space, self.video.primaries
             self.context.color_trc = self.video.transfer
@@ -424,9 +437,9 @@ class Writer:
         with self._written():
             self.container.mux(self.stream.encode(picture))
 
-    def copy(self, packet: Any) -> None:
-        """Copy a packet of sound."""
-        if packet.dts is not None:
-            packet.stream = self.sound[packet.stream.index]
-            with self._written():
-                self.container.mux(packet)
+    def _copy(self, packets: Sequence[Any]) -> None:
+        for packet in packets:
+            if packet.dts is not None:
+                packet.stream = self.sound[packet.stream.index]
+                with self._written():
+                    self.container.mux(packet)
