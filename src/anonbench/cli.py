@@ -15,6 +15,7 @@ from anonbench.errors import AnonbenchError
 
 COMMANDS = {
     "apply": "anonbench.apply.cli",
+    "init": "anonbench.init",
     "download": "anonbench.download.cli",
     "annotate": "anonbench.annotate.cli",
     "check-frame": "anonbench.annotate.cli",

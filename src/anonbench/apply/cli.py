@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from anonbench.annotate.options import RegionsConfig
 from anonbench.anonymize.cli import wished
+from anonbench.apply import folder as folders
 from anonbench.apply.job import Job, unusable
 from anonbench.apply.search import Search
 from anonbench.arguments import mapping
@@ -83,14 +85,14 @@ def apply(
     parsed = Variant.parse(variant)
     if parsed.method is None:
         raise AnonbenchError("the original changes nobody", entry="--variant", remedy="name a method")
-    face, person = _detector(face_detector, "--face-detector"), _detector(person_detector, "--person-detector")
+    face, person = detector(face_detector, "--face-detector"), detector(person_detector, "--person-detector")
     frame = parsed.region is RegionKind.FRAME
     if frame and (face or person):
         raise AnonbenchError("a whole frame is changed whoever is in it", entry="--variant", remedy="name no detector")
     if not frame and face is None and face_detector is None:
-        face = _detector(FACE, "--face-detector")
+        face = detector(FACE, "--face-detector")
     if parsed.region is RegionKind.BODY and person is None and person_detector is None:
-        person = _detector(PERSON, "--person-detector")
+        person = detector(PERSON, "--person-detector")
     if not frame and (face if parsed.region is RegionKind.FACE else face or person) is None:
         raise AnonbenchError("nobody would be found", entry="--face-detector", remedy="name a detector")
     job = Job(
@@ -124,7 +126,8 @@ def apply(
         _tell(job, job.run())
 
 
-def _detector(text: str | None, option: str) -> DetectorConfig | None:
+def detector(text: str | None, option: str) -> DetectorConfig | None:
+    """Return the detector that an option names, by name or as JSON; None for none."""
     if text is None or text == NONE:
         return None
     try:
@@ -183,6 +186,12 @@ def _tell_count(job: Job) -> None:
     if done["not_copied"]:
         typer.echo("  not copied: " + ", ".join(f"{what} {number}" for what, number in done["not_copied"].items()))
     typer.echo("Nothing was written.")
+
+
+def some_of(found: folders.Folder) -> str:
+    """Return in words what of a folder is no photograph."""
+    counts = Counter(found.others.values()) + Counter({"video": len(found.videos)})
+    return ", ".join(f"{what} {number}" for what, number in sorted(counts.items()))
 
 
 def _tell_left(done: dict[str, Any]) -> None:
