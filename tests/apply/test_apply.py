@@ -421,9 +421,30 @@ def test_a_photograph_that_changes_meanwhile_is_not_believed(
         (photos / "none.jpg").write_bytes(encoded(photograph(220, 190, 77), "JPEG"))
         real(self, *args)
 
-    monkeypatch.setattr(Shard, "work", late)
+    words = ("apply", photos, "--variant", "face-mask_out", "--out", tmp_path / "out", "--face-detector", faces)
+    with monkeypatch.context() as patch:
+        patch.setattr(Shard, "work", late)
+        with pytest.raises(AnonbenchError, match="has changed since people were looked for"):
+            run(*words)
+    run(*words)
+
+
+def test_a_photograph_of_the_same_size_and_time_is_told_by_its_content(
+    run: Run, photos: Path, faces: str, tmp_path: Path
+) -> None:
+    path, out = photos / "none.png", tmp_path / "out"
+    words = ("apply", photos, "--variant", "face-mask_out", "--out", out, "--face-detector", faces)
+    path.write_bytes(encoded(photograph(60, 60), "PNG", compress_level=0))
+    run(*words)
+    status = path.stat()
+    path.write_bytes(encoded(photograph(60, 60)[::-1], "PNG", compress_level=0))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    (out / "none.png").unlink()
     with pytest.raises(AnonbenchError, match="has changed since people were looked for"):
-        run("apply", photos, "--variant", "face-mask_out", "--out", tmp_path / "out", "--face-detector", faces)
+        run(*words)
+    run(*words)
+    assert (read_rgb(out / "none.png") == read_rgb(path)).all()
 
 
 def test_a_full_disk_is_one_sentence_and_the_next_run_goes_on(
@@ -521,6 +542,8 @@ def test_whole_frames_need_no_detector(run: Run, photos: Path, tmp_path: Path) -
     ("words", "reason"),
     [
         (["--variant", "original"], "the original changes nobody"),
+        (["--variant", "face-identity"], "is a control: it changes nobody"),
+        (["--variant", "face-mask_out", "--gap", "inf"], "is no number of seconds"),
         (["--variant", "face-blurr-low"], "did you mean 'blur'"),
         (["--variant", "face-blur"], "names no level"),
         (["--variant", "face-blur-low", "--face-detector", "nobody"], "unknown detector 'nobody'"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +216,7 @@ def test_a_killed_run_looks_at_no_frame_twice(tmp_path: Path, monkeypatch: pytes
 
     def breaks(self: Any, frame: Any) -> None:
         calls.append(frame.index)
-        if len(calls) == 45:
+        if len(calls) == 47:  # two are from the look whether they can be written
             raise KeyboardInterrupt
         real(self, frame)
 
@@ -242,9 +243,13 @@ def test_a_killed_run_looks_at_no_frame_twice(tmp_path: Path, monkeypatch: pytes
 def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moving.write(tmp_path / "p" / "v.mp4", frames=5)
 
-    def full(self: Any, *args: Any) -> None:
-        with self._written():
-            raise av.error.FFmpegError(28, "No space left on device", "o/v.mp4")
+    real = video.Writer.add
+
+    def full(self: Any, frame: Any) -> None:
+        real(self, frame)
+        if frame.index:
+            with self._written():
+                raise av.error.FFmpegError(28, "No space left on device", "o/v.mp4")
 
     with monkeypatch.context() as patch:
         patch.setattr(video.Writer, "add", full)
@@ -253,6 +258,45 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not files_of(tmp_path / "o") if (tmp_path / "o").exists() else True
     job(tmp_path).run()
     assert len(moving.read(tmp_path / "o" / "v.mp4")) == 5
+
+
+def test_pixels_that_are_no_squares_stay_so_and_transparency_shows_black(tmp_path: Path) -> None:
+    path = tmp_path / "p" / "v.mov"
+    path.parent.mkdir()
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("png", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgba"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        stream.codec_context.time_base = Fraction(1, 10)
+        pixels = np.full((48, 64, 4), 230, np.uint8)
+        pixels[:, :32, 3], pixels[:, 32:, 3] = 0, 255
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(pixels, "rgba")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    job(tmp_path, moving.Sees({(32, 0)})).run()
+    with av.open(str(tmp_path / "o" / "v.mov")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+        shown = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    assert shown[:, :28].max() <= 12  # what was under it is not in the file
+    assert shown[:, 36:].min() >= 215
+
+
+def test_sound_that_a_container_cannot_hold_is_seen_before_anything_is_written(tmp_path: Path) -> None:
+    path = moving.write(tmp_path / "p" / "v.mkv", frames=5)
+    path.rename(tmp_path / "p" / "v.webm")  # Matroska with AAC, which WebM does not allow
+    with pytest.raises(AnonbenchError, match=r"v\.webm cannot be written"):
+        job(tmp_path).run()
+    assert not (tmp_path / "o").exists()
+
+
+def test_frames_that_are_too_large_are_not_decoded(tmp_path: Path) -> None:
+    moving.write(tmp_path / "p" / "v.mp4", frames=3)
+    sees = moving.Sees()
+    with pytest.raises(AnonbenchError, match="has 320x240 pixels, more than the limit of 1000"):
+        job(tmp_path, sees, max_pixels=1000).run()
+    assert not sees.asked
 
 
 @pytest.mark.parametrize("name", ["noise.mp4", "cut.mov", "sound.mp4", "empty.mkv"])

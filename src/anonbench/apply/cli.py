@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from enum import StrEnum
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from anonbench import registry
 from anonbench.annotate.options import RegionsConfig
 from anonbench.anonymize.cli import wished
 from anonbench.apply import folder as folders
@@ -85,6 +87,10 @@ def apply(
     parsed = Variant.parse(variant)
     if parsed.method is None:
         raise AnonbenchError("the original changes nobody", entry="--variant", remedy="name a method")
+    if not registry.load("methods", parsed.method).anonymizes:
+        raise AnonbenchError(f"{parsed} is a control: it changes nobody", entry="--variant", remedy="name a method")
+    if not (math.isfinite(gap) and math.isfinite(hold)):
+        raise AnonbenchError("is no number of seconds", entry="--gap, --hold", remedy="give some, such as 1 and 0.2")
     face, person = detector(face_detector, "--face-detector"), detector(person_detector, "--person-detector")
     frame = parsed.region is RegionKind.FRAME
     if frame and (face or person):
@@ -169,7 +175,8 @@ def _tell(job: Job, done: dict[str, Any]) -> None:
     if done["strangers"]:
         count = len(done["strangers"])
         typer.echo(f"  warning: {job.out} holds {_several(count, 'file')} of others, such as {done['strangers'][0]!a}")
-    typer.echo(f"{job.out} may be handed out; {job.private} says who is where and may not be.")
+    may = "shows people who were left visible" if done["left"] else "holds what may be handed out"
+    typer.echo(f"{job.out} {may}, as far as detectors see; {job.private} says who is where: keep it to yourself.")
 
 
 def _tell_count(job: Job) -> None:

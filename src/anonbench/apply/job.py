@@ -114,11 +114,11 @@ class Job:
             self._tables(photos)
             left = [*self._left(photos), *(one for clip in clips for one in clip.left)]
             self._check_strict(left)
-            rows = self._write(photos, done)
+            rows = self._write(photos, seen, done)
             for clip in clips:
                 from anonbench.apply.video import write
 
-                rows += write(self, clip, done)
+                rows += write(self, clip, seen, done)
             header = self.shard().header(self.photos.name, self.method, self.fitted)
             manifests.write_rows(self.private / "manifest.jsonl", [header, *rows])
             self._account(found, photos, clips)
@@ -310,7 +310,7 @@ class Job:
             remedy="change bodies or whole frames instead, use another detector, or take these files out",
         )
 
-    def _write(self, photos: list[Row], done: Journal) -> list[Row]:
+    def _write(self, photos: list[Row], seen: Journal, done: Journal) -> list[Row]:
         """Write the photographs that are not written yet; return the manifest rows of all."""
         shard, rows = self.shard(), [image_row(photo) for photo in photos]
         people_of = shard.people(rows)
@@ -329,6 +329,7 @@ class Job:
         def keep(some: dict[int, list[Row]]) -> None:
             for image_id, of in some.items():
                 if of[0]["source_sha256"] != sources[image_id]:
+                    seen.add(file_names[image_id], {})  # whatever its time and size say
                     raise AnonbenchError(
                         "has changed since people were looked for in it",
                         file=self.photos / file_names[image_id],
@@ -447,7 +448,7 @@ def _looked_at(job: Job, number: int, name: str, seen: Journal | None) -> Row:
         status = path.stat()
     stamp = {"bytes": status.st_size, "mtime": status.st_mtime_ns, "id": number if _by_id(job) else 0}
     entry = seen.entries.get(name) if seen else None
-    if entry is None or any(entry[key] != value for key, value in stamp.items()):
+    if entry is None or any(entry.get(key) != value for key, value in stamp.items()):
         with usable():
             data = images.read_bytes(path)
             width, height = images.header(data).upright

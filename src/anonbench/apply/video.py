@@ -7,10 +7,11 @@ packet. Whatever else a file holds (place, date, camera, telemetry, subtitles, c
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from anonbench.apply.tracks import Filled, Origin, follow
 from anonbench.crops import Work
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic, sha256_file
-from anonbench.records import Region, RegionKind
+from anonbench.records import MAX_PIXELS, Region, RegionKind
 from anonbench.seeding import seed_of
 
 QUALITY = {"libx264": {"crf": "18", "preset": "fast"}, "libvpx-vp9": {"crf": "24", "b:v": "0", "row-mt": "1"}}
@@ -113,22 +114,20 @@ def look(job: Job, found: folders.Folder, seen: Journal | None) -> list[Clip]:
 def _look(job: Job, name: str, seen: Journal | None) -> Clip:
     path = job.photos / name
     status = path.stat()
-    stamp = {"bytes": status.st_size, "mtime": status.st_mtime_ns}
+    stamp: Row = {"bytes": status.st_size, "mtime": status.st_mtime_ns}
     known = seen.entries if seen else {}
     whole = known.get(f"{name}\0")
-    if whole is None or any(whole[key] != value for key, value in stamp.items()):
+    if whole is None or any(whole.get(key) != value for key, value in stamp.items()):
         if job.search is not None and job.search.looks_up:
             raise Unusable("is a video, and stored detections know images alone")
-        digest_before = sha256_file(path)
-        frames = 0
-        size, rate = (0, 0), 25.0
-        with reading(path) as video:
-            rate = video.rate
+        stamp["sha256"] = sha256_file(path)
+        size, frames = (0, 0), 0
+        with reading(path, job.max_pixels) as video:
             bar = tqdm(desc=f"looking for people in {name}", total=video.frames or None, unit="frame", disable=None)
 
             def one(frame: Frame) -> tuple[Frame, Row | None]:
                 entry = known.get(f"{name}\0{frame.index}")
-                if entry is not None and all(entry[key] == value for key, value in stamp.items()):
+                if entry is not None and all(entry.get(key) == value for key, value in stamp.items()):
                     return frame, None
                 in_it = Seen() if job.search is None else job.search(frame.pixels)
                 return frame, {**stamp, **in_it.to_json()}
@@ -137,7 +136,9 @@ def _look(job: Job, name: str, seen: Journal | None) -> Clip:
             with bar:
                 for frame, entry in workers.stream(one, video, job.threads):
                     height, width = frame.pixels.shape[:2]
-                    if frames and (width, height) != size:
+                    if not frames:
+                        check_writable(name, frame, video)
+                    elif (width, height) != size:
                         raise Unusable(f"changes its size from {size[0]}x{size[1]} to {width}x{height}")
                     size, frames = (width, height), frames + 1
                     key = f"{name}\0{frame.index}"
@@ -147,9 +148,7 @@ def _look(job: Job, name: str, seen: Journal | None) -> Clip:
                     bar.update()
         if not frames:
             raise Unusable("has no frame that can be decoded")
-        if size[0] * size[1] > job.max_pixels:
-            raise Unusable(f"has {size[0]}x{size[1]} pixels, more than the limit of {job.max_pixels}")
-        whole = {**stamp, "sha256": digest_before, "size": list(size), "frames": frames, "rate": rate}
+        whole = {**stamp, "size": list(size), "frames": frames, "rate": video.rate}
         if seen is not None:
             seen.add(f"{name}\0", whole)
     else:
@@ -209,7 +208,7 @@ def _nearest(row: Row, boxes: np.ndarray) -> int:
     return int((away + np.abs(boxes[:, 2] - w) * 1e-3).argmin())
 
 
-def write(job: Job, clip: Clip, done: Journal) -> list[Row]:
+def write(job: Job, clip: Clip, seen: Journal, done: Journal) -> list[Row]:
     """Write a video unless it is written; return its manifest row."""
     fate = digest([clip.sha256, clip.size, clip.rows])
     entry = done.entries.get(clip.file_name)
@@ -219,7 +218,7 @@ def write(job: Job, clip: Clip, done: Journal) -> list[Row]:
     source, target = job.photos / clip.file_name, job.out / clip.file_name
     weak: Counter[str] = Counter()
     try:
-        with atomic(target) as part, reading(source) as video, Writer(part, target, clip, video) as out:
+        with atomic(target) as part, reading(source) as video, Writer(part, target, clip.size, video) as out:
             bar = tqdm(desc=f"{job.variant} {clip.file_name}", total=clip.frames, unit="frame", disable=None)
             frames = 0
             with bar:
@@ -230,6 +229,7 @@ def write(job: Job, clip: Clip, done: Journal) -> list[Row]:
                     bar.update()
             out.finish()
             if frames != clip.frames or sha256_file(source) != clip.sha256:
+                seen.add(f"{clip.file_name}\0", {})  # whatever its time and size say
                 raise Unusable("has changed since people were looked for in it")
     except Unusable as error:
         raise AnonbenchError(
@@ -297,7 +297,7 @@ def _regions(job: Job, clip: Clip, index: int) -> list[Region]:
 class Reader:
     """An opened video; iterate over it for its frames, upright."""
 
-    def __init__(self, container: Any) -> None:
+    def __init__(self, container: Any, max_pixels: int) -> None:
         self.container = container
         pictures = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not pictures:
@@ -311,6 +311,10 @@ class Reader:
         self.rate = float(average) if average else 25.0
         self.colorspace, self.primaries, self.transfer = 2, 2, 2
         left = Counter(stream.type for stream in container.streams if stream not in (self.stream, *self.sound))
+        width, height = self.stream.codec_context.width, self.stream.codec_context.height
+        if width * height > max_pixels:
+            raise Unusable(f"has {width}x{height} pixels, more than the limit of {max_pixels}")
+        self.aspect = self.stream.sample_aspect_ratio or Fraction(1)
         self.notes = [f"{number} {kind} streams left out" for kind, number in sorted(left.items())]
         self.notes += ["metadata left out"] if container.metadata else []
 
@@ -331,6 +335,8 @@ class Reader:
                 pts = frame.pts if frame.pts is not None else (0 if last is None else last + 1)
                 last = pts if last is None or pts > last else last + 1
                 if index == 0:
+                    if int(frame.rotation) // 90 % 2 and self.aspect:
+                        self.aspect = 1 / self.aspect
                     self.colorspace = int(frame.colorspace)
                     self.primaries, self.transfer = int(frame.color_primaries), int(frame.color_trc)
                     if len(frame.format.components) and max(c.bits for c in frame.format.components) > 8:
@@ -352,31 +358,52 @@ def _upright(frame: Any) -> np.ndarray:
     turn = int(frame.rotation)
     if turn % 90:
         raise Unusable(f"is turned by {turn} degrees, which is no quarter")
-    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24", interpolation=EXACT), turn // 90 % 4))
+    if any(component.is_alpha for component in frame.format.components):
+        pixels = frame.to_ndarray(format="rgba", interpolation=EXACT).astype(np.uint16)
+        pixels = ((pixels[..., :3] * pixels[..., 3:] + 127) // 255).astype(np.uint8)  # as it shows on black
+    else:
+        pixels = frame.to_ndarray(format="rgb24", interpolation=EXACT)
+    return np.ascontiguousarray(np.rot90(pixels, turn // 90 % 4))
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[Reader]:
-    """Open a video; raise Unusable for what FFmpeg cannot read."""
+def reading(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Reader]:
+    """Open a video; raise Unusable for what FFmpeg cannot read, and for frames that are too large."""
     try:
         with av.open(os.fspath(path), metadata_errors="replace") as container:
-            yield Reader(container)
+            yield Reader(container, max_pixels)
     except av.error.FFmpegError as error:
         raise Unusable(f"is not a video that can be decoded ({error.strerror})") from error
 
 
-class Writer:
-    """Encodes frames as they come, and puts the copied sound beside them."""
+def check_writable(name: str, frame: Frame, video: Reader) -> None:
+    """Raise Unusable where picture or sound of a video do not go into its kind of file, given the first frame."""
+    try:
+        with Writer(io.BytesIO(), Path(name), (frame.pixels.shape[1], frame.pixels.shape[0]), video) as out:
+            out.add(replace(frame, sound=()))
+            out.finish()
+    except AnonbenchError as error:
+        raise Unusable(error.message) from error
 
-    def __init__(self, part: Path, target: Path, clip: Clip, video: Reader) -> None:
+
+class Writer:
+    """Encodes frames as they come, and puts the copied sound beside them.
+
+    ``part`` is a path or a file, ``target`` what it is called in the end, ``size`` width and height.
+    """
+
+    def __init__(self, part: Path | io.BytesIO, target: Path, size: tuple[int, int], video: Reader) -> None:
         self.target = target
-        ending = clip.file_name.rpartition(".")[2].casefold()
+        ending = target.suffix[1:].casefold()
         self.codec = "libvpx-vp9" if ending == "webm" else "libx264"
         self.video = video
         self.container = av.open(
-            os.fspath(part), "w", format=folders.VIDEOS[ending], container_options={"fflags": "+bitexact"}
+            part if isinstance(part, io.BytesIO) else os.fspath(part),
+            "w",
+            format=folders.VIDEOS[ending],
+            container_options={"fflags": "+bitexact"},
         )
-        width, height = clip.size
+        width, height = size
         rate = Fraction(video.rate).limit_denominator(1001 * 120)
         stream: Any = self.container.add_stream(self.codec, rate=rate)
         stream.width, stream.height = width, height
@@ -386,6 +413,7 @@ class Writer:
         context = stream.codec_context
         context.thread_count = ENCODER_THREADS
         context.time_base = video.stream.time_base
+        context.sample_aspect_ratio = video.aspect
         stream.time_base = video.stream.time_base
         self.stream, self.context = stream, context
         with self._written():
@@ -414,9 +442,9 @@ class Writer:
         """Raise AnonbenchError for what keeps the file from being written."""
         try:
             yield
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, ValueError) as error:  # ValueError: sound that a container does not hold
             raise AnonbenchError(
-                f"cannot be written ({error.strerror})",
+                f"cannot be written ({getattr(error, 'strerror', None) or error})",
                 file=self.target,
                 remedy="free some space and run again, or leave the video out",
             ) from error
