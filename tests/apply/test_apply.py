@@ -21,7 +21,7 @@ from anonbench import files, names, regions
 from anonbench.anonymize.shard import Shard
 from anonbench.apply import folder as folders
 from anonbench.apply.journal import Journal
-from anonbench.apply.search import body_of
+from anonbench.apply.search import Seen, body_of, people
 from anonbench.errors import AnonbenchError
 from anonbench.images import read_rgb
 from tests.anonymize.conftest import photograph
@@ -565,3 +565,27 @@ def test_mistakes_are_one_sentence(run: Run, photos: Path, tmp_path: Path, words
 def test_a_body_is_where_its_face_is() -> None:
     x, y, w, h = body_of((100, 50, 20, 30))
     assert (x, y, w, h) == (50, 20, 120, 300)
+
+
+@pytest.mark.parametrize(
+    ("person", "bodies"),
+    [
+        ([90, 40, 150, 240, 0.9], 1),  # somebody's, from head to foot
+        ([95, 45, 125, 85, 0.9], 2),  # a head that was taken for a person
+        ([20, 40, 60, 240, 0.9], 2),  # somebody else
+        ([90, 0, 150, 70, 0.9], 2),  # the face is where the feet would be
+    ],
+)
+def test_a_body_is_guessed_where_no_person_was_found_around_a_face(person: list[float], bodies: int) -> None:
+    face = np.array([[100, 50, 20, 26, 0.9]], np.float32)
+    x0, y0, x1, y1, score = person
+    seen = Seen(face, np.array([[x0, y0, x1 - x0, y1 - y0, score]], np.float32))
+    found = people(7, seen, (200, 250), bodies=True, first=3)
+    assert [row["person_id"] for row in found] == list(range(3, 3 + bodies))
+    assert len(people(7, seen, (200, 250), bodies=False, first=3)) == 1
+    for row in found:
+        x, y, w, h = row["box"]
+        assert x >= 0
+        assert y >= 0
+        assert x + w <= 200
+        assert y + h <= 250

@@ -19,6 +19,8 @@ PERSON = "person"
 """Category of everybody who is found."""
 NOBODY = np.zeros((0, 5), np.float32)
 """No detections."""
+ENOUGH = 0.25
+"""Share of the body that a face tells which the box of a person must hold; somebody who sits has about as much."""
 TOLD_BY_FACE = "body told by the face"
 """Note of a person of whom only the face was found."""
 
@@ -105,9 +107,9 @@ def people(image_id: int, seen: Seen, size: tuple[int, int], bodies: bool, first
     boxes = [(_box(found), "", ("person", place)) for place, found in enumerate(seen.persons)]
     if bodies:
         for place, face in enumerate(seen.faces):
-            if not any(_holds(_box(found), face) for found in seen.persons):
-                told = np.array([[*body_of(_box(face)), face[4]]], np.float32)
-                boxes += [(_box(found), TOLD_BY_FACE, ("face", place)) for found in inside(told, *size)]
+            told = inside(np.array([[*body_of(_box(face)), face[4]]], np.float32), *size)
+            if not any(_is_of(face, told[0], found) for found in seen.persons):
+                boxes.append((_box(told[0]), TOLD_BY_FACE, ("face", place)))
     empty = dict.fromkeys(regions.PEOPLE.names)
     return [
         {
@@ -137,10 +139,17 @@ def body_of(face: Box) -> Box:
     return x + w / 2 - 2 * side, y - side, 4 * side, 10 * side
 
 
-def _holds(box: Box, face: np.ndarray) -> bool:
-    """Tell whether a detected face may be that of a person's box: its centre lies in the upper half."""
+def _is_of(face: np.ndarray, told: np.ndarray, person: np.ndarray) -> bool:
+    """Tell whether a detected face is that of a detected person, whose box will do for the body that the face tells.
+
+    The face's centre lies in the box's upper half, and the box holds some of the told body: a detector may take a head
+    for a person.
+    """
     x, y = float(face[0] + face[2] / 2), float(face[1] + face[3] / 2)
-    return box[0] <= x < box[0] + box[2] and box[1] <= y < box[1] + box[3] / 2
+    if not (person[0] <= x < person[0] + person[2] and person[1] <= y < person[1] + person[3] / 2):
+        return False
+    corner, end = np.maximum(told[:2], person[:2]), np.minimum(told[:2] + told[2:4], person[:2] + person[2:4])
+    return float(np.prod(np.maximum(end - corner, 0))) >= ENOUGH * float(told[2] * told[3])
 
 
 def _box(found: np.ndarray) -> Box:
