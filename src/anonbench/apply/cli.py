@@ -175,8 +175,8 @@ def _tell(job: Job, done: dict[str, Any]) -> None:
     if done["strangers"]:
         count = len(done["strangers"])
         typer.echo(f"  warning: {job.out} holds {_several(count, 'file')} of others, such as {done['strangers'][0]!a}")
-    may = "shows people who were left visible" if done["left"] else "holds what may be handed out"
-    typer.echo(f"{job.out} {may}, as far as detectors see; {job.private} says who is where: keep it to yourself.")
+    may = "shows people who were left visible" if done["left"] else "may be handed out, as far as the detectors see"
+    typer.echo(f"{job.out} {may}; {job.private} says who is where: keep it to yourself.")
 
 
 def _tell_count(job: Job) -> None:
