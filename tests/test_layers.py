@@ -25,10 +25,12 @@ STAGES = {"annotate", "anonymize", "attack", "download", "evaluate", "report", "
 TOP = {
     "__init__",
     "__main__",
+    "apply",
     "cli",
     "commands_page",
     "config",
     "config_pages",
+    "init",
     "migration",
     "power",
     "studies",

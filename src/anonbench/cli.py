@@ -14,6 +14,8 @@ from anonbench import __version__, portable
 from anonbench.errors import AnonbenchError
 
 COMMANDS = {
+    "apply": "anonbench.apply.cli",
+    "init": "anonbench.init",
     "download": "anonbench.download.cli",
     "annotate": "anonbench.annotate.cli",
     "check-frame": "anonbench.annotate.cli",

@@ -13,7 +13,9 @@ from typing import Any
 from anonbench.files import is_temporary
 from anonbench.records import LOSSLESS
 
-_ENDINGS = frozenset(("avif", "bmp", "gif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pgm", "ppm", "tif", "tiff", "webp"))
+ENDINGS = frozenset(("avif", "bmp", "gif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pgm", "ppm", "tif", "tiff", "webp"))
+"""Of the image formats that can be read, beside PNG."""
+
 LONGEST = 255
 """Bytes that file systems give a name."""
 
@@ -54,7 +56,7 @@ def as_png(name: str) -> str:
     stem, dot, ending = last.rpartition(".")
     if dot and ending.casefold() == "png":
         return name
-    return f"{folder}{slash}{stem if dot and ending.casefold() in _ENDINGS else last}.png"
+    return f"{folder}{slash}{stem if dot and ending.casefold() in ENDINGS else last}.png"
 
 
 def encoded(name: str, policy: str | None) -> str:

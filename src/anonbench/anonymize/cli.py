@@ -68,7 +68,7 @@ def anonymize(
         split=split,
         variant=parsed,
         parameters=None if parameters is None else mapping(parameters, "--parameters"),
-        encoder=encoder or _wished(parsed) or "source",
+        encoder=encoder or wished(parsed) or "source",
         seed=seed,
         shard=shard,
         shards=shards,
@@ -81,7 +81,7 @@ def anonymize(
     typer.echo(str(path))
 
 
-def _wished(variant: Variant) -> str | None:
+def wished(variant: Variant) -> str | None:
     """Return the encoder policy that a variant's method asks for."""
     stores: str | None = registry.load("methods", variant.method).stores if variant.method else None
     return stores

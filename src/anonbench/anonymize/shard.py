@@ -7,7 +7,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ class Shard:
     ``link`` (``copy``, ``reflink`` or ``hardlink``, as `files.place` has them) is how images that nothing is changed in
     get there; only images below ``data`` are ever hard-linked, others are cloned. ``weights`` is what the method's
     training wrote, for a method that is fitted. ``timing`` is a file for seconds and memory, which do not repeat.
+    ``folder`` is where the images go, unless that is ``<out>/<split>``.
     """
 
     data: Path
@@ -57,6 +58,12 @@ class Shard:
     weights: Path | None = None
     device: str = "auto"
     timing: Path | None = None
+    folder: Path | None = None
+
+    @property
+    def target(self) -> Path:
+        """The folder of the images."""
+        return self.folder or self.out / self.split
 
     def run(self) -> Path:
         """Write the shard's images and then its manifest, whose path is returned.
@@ -73,20 +80,39 @@ class Shard:
             raise AnonbenchError(f"a split cannot be called '{self.split}'")
         images.check_policy(self.encoder)
         method = None if self.variant.method is None else make(self.variant, self.parameters)
-        fitted = {} if method is None else self._load(method)
+        fitted = {} if method is None else self.load(method)
         root, record = root_of(self.data)
         self._check_folders(root)
         manifests.check_layout(self.out, self.split)
         everything = regions.read(self.annotations / f"{self.split}.images.parquet", regions.IMAGES)
         _check_names(everything, self.annotations / f"{self.split}.images.parquet", self.out, self.encoder)
         rows = regions.shard_of(everything, self.shard, self.shards).to_pylist()
-        people = self._people(rows)
+        people = self.people(rows)
         path = manifests.shard_path(self.out, self.split, self.shard)
         self._check_folder_is_ours()
         path.unlink(missing_ok=True)
-        header = {
+        header = self.header(record.get("dataset", self.data.name), method, fitted)
+        try:
+            started = time.perf_counter()
+            written: dict[int, list[manifests.Row]] = {}
+            self.work(rows, root, people, method, written.update)
+            if self.timing is not None:
+                write_json(self.timing, _timing(written, time.perf_counter() - started))
+            ordered = [row for image_id in sorted(written) for row in written[image_id]]
+            manifests.write_rows(path, [header, *ordered])
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise AnonbenchError(
+                    f"cannot be written ({error.strerror})", file=self.out, remedy="free some space and run again"
+                ) from error
+            raise
+        return path
+
+    def header(self, dataset: str, method: Method | None, fitted: dict[str, Any]) -> manifests.Row:
+        """Return the manifest's first row; ``fitted`` is what `load` returned."""
+        return {
             "type": "shard",
-            "dataset": record.get("dataset", self.data.name),
+            "dataset": dataset,
             "split": self.split,
             "variant": str(self.variant),
             "region": self.variant.region,
@@ -102,22 +128,8 @@ class Shard:
             **({"facts": dict(method.facts)} if method and method.facts else {}),
             **fitted,
         }
-        try:
-            started = time.perf_counter()
-            written = self._work(rows, root, people, method)
-            if self.timing is not None:
-                write_json(self.timing, _timing(written, time.perf_counter() - started))
-            ordered = [row for image_id in sorted(written) for row in written[image_id]]
-            manifests.write_rows(path, [header, *ordered])
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-                raise AnonbenchError(
-                    f"cannot be written ({error.strerror})", file=self.out, remedy="free some space and run again"
-                ) from error
-            raise
-        return path
 
-    def _people(self, rows: list[_Image]) -> People | Frames:
+    def people(self, rows: list[_Image]) -> People | Frames:
         """Return who is in the images, and where."""
         region = self.variant.region
         if region is None:
@@ -125,7 +137,7 @@ class Shard:
         table = self.annotations / f"{self.split}.{region.table}.parquet"
         return Frames.read(table, rows) if region is RegionKind.FRAME else People.read(table, region, rows)
 
-    def _load(self, method: Method) -> dict[str, Any]:
+    def load(self, method: Method) -> dict[str, Any]:
         """Give a fitted method its weights; return what the manifest's header says of the method."""
         if method.FitSettings is None:
             if self.weights is not None:
@@ -143,7 +155,7 @@ class Shard:
 
     def _check_folders(self, root: Path) -> None:
         """Refuse an output folder that overlaps the originals."""
-        target, source = (Path(os.path.realpath(path)) for path in (self.out / self.split, root))
+        target, source = (Path(os.path.realpath(path)) for path in (self.target, root))
         if target == source or target in source.parents or source in target.parents:
             raise AnonbenchError(
                 f"overlaps the original data in {source}", file=target, remedy="choose another output folder"
@@ -154,7 +166,7 @@ class Shard:
 
         The sign is a file: Snakemake makes the manifests' folder before the job.
         """
-        folder, sign = self.out / self.split, manifests.sign_path(self.out, self.split)
+        folder, sign = self.target, manifests.sign_path(self.out, self.split)
         if not sign.is_file() and folder.is_dir() and any(folder.iterdir()):
             raise AnonbenchError(
                 "contains files that this stage did not write",
@@ -164,24 +176,27 @@ class Shard:
         if not sign.is_file():
             write_bytes(sign, b"")
 
-    def _work(
-        self, rows: list[_Image], root: Path, people: People | Frames, method: Method | None
-    ) -> dict[int, list[manifests.Row]]:
-        """Return the manifest rows by image id."""
+    def work(
+        self,
+        rows: list[_Image],
+        root: Path,
+        people: People | Frames,
+        method: Method | None,
+        keep: Callable[[dict[int, list[manifests.Row]]], object],
+    ) -> None:
+        """Write images on threads; ``keep`` gets the manifest rows of images, by id, as they are written."""
         groups = _clips(rows) if method and method.clips else _batches(rows, method.batch if method else 1)
         groups.sort(key=lambda group: -sum(row["bytes"] for row in group))  # no long one left for the end
-        written: dict[int, list[manifests.Row]] = {}
+        finished: list[int] = []
         brief = method is not None and method.brief
         turns = threading.BoundedSemaphore(max(1, self.threads // 2)) if brief else contextlib.nullcontext()
         bar = tqdm(total=len(rows), desc=f"{self.variant} {self.split}", unit="image", disable=None)
-        workers.run(
-            lambda group: written.update(self.write(group, root, people, method, turns)),
-            groups,
-            self.threads,
-            bar,
-            lambda: len(written),
-        )
-        return written
+
+        def write(group: list[_Image]) -> None:
+            keep(self.write(group, root, people, method, turns))
+            finished.extend(row["image_id"] for row in group)
+
+        workers.run(write, groups, self.threads, bar, lambda: len(finished))
 
     def write(
         self,
@@ -198,7 +213,7 @@ class Shard:
         found: dict[int, manifests.Row] = {}
         outcomes: dict[int, list[engine.Outcome]] = {}
         todo: list[tuple[_Image, str, bytes, images.Decoded]] = []
-        folder = f"{self.out}/{self.split}"
+        folder = str(self.target)
         for row in rows:
             image_id, source = row["image_id"], f"{root}/{row['path']}"
             data = images.read_bytes(source)
@@ -286,7 +301,7 @@ class Shard:
 
     def _untouched(self, row: _Image, source: str, data: bytes, strip: bool) -> manifests.Row:
         """Place an image byte for byte, without its metadata where ``strip`` says so and it has any."""
-        target = Path(self.out, self.split, row["file_name"])
+        target = self.target / row["file_name"]
         kept, notes = images.Stripped(data, ())
         if strip:
             kept, notes = images.without_metadata(data, file=source, **regions.frame_of(row))

@@ -1,0 +1,61 @@
+"""Work that was done, one line each, so that a run that was killed goes on where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from anonbench.errors import AnonbenchError
+
+
+class Journal:
+    """A file of lines, each with a sha256 of its own: a half-written or damaged one is not believed.
+
+    ``entries`` are the last values by key. Values are JSON.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.entries = path, {}  # type: Path, dict[str, Any]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with open(path, "rb") as stream:
+            line = b"\n"
+            for line in stream:
+                digest, _, body = line.rstrip(b"\n").partition(b" ")
+                if _digest(body) == digest:
+                    with contextlib.suppress(ValueError):
+                        key, value = json.loads(body)
+                        self.entries[key] = value
+        if not line.endswith(b"\n"):  # whoever wrote it was killed
+            os.write(self._file, b"\n")
+
+    def add(self, key: str, value: Any) -> None:
+        """Append an entry; raise AnonbenchError when the disk is full."""
+        body = json.dumps([key, value], separators=(",", ":"), allow_nan=False).encode()
+        line = memoryview(_digest(body) + b" " + body + b"\n")
+        with self._lock:
+            try:
+                while line:
+                    line = line[os.write(self._file, line) :]
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                    raise AnonbenchError(
+                        f"cannot be written ({error.strerror})", file=self.path, remedy="free some space and run again"
+                    ) from error
+                raise
+            self.entries[key] = value
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest()[:16].encode()

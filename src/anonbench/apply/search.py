@@ -1,0 +1,157 @@
+"""Looks for faces and people in pixels, on several threads, and says who is there."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from anonbench import regions
+from anonbench.detectors.base import Detector, StoredDetections, make
+from anonbench.detectors.config import DetectorConfig
+from anonbench.detectors.engine import detect, inside
+from anonbench.errors import AnonbenchError
+from anonbench.records import Box
+
+PERSON = "person"
+"""Category of everybody who is found."""
+NOBODY = np.zeros((0, 5), np.float32)
+"""No detections."""
+ENOUGH = 0.25
+"""Share of the body that a face tells which the box of a person must hold; somebody who sits has about as much."""
+TOLD_BY_FACE = "body told by the face"
+"""Note of a person of whom only the face was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What detectors find in one image: float32 (n, 5) each, x, y, width, height, score, cut to the image."""
+
+    faces: np.ndarray = field(default_factory=NOBODY.copy)
+    persons: np.ndarray = field(default_factory=NOBODY.copy)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for a journal; float32 survives."""
+        return {"faces": self.faces.tolist(), "persons": self.persons.tolist()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Seen:
+        """Return what `to_json` returned."""
+        return cls(*(np.array(value[name], np.float32).reshape(-1, 5) for name in ("faces", "persons")))
+
+
+class Search:
+    """The detectors of a run; every thread has its own, since networks are not shared.
+
+    Raises AnonbenchError for a detector that cannot be made, or that finds something else.
+    """
+
+    def __init__(self, face: DetectorConfig | None, person: DetectorConfig | None) -> None:
+        self.configs = {name: config for name, config in (("face", face), ("person", person)) if config is not None}
+        for name, config in self.configs.items():
+            if config.finds != name:
+                raise AnonbenchError(
+                    f"'{config.plugin}' finds {config.finds}s", entry=f"--{name}-detector", remedy="choose another"
+                )
+        self._own = threading.local()
+        self._own.detectors = {name: make(c.plugin, c.options) for name, c in self.configs.items()}
+        self._stored = {n: d for n, d in self._own.detectors.items() if isinstance(d, StoredDetections)}
+        self.told = {
+            name: {"version": detector.version, "weights": [list(one) for one in detector.weights]}
+            | self.configs[name].model_dump(mode="json")
+            for name, detector in self._own.detectors.items()
+        }
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether a detector knows images by their names alone."""
+        return bool(self._stored)
+
+    def __call__(self, pixels: np.ndarray, image_id: int = 0, name: str = "") -> Seen:
+        """Return what is found in an image (uint8 HxWx3 RGB); id and name are for detections that are stored."""
+        if not hasattr(self._own, "detectors"):
+            self._own.detectors = self._stored | {
+                name: make(config.plugin, config.options)
+                for name, config in self.configs.items()
+                if name not in self._stored
+            }
+        height, width = pixels.shape[:2]
+        found = dict.fromkeys(("face", "person"), NOBODY)
+        for finds, detector in self._own.detectors.items():
+            if isinstance(detector, Detector):
+                boxes = detect(detector, pixels, self.configs[finds])
+            else:
+                boxes = self._entry(detector, finds, image_id, name)
+            found[finds] = inside(boxes, width, height)
+        return Seen(found["face"], found["person"])
+
+    def _entry(self, detector: StoredDetections, finds: str, image_id: int, name: str) -> np.ndarray:
+        boxes = detector.boxes_of(image_id, name)
+        if boxes is None and self.configs[finds].options.get("missing") != "empty":
+            raise AnonbenchError(
+                f"has no entry for {name}",
+                file=self.configs[finds].files[0],
+                remedy="run the detector on that image, or set options.missing to 'empty'",
+            )
+        return NOBODY if boxes is None else boxes
+
+
+def people(image_id: int, seen: Seen, size: tuple[int, int], bodies: bool, first: int) -> list[dict[str, Any]]:
+    """Return the people of an image (``size``: width, height) as rows of the table of people, numbered from ``first``.
+
+    They are the detected persons. Where ``bodies`` are changed, somebody of whom only the face was found is one, too.
+    ``detection``, which is no column, says of which face or person each is.
+    """
+    boxes = [(_box(found), "", ("person", place)) for place, found in enumerate(seen.persons)]
+    if bodies:
+        for place, face in enumerate(seen.faces):
+            told = inside(np.array([[*body_of(_box(face)), face[4]]], np.float32), *size)
+            if not any(_is_of(face, told[0], found) for found in seen.persons):
+                boxes.append((_box(told[0]), TOLD_BY_FACE, ("face", place)))
+    empty = dict.fromkeys(regions.PEOPLE.names)
+    return [
+        {
+            **empty,
+            "image_id": image_id,
+            "person_id": first + number,
+            "category": PERSON,
+            "crowd": False,
+            "ignore": False,
+            "box": list(box),
+            "area": box[2] * box[3],
+            "note": note,
+            "detection": of,
+        }
+        for number, (box, note, of) in enumerate(boxes)
+    ]
+
+
+def body_of(face: Box) -> Box:
+    """Return a box that holds the body of a face: four faces wide and nine high, a guess that covers rather too much.
+
+    An adult stands seven and a half heads tall and about three wide with the arms down; a face's box is a little less
+    than a head.
+    """
+    x, y, w, h = face
+    side = max(w, h)
+    return x + w / 2 - 2 * side, y - side, 4 * side, 10 * side
+
+
+def _is_of(face: np.ndarray, told: np.ndarray, person: np.ndarray) -> bool:
+    """Tell whether a detected face is that of a detected person, whose box will do for the body that the face tells.
+
+    The face's centre lies in the box's upper half, and the box holds some of the told body: a detector may take a head
+    for a person.
+    """
+    x, y = float(face[0] + face[2] / 2), float(face[1] + face[3] / 2)
+    if not (person[0] <= x < person[0] + person[2] and person[1] <= y < person[1] + person[3] / 2):
+        return False
+    corner, end = np.maximum(told[:2], person[:2]), np.minimum(told[:2] + told[2:4], person[:2] + person[2:4])
+    return float(np.prod(np.maximum(end - corner, 0))) >= ENOUGH * float(told[2] * told[3])
+
+
+def _box(found: np.ndarray) -> Box:
+    x, y, w, h = (float(value) for value in found[:4])
+    return x, y, w, h

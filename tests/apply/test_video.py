@@ -1,0 +1,370 @@
+"""Videos: nobody is shown by a frame in which they were missed, sound stays, nothing that tells place or time does."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from anonbench import registry
+from anonbench.anonymize import engine
+from anonbench.anonymize.contract import Crop, Method
+from anonbench.apply import folder as folders
+from anonbench.apply import video
+from anonbench.apply.job import Job
+from anonbench.crops import Work
+from anonbench.errors import AnonbenchError
+from anonbench.records import Region
+from anonbench.variants import Variant
+from tests.apply import moving
+from tests.apply.conftest import Run, files_of
+from tests.detectors import drawn
+
+
+def job(tmp_path: Path, sees: Any = None, variant: str = "face-mask_out", **options: Any) -> Job:
+    search = None if variant.startswith("frame") else sees or moving.Sees()
+    return Job(tmp_path / "p", tmp_path / "o", Variant.parse(variant), search, threads=2, **options)
+
+
+def visible(pixels: np.ndarray) -> int:
+    """Return how many pixels of the white square are seen in a frame."""
+    return int((pixels.min(axis=2) > 200).sum())
+
+
+@pytest.mark.parametrize("where", [moving.straight, moving.curved])
+def test_a_missed_frame_shows_nobody(tmp_path: Path, where: moving.Path2D) -> None:
+    moving.write(tmp_path / "p" / "v.mp4", where=where)
+    blind = {where(frame) for frame in (3, 11, 12, 13, 20, 27, 28, 39)}
+    summary = job(tmp_path, moving.Sees(blind), gap=0.5, hold=0.1).run()
+    shown = moving.read(tmp_path / "o" / "v.mp4")
+    assert [visible(pixels) for pixels in shown] == [0] * 40
+    assert all(visible(pixels) > 1000 for pixels in moving.read(tmp_path / "p" / "v.mp4"))
+    for pixels in shown:  # and the rest stays what it was
+        assert abs(pixels[200:].astype(int) - moving.GREY).max() <= 3
+    assert summary["regions"] == summary["frames"] == 40
+    assert summary["regions_filled_in"] == 8
+    with open(tmp_path / "private" / "o" / "ledger.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {int(row["frame"]) for row in rows if row["source"] != "detector"} == {3, 11, 12, 13, 20, 27, 28, 39}
+    assert {row["person_id"] for row in rows} == {"-1"}
+
+
+def test_without_following_the_missed_frame_would_show_somebody(tmp_path: Path) -> None:
+    moving.write(tmp_path / "p" / "v.mp4")
+    job(tmp_path, moving.Sees({moving.straight(11)}), gap=0, hold=0).run()
+    assert visible(moving.read(tmp_path / "o" / "v.mp4")[11]) > 1000
+
+
+def test_sound_stays_to_the_byte_and_metadata_goes(tmp_path: Path) -> None:
+    source = moving.write(tmp_path / "p" / "sub" / "ein Film.mp4")
+    job(tmp_path).run()
+    target = tmp_path / "o" / "sub" / "ein Film.mp4"
+    assert moving.packets(target) == moving.packets(source)
+    assert len(moving.packets(target)) > 20
+    assert b"a secret" in source.read_bytes()
+    for secret in (b"a secret", b"+48.1"):
+        assert secret not in target.read_bytes()
+    with av.open(str(source)) as old, av.open(str(target)) as new:
+        assert not new.metadata.keys() - {"major_brand", "minor_version", "compatible_brands"}
+        assert new.streams.video[0].average_rate == old.streams.video[0].average_rate
+        assert [f.time for f in new.decode(video=0)] == [f.time for f in old.decode(video=0)]
+
+
+def test_a_video_without_sound_and_one_with_uneven_times(tmp_path: Path) -> None:
+    source = moving.write(tmp_path / "p" / "v.mkv", sound=False, times=lambda frame: frame + frame // 7)
+    job(tmp_path).run()
+    with av.open(str(source)) as old, av.open(str(tmp_path / "o" / "v.mkv")) as new:
+        assert not new.streams.audio
+        assert [f.time for f in new.decode(video=0)] == [f.time for f in old.decode(video=0)]
+
+
+@pytest.mark.parametrize("turned", [90, 180, 270])
+def test_a_video_that_is_stored_on_its_side_is_looked_at_and_written_upright(tmp_path: Path, turned: int) -> None:
+    moving.write(tmp_path / "p" / "v.mov", frames=6, size=(160, 200), turned=turned)
+    sees = moving.Sees()
+    job(tmp_path, sees, "face-identity").run()
+    with av.open(str(tmp_path / "o" / "v.mov")) as container:
+        frames = list(container.decode(video=0))
+    assert {frame.rotation for frame in frames} == {0}
+    for number, frame in enumerate(frames):
+        expected = moving.frame_of(moving.straight(number), (160, 200)).astype(int)
+        assert abs(frame.to_ndarray(format="rgb24").astype(int) - expected).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "size"), [("v.webm", "libvpx-vp9", (96, 64)), ("v.mp4", "libx264", (97, 65))]
+)
+def test_other_containers_and_odd_sizes(tmp_path: Path, name: str, codec: str, size: tuple[int, int]) -> None:
+    source = moving.write(tmp_path / "p" / name, frames=8, size=size, codec=codec)
+    job(tmp_path).run()
+    shown = moving.read(tmp_path / "o" / name)
+    assert [pixels.shape[:2] for pixels in shown] == [size[::-1]] * 8
+    assert moving.packets(tmp_path / "o" / name) == moving.packets(source)
+
+
+def test_colours_stay_what_they_were(tmp_path: Path) -> None:
+    from av.video.reformatter import Colorspace
+
+    path = tmp_path / "p" / "v.mp4"
+    path.parent.mkdir()
+    colours = np.array([(200, 30, 60), (20, 180, 60), (250, 240, 30), (90, 90, 200)], np.uint8)
+    pixels = np.repeat(np.repeat(colours.reshape(2, 2, 3), 60, 0), 80, 1)
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.options = 160, 120, "yuv420p", {"crf": "5"}
+        stream.codec_context.colorspace = 1
+        for number in range(5):
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(
+                format="yuv420p", dst_colorspace=Colorspace.ITU709, interpolation=video.EXACT
+            )
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    job(tmp_path, variant="face-identity").run()
+    with av.open(str(tmp_path / "o" / "v.mp4")) as container:
+        frame = next(container.decode(video=0))
+        assert frame.colorspace == 1
+        shown = frame.to_ndarray(format="rgb24", interpolation=video.EXACT).astype(int)
+    assert abs((shown - pixels).mean()) < 0.3  # neither darker nor brighter
+    assert np.median(abs(shown - pixels)) <= 1  # between two colours half the chroma is lost
+
+
+def test_frames_go_through_the_engine_of_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moving.write(tmp_path / "p" / "v.mp4", frames=5)
+    seen: list[tuple[np.ndarray, np.ndarray, Region]] = []
+    real = engine.anonymize
+
+    def watched(works: list[Work], method: Method, seed: int) -> Any:
+        before = works[0].pixels.copy()
+        outcomes = real(works, method, seed)
+        seen.append((before, works[0].pixels.copy(), works[0].regions[0]))
+        return outcomes
+
+    monkeypatch.setattr(engine, "anonymize", watched)
+    job(tmp_path, variant="face-blur-medium").run()
+    assert len(seen) == 5
+    for before, after, region in seen:
+        x0, y0, x1, y1 = region.box
+        outside = np.ones(before.shape[:2], bool)
+        outside[y0:y1, x0:x1] = False
+        assert (before[outside] == after[outside]).all()
+        assert (before != after).any()
+        assert region.identity == "v.mp4/face0"
+
+
+class Counted(Method):
+    """Says how many crops of a person it got at once, as their grey."""
+
+    clips = True
+
+    def change(self, crop: Crop) -> np.ndarray:
+        return self.change_clip([crop])[0]
+
+    def change_clip(self, crops: Any) -> Any:
+        return [np.full_like(crop.pixels, 10 * len(crops)) for crop in crops]
+
+
+def test_a_method_that_works_on_clips_gets_a_person_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moving.write(tmp_path / "p" / "v.mp4", frames=12)
+    load = registry.load
+    monkeypatch.setattr(registry, "names", lambda group: ["counted"] if group == "methods" else ["centerface"])
+    monkeypatch.setattr(registry, "load", lambda group, name: Counted if name == "counted" else load(group, name))
+    Counted.name = "counted"
+    job(tmp_path, variant="face-counted").run()
+    for number, pixels in enumerate(moving.read(tmp_path / "o" / "v.mp4")):
+        x, y = moving.straight(number)
+        assert abs(int(pixels[y + 20, x + 20, 1]) - 120) <= 4
+    monkeypatch.setattr(video, "MEMORY_SHARE", 0.0)
+    (tmp_path / "o" / "v.mp4").unlink()
+    with pytest.raises(AnonbenchError, match="do not fit into memory"):
+        job(tmp_path, variant="face-counted").run()
+
+
+def test_whole_frames_and_bodies(tmp_path: Path) -> None:
+    moving.write(tmp_path / "p" / "v.mp4", frames=4)
+    job(tmp_path, variant="frame-pixelate-high").run()
+    other = Job(tmp_path / "p", tmp_path / "bodies", Variant.parse("body-mask_out"), moving.Sees(), threads=1)
+    assert other.run()["regions"] == 4
+    for number, pixels in enumerate(moving.read(tmp_path / "bodies" / "v.mp4")):
+        x, y = moving.straight(number)
+        below = pixels[min(y + 3 * moving.SIDE, 230), x + 20].astype(int)
+        assert abs(below - 128).max() <= 6  # where the legs would be
+
+
+def test_a_killed_run_looks_at_no_frame_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moving.write(tmp_path / "p" / "v.mp4")
+    moving.write(tmp_path / "p" / "w.mp4", frames=10, where=moving.curved)
+
+    class Stops(moving.Sees):
+        def __call__(self, *args: Any) -> Any:
+            if self.asked == 15:
+                raise KeyboardInterrupt
+            return super().__call__(*args)
+
+    with pytest.raises(KeyboardInterrupt):
+        job(tmp_path, Stops()).run()
+    assert not (tmp_path / "o").exists()
+    sees = moving.Sees()
+    real, calls = video.Writer.add, []
+
+    def breaks(self: Any, frame: Any) -> None:
+        calls.append(frame.index)
+        if len(calls) == 47:  # two are from the look whether they can be written
+            raise KeyboardInterrupt
+        real(self, frame)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(video.Writer, "add", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            job(tmp_path, sees).run()
+    assert files_of(tmp_path / "o").keys() == {"v.mp4"}  # the half-written one is gone
+    assert 35 <= sees.asked <= 45
+    again = moving.Sees()
+    first = (tmp_path / "o" / "v.mp4").stat().st_mtime_ns
+    job(tmp_path, again).run()
+    assert again.asked == 0
+    assert (tmp_path / "o" / "v.mp4").stat().st_mtime_ns == first
+    clean = Job(tmp_path / "p", tmp_path / "clean", Variant.parse("face-mask_out"), moving.Sees(), threads=1)
+    clean.run()
+    for name in ("v.mp4", "w.mp4"):  # x264 does not always write the same bytes for the same frames
+        paths = [tmp_path / folder / name for folder in ("o", "clean")]
+        assert moving.packets(paths[0]) == moving.packets(paths[1])
+        for a, b in zip(*map(moving.read, paths), strict=True):
+            assert abs(a.astype(int) - b).mean() < 0.5
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moving.write(tmp_path / "p" / "v.mp4", frames=5)
+
+    real = video.Writer.add
+
+    def full(self: Any, frame: Any) -> None:
+        real(self, frame)
+        if frame.index:
+            with self._written():
+                raise av.error.FFmpegError(28, "No space left on device", "o/v.mp4")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(video.Writer, "add", full)
+        with pytest.raises(AnonbenchError, match="No space left on device"):
+            job(tmp_path).run()
+    assert not files_of(tmp_path / "o") if (tmp_path / "o").exists() else True
+    job(tmp_path).run()
+    assert len(moving.read(tmp_path / "o" / "v.mp4")) == 5
+
+
+def test_pixels_that_are_no_squares_stay_so_and_transparency_shows_black(tmp_path: Path) -> None:
+    path = tmp_path / "p" / "v.mov"
+    path.parent.mkdir()
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("png", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgba"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        stream.codec_context.time_base = Fraction(1, 10)
+        pixels = np.full((48, 64, 4), 230, np.uint8)
+        pixels[:, :32, 3], pixels[:, 32:, 3] = 0, 255
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(pixels, "rgba")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    job(tmp_path, moving.Sees({(32, 0)})).run()
+    with av.open(str(tmp_path / "o" / "v.mov")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+        shown = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    assert shown[:, :28].max() <= 12  # what was under it is not in the file
+    assert shown[:, 36:].min() >= 215
+
+
+def test_sound_that_a_container_cannot_hold_is_seen_before_anything_is_written(tmp_path: Path) -> None:
+    path = moving.write(tmp_path / "p" / "v.mkv", frames=5)
+    path.rename(tmp_path / "p" / "v.webm")  # Matroska with AAC, which WebM does not allow
+    with pytest.raises(AnonbenchError, match=r"v\.webm cannot be written"):
+        job(tmp_path).run()
+    assert not (tmp_path / "o").exists()
+
+
+def test_frames_that_are_too_large_are_not_decoded(tmp_path: Path) -> None:
+    moving.write(tmp_path / "p" / "v.mp4", frames=3)
+    sees = moving.Sees()
+    with pytest.raises(AnonbenchError, match="has 320x240 pixels, more than the limit of 1000"):
+        job(tmp_path, sees, max_pixels=1000).run()
+    assert not sees.asked
+
+
+@pytest.mark.parametrize("name", ["noise.mp4", "cut.mov", "sound.mp4", "empty.mkv"])
+def test_what_is_no_video_is_unusable(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "p" / name
+    moving.write(tmp_path / "p" / "good.mp4", frames=3)
+    if name == "sound.mp4":
+        with av.open(str(path), "w") as container:
+            stream: Any = container.add_stream("aac", rate=48000, layout="mono")
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 4800), np.float32), "fltp", layout="mono")
+            frame.sample_rate = 48000
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    elif name == "cut.mov":
+        whole = moving.write(tmp_path / "whole.mov", frames=10).read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+    else:
+        path.write_bytes(b"" if name == "empty.mkv" else random.Random(1).randbytes(5000))
+    with pytest.raises(AnonbenchError, match="1 files cannot be used"):
+        job(tmp_path).run()
+    assert not (tmp_path / "o").exists()
+    assert job(tmp_path, skip_unusable=True).run()["videos"] == 1
+    assert files_of(tmp_path / "o").keys() == {"good.mp4"}
+
+
+def test_a_video_that_changes_meanwhile_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moving.write(tmp_path / "p" / "v.mp4", frames=6)
+    real = video.write
+
+    def late(*args: Any) -> Any:
+        moving.write(tmp_path / "p" / "v.mp4", frames=7)
+        return real(*args)
+
+    monkeypatch.setattr(video, "write", late)
+    with pytest.raises(AnonbenchError, match="has changed since people were looked for"):
+        job(tmp_path).run()
+    assert not files_of(tmp_path / "o")
+
+
+def test_the_command_with_a_real_detector(run: Run, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    face = drawn.face(72)
+    with av.open(str(photos / "v.mp4"), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 240, 160, "yuv420p"
+        for number in range(8):
+            pixels = drawn.scene(240, 160, [])
+            pixels[40:112, 20 + 8 * number : 92 + 8 * number] = face
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        container.mux(stream.encode())
+    words = ("apply", photos, "--variant", "face-blur-medium", "--out", tmp_path / "out")
+    assert "1 video, 8 frames, 1 track" in run(*words, "--dry-run", "--preview", tmp_path / "dry.jpg")
+    said = run(*words, "--preview", tmp_path / "sheet.jpg")
+    assert "1 video, 8 frames: 8 regions of 1 track" in said
+    summary = json.loads((tmp_path / "private" / "out" / "summary.json").read_text())
+    assert summary["left"] == {}
+    old, new = moving.read(photos / "v.mp4"), moving.read(tmp_path / "out" / "v.mp4")
+    for number, (a, b) in enumerate(zip(old, new, strict=True)):
+        inside = (slice(50, 100), slice(30 + 8 * number, 80 + 8 * number))
+        assert np.std(b[inside].astype(float)) < 0.8 * np.std(a[inside].astype(float))
+
+
+def test_folders_know_videos(tmp_path: Path) -> None:
+    for name in ("A.MP4", "b.webm", "c.MOV"):
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypmp42")
+    for name in ("d.wmv", "e.3gp", "no ending"):
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypmp42")
+    found = folders.look(tmp_path)
+    assert found.videos == ["A.MP4", "b.webm", "c.MOV"]
+    assert sorted(found.unusable) == ["d.wmv", "e.3gp", "no ending"]
