@@ -44,6 +44,13 @@ def run_prediction(
             f"has the categories {_names(variant.categories)}, the model was trained on {_names(categories)}",
             file=variant.annotations,
         )
+    trainer: Trainer = registry.load("trainers", recipe.trainer)()
+    if trainer.of_clips and list(variant.actions) != record["actions"]:
+        raise AnonbenchError(
+            f"has the actions {', '.join(variant.actions) or 'none'}, the model was trained on "
+            f"{', '.join(record['actions'])}",
+            file=variant.annotations,
+        )
     where = choose_device(device)
     if recipe.level(where.type) == "portable":
         portable.require()
@@ -52,14 +59,14 @@ def run_prediction(
         weights = load_file(model / WEIGHTS)
     except SafetensorError as error:
         raise AnonbenchError(f"cannot be read ({error})", file=model / WEIGHTS, remedy="train again") from error
-    trainer: Trainer = registry.load("trainers", recipe.trainer)()
     trainer.confirm(recipe, record["initialisation"])
     people = frozenset(category.id for category in categories if category.person)
     asked = [tasks.load(name) for name in recipe.tasks]
     writers = {task.entries: task for task in reversed(asked)}
     entries: dict[str, list[dict[str, Any]]] = {task.entries: [] for task in asked}
     images = trainer.predict(weights, categories, variant, recipe, where)
-    for outputs in tqdm(images, "predict", len(variant.samples), unit="image", mininterval=1):
+    total, unit = len(trainer.samples(variant)), "clip" if trainer.of_clips else "image"
+    for outputs in tqdm(images, "predict", total, unit=unit, mininterval=1):
         for key, task in writers.items():
             entries[key] += [task.encode(output, people) for output in outputs[key]]
     result = {
