@@ -45,12 +45,8 @@ def run_prediction(
             file=variant.annotations,
         )
     trainer: Trainer = registry.load("trainers", recipe.trainer)()
-    if trainer.of_clips and list(variant.actions) != record["actions"]:
-        raise AnonbenchError(
-            f"has the actions {', '.join(variant.actions) or 'none'}, the model was trained on "
-            f"{', '.join(record['actions'])}",
-            file=variant.annotations,
-        )
+    if trainer.of_clips:
+        _check_actions(record, variant, model)
     where = choose_device(device)
     if recipe.level(where.type) == "portable":
         portable.require()
@@ -78,6 +74,17 @@ def run_prediction(
     seconds = time.perf_counter() - started
     found = ", ".join(f"{len(of)} {key}" for key, of in entries.items())
     print(f"{found} in {len(variant.samples)} images, {seconds:.1f} s", file=sys.stderr)
+
+
+def _check_actions(record: dict[str, Any], variant: VariantSplit, model: Path) -> None:
+    theirs = record.get("actions")
+    if not isinstance(theirs, list):
+        raise AnonbenchError("names no actions", file=model / RECORD, remedy="train again")
+    if list(variant.actions) != theirs:
+        raise AnonbenchError(
+            f"has the actions {', '.join(variant.actions) or 'none'}, the model was trained on {', '.join(theirs)}",
+            file=variant.annotations,
+        )
 
 
 def _names(categories: tuple[Category, ...]) -> str:
