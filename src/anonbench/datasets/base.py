@@ -82,6 +82,10 @@ class DatasetAdapter(abc.ABC):
     renders: ClassVar[bool] = False
     """True for a plugin that makes its images itself, into folders of its own: what an earlier run left is removed."""
 
+    converts: ClassVar[bool] = False
+    """True for a plugin that makes images of a user's copy first (`convert`), such as the frames of videos, and reads
+    those."""
+
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         try:
             self.options: Any = self.Options.model_validate(options or {})
@@ -95,6 +99,14 @@ class DatasetAdapter(abc.ABC):
         AnonbenchError that says where to get the data when it cannot be fetched.
         """
         sources.fetch(target, splits)
+
+    def convert(self, root: Path, target: Path, splits: list[str]) -> None:
+        """Write what `read` reads of ``splits`` under ``target``, from a user's copy ``root``, which is only read.
+
+        Called only of a plugin that ``converts``. What a killed run left is continued. Raises AnonbenchError that names
+        the file that cannot be used.
+        """
+        raise NotImplementedError
 
     @abc.abstractmethod
     def read(self, root: Path, split: str) -> Split:
