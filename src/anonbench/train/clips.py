@@ -60,7 +60,7 @@ class Settings(Section):
         (1, 1, 1), min_length=1, max_length=5, description="r3d_small: blocks of each stage"
     )
     frames: Size = Field(16, description="frames that the network sees at a time")
-    stride: Size = Field(2, description="every so manieth frame of the video is taken")
+    stride: Size = Field(2, description="each n-th frame of the video is taken")
     height: Size = Field(112, description="height of the network's input in pixels")
     width: Size = Field(112, description="width of the network's input in pixels")
     crop: tuple[Share, Share] = Field(
