@@ -69,7 +69,7 @@ def test_a_stretch_has_its_frames_at_the_stride_and_a_short_video_begins_again()
 
 
 def test_training_draws_every_stretch_place_and_size_within_the_frame(clips: Path) -> None:
-    clip = VariantSplit.read(clips, "train").clips[0]
+    clip = VariantSplit.read(clips, "train", clips=True).clips[0]
     seen = settings(frames=3, stride=2, crop=(0.5, 1.0), horizontal_flip=0.5, brightness=0.2, contrast=0.3)
     views = [training_view(clip, seen, generator("test", number)) for number in range(300)]
     assert {view.frames for view in views} == {(0, 2, 4), (1, 3, 5)}
@@ -97,7 +97,7 @@ def test_crops_have_the_shape_of_the_input() -> None:
     ("count", "frames", "starts"), [(3, 2, [0, 2, 4]), (2, 2, [0, 4]), (1, 2, [2]), (5, 6, [0]), (3, 5, [0, 1])]
 )
 def test_predictions_see_the_whole_video(clips: Path, count: int, frames: int, starts: list[int]) -> None:
-    clip = VariantSplit.read(clips, "train").clips[0]
+    clip = VariantSplit.read(clips, "train", clips=True).clips[0]
     views = prediction_views(clip, settings(frames=frames, stride=1, test_clips=count, test_crop=0.5))
     assert [view.frames[0] for view in views] == starts
     assert {view.box for view in views} == {(32, 16, 32, 32)}
@@ -106,7 +106,7 @@ def test_predictions_see_the_whole_video(clips: Path, count: int, frames: int, s
 
 def test_what_is_drawn_for_a_clip_holds_for_all_its_frames(clips: Path) -> None:
     """A still video stays still: crop, mirror, brightness and contrast are the same in all frames."""
-    data = VariantSplit.read(clips, "train")
+    data = VariantSplit.read(clips, "train", clips=True)
     frame = data.clips[0].frames[0]
     still = type(data.clips[0])(1, (frame,) * 6, 0)
     drawn = settings(frames=4, stride=1, horizontal_flip=0.5, brightness=0.4, contrast=0.4)
@@ -122,7 +122,7 @@ def test_what_is_drawn_for_a_clip_holds_for_all_its_frames(clips: Path) -> None:
 
 
 def test_a_view_is_the_cut_pixels_in_rgb(clips: Path) -> None:
-    clip = VariantSplit.read(clips, "train").clips[1]
+    clip = VariantSplit.read(clips, "train", clips=True).clips[1]
     seen = Reader(settings()).read(clip, View((2, 0, 3, 1), (10, 5, 32, 32)))
     for place, frame in enumerate((2, 0, 3, 1)):
         pixels = cv2.imread(str(clip.frames[frame].path))[:, :, ::-1]
@@ -134,7 +134,7 @@ def test_a_view_is_the_cut_pixels_in_rgb(clips: Path) -> None:
 
 
 def test_frames_that_are_kept_change_nothing(clips: Path) -> None:
-    data = VariantSplit.read(clips, "train")
+    data = VariantSplit.read(clips, "train", clips=True)
     one, other = (Batches(data, clips_recipe(), 0) for _ in range(2))
     other.reader.free = 20_000  # of one frame alone
     for number in (0, 1, 2, 0):
@@ -144,7 +144,7 @@ def test_frames_that_are_kept_change_nothing(clips: Path) -> None:
 
 
 def test_an_epoch_shows_every_clip_once_and_processes_share_it(clips: Path) -> None:
-    data = VariantSplit.read(clips, "train")
+    data = VariantSplit.read(clips, "train", clips=True)
     recipe = clips_recipe(batch_size=4)
     whole = [Batches(data, recipe, 0)[number] for number in (0, 1)]
     assert [len(seen) for seen, _ in whole] == [4, 2]
@@ -220,7 +220,7 @@ def test_a_prediction_is_the_mean_over_stretches(clips: Path, tmp_path: Path) ->
     model = clip_models.build(recipe, 3)
     model.load_state_dict(load_file(tmp_path / "model" / WEIGHTS))
     model.eval()
-    clip = VariantSplit.read(clips, "val").clips[0]
+    clip = VariantSplit.read(clips, "val", clips=True).clips[0]
     reader = Reader(recipe.settings)
     with torch.inference_mode():
         alone = [model(reader.read(clip, view)[None]).softmax(1)[0] for view in prediction_views(clip, recipe.settings)]
@@ -356,6 +356,12 @@ def test_clips_that_are_not_whole_are_refused(tmp_path: Path, change: Any, said:
     edited(root, edit)
     with pytest.raises(AnonbenchError, match=said):
         train(root, tmp_path / "out")
+
+
+def test_videos_that_are_not_whole_matter_to_no_detector(tmp_path: Path) -> None:
+    root = write_clips(tmp_path)
+    edited(root, lambda coco: [image.pop("frame_index") for image in coco["images"]])
+    assert len(VariantSplit.read(root, "train").samples) == 36
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -65,8 +65,8 @@ class VariantSplit:
     """A split of a variant.
 
     ``counts`` says how many annotations are used and why the others are not. ``images_digest`` is the anonymize stage's
-    sha256 over the images' hashes; None for a data set without its manifest. ``clips`` are the videos, if the data set
-    has any, in the order of their ids, and ``actions`` the names that they may have.
+    sha256 over the images' hashes; None for a data set without its manifest. ``clips`` are the videos, if they
+    were asked for, in the order of their ids, and ``actions`` the names that they may have.
     """
 
     annotations: Path
@@ -84,17 +84,21 @@ class VariantSplit:
         return tuple(clip for clip in self.clips if clip.action is not None)
 
     @classmethod
-    def read(cls, directory: str | Path, split: str) -> VariantSplit:
+    def read(cls, directory: str | Path, split: str, *, clips: bool = False) -> VariantSplit:
         """Read ``<directory>/annotations/<split>.json``; images are ``<directory>/<split>/<file_name>``.
 
         Images come in the order of their ids. Annotations marked ``iscrowd`` and boxes without area inside the image
-        are counted, not used. Raises AnonbenchError for a file that is missing or is no COCO annotation file, and for
-        whatever is not as the variant's manifest, if there is one, says (images by name and size).
+        are counted, not used. With ``clips`` the videos are read, too, each of which has to be whole. Raises
+        AnonbenchError for a file that is missing or is no COCO annotation file, and for whatever is not as the
+        variant's manifest, if there is one, says (images by name and size).
         """
         path = Path(directory) / "annotations" / f"{split}.json"
         coco = read_json(path)
         try:
             variant = cls._from_coco(coco, path, Path(directory) / split)
+            if clips:
+                actions, found = _clips(coco, variant.samples, path)
+                variant = replace(variant, actions=actions, clips=found)
         except (KeyError, TypeError) as error:
             raise AnonbenchError(
                 f"is not a COCO annotation file ({type(error).__name__}: {error})", file=path
@@ -125,8 +129,7 @@ class VariantSplit:
         samples = []
         for image in sorted(coco["images"], key=lambda image: image["id"]):
             samples.append(_sample(image, by_image[image["id"]], label_of, images, counts))
-        actions, clips = _clips(coco, samples, path)
-        return cls(path, sha256_file(path), categories, tuple(samples), counts, actions=actions, clips=clips)
+        return cls(path, sha256_file(path), categories, tuple(samples), counts)
 
 
 def _sample(

@@ -38,13 +38,13 @@ def run_prediction(
     if sha256_file(model / WEIGHTS) != record["weights_sha256"]:
         raise AnonbenchError("is not the file that train.json describes", file=model / WEIGHTS, remedy="train again")
     categories = tuple(Category(**category) for category in record["categories"])
-    variant = VariantSplit.read(variant_dir, split)
+    trainer: Trainer = registry.load("trainers", recipe.trainer)()
+    variant = VariantSplit.read(variant_dir, split, clips=trainer.of_clips)
     if variant.categories != categories:
         raise AnonbenchError(
             f"has the categories {_names(variant.categories)}, the model was trained on {_names(categories)}",
             file=variant.annotations,
         )
-    trainer: Trainer = registry.load("trainers", recipe.trainer)()
     if trainer.of_clips:
         _check_actions(record, variant, model)
     where = choose_device(device)

@@ -88,7 +88,7 @@ def _train(
         where = distributed.own_device(where)
     level = recipe.level(where.type)
     hold(level, threads)
-    variant = VariantSplit.read(variant_dir, split)
+    variant = VariantSplit.read(variant_dir, split, clips=trainer.of_clips)
     samples = len(trainer.samples(variant))
     if trainer.trains and not samples:
         what = "clips with an action" if trainer.of_clips else "images"
