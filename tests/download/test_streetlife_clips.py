@@ -316,3 +316,20 @@ def test_those_who_meet_face_each_other_and_their_hands_meet() -> None:
 def test_actions_that_cannot_be_are_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Options(**{**fixture.OPTIONS, **wrong})
+
+
+DETAILS_PINNED = ""
+"""Likewise of a clip of each detailed action, two frames each."""
+
+
+def test_pixels_of_detailed_actions_are_pinned() -> None:
+    options = Options(**{**CLOSE, "clips": 8, "actions": DETAILS, "frames": 2, "people": (2, 3)})
+    digest = hashlib.sha256()
+    shown = set()
+    for index in range(1, 9):
+        clip = clips.render_clip(options, "train", index)
+        shown.add(clip.action)
+        for scene in clip.frames:
+            digest.update(scene.image.tobytes())
+    assert shown == {*DETAILS}
+    assert digest.hexdigest() == DETAILS_PINNED
