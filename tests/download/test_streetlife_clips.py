@@ -318,7 +318,7 @@ def test_actions_that_cannot_be_are_refused(wrong: dict[str, Any], said: str) ->
         Options(**{**fixture.OPTIONS, **wrong})
 
 
-DETAILS_PINNED = ""
+DETAILS_PINNED = "04a3735165359c99e4d88483c25be1c24f634c74c148c6cecb6df4ea4a03f06b"
 """Likewise of a clip of each detailed action, two frames each."""
 
 
