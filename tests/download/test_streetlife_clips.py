@@ -310,6 +310,10 @@ def test_those_who_meet_face_each_other_and_their_hands_meet() -> None:
         ({"actions": ["walk", "walk"]}, "the same action twice"),
         ({"actions": ["walk"]}, "at least 2"),
         ({"actions": ["walk", "hand_over"], "people": [1, 1]}, "two shake hands"),
+        (
+            {"actions": EVERY, "clips": {"gallery": 16, "probe": 16}, "gallery_identities": 1},
+            "gallery_identities: two shake hands",
+        ),
         ({"actions": EVERY, "clips": {"gallery": 20, "probe": 40}, "gallery_identities": 2}, "32 clips, 16 for each"),
     ],
 )

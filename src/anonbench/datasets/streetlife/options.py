@@ -94,6 +94,8 @@ class Options(BaseModel):
         if min(counts) < least:
             what = f"clips, {len(self.actions)} for each" if self.of_clips else "images, one for each"
             raise ValueError(f"gallery and probe need at least {least} {what} of gallery_identities")
+        if self.of_clips and self.meets and self.gallery_identities < 2:
+            raise ValueError("gallery_identities: two shake hands, or hand something over; set 2 or more")
         if self.people[0] < 1:
             raise ValueError("people: gallery and probe need somebody in each image")
         return self
