@@ -111,7 +111,8 @@ def facts_of(path: str | Path) -> dict[str, Any]:
     Those of a table of images are ``skipped``: what `annotate` says of images that could not be
     used, ``frame_guessed``: how many images have labels that fit two frames, of which the upright one was taken,
     ``videos``: id, name, action, width, height and number of frames of each clip, ``actions``: the names that an
-    action may have, and ``attributes``: the values that each attribute of a person may have, with their meaning.
+    action may have, ``action_kinds``: the kind of each, if there are kinds, and ``attributes``: the values that each
+    attribute of a person may have, with their meaning.
     """
     with _readable(path):
         metadata = pq.read_schema(path).metadata or {}

@@ -74,6 +74,42 @@ def test_clips_and_labels_are_written(clips: Any, tmp_path: Path) -> None:
     assert [video["frames"] for video in facts["videos"]] == [3, 2]
 
 
+def test_kinds_of_actions_are_written_and_reach_a_variant(clips: Any, tmp_path: Path) -> None:
+    clips.json["train"]["action_kinds"] = {"wave": "hands", "walk": "legs"}
+    annotated(clips, tmp_path)
+    assert list(read_json(tmp_path / "train.json")["action_kinds"].items()) == [("walk", "legs"), ("wave", "hands")]
+    assert regions.facts_of(tmp_path / "train.images.parquet")["action_kinds"] == {"walk": "legs", "wave": "hands"}
+    labels = Labels(tmp_path / "train.json")
+    labels.write(tmp_path / "variant.json")
+    assert read_json(tmp_path / "variant.json")["action_kinds"] == {"walk": "legs", "wave": "hands"}
+
+
+def test_kinds_that_are_not_of_all_actions_do_not_pass(tmp_path: Path) -> None:
+    videos = [{"id": 1, "width": 64, "height": 48, "frames": 2, "action": "wave"}]
+    coco = {"images": [], "annotations": [], "categories": [], "videos": videos, "actions": ["walk", "wave"]}
+    for kinds in ({"wave": "hands"}, {"wave": "hands", "walk": 3}, {"wave": "hands", "walk": "legs", "x": "y"}):
+        (tmp_path / "x.json").write_text(json.dumps({**coco, "action_kinds": kinds}))
+        labels = Labels(tmp_path / "x.json")
+        assert labels.action_kinds == {}
+        assert sum(labels.left_out.values()) >= len(kinds)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        ({"walk": "a", "fly": "b"}, "action_kinds: 'fly' is not among the file's actions"),
+        ({"walk": "a"}, "action_kinds: has no kind of the action 'wave'"),
+        ({"walk": "a", "wave": 3}, "action_kinds: 3 is not a string of printable characters"),
+        ({"walk": "wave", "wave": "b"}, "action_kinds: has the kind 'wave', which is an action"),
+    ],
+)
+def test_wrong_kinds_are_refused(clips: Any, tmp_path: Path, kinds: dict[str, Any], said: str) -> None:
+    clips.json["train"]["action_kinds"] = kinds
+    with pytest.raises(AnonbenchError, match=said):
+        annotated(clips, tmp_path)
+    assert not (tmp_path / "train.json").exists()
+
+
 def test_a_data_set_of_still_images_says_nothing_of_clips(make_coco: Callable[..., Any], tmp_path: Path) -> None:
     folder = make_coco()
     folder.person()["attributes"] = {"occluded": False}  # as annotation tools write, which no list explains

@@ -113,6 +113,14 @@ def test_downsample_rounds_sides_that_the_factor_does_not_divide() -> None:
         make(Variant.parse("frame-downsample-2x"), {"factor": 1})
 
 
+def test_grey_keeps_the_luma_and_nothing_else() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    after = changed(pixels, "frame-grey")
+    assert (after == after[:, :, :1]).all()
+    assert np.abs(after[:, :, 0] - pixels @ np.array([0.299, 0.587, 0.114])).max() < 1
+    assert (changed(after, "frame-grey") == after).all()
+
+
 # The stage
 
 
@@ -190,6 +198,7 @@ def test_who_may_still_be_recognised_is_said_of_each_person(dataset: Dataset) ->
     regions.write(dataset.annotations / "train.people.parquet", people, regions.PEOPLE)
     of_side = "of the face's side"
     expected = {
+        "frame-grey": dict.fromkeys((11, 12, 14), "nothing but colour is taken away"),
         "frame-downsample-2x": {11: f"blurred by 3.3 % {of_side}", 14: f"blurred by 2.5 % {of_side}"},
         "frame-blur-low": {11: f"blurred by 3.7 % {of_side}", 14: f"blurred by 2.8 % {of_side}"},
         "frame-pixelate-low": {14: "10.7 cells along the face's side"},  # 3.75 pixels: 8 along the other's

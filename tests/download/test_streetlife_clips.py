@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,13 @@ from pycocotools import mask as coco_mask
 from anonbench import regions
 from anonbench.config import Study
 from anonbench.datasets.streetlife import Options, Scene, attributes, clips, render_split
+from anonbench.datasets.streetlife.actions import ACTIONS, DETAILS, MOTIONS, manner_of
 from anonbench.datasets.streetlife.dice import Dice
-from anonbench.datasets.streetlife.motion import ACTIONS, LEG, MOTIONS, manner_of
+from anonbench.datasets.streetlife.figure import figure
+from anonbench.datasets.streetlife.geometry import Camera
+from anonbench.datasets.streetlife.light import Tone
+from anonbench.datasets.streetlife.motion import LEG
+from anonbench.datasets.streetlife.sprite import Canvas
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
 from tests.fixtures import clips as fixture
@@ -213,3 +219,121 @@ def test_a_study_takes_the_fixture() -> None:
     options = study.options("clips")
     assert Options(**options) == SMALL
     assert not {"train", "val"} & options.keys()
+
+
+EVERY = tuple(MOTIONS)
+CLOSE: dict[str, Any] = {**fixture.OPTIONS, "clips": 16, "actions": EVERY}
+
+
+@pytest.mark.parametrize("action", DETAILS)
+def test_no_joint_of_a_detailed_action_jumps(action: str) -> None:
+    for number in range(6):
+        manner = manner_of(action, 1.75, 3.0, Dice("joints", action, number))
+        for role in (0, 1, 2):
+            own = replace(manner, role=role, reach=1.08)
+            poses = [MOTIONS[action].pose(own, frame / 60).joints for frame in range(181)]
+            for before, after in itertools.pairwise(poses):
+                assert max(np.linalg.norm(np.subtract(after[name], before[name])) for name in after) < 0.085
+
+
+@pytest.mark.parametrize("pair", list(zip(DETAILS[::2], DETAILS[1::2], strict=True)), ids="-".join)
+def test_a_silhouette_does_not_tell_the_two_of_a_pair(pair: tuple[str, str]) -> None:
+    """The masks of the two are the same; of a head that turns, nose and hair are elsewhere."""
+    canvas = Canvas(256, 192)
+    everyone = clips.people_of(SMALL, "train")
+    camera = Camera(256.0, 230.0, 128.0, 60.0, 1.4)
+    even = Tone((1.0, 1.0, 1.0), (0.85, 0.85, 0.85), 0.3, (0, 0, 0))
+    for number in range(12):
+        who, yaw, time = everyone[number % len(everyone)], 35.0 * (number % 5) - 70, 0.2 * number
+        drawn = []
+        for action in pair:
+            manner = replace(manner_of(action, who.height, 2.0, Dice("pair", number)), reach=1.08)
+            pose = MOTIONS[action].pose(manner, time)
+            made = figure(who, pose, camera, 0.0, 3.0, yaw, even, canvas.scale)
+            drawn.append(canvas.stencil(made.sprite))
+        masks = []
+        for stencil in drawn:
+            mask = np.zeros((3 * canvas.height, 3 * canvas.width), bool)
+            h, w = stencil.parts.shape
+            y, x = stencil.top + canvas.height, stencil.left + canvas.width
+            mask[y : y + h, x : x + w] = stencil.parts > 0
+            masks.append(mask)
+        same = (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum()
+        assert same > (0.92 if "wait" in pair else 0.9999), (number, same)
+        if abs(yaw) < 40:
+            pictures = []
+            for stencil in drawn:
+                canvas.pixels[:] = 128
+                canvas.paint(stencil)
+                pictures.append(canvas.pixels.astype(int))
+            assert np.abs(pictures[0] - pictures[1]).max() > 40 or "wait" in pair, "what they hold is seen"
+
+
+def test_detailed_actions_are_told_by_no_attribute_and_have_people_enough() -> None:
+    options = Options(clips=320, identities=10, outfits=2, attributes=True, actions=EVERY, people=(1, 2))
+    cast = [clips.cast_of(options, "train", index) for index in range(1, 321)]
+    said: dict[str, Counter[tuple[str, ...]]] = defaultdict(Counter)
+    for block in range(0, 320, 16):
+        assert sorted(action for action, _ in cast[block : block + 16]) == sorted(EVERY)
+        assert all(people == cast[block][1] for _, people in cast[block : block + 16])
+    for action, people in cast:
+        assert len({who.number for who in people}) == 2
+        for who in people:
+            said[action].update({**attributes.of(who, options), "identity": str(who.number)}.items())
+    assert all(counts == said["walk"] for counts in said.values())
+
+
+def test_a_split_says_which_kind_an_action_is_of(tmp_path: Path) -> None:
+    few = Options(**{**CLOSE, "clips": {"train": 3, "val": 1}, "actions": ("carry", "read", "wave"), "frames": 2})
+    content = render_split(few, "train", tmp_path, progress=False)
+    assert content["actions"] == ["carry", "read", "wave"]
+    assert content["action_kinds"] == {"carry": "detail", "read": "detail", "wave": "silhouette"}
+    assert content["info"]["options"]["actions"] == ["carry", "read", "wave"]
+    assert sorted(video["action"] for video in content["videos"]) == ["carry", "read", "wave"]
+    assert "action_kinds" not in render_split(SMALL, "val", tmp_path, progress=False)
+
+
+def test_those_who_meet_face_each_other_and_their_hands_meet() -> None:
+    options = Options(**{**CLOSE, "clips": 2, "actions": ("shake_hands", "hand_over"), "people": (2, 2)})
+    clip = clips.render_clip(options, "train", 1)
+    for scene in clip.frames:
+        first, second = people(scene).values()
+        wrists = [np.array(one["keypoints"]).reshape(17, 3)[10, :2] for one in (first, second)]
+        tall = max(one["bbox"][3] for one in (first, second))
+        assert np.linalg.norm(wrists[0] - wrists[1]) < 0.16 * tall
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"actions": ["walk", "shake_hand"]}, r"unknown action 'shake_hand' \(did you mean 'shake_hands'"),
+        ({"actions": ["walk", "walk"]}, "the same action twice"),
+        ({"actions": ["walk"]}, "at least 2"),
+        ({"actions": ["walk", "hand_over"], "people": [1, 1]}, "two shake hands"),
+        (
+            {"actions": EVERY, "clips": {"gallery": 16, "probe": 16}, "gallery_identities": 1},
+            "gallery_identities: two shake hands",
+        ),
+        ({"actions": EVERY, "clips": {"gallery": 20, "probe": 40}, "gallery_identities": 2}, "32 clips, 16 for each"),
+    ],
+)
+def test_actions_that_cannot_be_are_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Options(**{**fixture.OPTIONS, **wrong})
+
+
+DETAILS_PINNED = "04a3735165359c99e4d88483c25be1c24f634c74c148c6cecb6df4ea4a03f06b"
+"""Likewise of a clip of each detailed action, two frames each."""
+
+
+def test_pixels_of_detailed_actions_are_pinned() -> None:
+    options = Options(**{**CLOSE, "clips": 8, "actions": DETAILS, "frames": 2, "people": (2, 3)})
+    digest = hashlib.sha256()
+    shown = set()
+    for index in range(1, 9):
+        clip = clips.render_clip(options, "train", index)
+        shown.add(clip.action)
+        for scene in clip.frames:
+            digest.update(scene.image.tobytes())
+    assert shown == {*DETAILS}
+    assert digest.hexdigest() == DETAILS_PINNED

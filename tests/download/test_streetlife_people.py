@@ -11,12 +11,13 @@ import pytest
 from pydantic import ValidationError
 
 from anonbench.datasets.streetlife import Options, attributes, population, render_scene, render_split
+from anonbench.datasets.streetlife.actions import manner_of
 from anonbench.datasets.streetlife.adapter import Streetlife
 from anonbench.datasets.streetlife.dice import Dice
 from anonbench.datasets.streetlife.figure import figure
 from anonbench.datasets.streetlife.geometry import Camera, Colour
 from anonbench.datasets.streetlife.light import Tone
-from anonbench.datasets.streetlife.motion import manner_of, walk
+from anonbench.datasets.streetlife.motion import walk
 from anonbench.datasets.streetlife.population import BOTTOMS, TOPS, Identity, dressed
 from anonbench.datasets.streetlife.sprite import Bytes, Canvas
 from anonbench.errors import AnonbenchError
@@ -211,7 +212,7 @@ def test_gallery_and_probe_show_the_same_people_who_are_in_no_other_split() -> N
         ({"clips": 4, "train": 100}, "train: splits of clips hold no images; count clips in clips instead"),
         ({"clips": 4, "frames": 1}, "greater than or equal to 2"),
         ({"clips": 4, "fps": 0.1}, "greater than or equal to 1"),
-        ({"frames": 8}, "frames and fps are of clips; set clips too"),
+        ({"frames": 8}, "frames, fps and actions are of clips; set clips too"),
         ({"clips": {"train": 8, "gallery": 8, "probe": 8}}, "at least 160 clips, 8 for each of gallery_identities"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pycocotools import mask as coco_mask
 from safetensors.torch import load_file, save_file
-from train_tiny import CATEGORIES, HEIGHT, WIDTH, recipe_for, write_variant
+from train_tiny import ACTIONS, CATEGORIES, HEIGHT, WIDTH, recipe_for, write_clips, write_variant
 
 from anonbench import registry
 from anonbench.errors import AnonbenchError
@@ -24,13 +24,33 @@ TRAINED = [name for name in registry.names("trainers") if registry.load("trainer
 
 
 @pytest.fixture(scope="session", params=TRAINED)
-def model(request: pytest.FixtureRequest, variant: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of each trainer, trained for a few iterations."""
+def trainer(request: pytest.FixtureRequest) -> str:
+    """The name of each trainer."""
     if request.param == "detectron2":
         pytest.importorskip("detectron2")
-    out = tmp_path_factory.mktemp(request.param)
-    run_training(variant, "train", recipe_for(request.param, iterations=12), 0, out, device="cpu")
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def variant(trainer: str, variant: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A variant that the trainer can learn from: of images, or of clips."""
+    if not of_clips(trainer):
+        return variant
+    root = tmp_path_factory.mktemp("clips")
+    write_clips(root)
+    return write_clips(root, 3, "val", seed=8)
+
+
+@pytest.fixture(scope="session")
+def model(trainer: str, variant: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of each trainer, trained for a few iterations."""
+    out = tmp_path_factory.mktemp(trainer)
+    run_training(variant, "train", recipe_for(trainer, iterations=12), 0, out, device="cpu")
     return out
+
+
+def of_clips(trainer: str) -> bool:
+    return bool(registry.load("trainers", trainer).of_clips)
 
 
 def predictions(model: Path, variant: Path, out: Path) -> dict[str, Any]:
@@ -51,7 +71,9 @@ def test_a_trainer_is_a_trainer() -> None:
         assert issubclass(registry.load("trainers", name), Trainer)
 
 
-def test_predictions_are_coco_results(model: Path, variant: Path, tmp_path: Path) -> None:
+def test_predictions_are_coco_results(trainer: str, model: Path, variant: Path, tmp_path: Path) -> None:
+    if of_clips(trainer):
+        pytest.skip("of clips")
     result = predictions(model, variant, tmp_path / "p.json")
     assert [c["id"] for c in result["categories"]] == [1, 3]
     assert result["model"]["weights_sha256"] == sha256_file(model / WEIGHTS)
@@ -67,6 +89,20 @@ def test_predictions_are_coco_results(model: Path, variant: Path, tmp_path: Path
         assert coco_mask.decode(found["segmentation"]).shape == (HEIGHT, WIDTH)
         assert len(found.get("keypoints", [])) == (51 if found["category_id"] == 1 else 0)
         assert found["bbox"] == [round(v, 2) for v in found["bbox"]]
+
+
+def test_predictions_of_clips_are_probabilities(trainer: str, model: Path, variant: Path, tmp_path: Path) -> None:
+    if not of_clips(trainer):
+        pytest.skip("of images")
+    result = predictions(model, variant, tmp_path / "p.json")
+    assert result["model"] == {
+        "weights_sha256": sha256_file(model / WEIGHTS), "tasks": ["action"], "trainer": trainer,
+    }  # fmt: skip
+    assert [(found["video_id"], found["image_id"]) for found in result["actions"]] == [(1, 1), (2, 7), (3, 13)]
+    for found in result["actions"]:
+        assert list(found["scores"]) == ACTIONS
+        assert sum(found["scores"].values()) == pytest.approx(1, abs=1e-5)
+        assert min(found["scores"].values()) >= 0
 
 
 def test_predictions_are_repeatable(model: Path, variant: Path, tmp_path: Path) -> None:
@@ -102,8 +138,10 @@ def test_weights_of_another_architecture_are_refused(variant: Path, model: Path,
     assert not (tmp_path / "p.json").exists()
 
 
-def test_a_model_of_the_old_form_still_predicts(model: Path, variant: Path, tmp_path: Path) -> None:
+def test_a_model_of_the_old_form_still_predicts(trainer: str, model: Path, variant: Path, tmp_path: Path) -> None:
     """A train.json of version 0.1 has the trainer's settings beside the schedule, and an entry for detectron2's zoo."""
+    if of_clips(trainer):
+        pytest.skip("version 0.1 had no clips")
     old = copy(model, tmp_path / "model")
     record = read_json(old / RECORD)
     settings = record["recipe"].pop("settings")
@@ -114,7 +152,8 @@ def test_a_model_of_the_old_form_still_predicts(model: Path, variant: Path, tmp_
     assert (tmp_path / "old.json").read_bytes() == (tmp_path / "new.json").read_bytes()
 
 
-def test_other_categories_are_refused(model: Path, tmp_path: Path) -> None:
-    root = write_variant(tmp_path / "v", 2, "val", [*CATEGORIES, {"id": 7, "name": "dog", "supercategory": "animal"}])
+def test_other_categories_are_refused(trainer: str, model: Path, tmp_path: Path) -> None:
+    write = write_clips if of_clips(trainer) else write_variant
+    root = write(tmp_path / "v", 2, "val", [*CATEGORIES, {"id": 7, "name": "dog", "supercategory": "animal"}])
     with pytest.raises(AnonbenchError, match=r"7 dog.*trained on 1 person, 3 car"):
         predictions(model, root, tmp_path / "p.json")

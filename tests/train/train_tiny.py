@@ -63,8 +63,33 @@ def tiny_recipe(settings: dict[str, Any] | None = None, **changes: Any) -> Recip
     return recipes.parse({**TINY, **changes, "settings": {**TINY["settings"], **(settings or {})}})
 
 
+CLIPS: dict[str, Any] = {
+    **{name: value for name, value in TINY.items() if name not in ("tasks", "settings")},
+    "trainer": "clips",
+    "tasks": ["action"],
+    "settings": {
+        "network": "r3d_small",
+        "small_widths": [4, 8],
+        "small_depths": [1, 1],
+        "frames": 4,
+        "stride": 1,
+        "height": 32,
+        "width": 32,
+        "horizontal_flip": 0.0,
+    },
+}
+ACTIONS = ["left", "right", "still"]
+
+
+def clips_recipe(settings: dict[str, Any] | None = None, **changes: Any) -> Recipe:
+    """Return a tiny recipe for clips with some of the settings and some other entries changed."""
+    return recipes.parse({**CLIPS, **changes, "settings": {**CLIPS["settings"], **(settings or {})}})
+
+
 def recipe_for(trainer: str, settings: dict[str, Any] | None = None, **changes: Any) -> Recipe:
     """Return the tiny recipe for a trainer; detectron2's smallest backbone is ResNet-18."""
+    if trainer == "clips":
+        return clips_recipe(settings, **changes)
     if trainer != "detectron2":
         return tiny_recipe(settings, trainer=trainer, **changes)
     own = ("compact_widths", "compact_depths", "roi_canonical_size")
@@ -100,6 +125,40 @@ def write_variant(root: Path, images: int = 5, split: str = "train", categories:
             for annotation in found:
                 coco["annotations"].append({**annotation, "id": len(coco["annotations"]) + 1, "image_id": number})
         cv2.imwrite(str(root / split / name), pixels[:, :, ::-1])
+    (root / "annotations" / f"{split}.json").write_text(json.dumps(coco))
+    return root
+
+
+def write_clips(
+    root: Path,
+    clips: int = 6,
+    split: str = "train",
+    categories: Any = CATEGORIES,
+    frames: int = 6,
+    actions: list[str] = ACTIONS,
+    seed: int = 7,
+) -> Path:
+    """Write COCO-VID clips in which a red figure goes to the left, to the right or stands still, in turns."""
+    rng = np.random.default_rng(seed)
+    (root / split).mkdir(parents=True, exist_ok=True)
+    (root / "annotations").mkdir(exist_ok=True)
+    coco: dict[str, Any] = {"images": [], "annotations": [], "categories": categories, "videos": [], "actions": actions}
+    for clip in range(1, clips + 1):
+        action = actions[(clip - 1) % len(actions)]
+        coco["videos"].append({"id": clip, "width": WIDTH, "height": HEIGHT, "frames": frames, "action": action})
+        step = {"left": -6, "right": 6}.get(action, 0)
+        street, start = rng.integers(0, 60, (HEIGHT, WIDTH, 3)), int(rng.integers(34, 48))
+        for frame in range(frames):
+            pixels = street + rng.integers(0, 12, street.shape)
+            x, y, w, h = start + step * frame - step * frames // 2, 10, 14, 40
+            pixels[y : y + h, x : x + w] = (200, 40, 40)
+            number = len(coco["images"]) + 1
+            name = f"{clip:03d}_{frame:02d}.png"
+            image = {"id": number, "file_name": name, "width": WIDTH, "height": HEIGHT}
+            coco["images"].append({**image, "video_id": clip, "frame_index": frame})
+            person = {"id": number, "image_id": number, "category_id": 1, "bbox": [x, y, w, h], "area": w * h}
+            coco["annotations"].append({**person, "iscrowd": 0})
+            cv2.imwrite(str(root / split / name), pixels.astype(np.uint8)[:, :, ::-1])
     (root / "annotations" / f"{split}.json").write_text(json.dumps(coco))
     return root
 

@@ -115,6 +115,31 @@ def _video(
     return Video({**entry, "width": width, "height": height, "frames": len(frames)}, tuple(frames))
 
 
+def check_kinds(kinds: Mapping[Any, Any], actions: list[str], file: Path) -> dict[str, str]:
+    """Return the kind of each action, in the order of ``actions``; empty where the data set tells no kinds apart.
+
+    Raises AnonbenchError for kinds of unknown actions, an action without one, and a kind that is called like an action.
+    """
+    if not kinds:
+        return {}
+    for action in kinds:
+        if action not in actions:
+            raise _wrong_kinds(f"{action!a:.80} is not among the file's actions", file)
+    for action in actions:
+        if action not in kinds:
+            raise _wrong_kinds(f"has no kind of the action {action!a:.80}", file)
+    _check_names(dict.fromkeys(kinds.values()), "action_kinds", file)
+    for kind in kinds.values():
+        if kind in actions:
+            raise _wrong_kinds(f"has the kind {kind!a:.80}, which is an action", file)
+    return {action: kinds[action] for action in actions}
+
+
+def _wrong_kinds(problem: str, file: Path) -> AnonbenchError:
+    remedy = "give each of the file's actions one kind, or leave 'action_kinds' out"
+    return AnonbenchError(problem, file=file, entry="action_kinds", remedy=remedy)
+
+
 def check_attributes(attributes: Mapping[str, Any], file: Path) -> Meanings:
     """Return the attributes that people of a split may have: each one's values with their meaning.
 
@@ -192,12 +217,15 @@ def order(images: Iterable[int], videos: Iterable[Video]) -> list[int]:
     return sorted(images, key=lambda image_id: place.get(image_id, (image_id, 0)))
 
 
-def told(videos: Collection[Video], actions: list[str], attributes: Meanings) -> dict[str, Any]:
+def told(
+    videos: Collection[Video], actions: list[str], kinds: Mapping[str, str], attributes: Meanings
+) -> dict[str, Any]:
     """Return what the table of images says of clips and people as a whole (see `regions.facts_of`)."""
     keys = ("id", "name", "action", "width", "height", "frames")
     facts: dict[str, Any] = {
         "videos": [{key: video.entry[key] for key in keys if key in video.entry} for video in videos],
         "actions": actions if videos else [],
+        "action_kinds": dict(kinds) if videos else {},
         "attributes": attributes,
     }
     return {key: value for key, value in facts.items() if value}

@@ -58,6 +58,7 @@ def convert(
     entries = _by_id(split.images, "image", file)
     attributes = clips.check_attributes(split.attributes, file)
     videos = clips.check_videos(_by_id(split.videos, "video", file), split.actions, entries, file)
+    kinds = clips.check_kinds(split.action_kinds, split.actions, file) if videos else {}
     found = image_files.look(entries, root / split.folder, file, gate, name, split.paths)
     if gate.on_bad_image is OnBadImage.SKIP:
         clips.leave_out_whole(found, videos)
@@ -70,7 +71,7 @@ def convert(
     skipped = set(found.bad)
     images = {number: entry for number, entry in found.entries.items() if number not in skipped}
     videos = [video for video in videos if not skipped.intersection(video.frames)]
-    told = clips.told(videos, split.actions, attributes)
+    told = clips.told(videos, split.actions, kinds, attributes)
     people: list[dict[str, Any]] = []
     counts: dict[str, Any] = {"images": len(images), "annotations": 0, "people": 0, "unusable": 0}
     with atomic(out / f"{name}.json") as part, open(part, "wb") as stream:
@@ -80,7 +81,7 @@ def convert(
             "images": list(images.values()),
             "categories": list(categories.values()),
             **({"videos": [video.entry for video in videos]} if videos else {}),
-            **{key: told[key] for key in ("actions", "attributes") if key in told},
+            **{key: told[key] for key in ("actions", "action_kinds", "attributes") if key in told},
         }
         stream.write(_json(lambda: head, file, "all but the annotations")[:-1] + b',"annotations":[')
         separator = b"\n"

@@ -117,6 +117,8 @@ class Labels:
         self.categories = [self._entry("category", entry) for entry in self.coco.categories]
         self.images = [self._image(entry) for entry in self.coco.images]
         self.actions = [action for action in self.coco.actions if isinstance(action, str)]
+        # names of the data set's own, as actions are; told of all actions or of none
+        self.action_kinds = self._kinds(self.coco.action_kinds)
         self.videos = [self._video(entry) for entry in self.coco.videos]
         self.left_out.update(f"attributes.{name}" for name in self.coco.attributes)
 
@@ -143,6 +145,8 @@ class Labels:
         }
         if self.videos:
             head |= {"videos": self.videos if videos is None else videos, "actions": self.actions}
+            if self.action_kinds:
+                head |= {"action_kinds": self.action_kinds}
         with atomic(target) as part, open(part, "wb") as stream:
             stream.write(encode(head)[:-1] + b',"annotations":[')
             separator = b"\n"
@@ -193,6 +197,13 @@ class Labels:
             del video["action"]
             self.left_out["video.action"] += 1
         return video
+
+    def _kinds(self, given: dict[Any, Any]) -> dict[str, str]:
+        kept = {action: given[action] for action in self.actions if isinstance(given.get(action), str)}
+        if len(kept) == len(given) == len(self.actions):
+            return kept
+        self.left_out.update(f"action_kinds.{action}" for action in given)
+        return {}
 
     def _licenses(self, entries: list[Any]) -> list[dict[str, Any]]:
         found = []

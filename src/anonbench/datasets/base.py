@@ -36,10 +36,11 @@ class Split:
 
     Clips are COCO-VID's: ``videos`` (``id``, ``name``, and optionally ``width``, ``height`` and ``action``, one of
     ``actions``), whose frames are the images with that ``video_id``, listed in the order of their ``frame_index``: 0,
-    1, 2, ... without a gap. ``attributes`` are what may be said of a person: the values of each attribute with their
-    meaning, ``{name: {value: meaning}}``, or without it, ``{name: [value, ...]}``. Where there are any, an annotation
-    of a person may have ``attributes``, ``{name: value}``. The one called `CAMERA` says which camera took the
-    image, and nothing of the person.
+    1, 2, ... without a gap. ``action_kinds`` divides the actions into kinds that are judged apart: ``{action: kind}``
+    for all of them, or nothing. ``attributes`` are what may be said of a person: the values of each attribute with
+    their meaning, ``{name: {value: meaning}}``, or without it, ``{name: [value, ...]}``. Where there are any, an
+    annotation of a person may have ``attributes``, ``{name: value}``. The one called `CAMERA` says which camera took
+    the image, and nothing of the person.
 
     Where the name of a file tells who is in it, the image has a ``file_name`` that does not, which is its name in every
     variant, and ``paths`` says where the file is: by the image's id, a POSIX path relative to ``folder``. ``warnings``
@@ -55,6 +56,7 @@ class Split:
     licenses: list[dict[str, Any]] = field(default_factory=list)
     videos: list[dict[str, Any]] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
+    action_kinds: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     paths: dict[int, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -80,6 +82,10 @@ class DatasetAdapter(abc.ABC):
     renders: ClassVar[bool] = False
     """True for a plugin that makes its images itself, into folders of its own: what an earlier run left is removed."""
 
+    converts: ClassVar[bool] = False
+    """True for a plugin that makes images of a user's copy first (`convert`), such as the frames of videos, and reads
+    those."""
+
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         try:
             self.options: Any = self.Options.model_validate(options or {})
@@ -93,6 +99,14 @@ class DatasetAdapter(abc.ABC):
         AnonbenchError that says where to get the data when it cannot be fetched.
         """
         sources.fetch(target, splits)
+
+    def convert(self, root: Path, target: Path, splits: list[str]) -> None:
+        """Write what `read` reads of ``splits`` under ``target``, from a user's copy ``root``, which is only read.
+
+        Called only of a plugin that ``converts``. What a killed run left is continued. Raises AnonbenchError that names
+        the file that cannot be used.
+        """
+        raise NotImplementedError
 
     @abc.abstractmethod
     def read(self, root: Path, split: str) -> Split:

@@ -66,6 +66,7 @@ class Coco(DatasetAdapter):
             licenses=coco.licenses,
             videos=coco.videos,
             actions=coco.actions,
+            action_kinds=coco.action_kinds,
             attributes=coco.attributes,
         )
 
@@ -104,6 +105,7 @@ class _Top(msgspec.Struct):
     licenses: Any = None
     videos: Any = None
     actions: Any = None
+    action_kinds: Any = None
     attributes: Any = None
 
 
@@ -134,6 +136,7 @@ class CocoFile:
         self.licenses = top.licenses if isinstance(top.licenses, list) else []
         self.videos = self._entries(top.videos, "video") if top.videos is not None else []
         self.actions = top.actions if isinstance(top.actions, list) else []
+        self.action_kinds = top.action_kinds if isinstance(top.action_kinds, dict) else {}
         self.attributes = top.attributes if isinstance(top.attributes, dict) else {}  # other formats have a list
 
     @staticmethod

@@ -30,6 +30,8 @@ def download(
 ) -> dict[str, Any]:
     """Fetch ``splits`` into ``out`` (or use ``root``, read-only), read each once, and write ``out/download.json`` last.
 
+    Of a plugin that ``converts``, what it makes of ``root`` lies in ``out``.
+
     ``catalogue`` is config/datasets.csv: where the plugin's files are, and the counts that are told and recorded as
     ``splits.<name>.expected``; ``mirror`` and ``keep_archives`` are `anonbench.download.sources.Fetcher`'s. Raises
     AnonbenchError when the root is missing or empty, a file cannot be fetched, or a split cannot be read.
@@ -49,22 +51,27 @@ def download(
             )
         if next(base.iterdir(), None) is None:
             raise AnonbenchError("the root is empty", file=base, remedy="unpack the data set there first")
+        if plugin.converts:
+            out.mkdir(parents=True, exist_ok=True)
+            plugin.convert(base, out, splits)
+    made = plugin.converts or (root is None and plugin.renders)
+    source, base = base, out if made else base
     record: dict[str, Any] = {
         "dataset": dataset,
         "adapter": adapter,
-        "root": "." if root is None else str(base),
+        "root": "." if root is None or made else str(base),
+        **({"converted": str(source)} if root is not None and made else {}),
         "options": options,
         "splits": {},
     }
     read = {name: plugin.read(base, name) for name in splits}
-    rendered = root is None and plugin.renders
-    if rendered:
+    if made:
         _remove_leftovers(base, list(read.values()))
     for name, split in read.items():
         names = sorted(set(_names(split)))
         files = [(name, path) for name in names if (path := base / split.folder / name).is_file()]
         # A user's copy and unpacked archives may be large; the archives' own hashes say what is in them.
-        listing = "".join(f"{n} {sha256_file(p) if rendered else p.stat().st_size}\n" for n, p in files)
+        listing = "".join(f"{n} {sha256_file(p) if made else p.stat().st_size}\n" for n, p in files)
         record["splits"][name] = {
             "images": len(files),
             "bytes": sum(path.stat().st_size for _, path in files),
@@ -99,6 +106,6 @@ def _remove_leftovers(base: Path, read: list[Split]) -> None:
     """Remove from the splits' folders the images of an earlier rendering that no annotations name."""
     named = {base / split.folder / name for split in read for name in _names(split)}
     for folder in {base / split.folder for split in read}:
-        for path in folder.iterdir():
+        for path in folder.rglob("*"):
             if path.is_file() and not path.name.startswith(".") and path not in named:
                 path.unlink()

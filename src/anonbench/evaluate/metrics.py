@@ -106,6 +106,7 @@ def _described(outcome: Outcome) -> dict[str, Any]:
         **_measures(outcome),
         "instances": {name: part.instances for name, part in outcome.parts.items()},
         "people": [name for name in outcome.parts if name in outcome.people],
+        **({"details": outcome.details} if outcome.details else {}),
     }
 
 

@@ -50,6 +50,8 @@ class Supervised(Learner[Batch]):
     """
 
     name = "train"
+    things = "images"
+    """What batches are made of, as a message: "images"."""
     smaller = ""
     """What makes a step take less memory, beside a smaller batch, as a remedy: "lower settings.max_size"."""
 
@@ -69,7 +71,7 @@ class Supervised(Learner[Batch]):
         self.place = place or distributed.place()
         if recipe.batch_size % self.place.size:
             raise AnonbenchError(
-                f"{recipe.batch_size} images cannot be shared equally by {self.place.size} processes",
+                f"{recipe.batch_size} {self.things} cannot be shared equally by {self.place.size} processes",
                 entry="recipe batch_size",
             )
         if recipe.precision == "fp16" and device.type != "cuda":
@@ -142,7 +144,7 @@ class Supervised(Learner[Batch]):
             rate = self.recipe.model_copy(update={"batch_size": worth}).learning_rate()
             remedy = f"set batch_size: {worth} (the linear rule then gives the learning rate {rate:g})"
         return memory.advice(
-            f"{count} images", iteration, self.device, tried, entry="recipe batch_size", remedy=remedy,
+            f"{count} {self.things}", iteration, self.device, tried, entry="recipe batch_size", remedy=remedy,
             instead=self.smaller or "take a smaller network",
         )  # fmt: skip
 

@@ -253,6 +253,7 @@ _DOING = {
     IDENTITY: "only re-encoding",
     "gan": "synthesizing",
     "downsample": "downsampling",
+    "grey": "taking the colours out of",
     "diffusion": "in-painting",
     "adaptive_blur": "blurring, by the size of face and image,",
     "adaptive_pixelate": "pixelating, by the size of face and image,",

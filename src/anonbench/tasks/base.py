@@ -61,7 +61,7 @@ class Outcome:
     ``overall`` are the measures of everything, ``parts`` those of each part by name. ``groups`` (G) are the ids of what
     is drawn when the evidence is resampled, each an independent ``sampled``. ``people`` names the parts that are about
     people; the others serve as controls. ``skipped`` says why something could not be judged, by the part's name ('' for
-    the task as a whole).
+    the task as a whole). ``details`` is what else JSON can hold of them, for whoever looks closer at one model.
     """
 
     overall: Measures
@@ -70,6 +70,7 @@ class Outcome:
     sampled: Sampled = "image"
     people: frozenset[str] = frozenset()
     skipped: dict[str, str] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 AGAIN = "run the training's prediction again"
@@ -177,7 +178,7 @@ def known(names: Sequence[str]) -> list[str]:
     return sorted(names, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
 
 
-FIRST = ("detection", "segmentation", "pose", "people", "faces")
+FIRST = ("detection", "segmentation", "pose", "people", "faces", "action")
 """Tasks that come before others in a report."""
 
 

@@ -29,6 +29,7 @@ Sampled = Literal["image", "video", "group", "person"]
 class Truth:
     """COCO annotations: ``images`` by id, ``categories`` by id, ``annotations`` as in the file.
 
+    ``videos`` by id have one of the ``actions``, or none; ``action_kinds`` are those of `datasets.base.Split`.
     ``together`` holds, for each image, the first of those that are drawn with it, since the same person is in them;
     ``shared`` images show somebody whom others show, too, as far as that is known.
     """
@@ -38,6 +39,8 @@ class Truth:
     categories: dict[int, dict[str, Any]]
     annotations: list[dict[str, Any]]
     videos: dict[int, dict[str, Any]] = field(default_factory=dict)
+    actions: tuple[str, ...] = ()
+    action_kinds: dict[str, str] = field(default_factory=dict)
     together: dict[int, int] = field(default_factory=dict, repr=False)
     shared: int = 0
 
@@ -187,7 +190,15 @@ def read_annotations(path: str | Path) -> Truth:
     if not isinstance(videos, list | None):
         raise AnonbenchError("has no list 'videos'", file=path, remedy="give COCO annotations")
     _by_id(data["annotations"], "annotation", path)
-    truth = Truth(path, images, categories, data["annotations"], _by_id(videos or [], "video", path))
+    truth = Truth(
+        path,
+        images,
+        categories,
+        data["annotations"],
+        _by_id(videos or [], "video", path),
+        tuple(_actions(data, videos or [], path)),
+        _kinds(data, path),
+    )
     if not truth.images:
         raise AnonbenchError("has no images", file=path, remedy="give the annotations of a validation split")
     for image in data["images"]:
@@ -209,6 +220,29 @@ def _by_id(entries: list[Any], what: str, path: Path) -> dict[int, dict[str, Any
             remedy = "give the annotations that the anonymize stage wrote"
             raise AnonbenchError("has no integer id", file=path, entry=f"{what} number {index}", remedy=remedy)
     return {entry["id"]: entry for entry in entries}
+
+
+def _actions(data: dict[str, Any], videos: list[dict[str, Any]], path: Path) -> list[str]:
+    """Return the names that an action may have; raise AnonbenchError for a video with another."""
+    actions = data.get("actions", [])
+    if not _names(actions) or len(set(actions)) < len(actions):
+        raise AnonbenchError("is not a list of different names", file=path, entry="actions")
+    for video in videos:
+        if video.get("action") is not None and video["action"] not in actions:
+            said = f"has the action {video['action']!a:.80}, which is not among the file's actions"
+            raise AnonbenchError(said, file=path, entry=f"video {video['id']}")
+    return actions
+
+
+def _kinds(data: dict[str, Any], path: Path) -> dict[str, str]:
+    kinds = data.get("action_kinds", {})
+    if (
+        not isinstance(kinds, dict)
+        or not _names([*kinds.values()])
+        or (kinds and {*kinds} != {*data.get("actions", [])})
+    ):
+        raise AnonbenchError("does not give each action one kind", file=path, entry="action_kinds")
+    return kinds
 
 
 def _annotation_problem(annotation: dict[str, Any], truth: Truth) -> str | None:

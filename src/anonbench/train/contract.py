@@ -60,6 +60,12 @@ class Trainer(ABC):
 
     A study tests them as they are; `train` returns a `TrainedModel` without weights and iterations.
     """
+    of_clips: ClassVar[bool] = False
+    """Whether its models look at whole clips and name actions, not at single images."""
+
+    def samples(self, variant: VariantSplit) -> Sequence[Any]:
+        """Return what batches are made of, and what `predict` says something of: images, or clips with an action."""
+        return variant.labelled if self.of_clips else variant.samples
 
     def check(self, recipe: Recipe) -> None:
         """Raise AnonbenchError, with the recipe's ``entry``, when it asks for what this trainer cannot do.
@@ -115,7 +121,7 @@ class Trainer(ABC):
         recipe: Recipe,
         device: torch.device,
     ) -> Iterator[Outputs]:
-        """Yield the outputs for each image of ``variant``, in its order: what the recipe's tasks encode."""
+        """Yield the outputs for each of the `samples` of ``variant``, in its order: what the recipe's tasks encode."""
 
     def confirm(self, recipe: Recipe, start: dict[str, Any]) -> None:  # noqa: B027 (nothing is a good answer)
         """Raise AnonbenchError when what `TrainedModel.initialisation` recorded of a model is not what predicts here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,21 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Clip:
+    """A video: its frames in order, and the position of its action in `VariantSplit.actions`; None: it has none."""
+
+    id: int
+    frames: tuple[Sample, ...]
+    action: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class VariantSplit:
     """A split of a variant.
 
     ``counts`` says how many annotations are used and why the others are not. ``images_digest`` is the anonymize stage's
-    sha256 over the images' hashes; None for a data set without its manifest.
+    sha256 over the images' hashes; None for a data set without its manifest. ``clips`` are the videos, if they
+    were asked for, in the order of their ids, and ``actions`` the names that they may have.
     """
 
     annotations: Path
@@ -64,19 +75,30 @@ class VariantSplit:
     samples: tuple[Sample, ...]
     counts: dict[str, int]
     images_digest: str | None = None
+    actions: tuple[str, ...] = ()
+    clips: tuple[Clip, ...] = ()
+
+    @property
+    def labelled(self) -> tuple[Clip, ...]:
+        """The clips with an action."""
+        return tuple(clip for clip in self.clips if clip.action is not None)
 
     @classmethod
-    def read(cls, directory: str | Path, split: str) -> VariantSplit:
+    def read(cls, directory: str | Path, split: str, *, clips: bool = False) -> VariantSplit:
         """Read ``<directory>/annotations/<split>.json``; images are ``<directory>/<split>/<file_name>``.
 
         Images come in the order of their ids. Annotations marked ``iscrowd`` and boxes without area inside the image
-        are counted, not used. Raises AnonbenchError for a file that is missing or is no COCO annotation file, and for
-        whatever is not as the variant's manifest, if there is one, says (images by name and size).
+        are counted, not used. With ``clips`` the videos are read, too, each of which has to be whole. Raises
+        AnonbenchError for a file that is missing or is no COCO annotation file, and for whatever is not as the
+        variant's manifest, if there is one, says (images by name and size).
         """
         path = Path(directory) / "annotations" / f"{split}.json"
         coco = read_json(path)
         try:
             variant = cls._from_coco(coco, path, Path(directory) / split)
+            if clips:
+                actions, found = _clips(coco, variant.samples, path)
+                variant = replace(variant, actions=actions, clips=found)
         except (KeyError, TypeError) as error:
             raise AnonbenchError(
                 f"is not a COCO annotation file ({type(error).__name__}: {error})", file=path
@@ -147,6 +169,46 @@ def _sample(
         keypoints=np.asarray(keypoints, np.float32).reshape(-1, len(KEYPOINTS), 3),
         labels_on=image.get("labels_on"),
     )
+
+
+def _clips(coco: dict[str, Any], samples: Sequence[Sample], path: Path) -> tuple[tuple[str, ...], tuple[Clip, ...]]:
+    """Return the actions and the clips of COCO-VID's `videos`; none where the file has none.
+
+    Raises AnonbenchError for a clip that lacks a frame or has one twice, and for an action that is not listed.
+    """
+    if not coco.get("videos"):
+        return (), ()
+    actions = tuple(coco.get("actions", ()))
+    of = {sample.id: sample for sample in samples}
+    frames: dict[int, dict[int, Sample]] = {}
+    for image in coco["images"]:
+        if image.get("video_id") is not None:
+            there = frames.setdefault(image["video_id"], {})
+            if image["frame_index"] in there:
+                raise AnonbenchError(
+                    f"has frame {image['frame_index']} twice", file=path, entry=f"video {image['video_id']}"
+                )
+            there[image["frame_index"]] = of[image["id"]]
+    clips = []
+    for video in sorted(coco["videos"], key=lambda video: video["id"]):
+        entry, there = f"video {video['id']}", frames.get(video["id"], {})
+        count = max(video.get("frames", 0), len(there))
+        missing = next((place for place in range(count) if place not in there), None)
+        if missing is not None or not there:
+            raise AnonbenchError(
+                f"lacks frame {missing or 0} of {count}",
+                file=path,
+                entry=entry,
+                remedy="write the variant again: a clip is used whole or not at all",
+            )
+        action = video.get("action")
+        if action is not None and action not in actions:
+            raise AnonbenchError(
+                f"has the action {action!a:.80}, which is not among the file's", file=path, entry=entry
+            )
+        chosen = None if action is None else actions.index(action)
+        clips.append(Clip(int(video["id"]), tuple(there[place] for place in range(count)), chosen))
+    return actions, tuple(clips)
 
 
 def input_size(width: int, height: int, min_size: int, max_size: int) -> tuple[int, int]:

@@ -37,6 +37,7 @@ class Names:
     ``trainer``: its name in a recipe. ``body``: the prefix of the backbone's weights. ``backbone`` and ``detector``
     rename a file's weights. ``by_category``: weights whose shape follows the number of categories. ``branches``:
     weights of branches that a detector for other tasks does not have. ``foreign``: prefixes of the other trainers'.
+    ``network`` names a recipe's network in messages, and ``classes`` what its last layer tells apart.
     """
 
     trainer: str
@@ -46,6 +47,8 @@ class Names:
     by_category: re.Pattern[str]
     branches: re.Pattern[str]
     foreign: tuple[str, ...]
+    network: Callable[[Recipe], str] = lambda recipe: str(recipe.settings.architecture.backbone)
+    classes: str = "categories"
 
 
 _TO_DETECTRON2 = (
@@ -164,7 +167,7 @@ def initialise(model: nn.Module, names: Names, recipe: Recipe, categories: Seque
     wrong = [n for n, v in wanted.items() if n not in given or given[n].shape != v.shape]
     left = [n for n in wrong if start.kind != "backbone" and _may_stay_random(n, given, names)]
     if start.kind == "checkpoint" and left:
-        _refuse_other_heads(left, given, wanted, path)
+        _refuse_other_heads(left, given, wanted, path, names.classes)
     wrong = [n for n in wrong if n not in left]
     if wrong:
         whole = "backbone" if prefix else "model"
@@ -173,7 +176,7 @@ def initialise(model: nn.Module, names: Names, recipe: Recipe, categories: Seque
             + (f" (there of shape {list(given[wrong[0]].shape)})" if wrong[0] in given else ""),
             file=path,
             entry=ENTRY,
-            remedy=f"give weights of {recipe.settings.architecture.backbone} as the recipe describes it",
+            remedy=f"give weights of {names.network(recipe)} as the recipe describes it",
         )
     chosen = {prefix + name: given[name].to(wanted[name].dtype) for name in wanted if name not in left}
     model.load_state_dict(chosen, strict=False)
@@ -201,15 +204,15 @@ def _refuse_foreign(given: Weights, names: Names, path: Path) -> None:
         )
 
 
-def _refuse_other_heads(left: list[str], given: Weights, wanted: Weights, path: Path) -> None:
+def _refuse_other_heads(left: list[str], given: Weights, wanted: Weights, path: Path, classes: str) -> None:
     name = next((n for n in left if n in given), left[0])
     there = list(given[name].shape) if name in given else "nothing"
     raise AnonbenchError(
-        f"is for other categories or tasks: '{name}' has the shape {list(wanted[name].shape)} here, there {there}",
+        f"is for other {classes} or tasks: '{name}' has the shape {list(wanted[name].shape)} here, there {there}",
         file=path,
         entry=ENTRY,
-        remedy="give a checkpoint for the study's categories and tasks, or use kind: coco, which starts such layers "
-        "at random",
+        remedy=f"give a checkpoint for the study's {classes} and tasks, or use kind: "
+        f"{'coco' if classes == 'categories' else 'backbone'}, which starts such layers at random",
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from anonbench.seeding import generator
 from anonbench.train.data import Target, VariantSplit, input_size, load_image, load_target
 
 Batch = tuple[list[torch.Tensor], list[Target]]
+Made = TypeVar("Made")
 ALONE = distributed.Place()
 
 
@@ -28,8 +29,7 @@ ALONE = distributed.Place()
 class Batches:
     """The training batches of a variant: ``batches[i]`` is that of iteration ``i``, whatever came before.
 
-    Of several processes each has its share of every batch, at least one image: an epoch's short last batch is filled
-    up with its own first images.
+    Of several processes each has its share of every batch (see `share_of`).
     """
 
     variant: VariantSplit
@@ -39,15 +39,10 @@ class Batches:
 
     def __getitem__(self, iteration: int) -> Batch:
         """Return the uint8 (3, h, w) images and the targets (see `data`) of one iteration."""
-        size, settings = self.recipe.batch_size, self.recipe.settings
-        epoch, number = divmod(iteration, -(-len(self.variant.samples) // size))
-        order_seed = self.recipe.seeds.of("order", self.seed)
-        order = generator("order", order_seed, epoch).permutation(len(self.variant.samples))
-        whole = order[number * size : (number + 1) * size]
-        if self.place.size > 1:
-            whole = np.resize(whole, -(-len(whole) // self.place.size) * self.place.size)
+        settings = self.recipe.settings
+        epoch, share = share_of(len(self.variant.samples), self.recipe, self.seed, iteration, self.place)
         images, targets = [], []
-        for index in whole[self.place.rank :: self.place.size]:
+        for index in share:
             sample = self.variant.samples[index]
             draw = generator("augment", self.recipe.seeds.of("augmentation", self.seed), epoch, sample.id)
             flip = bool(draw.random() < settings.horizontal_flip)
@@ -59,20 +54,40 @@ class Batches:
 
     def ahead(self, first: int, last: int, threads: int) -> Generator[Batch, None, None]:
         """Yield the batches first..last-1 in order, decoding ahead in ``threads`` threads (0: in this one)."""
-        if threads == 0:
-            yield from (self[i] for i in range(first, last))
-            return
-        with ThreadPoolExecutor(threads) as pool:
-            waiting: list[Future[Batch]] = []
-            try:
-                for i in range(first, last + 2 * threads):
-                    if i < last:
-                        waiting.append(pool.submit(self.__getitem__, i))
-                    if i >= first + 2 * threads:
-                        yield waiting.pop(0).result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+        return ahead(self.__getitem__, first, last, threads)
+
+
+def ahead(get: Callable[[int], Made], first: int, last: int, threads: int) -> Generator[Made, None, None]:
+    """Yield ``get(first)`` ... ``get(last - 1)`` in order, made ahead in ``threads`` threads (0: in this one)."""
+    if threads == 0:
+        yield from (get(i) for i in range(first, last))
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: list[Future[Made]] = []
+        try:
+            for i in range(first, last + 2 * threads):
+                if i < last:
+                    waiting.append(pool.submit(get, i))
+                if i >= first + 2 * threads:
+                    yield waiting.pop(0).result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def share_of(count: int, recipe: Recipe, seed: int, iteration: int, place: distributed.Place) -> tuple[int, list[int]]:
+    """Return the epoch of an iteration and which of ``count`` samples are this process's share of its batch.
+
+    Each epoch has an order of its own, and its last batch may be short; several processes fill it up with its own first
+    samples, so that each has at least one.
+    """
+    size = recipe.batch_size
+    epoch, number = divmod(iteration, -(-count // size))
+    whole = generator("order", recipe.seeds.of("order", seed), epoch).permutation(count)
+    whole = whole[number * size : (number + 1) * size]
+    if place.size > 1:
+        whole = np.resize(whole, -(-len(whole) // place.size) * place.size)
+    return epoch, whole[place.rank :: place.size].tolist()
 
 
 def decoders(device: torch.device) -> int:

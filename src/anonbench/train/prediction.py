@@ -38,12 +38,15 @@ def run_prediction(
     if sha256_file(model / WEIGHTS) != record["weights_sha256"]:
         raise AnonbenchError("is not the file that train.json describes", file=model / WEIGHTS, remedy="train again")
     categories = tuple(Category(**category) for category in record["categories"])
-    variant = VariantSplit.read(variant_dir, split)
+    trainer: Trainer = registry.load("trainers", recipe.trainer)()
+    variant = VariantSplit.read(variant_dir, split, clips=trainer.of_clips)
     if variant.categories != categories:
         raise AnonbenchError(
             f"has the categories {_names(variant.categories)}, the model was trained on {_names(categories)}",
             file=variant.annotations,
         )
+    if trainer.of_clips:
+        _check_actions(record, variant, model)
     where = choose_device(device)
     if recipe.level(where.type) == "portable":
         portable.require()
@@ -52,14 +55,14 @@ def run_prediction(
         weights = load_file(model / WEIGHTS)
     except SafetensorError as error:
         raise AnonbenchError(f"cannot be read ({error})", file=model / WEIGHTS, remedy="train again") from error
-    trainer: Trainer = registry.load("trainers", recipe.trainer)()
     trainer.confirm(recipe, record["initialisation"])
     people = frozenset(category.id for category in categories if category.person)
     asked = [tasks.load(name) for name in recipe.tasks]
     writers = {task.entries: task for task in reversed(asked)}
     entries: dict[str, list[dict[str, Any]]] = {task.entries: [] for task in asked}
     images = trainer.predict(weights, categories, variant, recipe, where)
-    for outputs in tqdm(images, "predict", len(variant.samples), unit="image", mininterval=1):
+    total, unit = len(trainer.samples(variant)), "clip" if trainer.of_clips else "image"
+    for outputs in tqdm(images, "predict", total, unit=unit, mininterval=1):
         for key, task in writers.items():
             entries[key] += [task.encode(output, people) for output in outputs[key]]
     result = {
@@ -71,6 +74,17 @@ def run_prediction(
     seconds = time.perf_counter() - started
     found = ", ".join(f"{len(of)} {key}" for key, of in entries.items())
     print(f"{found} in {len(variant.samples)} images, {seconds:.1f} s", file=sys.stderr)
+
+
+def _check_actions(record: dict[str, Any], variant: VariantSplit, model: Path) -> None:
+    theirs = record.get("actions")
+    if not isinstance(theirs, list):
+        raise AnonbenchError("names no actions", file=model / RECORD, remedy="train again")
+    if list(variant.actions) != theirs:
+        raise AnonbenchError(
+            f"has the actions {', '.join(variant.actions) or 'none'}, the model was trained on {', '.join(theirs)}",
+            file=variant.annotations,
+        )
 
 
 def _names(categories: tuple[Category, ...]) -> str:

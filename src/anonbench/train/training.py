@@ -88,17 +88,20 @@ def _train(
         where = distributed.own_device(where)
     level = recipe.level(where.type)
     hold(level, threads)
-    variant = VariantSplit.read(variant_dir, split)
-    if trainer.trains and not variant.samples:
-        raise AnonbenchError("has no images to train on", file=variant.annotations)
-    resolved = {"iterations": recipe.total_iterations(len(variant.samples)), **held(level)}
+    variant = VariantSplit.read(variant_dir, split, clips=trainer.of_clips)
+    samples = len(trainer.samples(variant))
+    if trainer.trains and not samples:
+        what = "clips with an action" if trainer.of_clips else "images"
+        raise AnonbenchError(f"has no {what} to train on", file=variant.annotations)
+    resolved = {"iterations": recipe.total_iterations(samples), **held(level)}
     if trainer.trains:
         resolved = {"batch_size": recipe.batch_size, "learning_rate": recipe.learning_rate(), **resolved}
     seen = trainer.seen(recipe)
     leaks = initialisation.leaks(seen, datasets) if seen is not None else None
     if place.rank == 0:
         (out / RECORD).unlink(missing_ok=True)
-        _announce(trainer.describe(recipe), recipe, resolved, variant, where, place.size)
+        what = f"{samples} clips of {len(variant.samples)} images" if trainer.of_clips else f"{samples} images"
+        _announce(trainer.describe(recipe), recipe, resolved, what, where, place.size)
         if leaks:
             print(
                 f"WARNING: the {'first weights have' if trainer.trains else 'model has'} seen {', '.join(seen or ())}, "
@@ -119,12 +122,14 @@ def _train(
         "initialisation": {**trained.initialisation, "leaks": leaks},
         "seed": seed,
         "categories": [asdict(category) for category in variant.categories],
+        **({"actions": list(variant.actions)} if trainer.of_clips else {}),
         "data": {
             "dataset": datasets[0],
             "split": split,
             "annotations_sha256": variant.sha256,
             "images_digest": variant.images_digest,
             **variant.counts,
+            **({"clips": samples} if trainer.of_clips else {}),
         }
         if trainer.trains
         else {"dataset": datasets[0]},
@@ -148,7 +153,7 @@ def _train(
 
 
 def _announce(
-    settings: str, recipe: Recipe, resolved: dict[str, Any], variant: VariantSplit, device: torch.device, processes: int
+    settings: str, recipe: Recipe, resolved: dict[str, Any], samples: str, device: torch.device, processes: int
 ) -> None:
     """Print what is about to happen."""
     if not recipe.trains:
@@ -164,7 +169,7 @@ def _announce(
         f"determinism {resolved['determinism']}, {device_name(device)}"
         + (f", {processes} processes" if processes > 1 else ""),
         f"settings {settings}",
-        f"{len(variant.samples)} images, {resolved['iterations']} iterations of {resolved['batch_size']}",
+        f"{samples}, {resolved['iterations']} iterations of {resolved['batch_size']}",
         f"learning rate {resolved['learning_rate']:g} ({rule}), {recipe.schedule}, "
         f"warm-up {recipe.warmup_iterations} iterations",
         f"start {start.kind}"

@@ -40,5 +40,6 @@ class Streetlife(DatasetAdapter):
             licenses=coco["licenses"],
             videos=coco.get("videos", []),
             actions=coco.get("actions", []),
+            action_kinds=coco.get("action_kinds", {}),
             attributes=coco.get("attributes", {}),
         )

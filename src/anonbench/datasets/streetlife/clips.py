@@ -1,20 +1,22 @@
 """Clips: a few people who do one thing before a street that stands still, seen by a camera that does, too.
 
-Eight clips after another show the same people in the same clothes, each action once, in random order: of all that
-describes a person nothing tells what they do.
+As many clips after another as there are actions show the same people in the same clothes, each action once, in random
+order: of all that describes a person nothing tells what they do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anonbench.errors import AnonbenchError
 
+from .actions import DETAIL, MOTIONS, manner_of
 from .dice import Dice, generator
 from .figure import figure
 from .geometry import cosine, sine
-from .motion import ACTIONS, MOTIONS, Manner, manner_of
+from .handling import HANDS_MEET
+from .motion import Manner
 from .options import Options
 from .painting import paint, photograph
 from .population import Identity, dressed, people_of
@@ -32,7 +34,7 @@ LEGS = (1.0, 0.75, 0.5, 0.35, 0.25)
 
 @dataclass(frozen=True)
 class Clip:
-    """`action` is one of `motion.ACTIONS`; `frames` are drawn one by one as they are iterated over."""
+    """`action` is one of the options' `actions`; `frames` are drawn one by one as they are iterated over."""
 
     action: str
     frames: Iterator[Scene]
@@ -91,16 +93,17 @@ class _Performer:
 
 
 def cast_of(options: Options, split: str, index: int) -> tuple[str, list[Identity]]:
-    """The action of clip `index` (from 1) of a split and its people, the first of whom is in every eighth clip's place.
+    """The action of clip `index` (from 1) of a split and its people, the first of whom leads one clip of each action.
 
     Whoever comes again, after all others, wears their next outfit.
     """
-    block, place = divmod(index - 1, len(ACTIONS))
+    block, place = divmod(index - 1, len(options.actions))
     everyone = people_of(options, split)
     deck = Dice("streetlife", options.seed, split, "clips").shuffled(range(len(everyone)))
     dice = Dice("streetlife", options.seed, split, "clips", block)
-    action = dice.shuffled(ACTIONS)[place]
-    low, high = max(1, options.people[0]), max(1, min(3, options.people[1], len(everyone)))
+    action = dice.shuffled(options.actions)[place]
+    least = 2 if options.meets else 1
+    low, high = max(least, options.people[0]), max(least, min(3, options.people[1], len(everyone)))
     count = min(high, max(low, dice.weighted((1, 2, 3), (5, 3, 2))))
     turn, first = divmod(block, len(everyone))
     cast: list[Identity] = []
@@ -109,6 +112,9 @@ def cast_of(options: Options, split: str, index: int) -> tuple[str, list[Identit
         outfit = turn + first if number == 0 else dice.integer(0, options.outfits - 1)
         if who.number not in [other.number for other in cast]:
             cast.append(dressed(who, outfit % options.outfits, options.seed))
+    for place in deck if len(cast) < least else ():  # the same person was drawn again
+        if len(cast) < least and everyone[place].number != cast[0].number:
+            cast.append(everyone[place])
     return action, cast
 
 
@@ -125,7 +131,7 @@ def render_clip(options: Options, split: str, index: int) -> Clip:
         stage = Stage(options, dice)
         stage.cars()
         stage.scenery()
-        performers = _perform(stage, action, cast, times, LEGS[min(attempt // 40, len(LEGS) - 1)])
+        performers = _perform(stage, action, cast, times, LEGS[min(attempt // 40, len(LEGS) - 1)], options.close)
         if performers is None:
             continue
         shots = _shoot(canvas, stage, action, performers, times, options)
@@ -140,14 +146,14 @@ def render_clip(options: Options, split: str, index: int) -> Clip:
 
 
 def _perform(
-    stage: Stage, action: str, cast: list[Identity], times: list[float], leg: float
+    stage: Stage, action: str, cast: list[Identity], times: list[float], leg: float, close: bool
 ) -> list[_Performer] | None:
     """Give everybody a place and a way through the clip; None where there is no room."""
     dice, moves, riding = stage.dice, MOTIONS[action].speed[1] > 0, action == "cycle"
     seconds = times[-1]
     first = cast[0]
     manner = manner_of(action, first.height, seconds, dice)
-    tall = dice.uniform(46, 84) if moves else dice.uniform(58, 132)
+    tall = dice.uniform(46, 84) if moves else dice.uniform(*((96, 140) if close else (58, 132)))
     spot = stage.spot(tall, first.height, riding)
     if spot is None:
         return None
@@ -160,7 +166,10 @@ def _perform(
         dx, dz, turned = _beside(action, yaw, number)
         own = manner if number == 0 else manner_of(action, who.height, seconds, dice)
         if moves:  # they stay together
-            own = Manner(**{**own.__dict__, "pace": manner.pace})
+            own = replace(own, pace=manner.pace)
+        if MOTIONS[action].meets:
+            reach = HANDS_MEET * (cast[0].height + cast[1].height) / 2
+            own = replace(own, role=number, reach=reach)
         bicycle = dice.choice(PAINTS) if riding else None
         performers.append(_Performer(who, own, x + dx, z + dz, turned, track, bicycle))
     for time in times[:: max(1, len(times) // 12)] + times[-1:] if moves else times[:1]:
@@ -182,8 +191,10 @@ def _heading(stage: Stage, action: str, moves: bool) -> float:
         if across or dice.chance(0.5):
             return dice.sign() * dice.uniform(60, 112)
         return dice.choice((0.0, 180.0)) + dice.uniform(-24, 24)
-    if action == "talk":
+    if action == "talk" or MOTIONS[action].meets:
         return dice.sign() * dice.uniform(52, 88)
+    if MOTIONS[action].kind == DETAIL:  # what they hold, or their face, is seen
+        return dice.uniform(-42, 42)
     return dice.weighted((dice.uniform(-58, 58), dice.sign() * dice.uniform(58, 100)), (4, 1))
 
 
@@ -193,9 +204,10 @@ def _beside(action: str, yaw: float, number: int) -> tuple[float, float, float]:
         return 0.0, 0.0, yaw
     ahead = (sine(yaw), -cosine(yaw))
     right = (cosine(yaw), sine(yaw))
-    if action == "talk":
+    if action == "talk" or MOTIONS[action].meets:
+        apart = 1.1 if action == "talk" else 0.98
         if number == 1:
-            return ahead[0] * 1.1, ahead[1] * 1.1, yaw + 180
+            return ahead[0] * apart, ahead[1] * apart, yaw + 180
         side = 1 if right[1] > 0 else -1  # the far side, so that nobody is hidden
         return (ahead[0] * 0.55 + right[0] * side * 0.9, ahead[1] * 0.55 + right[1] * side * 0.9, yaw - 90.0 * side)
     if MOTIONS[action].speed[1] > 0:

@@ -16,8 +16,8 @@ from anonbench.files import write_bytes
 from anonbench.records import KEYPOINTS, SKELETON
 
 from . import attributes as traits
+from .actions import MOTIONS
 from .clips import render_clip
-from .motion import ACTIONS
 from .options import Options
 from .render import Scene, render_scene
 from .scene import CAR, PERSON, RIDER
@@ -75,6 +75,7 @@ def render_split(
         videos.append({"action": clip.action, "fps": options.fps, "id": index, "name": f"{index:06d}", **size})
         for frame, scene in enumerate(clip.frames):
             write(scene, f"{index:06d}_{frame:04d}.{options.format}", video_id=index, frame_index=frame)
+    kinds = {action: MOTIONS[action].kind for action in options.actions} if options.of_clips else {}
     content: dict[str, Any] = {
         "annotations": annotations,
         "categories": CATEGORIES,
@@ -87,7 +88,8 @@ def render_split(
             "version": "1.0",
         },
         "licenses": [LICENSE],
-        **({"actions": list(ACTIONS), "videos": videos} if options.of_clips else {}),
+        **({"actions": list(options.actions), "videos": videos} if options.of_clips else {}),
+        **({"action_kinds": kinds} if len({*kinds.values()}) > 1 else {}),
         **({"attributes": traits.lists(options)} if options.attributes else {}),
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))

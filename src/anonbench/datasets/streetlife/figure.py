@@ -57,6 +57,8 @@ def _draw(body: Body, head: Head, bicycle: Colour | None) -> None:
         hair.draw_behind(head, sprite)
     if body.cos > 0.0:
         body.bag(behind=True)
+    elif body.pose.holds:
+        props.held(body)
     for name in behind:
         body.arm(name, far=apart)
     if bicycle is not None:
@@ -110,6 +112,8 @@ def _draw(body: Body, head: Head, bicycle: Colour | None) -> None:
         props.bench_back(body)
     for name in raised:
         body.arm(name, far=False)
+    if body.pose.holds and body.cos > 0.0:
+        props.held(body)
 
 
 def _marks(body: Body, head: Head) -> list[Mark]:

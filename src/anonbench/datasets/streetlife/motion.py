@@ -6,10 +6,8 @@ not slide.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from .dice import Dice
 from .geometry import Point3, sine
 from .poses import ANKLE, HIP, SEAT, SHIN, SIDES, THIGH, Skeleton, arm, cyclist, legs, middle, torso
 
@@ -30,6 +28,9 @@ class Manner:
     turn: float  # of the head, degrees
     aim: float  # how far to the side an arm points, degrees
     hand: str  # that does what one hand does: l or r
+    role: int = 0  # of those who meet: 0 and 1, who shake hands, and others, who look on
+    reach: float = 0.0  # how high hands meet, metres
+    paint: int = 0  # which of its colours a thing has
 
 
 def _ease(share: float) -> float:
@@ -62,11 +63,11 @@ def _swing(joints: dict[str, Point3], pitches: dict[str, Pair], spread: float, r
             joints[joint] = (x, y + rise, z)
 
 
-def _hang(joints: dict[str, Point3], name: str, sway: float = 0.0) -> None:
+def hang(joints: dict[str, Point3], name: str, sway: float = 0.0) -> None:
     arm(joints, name, (sway, 8.0), (13.0 + sway, 3.0))
 
 
-def _stand(manner: Manner, time: float, bend: float = 0.0, rise: float = 0.0, lean: float = 0.0) -> dict[str, Point3]:
+def stand(manner: Manner, time: float, bend: float = 0.0, rise: float = 0.0, lean: float = 0.0) -> dict[str, Point3]:
     """Legs and torso of somebody who stands, breathes and shifts a little; `bend` of the knees in degrees."""
     joints: dict[str, Point3] = {}
     shift = 1.5 * sine(manner.start + 70 * time)
@@ -109,16 +110,16 @@ def cycle(manner: Manner, time: float) -> Skeleton:
 
 
 def wave(manner: Manner, time: float) -> Skeleton:
-    joints = _stand(manner, time)
+    joints = stand(manner, time)
     beat = sine(manner.start + 500 * time) * manner.size
-    _hang(joints, "r" if manner.hand == "l" else "l", sine(manner.start + 110 * time))
+    hang(joints, "r" if manner.hand == "l" else "l", sine(manner.start + 110 * time))
     arm(joints, manner.hand, (12.0, 92.0 + 5 * beat), (14.0, 160.0 + 26 * beat))
     return Skeleton(joints, 0.0, manner.turn, 2.0 * beat)
 
 
 def talk(manner: Manner, time: float) -> Skeleton:
     """Standing with both hands before the body, which go up and down in turns, and a nodding head."""
-    joints = _stand(manner, time)
+    joints = stand(manner, time)
     beat = manner.start + 260 * time
     for name, side in SIDES:
         share = 0.5 + 0.5 * sine(beat + (70 if name == manner.hand else 190)) * manner.size
@@ -128,11 +129,11 @@ def talk(manner: Manner, time: float) -> Skeleton:
 
 def point(manner: Manner, time: float) -> Skeleton:
     """An arm goes up, stays and comes down, again and again."""
-    joints = _stand(manner, time)
+    joints = stand(manner, time)
     cycle_of = (manner.start / 360 + time / 3.0) % 1.0
     share = _ease(cycle_of / 0.2) - _ease((cycle_of - 0.75) / 0.2)
     tremble = sine(manner.start + 300 * time)
-    _hang(joints, "r" if manner.hand == "l" else "l", tremble)
+    hang(joints, "r" if manner.hand == "l" else "l", tremble)
     upper = _between((0.0, 8.0), (80.0 * manner.size, manner.aim), share)
     fore = _between((13.0, 3.0), (84.0 * manner.size + 1.5 * tremble, manner.aim), share)
     arm(joints, manner.hand, upper, fore)
@@ -176,52 +177,10 @@ def jump(manner: Manner, time: float) -> Skeleton:
     else:
         crouch = 0.75 * (_ease((part - 0.68) / 0.1) - _ease((part - 0.8) / 0.2))
     tuck = 4 * fly * (1 - fly)
-    joints = _stand(manner, time, 70 * crouch + 30 * tuck, rise, 16 * crouch)
+    joints = stand(manner, time, 70 * crouch + 30 * tuck, rise, 16 * crouch)
     up = _ease((part - 0.15) / 0.26) - _ease((part - 0.5) / 0.32)
     for name, _ in SIDES:
         swing = _between((-30.0 * crouch, 10.0), (118.0, 24.0), up)
         fore = _between((13.0 - 10 * crouch, 4.0), (146.0, 12.0), up)
         arm(joints, name, swing, fore)
     return Skeleton(joints, 0.0, 0.5 * manner.turn)
-
-
-@dataclass(frozen=True)
-class Motion:
-    """`pose` after a time, at a pace between the two of `speed` (metres in a second).
-
-    Who moves goes up to `straight` metres before they turn round on half a circle of `radius` metres.
-    """
-
-    pose: Callable[[Manner, float], Skeleton]
-    speed: Pair = (0.0, 0.0)
-    straight: float = 0.0
-    radius: float = 1.0
-
-
-MOTIONS = {
-    "walk": Motion(walk, (1.1, 1.5), 4.0, 0.5),
-    "run": Motion(run, (2.5, 3.2), 6.5, 0.9),
-    "cycle": Motion(cycle, (2.8, 3.8), 7.5, 1.4),
-    "wave": Motion(wave),
-    "talk": Motion(talk),
-    "point": Motion(point),
-    "sit_down": Motion(sit_down),
-    "jump": Motion(jump),
-}
-ACTIONS = tuple(MOTIONS)
-"""The actions of clips, in the order of their labels."""
-
-
-def manner_of(action: str, height: float, seconds: float, dice: Dice) -> Manner:
-    """Draw how somebody `height` metres tall does something."""
-    return Manner(
-        height=height,
-        seconds=seconds,
-        pace=dice.uniform(*MOTIONS[action].speed),
-        start=dice.uniform(0, 360),
-        size=dice.uniform(0.88, 1.12),
-        lean=dice.uniform(-1, 2),
-        turn=dice.uniform(-14, 14),
-        aim=dice.uniform(18, 66),
-        hand=dice.choice(("l", "r")),
-    )

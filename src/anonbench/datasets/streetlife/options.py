@@ -7,13 +7,15 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_serializer, model_validator
 
-from .motion import ACTIONS
+from anonbench.errors import nearest
+
+from .actions import ACTIONS, DETAIL, MOTIONS
 
 SplitName = Literal["train", "val", "gallery", "probe"]
 REIDENTIFICATION = ("gallery", "probe")
 """The splits whose people are in no other one."""
 _LATER = {
-    "attributes", "outfits", "gallery", "probe", "gallery_identities", "clips", "frames", "fps",
+    "attributes", "outfits", "gallery", "probe", "gallery_identities", "clips", "frames", "fps", "actions",
 }  # fmt: skip
 """Options that the first data sets did not have; no record names them where they are left alone."""
 _STILLS = {"train", "val", *REIDENTIFICATION}
@@ -45,6 +47,20 @@ class Options(BaseModel):
     frames: int = Field(16, ge=2, le=1000, description="frames of a clip")
     fps: float = Field(8.0, ge=1, le=60, description="frames in a second of a clip")
 
+    actions: tuple[str, ...] = Field(
+        ACTIONS, min_length=2, description="what is done in clips, in the order of labels; see docs/streetlife.md"
+    )
+
+    @field_validator("actions")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in MOTIONS:
+                raise ValueError(f"unknown action '{name}'{nearest(name, MOTIONS)}")
+        if len(set(value)) < len(value):
+            raise ValueError("the same action twice")
+        return value
+
     @field_validator("people")
     @classmethod
     def _ordered(cls, value: tuple[int, int]) -> tuple[int, int]:
@@ -65,17 +81,21 @@ class Options(BaseModel):
         if self.of_clips:
             if stills := sorted(given & _STILLS):
                 raise ValueError(f"{', '.join(stills)}: splits of clips hold no images; count clips in clips instead")
-        elif given & {"frames", "fps"}:
-            raise ValueError("frames and fps are of clips; set clips too")
+            if self.meets and (self.people[1] < 2 or self.identities < 2):
+                raise ValueError("people: two shake hands, or hand something over; set 2 or more")
+        elif given & {"frames", "fps", "actions"}:
+            raise ValueError("frames, fps and actions are of clips; set clips too")
         counts = [self.splits.get(split, 0) for split in REIDENTIFICATION]
         if not any(counts):
             if "gallery_identities" in given:
                 raise ValueError("gallery_identities are of the splits gallery and probe; set both")
             return self
-        least = self.gallery_identities * (len(ACTIONS) if self.of_clips else 1)
+        least = self.gallery_identities * (len(self.actions) if self.of_clips else 1)
         if min(counts) < least:
-            what = f"clips, {len(ACTIONS)} for each" if self.of_clips else "images, one for each"
+            what = f"clips, {len(self.actions)} for each" if self.of_clips else "images, one for each"
             raise ValueError(f"gallery and probe need at least {least} {what} of gallery_identities")
+        if self.of_clips and self.meets and self.gallery_identities < 2:
+            raise ValueError("gallery_identities: two shake hands, or hand something over; set 2 or more")
         if self.people[0] < 1:
             raise ValueError("people: gallery and probe need somebody in each image")
         return self
@@ -84,6 +104,16 @@ class Options(BaseModel):
     def of_clips(self) -> bool:
         """Whether the splits hold clips and not single images."""
         return any(self.clips.values()) if isinstance(self.clips, dict) else self.clips > 0
+
+    @property
+    def meets(self) -> bool:
+        """Whether one of the actions is done by two."""
+        return any(MOTIONS[name].meets for name in self.actions)
+
+    @property
+    def close(self) -> bool:
+        """Whether people stand near the camera, so that what they hold can be seen, whatever they do."""
+        return any(MOTIONS[name].kind == DETAIL for name in self.actions)
 
     @property
     def later(self) -> bool:

@@ -30,6 +30,9 @@ class Skeleton:
     nod: float = 0.0
     phone: str = ""  # the hand that holds a telephone: l, r or none
     seated: bool = False
+    holds: str = ""  # a thing of `handling`
+    hand: str = ""  # that holds it: l, r or both
+    paint: int = 0  # which of its colours it has
 
 
 def step(start: Point3, side: int, length: float, pitch: float, spread: float) -> Point3:
