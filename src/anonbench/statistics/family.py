@@ -38,7 +38,8 @@ def simultaneous_factor(members: Sequence[Member], *seed: object, draws: int = D
     A parametric max-t: studies are drawn in which every contrast is off by errors of the estimated size (the original's
     is common to its block, as in Dunnett 1955; those of images are correlated as the replicates are; those of blocks'
     seeds are taken as independent, which is the widest), and every mean square is drawn anew; the factor is a high
-    quantile (`FAMILY_LEVEL`; with two seeds `FAMILY_LEVEL_OF_TWO`) of the largest error in units of the half-width that such a study would give.
+    quantile (`FAMILY_LEVEL`; with two seeds `FAMILY_LEVEL_OF_TWO`) of the largest error in units of the half-width that
+    such a study would give.
     """
     uncertain = [m for m in members if m.contrast.variance > 0]
     if len(uncertain) < 2:
