@@ -156,6 +156,24 @@ def test_records_of_trainings_that_were_edited_are_refused(copy, file, entry, va
         write_tables(study, sources, root / "tables")
 
 
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: text[:-40], r"impact\.csv: is cut short; write it again"),
+        (lambda text: text + text.splitlines(True)[3], r"impact\.csv, streetlife compact .*: stands there twice"),
+        (lambda text: text.replace("simultaneous_low", "low"), r"impact\.csv: has no column 'simultaneous_low'"),
+    ],
+)
+def test_tables_that_were_edited_are_refused(copy, damage, said) -> None:
+    root, study, sources = copy
+    table = root / "tables/impact.csv"
+    table.write_text(damage(table.read_text()))
+    with pytest.raises(AnonbenchError, match=said):
+        write_figures(study, root / "tables", root / "figures")
+    with pytest.raises(AnonbenchError, match=said):
+        write_html(study, root / "tables", root / "figures", sources.models, root / "report.html")
+
+
 def _coco_ap(truth, found):
     """Return a function from a list of image indices, repeats allowed, to COCOeval's segm AP of people on them."""
     with contextlib.redirect_stdout(io.StringIO()):
@@ -472,8 +490,8 @@ def test_evidence_of_another_model_is_refused(copy) -> None:
 def test_no_table_is_written_before_all_are_computed(copy) -> None:
     root, study, sources = copy
     path = root / "models/streetlife/original/compact/seed0/train.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"data": 5}))
-    with pytest.raises(AttributeError):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"data": {"images": [5]}}))
+    with pytest.raises(TypeError):
         write_tables(study, sources, root / "out")
     assert not (root / "out").exists()
 
@@ -552,6 +570,20 @@ def test_missing_inputs(copy) -> None:
         ({"variants": ["face-blur"]}, "'original' is missing"),
         ({"variants": []}, "variants: is missing or empty"),
         ({"seeds": []}, "seeds: is missing or empty"),
+        ({"seeds": [0, "one"]}, r"seeds\.1: .*integer"),
+        ({"seeds": [0, 0]}, "seeds: 0 stands there twice"),
+        ({"original_seeds": [0]}, "seeds: 0 stands there twice"),
+        ({"directions": ["original", "original"]}, "directions: 'original' stands there twice"),
+        ({"directions": ["sideways"]}, r"directions\.0: .*'original'"),
+        ({"starts": [["streetlife"]]}, r"starts\.0"),
+        ({"starts": [["streetlif", ["compact"]]]}, "starts: unknown name 'streetlif'"),
+        ({"asked": {"streetlife": {"compact": ["face-blur-mediun"]}}}, "asked: unknown name 'face-blur-mediun'"),
+        ({"untrained": ["compakt"]}, "untrained: unknown name 'compakt'"),
+        (
+            {"report": {"primary": {"variants": ["face-blurr"]}}},
+            r"report\.primary\.variants: unknown name 'face-blurr'",
+        ),
+        ({"report": {"primary": {"tasks": ["detektion"]}}}, r"report\.primary\.tasks: unknown name 'detektion'"),
         ({"report": {"margin": -1}}, "must be positive"),
     ],
 )

@@ -46,6 +46,7 @@ from anonbench.report.tables import (
     percent,
     primary,
     read_csv,
+    read_table,
     rows_of,
     shown,
     span,
@@ -76,7 +77,7 @@ def write_html(
     images. Raises AnonbenchError when a table is missing or damaged; a figure or a record that is missing becomes a
     warning on the page.
     """
-    table, cover = read_csv(tables / "impact.csv"), read_csv(tables / "coverage.csv")
+    table, cover = read_table(tables, "impact"), read_table(tables, "coverage")
     records, absent = _records(study, models, timings)
     answer = answers(table, study.untrained, margins(study, primary(table)))
     attacked = read_csv(tables / "privacy.csv") if study.attacks is not None else None
@@ -106,7 +107,7 @@ def write_html(
         risks=[] if attacked is None else risks(attacked),
         limits=LIMITS,
         leaky=f"{DAGGER} {footnote(table, study)}." if leaky(table) else "",
-        warnings=warnings(study, table, cover, records, absent, read_csv(tables / "seeds.csv"), counts),
+        warnings=warnings(study, table, cover, records, absent, read_table(tables, "seeds"), counts),
         parts=[_part(d, m, part, not study.trains(m), ids) for d, m, part in blocks(primary(table))],
         fixed=[m for m in study.models if not study.trains(m)],
         trained=[m for m in study.models if study.trains(m)],
@@ -119,7 +120,7 @@ def write_html(
         sliders=sliders(study, anonymized) if anonymized is not None else [],
         numbers=explorer(
             table,
-            read_csv(tables / "seeds.csv"),
+            read_table(tables, "seeds"),
             study,
             made,
             _as_named(evaluations or models.parent / "evaluations"),
@@ -136,7 +137,7 @@ def write_html(
             "" if attacked is None else told_to_paste(attacked),
         ),
         figures={section: [i for i in images if i["section"] == section] for section in SECTIONS},
-        subsets=_subsets(read_csv(tables / "subsets.csv")),
+        subsets=_subsets(read_table(tables, "subsets")),
         coverage=_coverage(cover),
         cost=_cost(spent),
         hours=hours(spent),

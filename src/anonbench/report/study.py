@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from anonbench import registry
-from anonbench.directions import ON_ORIGINAL, seeds_of, told
+from anonbench.blocks import explain
+from anonbench.directions import ON_ORIGINAL, Direction, seeds_of, told
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json, sha256_file
 from anonbench.records import RegionKind
@@ -166,6 +169,7 @@ class ReportStudy:
         if not all(isinstance(v, (int, float)) and v > 0 for v in known.values()):
             raise AnonbenchError("must be positive numbers", file=path, entry=f"report {sorted(known)}")
         _check_options(path, options)
+        _check_kinds(path, value, options)
         splits = {name: {key: d.get(key) or key for key in ("train", "val")} for name, d in value["datasets"].items()}
         return cls(
             str(value.get("name", "study")),
@@ -187,6 +191,57 @@ class ReportStudy:
             attacks=_attacks(path, value.get("attacks")),
             **known,
         )
+
+
+Seed = Annotated[int, Field(strict=True, ge=0)]
+
+
+class _Written(BaseModel):
+    """Kinds of what a study's file may hold beside its report."""
+
+    name: str = "study"
+    seed: Annotated[int, Field(strict=True)] = 0
+    datasets: dict[str, dict[str, Any]]
+    variants: list[str]
+    seeds: list[Seed] = []
+    original_seeds: list[Seed] | None = None
+    asked: dict[str, dict[str, list[str]]] | None = None
+    starts: list[tuple[str, list[str]]] | None = None
+    directions: list[Direction] | None = None
+    untrained: list[str] | None = None
+    files: list[str] | None = None
+
+
+def _check_kinds(path: str | Path, value: dict[str, Any], options: dict[str, Any]) -> None:
+    """Raise AnonbenchError for entries of other kinds, entries that stand there twice, and unknown names."""
+    try:
+        written = _Written.model_validate(value)
+    except ValidationError as error:
+        raise AnonbenchError(explain(error), file=path, remedy="write it again") from None
+    further = written.original_seeds or []
+    lists: dict[str, list[Any]] = {
+        "variants": written.variants, "seeds": [*written.seeds, *further], "directions": written.directions or [],
+        "untrained": written.untrained or [],
+    }  # fmt: skip
+    for entry, listed in lists.items():
+        twice = [one for k, one in enumerate(listed) if one in listed[:k]]
+        if twice:
+            raise AnonbenchError(f"{twice[0]!r} stands there twice", file=path, entry=entry, remedy="write it again")
+    question = _primary(path, options.get("primary") or {})
+    asked = [(d, m, v) for d, of in (written.asked or {}).items() for m, variants in of.items() for v in variants]
+    named = [
+        *(("asked", name, written.datasets) for name, *_ in asked),
+        *(("asked", name, value["models"]) for _, name, _ in asked),
+        *(("asked", name, written.variants) for *_, name in asked),
+        *(("untrained", name, value["models"]) for name in written.untrained or []),
+        *(("starts", name, written.datasets) for name, _ in written.starts or []),
+        *(("starts", name, value["models"]) for _, models in written.starts or [] for name in models),
+        *(("report.primary.variants", name, written.variants) for name in question.variants),
+        *(("report.primary.tasks", name, registry.names("tasks")) for name in question.tasks),
+    ]
+    for entry, name, known in named:
+        if name not in known:
+            raise AnonbenchError(f"unknown name '{name}'{nearest(name, known)}", file=path, entry=entry)
 
 
 def _check_options(path: str | Path, options: dict[str, Any]) -> None:

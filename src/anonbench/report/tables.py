@@ -16,11 +16,14 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.report.collect import (
     CONTROL,
+    COVERAGE_COLUMNS,
     LEAKS,
     MEAN,
     OVERLAPPED,
     PEOPLE,
+    PEOPLE_COLUMNS,
     PRIMARY,
+    SUBSET_COLUMNS,
     TOUCHED,
     Sources,
     coverage,
@@ -28,8 +31,8 @@ from anonbench.report.collect import (
     ledger,
     subsets,
 )
-from anonbench.report.impact import impact
-from anonbench.report.sizes import sizes
+from anonbench.report.impact import IMPACT_COLUMNS, SEED_COLUMNS, impact
+from anonbench.report.sizes import SIZE_COLUMNS, sizes
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
 from anonbench.statistics.verdicts import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
 from anonbench.tasks.base import ALL, UNTOUCHED, title
@@ -67,6 +70,19 @@ AP_POINTS = "AP points"
 
 MARKS = {DROP: "−", GAIN: "+", SAME: "=", UNSURE: "?", REFERENCE: "", MISSING: "!"}
 TEX_MARKS = {DROP: r"\downarrow", GAIN: r"\uparrow", SAME: "=", UNSURE: "?", REFERENCE: "", MISSING: "!"}
+
+
+_ROW = ("dataset", "model", "task", "category", "direction", "variant", "metric")
+COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "impact": (IMPACT_COLUMNS, _ROW),
+    "seeds": (SEED_COLUMNS, (*_ROW, "seed")),
+    "coverage": (COVERAGE_COLUMNS, ("dataset", "variant", "category")),
+    "subsets": (SUBSET_COLUMNS, ()),
+    "people": (PEOPLE_COLUMNS, ()),
+    "sizes": (SIZE_COLUMNS, ()),
+    "curves": (("dataset", "model", "variant", "leaks", "iteration", "n_seeds", "loss"), ()),
+}
+"""Columns of the tables, and which of them name a row."""
 
 
 def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing: bool = False) -> pd.DataFrame:
@@ -117,8 +133,11 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
 
 def read_csv(path: Path, text: str | None = None) -> pd.DataFrame:
     """Read a table that `write_csv` wrote, or its ``text``; raise AnonbenchError when it is missing or damaged."""
-    source = path if text is None else io.StringIO(text)
     try:
+        text = path.read_text(encoding="utf-8") if text is None else text
+        if text and not text.endswith("\n"):
+            raise AnonbenchError("is cut short", file=path, remedy="write it again")
+        source = io.StringIO(text)
         frame = pd.read_csv(source, keep_default_na=False, na_values={}, dtype=dict.fromkeys(WORDS, str))
         for name in frame.columns:
             frame[name] = frame[name].astype(str) if name in TEXTS else pd.to_numeric(frame[name].replace("", None))
@@ -127,6 +146,22 @@ def read_csv(path: Path, text: str | None = None) -> pd.DataFrame:
     except (ValueError, pd.errors.ParserError) as error:
         said = " ".join(str(error).split())
         raise AnonbenchError(f"is not a table ({said})", file=path, remedy="write it again") from None
+    return frame
+
+
+def read_table(folder: Path, name: str) -> pd.DataFrame:
+    """Read a table that `write_tables` wrote; raise AnonbenchError unless it has all columns, and each row once."""
+    path = folder / f"{name}.csv"
+    frame = read_csv(path)
+    columns, keys = COLUMNS[name]
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        remedy = "it may be of an earlier version: write the study's report again"
+        raise AnonbenchError(f"has no column '{missing[0]}'", file=path, remedy=remedy)
+    twice = frame[frame.duplicated(list(keys))] if keys else frame[:0]
+    if len(twice):
+        entry = " ".join(str(twice.iloc[0][key]) for key in keys)
+        raise AnonbenchError("stands there twice", file=path, entry=entry, remedy="write the study's report again")
     return frame
 
 

@@ -15,7 +15,7 @@ from anonbench.report.figures.starts import starts_figure
 from anonbench.report.figures.style import save, styled
 from anonbench.report.figures.tradeoff import tradeoff_figure
 from anonbench.report.study import ReportStudy
-from anonbench.report.tables import read_csv
+from anonbench.report.tables import read_csv, read_table
 
 
 def write_figures(study: ReportStudy, tables: Path, out: Path) -> list[str]:
@@ -23,7 +23,7 @@ def write_figures(study: ReportStudy, tables: Path, out: Path) -> list[str]:
 
     Raises AnonbenchError when a table is missing or damaged.
     """
-    table, seeds, people = (read_csv(tables / f"{name}.csv") for name in ("impact", "seeds", "people"))
+    table, seeds, people = (read_table(tables, name) for name in ("impact", "seeds", "people"))
     with styled():
         figures = {"impact": impact_figure(table, seeds, study)}
         if study.attacks is not None:
@@ -31,10 +31,10 @@ def write_figures(study: ReportStudy, tables: Path, out: Path) -> list[str]:
         if dosed(study.variants):
             figures["dose"] = dose_figure(table, study)
         figures["categories"] = categories_figure(table, study)
-        figures["sizes"] = sizes_figure(read_csv(tables / "sizes.csv"), people, study)
-        figures["coverage"] = coverage_figure(read_csv(tables / "coverage.csv"))
+        figures["sizes"] = sizes_figure(read_table(tables, "sizes"), people, study)
+        figures["coverage"] = coverage_figure(read_table(tables, "coverage"))
         figures["people"] = people_figure(people)
-        figures["curves"] = curves_figure(read_csv(tables / "curves.csv"))
+        figures["curves"] = curves_figure(read_table(tables, "curves"))
         if study.starts:
             figures["starts"] = starts_figure(study, table)
         return [file for name, figure in figures.items() for file in save(figure, out, name, study.vector_formats)]
