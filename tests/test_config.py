@@ -84,7 +84,7 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
         ("methods/blurr", {}, r"unknown method 'blurr' \(did you mean 'blur'\?\)"),
         ("train/seeds", [1, 1], "train.seeds: duplicate seed"),
         ("train/original_seeds", [7, 7], "train.original_seeds: duplicate seed"),
-        ("train/original_seeds", [1, 7], "original_seeds: 1 is among seeds"),
+        ("train/original_seeds", [3, 9], "original_seeds: 3 is among seeds"),
         ("train", {"seeds": [1], "original_seeds": [7]}, "original_seeds: with one seed nothing is said"),
         ("models/My Model", {"epochs": 1}, r"'My Model' is not a valid name"),
         ("models/x", {"epochs": 1, "trainer": "torchvison"}, r"did you mean 'torchvision'"),

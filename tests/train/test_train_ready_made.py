@@ -234,7 +234,10 @@ def test_what_its_rules_depend_on(tmp_path: Path) -> None:
 def test_the_default_study_plans_what_it_did() -> None:
     parsed = config.parse(DEFAULT)
     assert all(parsed.asked("streetlife", m) == parsed.trained("streetlife", m) for m in parsed.models)
-    assert all(parsed.seeds_of(m) == parsed.train.seeds for m in parsed.models)
+    seeds, further = parsed.train.seeds, parsed.train.original_seeds
+    for model in parsed.models:
+        assert parsed.seeds_of(model, "original") == [*seeds, *further]
+        assert all(parsed.seeds_of(model, v) == seeds for v in parsed.variants if v != "original")
 
 
 def test_the_real_detector_is_recorded(variant: Path, tmp_path: Path) -> None:
