@@ -125,6 +125,24 @@ def test_a_killed_conversion_continues_and_other_options_begin_anew(
     assert len(other.images) == 12
 
 
+def test_frames_of_a_removal_that_was_killed_are_not_believed(
+    ucf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    first = made(Ucf101({"most": 3}), ucf, out)
+
+    def killed(folder: Path) -> None:
+        sorted((out / "train" / "000001").iterdir())[1].unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(videos.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            made(Ucf101({"most": 2}), ucf, out)
+    again = made(Ucf101({"most": 3}), ucf, out)
+    assert again.images == first.images
+
+
 def test_a_video_that_cannot_be_read_is_named(ucf: Path, tmp_path: Path) -> None:
     broken = next((ucf / "UCF-101" / "Archery").glob("*g08*"))
     broken.write_bytes(b"no video")

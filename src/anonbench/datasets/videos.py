@@ -102,6 +102,8 @@ def convert(
     folder, annotations = target / split, target / "annotations" / f"{split}.json"
     annotations.unlink(missing_ok=True)
     if folder.is_dir() and _read(folder / KEY) != key:
+        # a removal that is killed must leave nothing that speaks for the frames that it has left
+        (folder / KEY).unlink(missing_ok=True)
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / KEY, key)
