@@ -343,6 +343,18 @@ def test_strict_fails_before_anything_is_written(run: Run, photos: Path, faces: 
     assert abs(grey - 128).max() <= 12
 
 
+def test_two_who_stand_side_by_side_are_both_covered_where_one_was_found(run: Run, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.png").write_bytes(encoded(np.full((480, 640, 3), 250, np.uint8), "PNG"))
+    faces = stored(tmp_path / "f.json", "boxes", {"a.png": [[80, 70, 120, 110, 0.9], [130, 70, 170, 110, 0.9]]})
+    persons = stored(tmp_path / "p.json", "person_boxes", {"a.png": [[100, 50, 200, 450, 0.9]]})
+    run("apply", photos, "--variant", "body-mask_out", "--out", tmp_path / "out", "--person-detector", persons,
+        "--face-detector", faces)  # fmt: skip
+    shown = read_rgb(tmp_path / "out" / "a.png")
+    assert (shown[60:120, 70:180] != 250).all()
+
+
 def test_a_dry_run_counts_and_writes_nothing(run: Run, photos: Path, faces: str, tmp_path: Path) -> None:
     (photos / "cut.jpg").write_bytes(b"\xff\xd8\xff")
     before = files_of(tmp_path)
@@ -574,6 +586,8 @@ def test_a_body_is_where_its_face_is() -> None:
         ([95, 45, 125, 85, 0.9], 2),  # a head that was taken for a person
         ([20, 40, 60, 240, 0.9], 2),  # somebody else
         ([90, 0, 150, 70, 0.9], 2),  # the face is where the feet would be
+        ([108, 40, 180, 240, 0.9], 2),  # a neighbour's, who hides half of the face
+        ([97, 40, 150, 240, 0.9], 2),  # all of the face, and none of what it is grown by
     ],
 )
 def test_a_body_is_guessed_where_no_person_was_found_around_a_face(person: list[float], bodies: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 from fractions import Fraction
 from pathlib import Path
@@ -238,6 +239,39 @@ def test_a_killed_run_looks_at_no_frame_twice(tmp_path: Path, monkeypatch: pytes
         assert moving.packets(paths[0]) == moving.packets(paths[1])
         for a, b in zip(*map(moving.read, paths), strict=True):
             assert abs(a.astype(int) - b).mean() < 0.5
+
+
+def test_a_damaged_line_of_the_journal_costs_one_look(tmp_path: Path) -> None:
+    moving.write(tmp_path / "p" / "v.mp4", frames=8)
+    job(tmp_path).run()
+    journal = tmp_path / "private" / "o" / "seen.jsonl"
+    damaged = bytearray(journal.read_bytes())
+    damaged[damaged.index(b"0.8")] ^= 1
+    journal.write_bytes(damaged)
+    sees = moving.Sees()
+    job(tmp_path, sees).run()
+    assert sees.asked == 1
+    assert [visible(pixels) for pixels in moving.read(tmp_path / "o" / "v.mp4")] == [0] * 8
+
+
+def test_frames_of_another_version_are_not_believed(tmp_path: Path) -> None:
+    source = moving.write(tmp_path / "p" / "v.mp4", frames=10)
+    first, status = source.read_bytes(), source.stat()
+    job(tmp_path).run()
+    moving.write(source, frames=10, where=lambda _: (200, 150))
+
+    class Stops(moving.Sees):
+        def __call__(self, *args: Any) -> Any:
+            if self.asked == 6:
+                raise KeyboardInterrupt
+            return super().__call__(*args)
+
+    with pytest.raises(KeyboardInterrupt):
+        job(tmp_path, Stops()).run()
+    source.write_bytes(first)
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+    job(tmp_path).run()
+    assert [visible(pixels) for pixels in moving.read(tmp_path / "o" / "v.mp4")] == [0] * 10
 
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

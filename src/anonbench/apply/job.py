@@ -268,7 +268,7 @@ class Job:
         crowd: list[Row] = []
         for photo in photos:
             size = (photo["width"], photo["height"])
-            crowd += people(photo["image_id"], photo["seen"], size, self.bodies, len(crowd) + 1)
+            crowd += people(photo["image_id"], photo["seen"], size, self.bodies, len(crowd) + 1, self.regions.face.margin)
         regions.write(tables / f"{SPLIT}.people.parquet", crowd, regions.PEOPLE)
         faces = []
         if self.search and "face" in self.search.told:

@@ -117,7 +117,8 @@ def _look(job: Job, name: str, seen: Journal | None) -> Clip:
     stamp: Row = {"bytes": status.st_size, "mtime": status.st_mtime_ns}
     known = seen.entries if seen else {}
     whole = known.get(f"{name}\0")
-    if whole is None or any(whole.get(key) != value for key, value in stamp.items()):
+    kept = _kept(known, name, stamp)
+    if whole is None or kept is None:
         if job.search is not None and job.search.looks_up:
             raise Unusable("is a video, and stored detections know images alone")
         stamp["sha256"] = sha256_file(path)
@@ -127,7 +128,7 @@ def _look(job: Job, name: str, seen: Journal | None) -> Clip:
 
             def one(frame: Frame) -> tuple[Frame, Row | None]:
                 entry = known.get(f"{name}\0{frame.index}")
-                if entry is not None and all(entry.get(key) == value for key, value in stamp.items()):
+                if entry is not None and _is_of(entry, stamp):
                     return frame, None
                 in_it = Seen() if job.search is None else job.search(frame.pixels)
                 return frame, {**stamp, **in_it.to_json()}
@@ -152,8 +153,24 @@ def _look(job: Job, name: str, seen: Journal | None) -> Clip:
         if seen is not None:
             seen.add(f"{name}\0", whole)
     else:
-        found = [known[f"{name}\0{index}"] for index in range(whole["frames"])]
+        found = kept
     return _clip(job, name, whole, [Seen.from_json(entry) for entry in found])
+
+
+def _kept(known: Row, name: str, stamp: Row) -> list[Row] | None:
+    """Return what a journal knows of every frame of a video, None where one is missing or is of another version."""
+    whole = known.get(f"{name}\0")
+    if whole is None or not _is_of(whole, stamp):
+        return None
+    of = {**stamp, "sha256": whole["sha256"]}
+    found = [known.get(f"{name}\0{index}") for index in range(whole["frames"])]
+    frames = [entry for entry in found if entry is not None and _is_of(entry, of)]
+    return frames if len(frames) == len(found) else None
+
+
+def _is_of(entry: Row, stamp: Row) -> bool:
+    """Tell whether an entry of the journal is of a file with that size and time, and content if ``stamp`` has it."""
+    return all(entry.get(key) == value for key, value in stamp.items())
 
 
 def _clip(job: Job, name: str, whole: Row, seen: list[Seen]) -> Clip:
@@ -177,7 +194,7 @@ def _rows(
 ) -> tuple[list[Row], list[Origin]]:
     """Return the rows of a frame, of the kind that is changed, each with its track as person and identity."""
     image = {"image_id": index, "width": size[0], "height": size[1]}
-    crowd = people(index, Seen(faces.boxes, persons.boxes), size, job.bodies, 1)
+    crowd = people(index, Seen(faces.boxes, persons.boxes), size, job.bodies, 1, job.regions.face.margin)
     of: dict[int, tuple[str, int, Origin]] = {}
     for row in crowd:
         which, place = row["detection"]
