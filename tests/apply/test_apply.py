@@ -355,6 +355,19 @@ def test_two_who_stand_side_by_side_are_both_covered_where_one_was_found(run: Ru
     assert (shown[60:120, 70:180] != 250).all()
 
 
+def test_a_face_that_a_neighbours_region_covers_in_part_is_changed_too(run: Run, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.png").write_bytes(encoded(np.full((480, 640, 3), 250, np.uint8), "PNG"))
+    faces = stored(tmp_path / "f.json", "boxes", {"a.png": [[100, 100, 180, 180, 0.9], [178, 140, 218, 180, 0.8]]})
+    persons = stored(tmp_path / "p.json", "person_boxes", {"a.png": [[70, 80, 230, 430, 0.9]]})
+    out = tmp_path / "out"
+    run("apply", photos, "--variant", "face-mask_out", "--out", out, "--person-detector", persons, "--face-detector",
+        faces, "--strict")  # fmt: skip
+    assert (read_rgb(out / "a.png")[140:180, 178:218] != 250).all()
+    assert [row["status"] for row in ledger(out)] == ["region", "region"]
+
+
 def test_a_dry_run_counts_and_writes_nothing(run: Run, photos: Path, faces: str, tmp_path: Path) -> None:
     (photos / "cut.jpg").write_bytes(b"\xff\xd8\xff")
     before = files_of(tmp_path)

@@ -278,7 +278,7 @@ class Job:
             detections.write(
                 faces[0], ids, [photo["seen"].faces for photo in photos], run, {"images": ids, "missing": 0}
             )
-        choose(tables, SPLIT, self.chosen(), faces)
+        choose(tables, SPLIT, self.chosen(), faces, cover_all=True)
 
     def chosen(self) -> RegionsConfig:
         """Return what of a person is a region: faces that are nobody's are changed, too."""

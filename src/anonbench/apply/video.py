@@ -203,7 +203,7 @@ def _rows(
         row["person_id"] = 1 + track + (people_tracks if which == "face" else 0)
         of[row["person_id"]] = (which, track, filled.origins[place])
     found, origins = [], []
-    for row, person in Scene(image, crowd, job.chosen(), posed=False).rows(faces.boxes, None):
+    for row, person in Scene(image, crowd, job.chosen(), posed=False, cover_all=True).rows(faces.boxes, None):
         if row["kind"] != job.variant.region:
             continue
         if person is None:
