@@ -393,6 +393,30 @@ def test_the_contact_sheet_shows_what_becomes_of_them(run: Run, photos: Path, fa
         run(*words, "--preview", tmp_path / "sheet.pdf")
 
 
+@pytest.mark.parametrize("name", ["sheet.jpg", "sheet.png"])
+def test_a_contact_sheet_replaces_an_earlier_one_and_nothing_else(
+    run: Run, photos: Path, faces: str, tmp_path: Path, name: str
+) -> None:
+    words = ("apply", photos, "--variant", "face-mask_out", "--out", tmp_path / "out", "--face-detector", faces)
+    sheet = tmp_path / name
+    run(*words, "--preview", sheet, "--dry-run")
+    first = sheet.read_bytes()
+    sheet.write_bytes(first + b"older")
+    run(*words, "--preview", sheet)
+    assert sheet.read_bytes() == first
+    holiday = encoded(photograph(40, 30, 1), "PNG" if name.endswith("png") else "JPEG")
+    sheet.write_bytes(holiday)
+    other = tmp_path / "other"
+    with pytest.raises(AnonbenchError, match="exists and is no contact sheet"):
+        run(*words[:5], other, *words[6:], "--preview", sheet)
+    assert sheet.read_bytes() == holiday
+    assert not other.exists()
+    sheet.unlink()
+    sheet.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(AnonbenchError, match="exists and is no contact sheet"):
+        run(*words, "--preview", sheet)
+
+
 def test_a_second_run_writes_nothing_again(
     run: Run, photos: Path, faces: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -561,6 +585,25 @@ def test_whole_frames_need_no_detector(run: Run, photos: Path, tmp_path: Path) -
     assert {row["action"] for row in rows(out).values()} == {"encoded"}
     with pytest.raises(AnonbenchError, match="name no detector"):
         run("apply", photos, "--variant", "frame-blur-low", "--out", out, "--face-detector", "centerface")
+
+
+@pytest.mark.parametrize(
+    ("variant", "said"),
+    [
+        ("frame-grey", "5 files may still show who fills the frame (nothing but colour is taken away)"),
+        ("frame-blur-low", "5 files may still show who fills the frame (blurred by 1.9 % of the face's side)"),
+        ("frame-pixelate-high", None),
+    ],
+)
+def test_frames_that_hide_nobody_are_not_to_be_handed_out(
+    run: Run, photos: Path, tmp_path: Path, variant: str, said: str | None
+) -> None:
+    told = run("apply", photos, "--variant", variant, "--out", tmp_path / "out")
+    assert ("may be handed out" in told) is (said is None)
+    assert ("shows people who may still be recognised" in told) is (said is not None)
+    assert (said or "") in told
+    summary = json.loads((tmp_path / "private" / "out" / "summary.json").read_text())
+    assert sum(summary["weak_frames"].values()) == (5 if said else 0)
 
 
 @pytest.mark.parametrize(

@@ -356,6 +356,27 @@ def test_what_is_no_video_is_unusable(tmp_path: Path, name: str) -> None:
     assert files_of(tmp_path / "o").keys() == {"good.mp4"}
 
 
+@pytest.mark.parametrize(
+    "text", ["ffconcat version 1.0\nfile a.mp4\n", "#EXTM3U\n#EXTINF:10,\na.mp4\n#EXT-X-ENDLIST\n"]
+)
+def test_a_list_of_files_is_no_video(tmp_path: Path, text: str) -> None:
+    moving.write(tmp_path / "p" / "a.mp4", frames=3)
+    (tmp_path / "p" / "b.mp4").write_text(text)
+    with pytest.raises(AnonbenchError, match=r"b\.mp4 is no video, whatever its name says"):
+        job(tmp_path).run()
+    assert job(tmp_path, skip_unusable=True).run()["videos"] == 1
+
+
+def test_weak_regions_of_videos_are_counted_and_said(run: Run, tmp_path: Path) -> None:
+    moving.write(tmp_path / "p" / "v.mp4", frames=4)
+    assert job(tmp_path).run()["weak_in_videos"] == 0
+    weak = Job(tmp_path / "p", tmp_path / "weak", Variant.parse("face-blur-low"), moving.Sees())
+    assert weak.run()["weak_in_videos"] == 4
+    said = run("apply", tmp_path / "p", "--variant", "frame-grey", "--out", tmp_path / "grey")
+    assert "1 file may still show who fills the frame" in said
+    assert "may be handed out" not in said
+
+
 def test_a_video_that_changes_meanwhile_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moving.write(tmp_path / "p" / "v.mp4", frames=6)
     real = video.write

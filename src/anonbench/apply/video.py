@@ -25,7 +25,7 @@ from anonbench import regions, workers
 from anonbench.annotate.choose import Scene
 from anonbench.anonymize import engine
 from anonbench.apply import folder as folders
-from anonbench.apply.job import Job, Unusable, digest, is_written
+from anonbench.apply.job import Job, Unusable, digest, is_written, usable, whole_frame
 from anonbench.apply.journal import Journal
 from anonbench.apply.search import PERSON, Seen, people
 from anonbench.apply.tracks import Filled, Origin, follow
@@ -176,7 +176,7 @@ def _is_of(entry: Row, stamp: Row) -> bool:
 def _clip(job: Job, name: str, whole: Row, seen: list[Seen]) -> Clip:
     """Follow what was found through the frames, and choose regions as of photographs."""
     size = (int(whole["size"][0]), int(whole["size"][1]))
-    gap, hold = (round(seconds * whole["rate"]) for seconds in (job.gap, job.hold))
+    gap, hold = (round(min(seconds * whole["rate"], whole["frames"])) for seconds in (job.gap, job.hold))
     faces = follow([one.faces for one in seen], size, gap, hold)
     persons = follow([one.persons for one in seen], size, gap, hold)
     clip = Clip(name, whole["sha256"], size, whole["frames"], 0, [], [])
@@ -235,7 +235,11 @@ def write(job: Job, clip: Clip, seen: Journal, done: Journal) -> list[Row]:
     source, target = job.photos / clip.file_name, job.out / clip.file_name
     weak: Counter[str] = Counter()
     try:
-        with atomic(target) as part, reading(source) as video, Writer(part, target, clip.size, video) as out:
+        with (
+            atomic(target) as part,
+            reading(source, job.max_pixels) as video,
+            Writer(part, target, clip.size, video) as out,
+        ):
             bar = tqdm(desc=f"{job.variant} {clip.file_name}", total=clip.frames, unit="frame", disable=None)
             frames = 0
             with bar:
@@ -304,11 +308,9 @@ def change(job: Job, clip: Clip, frames: Sequence[Frame], source: Path) -> list[
 
 
 def _regions(job: Job, clip: Clip, index: int) -> list[Region]:
-    width, height = clip.size
     if job.variant.region is RegionKind.FRAME:
-        box, mask = (0, 0, width, height), np.ones((height, width), bool)
-        return [Region(0, RegionKind.FRAME, RegionKind.FRAME.value, box, mask, (0.0, 0.0, width, height))]
-    return [regions.to_region(row, height) for row in clip.rows[index] if row["status"] == regions.REGION]
+        return [whole_frame(clip.size)]
+    return [regions.to_region(row, clip.size[1]) for row in clip.rows[index] if row["status"] == regions.REGION]
 
 
 class Reader:
@@ -386,8 +388,12 @@ def _upright(frame: Any) -> np.ndarray:
 @contextlib.contextmanager
 def reading(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Reader]:
     """Open a video; raise Unusable for what FFmpeg cannot read, and for frames that are too large."""
+    with usable():
+        kind = folders.container_of(path)
+    if kind is None:
+        raise Unusable("is no video, whatever its name says")
     try:
-        with av.open(os.fspath(path), metadata_errors="replace") as container:
+        with av.open(os.fspath(path), format=kind, metadata_errors="replace") as container:
             yield Reader(container, max_pixels)
     except av.error.FFmpegError as error:
         raise Unusable(f"is not a video that can be decoded ({error.strerror})") from error
