@@ -391,7 +391,7 @@ def reading(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Reader]:
     with usable():
         kind = folders.container_of(path)
     if kind is None:
-        raise Unusable("is no video, whatever its name says")
+        raise Unusable("is no MP4, QuickTime, Matroska, WebM or AVI, whatever its name says")
     try:
         with av.open(os.fspath(path), format=kind, metadata_errors="replace") as container:
             yield Reader(container, max_pixels)
