@@ -18,10 +18,14 @@ import pytest
 from PIL import Image
 
 from anonbench import files, names, regions
+from anonbench.annotate.choose import Scene
+from anonbench.annotate.options import Detectors, RegionsConfig
 from anonbench.anonymize.shard import Shard
 from anonbench.apply import folder as folders
 from anonbench.apply.journal import Journal
 from anonbench.apply.search import Seen, body_of, people
+from anonbench.detectors.config import DetectorConfig
+from anonbench.detectors.engine import inside
 from anonbench.errors import AnonbenchError
 from anonbench.images import read_rgb
 from tests.anonymize.conftest import photograph
@@ -366,6 +370,27 @@ def test_a_face_that_a_neighbours_region_covers_in_part_is_changed_too(run: Run,
         faces, "--strict")  # fmt: skip
     assert (read_rgb(out / "a.png")[140:180, 178:218] != 250).all()
     assert [row["status"] for row in ledger(out)] == ["region", "region"]
+
+
+@pytest.mark.parametrize("kind", ["face", "body"])
+def test_no_detected_face_is_left_in_part_wherever_people_stand(kind: str) -> None:
+    rng, size = np.random.default_rng(3), (320, 240)
+    config = RegionsConfig(unannotated=True, detectors=Detectors(face=DetectorConfig(plugin="centerface")))
+    image = {"image_id": 1, "width": size[0], "height": size[1]}
+    looked = 0
+    for _ in range(100):
+        faces = inside(rng.uniform((-10, -10, 8, 8, 0.5), (*size, 60, 60, 1), (4, 5)).astype(np.float32), *size)
+        persons = inside(rng.uniform((-10, -10, 30, 60, 0.5), (*size, 120, 220, 1), (3, 5)).astype(np.float32), *size)
+        faces = faces[faces[:, 2:4].min(axis=1) >= 1]  # smaller ones are left, and said to be
+        crowd = people(1, Seen(faces, persons), size, kind == "body", 1)
+        covered = np.zeros(size[::-1], bool)
+        for row, _ in Scene(image, crowd, config, posed=False, cover_all=True).rows(faces, None):
+            if row["kind"] == kind and row["status"] == "region":
+                covered[row["y0"] : row["y1"], row["x0"] : row["x1"]] = True
+        for x, y, w, h, _ in faces:
+            assert covered[int(y) : int(np.ceil(y + h)), int(x) : int(np.ceil(x + w))].all()
+            looked += 1
+    assert looked > 300
 
 
 def test_a_dry_run_counts_and_writes_nothing(run: Run, photos: Path, faces: str, tmp_path: Path) -> None:
