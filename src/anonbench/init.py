@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 from collections import Counter
@@ -28,6 +29,8 @@ from anonbench.variants import Variant
 
 SMALL = 2000
 """Training images up to which the study has a model that a processor trains."""
+LARGEST = 1e9
+"""Pixels beyond which a box tells nothing."""
 SHARD = 2000
 """Images in a shard."""
 SAMPLE = 5000
@@ -121,10 +124,16 @@ def init(
 
 
 def _named(text: str) -> str:
-    name = re.sub(r"[^a-z0-9_-]+", "-", text.casefold()).strip("-_")
-    if not name or name == "private":
+    name = _plain_name(text)
+    if name is None:
         raise AnonbenchError(f"'{text}' makes no name of a study", entry="--name", remedy="use letters and digits")
     return name
+
+
+def _plain_name(text: str) -> str | None:
+    """Return a name that a study may have, None where nothing is left of the text."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", text.casefold()).strip("-_")
+    return name if name and name != "private" else None
 
 
 def _refuse_known(folder: Path) -> None:
@@ -173,7 +182,11 @@ def _look(root: Path, split: str, declared: dict[str, bool]) -> Seen:
     """Look at a split as the plugin reads it; raise AnonbenchError where nobody is people, or that is not clear."""
     read = adapter_of("coco", {}).read(root, split)
     file = read.sources[0]
-    ids: dict[Any, dict[str, Any]] = {category.get("id"): category for category in read.categories}
+    ids: dict[Any, dict[str, Any]] = {}
+    for index, category in enumerate(read.categories):
+        if type(category.get("id")) is not int or not isinstance(category.get("name"), str):
+            raise _wrong(file, f"category number {index}", "has no integer id, or no name")
+        ids[category["id"]] = category
     try:
         decided = naming.decide(ids, declared, file)
     except AnonbenchError as error:
@@ -185,7 +198,11 @@ def _look(root: Path, split: str, declared: dict[str, bool]) -> Seen:
     found: dict[str, Any] = {"masks": False, "keypoints": False, "faces": False}
     boxes = []
     for index, annotation in enumerate(read.annotations):
-        if not isinstance(annotation, dict) or annotation.get("category_id") not in persons or is_void(annotation):
+        if not isinstance(annotation, dict):
+            continue
+        if isinstance(annotation.get("category_id"), list | dict):
+            raise _wrong(file, f"annotation {annotation.get('id')!r}", "has a category_id that is no id")
+        if annotation.get("category_id") not in persons or is_void(annotation):
             continue
         counts[persons[annotation["category_id"]]] += 1
         if index < SAMPLE:
@@ -193,7 +210,9 @@ def _look(root: Path, split: str, declared: dict[str, bool]) -> Seen:
             found["keypoints"] |= bool(annotation.get("num_keypoints"))
             found["faces"] |= bool(annotation.get("face"))
             box = annotation.get("bbox")
-            if isinstance(box, list) and len(box) == 4 and not annotation.get("iscrowd"):
+            if box is not None and not (isinstance(box, list) and all(type(side) in (int, float) for side in box)):
+                raise _wrong(file, f"annotation {annotation.get('id')!r}", "has a bbox that is no list of numbers")
+            if box and len(box) == 4 and all(abs(side) < LARGEST for side in box) and not annotation.get("iscrowd"):
                 boxes.append(box)
     if not counts:
         raise AnonbenchError(
@@ -205,14 +224,19 @@ def _look(root: Path, split: str, declared: dict[str, bool]) -> Seen:
     if not all(type(side) is int and side > 0 for size in sizes for side in size):
         raise AnonbenchError("has images without width and height", file=file, remedy="correct their entries")
     found["faces"] |= any(name.casefold() == RegionKind.FACE for name in persons.values())
-    missing = [
-        image["file_name"] for image in read.images if not (root / read.folder / str(image["file_name"])).is_file()
-    ]
+    for image in read.images:
+        if not isinstance(image.get("file_name"), str) or not image["file_name"]:
+            raise _wrong(file, f"image {image.get('id')!r}", "has no file_name")
+    missing = [n for n in (image["file_name"] for image in read.images) if not os.path.isfile(root / read.folder / n)]
     if len(missing) == len(sizes):
         raise AnonbenchError(
             f"holds none of the {len(sizes)} images of {file.name}", file=root / split, remedy="fetch the images"
         )
     return Seen(split, len(sizes), counts, missing, sizes, np.array(boxes, float).reshape(-1, 4), **found)
+
+
+def _wrong(file: Path, entry: str, message: str) -> AnonbenchError:
+    return AnonbenchError(message, file=file, entry=f"{entry:.60}", remedy="correct that entry")
 
 
 def _study(
@@ -231,11 +255,14 @@ def _study(
         dataset["on_bad_image"] = "skip"
     if largest > MAX_PIXELS:
         dataset["max_pixels"] = largest
+    called = _plain_name(root.resolve().name) or "photos"
+    if called == "labels":
+        called = "photos"
     study: dict[str, Any] = {
         "name": name,
         "output": f"runs/{name}",
         "seed": 2023,
-        "datasets": {_named(root.name) if root.name != "labels" else "photos": dataset},
+        "datasets": {called: dataset},
     }
     if not all(seen.faces for seen in both) and face is not None:
         long_side = max(max(size) for seen in both for size in seen.sizes)

@@ -114,6 +114,21 @@ def test_a_detection_of_nobody_is_a_region_only_when_asked_for(make_coco: Callab
     assert len(ledger) == len(rows)
 
 
+def test_a_face_that_a_region_covers_in_part_gets_a_row_where_all_are_to_be_covered(
+    make_coco: Callable[..., Any], tmp_path: Path
+) -> None:
+    neighbour = (21.0, 7.0, 8.0, 9.0, 0.7)  # three quarters of it are in the grown face of the first
+    config = {"detectors": FACES, "unannotated": True, "face": {"sources": ["detector"]}}
+    rows = run(make_coco(), tmp_path, {1: (FACE_OF_FIRST, neighbour)}, **config)
+    assert not (rows["person_id"] < 0).any()
+    chosen = RegionsConfig.model_validate(config)
+    choose(tmp_path, "train", chosen, [tmp_path / "faces.parquet"], cover_all=True)
+    rows = regions.read(tmp_path / "train.regions.parquet", regions.REGIONS).to_pandas()
+    (row,) = rows[rows["person_id"] < 0].to_dict("records")
+    assert (row["kind"], row["status"], row["x0"] <= 21, row["x1"] >= 29) == ("face", "region", True, True)
+    assert face_of(rows, 10)["status"] == "region"
+
+
 def test_the_faces_in_a_crowd_are_its_region(make_coco: Callable[..., Any], tmp_path: Path) -> None:
     folder = make_coco()
     folder.person().update(iscrowd=1, bbox=[0, 0, 64, 24], segmentation=[[0, 0, 64, 0, 64, 24, 0, 24]])

@@ -18,10 +18,14 @@ import pytest
 from PIL import Image
 
 from anonbench import files, names, regions
+from anonbench.annotate.choose import Scene
+from anonbench.annotate.options import Detectors, RegionsConfig
 from anonbench.anonymize.shard import Shard
 from anonbench.apply import folder as folders
 from anonbench.apply.journal import Journal
 from anonbench.apply.search import Seen, body_of, people
+from anonbench.detectors.config import DetectorConfig
+from anonbench.detectors.engine import inside
 from anonbench.errors import AnonbenchError
 from anonbench.images import read_rgb
 from tests.anonymize.conftest import photograph
@@ -343,6 +347,52 @@ def test_strict_fails_before_anything_is_written(run: Run, photos: Path, faces: 
     assert abs(grey - 128).max() <= 12
 
 
+def test_two_who_stand_side_by_side_are_both_covered_where_one_was_found(run: Run, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.png").write_bytes(encoded(np.full((480, 640, 3), 250, np.uint8), "PNG"))
+    faces = stored(tmp_path / "f.json", "boxes", {"a.png": [[80, 70, 120, 110, 0.9], [130, 70, 170, 110, 0.9]]})
+    persons = stored(tmp_path / "p.json", "person_boxes", {"a.png": [[100, 50, 200, 450, 0.9]]})
+    run("apply", photos, "--variant", "body-mask_out", "--out", tmp_path / "out", "--person-detector", persons,
+        "--face-detector", faces)  # fmt: skip
+    shown = read_rgb(tmp_path / "out" / "a.png")
+    assert (shown[60:120, 70:180] != 250).all()
+
+
+def test_a_face_that_a_neighbours_region_covers_in_part_is_changed_too(run: Run, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.png").write_bytes(encoded(np.full((480, 640, 3), 250, np.uint8), "PNG"))
+    faces = stored(tmp_path / "f.json", "boxes", {"a.png": [[100, 100, 180, 180, 0.9], [178, 140, 218, 180, 0.8]]})
+    persons = stored(tmp_path / "p.json", "person_boxes", {"a.png": [[70, 80, 230, 430, 0.9]]})
+    out = tmp_path / "out"
+    run("apply", photos, "--variant", "face-mask_out", "--out", out, "--person-detector", persons, "--face-detector",
+        faces, "--strict")  # fmt: skip
+    assert (read_rgb(out / "a.png")[140:180, 178:218] != 250).all()
+    assert [row["status"] for row in ledger(out)] == ["region", "region"]
+
+
+@pytest.mark.parametrize("kind", ["face", "body"])
+def test_no_detected_face_is_left_in_part_wherever_people_stand(kind: str) -> None:
+    rng, size = np.random.default_rng(3), (320, 240)
+    config = RegionsConfig(unannotated=True, detectors=Detectors(face=DetectorConfig(plugin="centerface")))
+    image = {"image_id": 1, "width": size[0], "height": size[1]}
+    looked = 0
+    for _ in range(100):
+        faces = inside(rng.uniform((-10, -10, 8, 8, 0.5), (*size, 60, 60, 1), (4, 5)).astype(np.float32), *size)
+        persons = inside(rng.uniform((-10, -10, 30, 60, 0.5), (*size, 120, 220, 1), (3, 5)).astype(np.float32), *size)
+        faces = faces[faces[:, 2:4].min(axis=1) >= 1]  # smaller ones are left, and said to be
+        crowd = people(1, Seen(faces, persons), size, kind == "body", 1)
+        covered = np.zeros(size[::-1], bool)
+        for row, _ in Scene(image, crowd, config, posed=False, cover_all=True).rows(faces, None):
+            if row["kind"] == kind and row["status"] == "region":
+                covered[row["y0"] : row["y1"], row["x0"] : row["x1"]] = True
+        for x, y, w, h, _ in faces:
+            assert covered[int(y) : int(np.ceil(y + h)), int(x) : int(np.ceil(x + w))].all()
+            looked += 1
+    assert looked > 300
+
+
 def test_a_dry_run_counts_and_writes_nothing(run: Run, photos: Path, faces: str, tmp_path: Path) -> None:
     (photos / "cut.jpg").write_bytes(b"\xff\xd8\xff")
     before = files_of(tmp_path)
@@ -366,6 +416,30 @@ def test_the_contact_sheet_shows_what_becomes_of_them(run: Run, photos: Path, fa
     assert grey > 20 * 30 * 38 * 2  # twenty faces, enlarged
     with pytest.raises(AnonbenchError, match=r"neither \.jpg nor \.png"):
         run(*words, "--preview", tmp_path / "sheet.pdf")
+
+
+@pytest.mark.parametrize("name", ["sheet.jpg", "sheet.png"])
+def test_a_contact_sheet_replaces_an_earlier_one_and_nothing_else(
+    run: Run, photos: Path, faces: str, tmp_path: Path, name: str
+) -> None:
+    words = ("apply", photos, "--variant", "face-mask_out", "--out", tmp_path / "out", "--face-detector", faces)
+    sheet = tmp_path / name
+    run(*words, "--preview", sheet, "--dry-run")
+    first = sheet.read_bytes()
+    sheet.write_bytes(first + b"older")
+    run(*words, "--preview", sheet)
+    assert sheet.read_bytes() == first
+    holiday = encoded(photograph(40, 30, 1), "PNG" if name.endswith("png") else "JPEG")
+    sheet.write_bytes(holiday)
+    other = tmp_path / "other"
+    with pytest.raises(AnonbenchError, match="exists and is no contact sheet"):
+        run(*words[:5], other, *words[6:], "--preview", sheet)
+    assert sheet.read_bytes() == holiday
+    assert not other.exists()
+    sheet.unlink()
+    sheet.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(AnonbenchError, match="exists and is no contact sheet"):
+        run(*words, "--preview", sheet)
 
 
 def test_a_second_run_writes_nothing_again(
@@ -539,6 +613,25 @@ def test_whole_frames_need_no_detector(run: Run, photos: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    ("variant", "said"),
+    [
+        ("frame-grey", "5 files may still show who fills the frame (nothing but colour is taken away)"),
+        ("frame-blur-low", "5 files may still show who fills the frame (blurred by 1.9 % of the face's side)"),
+        ("frame-pixelate-high", None),
+    ],
+)
+def test_frames_that_hide_nobody_are_not_to_be_handed_out(
+    run: Run, photos: Path, tmp_path: Path, variant: str, said: str | None
+) -> None:
+    told = run("apply", photos, "--variant", variant, "--out", tmp_path / "out")
+    assert ("may be handed out" in told) is (said is None)
+    assert ("shows people who may still be recognised" in told) is (said is not None)
+    assert (said or "") in told
+    summary = json.loads((tmp_path / "private" / "out" / "summary.json").read_text())
+    assert sum(summary["weak_frames"].values()) == (5 if said else 0)
+
+
+@pytest.mark.parametrize(
     ("words", "reason"),
     [
         (["--variant", "original"], "the original changes nobody"),
@@ -574,6 +667,8 @@ def test_a_body_is_where_its_face_is() -> None:
         ([95, 45, 125, 85, 0.9], 2),  # a head that was taken for a person
         ([20, 40, 60, 240, 0.9], 2),  # somebody else
         ([90, 0, 150, 70, 0.9], 2),  # the face is where the feet would be
+        ([108, 40, 180, 240, 0.9], 2),  # a neighbour's, who hides half of the face
+        ([97, 40, 150, 240, 0.9], 2),  # all of the face, and none of what it is grown by
     ],
 )
 def test_a_body_is_guessed_where_no_person_was_found_around_a_face(person: list[float], bodies: int) -> None:

@@ -73,6 +73,11 @@ def test_a_face_is_hidden_before_it_is_found_and_after_it_is_lost() -> None:
     assert not any(len(found[t].boxes) for t in (5, 34))
 
 
+def test_a_face_that_is_held_without_end_is_held_to_the_ends_of_the_video() -> None:
+    seen = [box(100, 100) if t == 2 else nothing() for t in range(5)]
+    assert [len(filled.boxes) for filled in follow(seen, SIZE, gap=10**12, hold=10**12)] == [1] * 5
+
+
 def test_two_faces_that_pass_each_other_are_both_covered() -> None:
     left = [box(100 + 10 * t, 100)[0] for t in range(40)]
     right = [box(500 - 10 * t, 130)[0] for t in range(40)]

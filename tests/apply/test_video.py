@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 from fractions import Fraction
 from pathlib import Path
@@ -240,6 +241,39 @@ def test_a_killed_run_looks_at_no_frame_twice(tmp_path: Path, monkeypatch: pytes
             assert abs(a.astype(int) - b).mean() < 0.5
 
 
+def test_a_damaged_line_of_the_journal_costs_one_look(tmp_path: Path) -> None:
+    moving.write(tmp_path / "p" / "v.mp4", frames=8)
+    job(tmp_path).run()
+    journal = tmp_path / "private" / "o" / "seen.jsonl"
+    damaged = bytearray(journal.read_bytes())
+    damaged[damaged.index(b"0.8")] ^= 1
+    journal.write_bytes(damaged)
+    sees = moving.Sees()
+    job(tmp_path, sees).run()
+    assert sees.asked == 1
+    assert [visible(pixels) for pixels in moving.read(tmp_path / "o" / "v.mp4")] == [0] * 8
+
+
+def test_frames_of_another_version_are_not_believed(tmp_path: Path) -> None:
+    source = moving.write(tmp_path / "p" / "v.mp4", frames=10)
+    first, status = source.read_bytes(), source.stat()
+    job(tmp_path).run()
+    moving.write(source, frames=10, where=lambda _: (200, 150))
+
+    class Stops(moving.Sees):
+        def __call__(self, *args: Any) -> Any:
+            if self.asked == 6:
+                raise KeyboardInterrupt
+            return super().__call__(*args)
+
+    with pytest.raises(KeyboardInterrupt):
+        job(tmp_path, Stops()).run()
+    source.write_bytes(first)
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+    job(tmp_path).run()
+    assert [visible(pixels) for pixels in moving.read(tmp_path / "o" / "v.mp4")] == [0] * 10
+
+
 def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moving.write(tmp_path / "p" / "v.mp4", frames=5)
 
@@ -320,6 +354,27 @@ def test_what_is_no_video_is_unusable(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "o").exists()
     assert job(tmp_path, skip_unusable=True).run()["videos"] == 1
     assert files_of(tmp_path / "o").keys() == {"good.mp4"}
+
+
+@pytest.mark.parametrize(
+    "text", ["ffconcat version 1.0\nfile a.mp4\n", "#EXTM3U\n#EXTINF:10,\na.mp4\n#EXT-X-ENDLIST\n"]
+)
+def test_a_list_of_files_is_no_video(tmp_path: Path, text: str) -> None:
+    moving.write(tmp_path / "p" / "a.mp4", frames=3)
+    (tmp_path / "p" / "b.mp4").write_text(text)
+    with pytest.raises(AnonbenchError, match=r"b\.mp4 is no MP4, QuickTime, .* whatever its name says"):
+        job(tmp_path).run()
+    assert job(tmp_path, skip_unusable=True).run()["videos"] == 1
+
+
+def test_weak_regions_of_videos_are_counted_and_said(run: Run, tmp_path: Path) -> None:
+    moving.write(tmp_path / "p" / "v.mp4", frames=4)
+    assert job(tmp_path).run()["weak_in_videos"] == 0
+    weak = Job(tmp_path / "p", tmp_path / "weak", Variant.parse("face-blur-low"), moving.Sees())
+    assert weak.run()["weak_in_videos"] == 4
+    said = run("apply", tmp_path / "p", "--variant", "frame-grey", "--out", tmp_path / "grey")
+    assert "1 file may still show who fills the frame" in said
+    assert "may be handed out" not in said
 
 
 def test_a_video_that_changes_meanwhile_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

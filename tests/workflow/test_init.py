@@ -111,6 +111,45 @@ def test_who_is_people_is_asked_and_not_guessed(tmp_path: Path, make_coco: Calla
     assert load(tmp_path / "b.yaml").datasets["coco"].not_people == ["Rider"]
 
 
+@pytest.mark.parametrize("name", ["фото", "private", "labels"])
+def test_a_folder_whose_name_makes_none_is_called_photos(
+    tmp_path: Path, make_coco: Callable[..., CocoFolder], name: str
+) -> None:
+    coco = make_coco(name, images=4)
+    init(coco.root, "--out", tmp_path / "a.yaml")
+    assert list(load(tmp_path / "a.yaml").datasets) == ["photos"]
+
+
+def test_the_folder_one_is_in_has_a_name(
+    tmp_path: Path, make_coco: Callable[..., CocoFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(make_coco("Mine", images=4).root)
+    init(".", "--out", tmp_path / "a.yaml")
+    assert list(load(tmp_path / "a.yaml").datasets) == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "told"),
+    [
+        ("images", {"file_name": None}, "image 1: has no file_name"),
+        ("annotations", {"bbox": ["a", 2, 3, 4]}, "annotation 10: has a bbox that is no list of numbers"),
+        ("annotations", {"category_id": [1]}, "annotation 10: has a category_id that is no id"),
+        ("categories", {"id": [1]}, "category number 0: has no integer id, or no name"),
+    ],
+)
+def test_entries_that_make_no_sense_are_named(
+    tmp_path: Path, make_coco: Callable[..., CocoFolder], kind: str, change: dict[str, Any], told: str
+) -> None:
+    coco = make_coco(images=4)
+    entry = coco.person("train") if kind == "annotations" else coco.json["train"][kind][0]
+    entry.update(change)
+    coco.save("train")
+    with pytest.raises(AnonbenchError) as caught:
+        init(coco.root, "--out", tmp_path / "a.yaml")
+    assert str(caught.value) == f"{coco.root}/annotations/instances_train.json, {told}; correct that entry"
+    assert not (tmp_path / "a.yaml").exists()
+
+
 def test_missing_images_are_skipped_and_said(tmp_path: Path, make_coco: Callable[..., CocoFolder]) -> None:
     coco = make_coco(images=4)
     (coco.root / "val" / "000002.jpg").unlink()

@@ -42,11 +42,13 @@ def choose(
     config: RegionsConfig,
     faces: Iterable[Path] = (),
     persons: Iterable[Path] = (),
+    cover_all: bool = False,
 ) -> dict[str, Any]:
     """Write ``<split>.regions.parquet``, ``<split>.ledger.csv`` and ``<split>.coverage.csv``.
 
     ``annotations`` is the folder of `people.convert`'s files, where they go too; ``faces`` and ``persons`` are tables
-    of detections. Returns counts by kind and status, and how many detections are of nobody who is annotated. Raises
+    of detections. ``cover_all``: a detected face gets a row of its own unless regions cover all of it, not more than
+    half. Returns counts by kind and status, and how many detections are of nobody who is annotated. Raises
     AnonbenchError for tables that are missing or do not belong together.
     """
     config = config.effective()
@@ -72,7 +74,7 @@ def choose(
             number, present = image["image_id"], []
             if waiting is not None and waiting[0] == number:
                 present, waiting = waiting[1], next(people, None)
-            scene = Scene(image, present, config, posed)
+            scene = Scene(image, present, config, posed, cover_all)
             rows = scene.rows(found_faces.get(number), found_persons.get(number))
             for row, person in rows:
                 if person is None:
@@ -99,10 +101,13 @@ def choose(
 
 
 class Scene:
-    """The people of one image."""
+    """The people of one image; ``cover_all`` as in `choose`."""
 
-    def __init__(self, image: _Row, people: list[_Row], config: RegionsConfig, posed: bool) -> None:
+    def __init__(
+        self, image: _Row, people: list[_Row], config: RegionsConfig, posed: bool, cover_all: bool = False
+    ) -> None:
         self.image, self.people, self.config, self.posed = image, people, config, posed
+        self.cover_all = cover_all
         self.height, self.width = image["height"], image["width"]
 
     def rows(self, faces: np.ndarray | None, persons: np.ndarray | None) -> Iterator[tuple[_Row, _Row | None]]:
@@ -291,7 +296,8 @@ class Scene:
         """Tell whether a row of the people says what becomes of a detected face.
 
         It does where their regions cover more than half of it, where it is of somebody (``of``, their face's row) who
-        has no region, and where it stays visible in somebody who is left out.
+        has no region, and where it stays visible in somebody who is left out. With ``cover_all`` it does where they
+        cover all of it, and where it is of somebody.
         """
         pixels = geometry.pixel_box(_box(face[:4]), self.width, self.height)
         if pixels is None:
@@ -304,7 +310,9 @@ class Scene:
                 if x0 < x1 and y0 < y1:
                     mask = regions.decode(row["runs"], self.height, (x0, y0, x1, y1))
                     covered[y0 - pixels[1] : y1 - pixels[1], x0 - pixels[0] : x1 - pixels[0]] |= mask
-        if covered.mean() > 0.5 or (of is not None and of["status"] != regions.REGION):
+        if of is not None and (self.cover_all or of["status"] != regions.REGION):
+            return True
+        if covered.all() if self.cover_all else covered.mean() > 0.5:
             return True
         left_out = [p for p in self.people if self._left_out(p) is not None]
         return not self.config.unannotated and any(self._share_in(face, person) > 0.5 for person in left_out)

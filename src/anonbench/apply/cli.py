@@ -167,6 +167,13 @@ def _tell(job: Job, done: dict[str, Any]) -> None:
     _tell_left(done)
     if done["weak"]:
         typer.echo(f"  warning: {done['weak']} people were changed and may still be recognised (manifest.jsonl: weak)")
+    if done["weak_in_videos"]:
+        typer.echo(
+            f"  warning: {_several(done['weak_in_videos'], 'region')} of videos were changed, and who is there may "
+            "still be recognised (manifest.jsonl: weak)"
+        )
+    for why, number in done["weak_frames"].items():
+        typer.echo(f"  warning: {_several(number, 'file')} may still show who fills the frame ({why})")
     if done["unusable"]:
         typer.echo(f"  warning: {done['unusable']} files cannot be used and are left out (unusable.csv)")
     if done["not_copied"]:
@@ -175,7 +182,11 @@ def _tell(job: Job, done: dict[str, Any]) -> None:
     if done["strangers"]:
         count = len(done["strangers"])
         typer.echo(f"  warning: {job.out} holds {_several(count, 'file')} of others, such as {done['strangers'][0]!a}")
-    may = "shows people who were left visible" if done["left"] else "may be handed out, as far as the detectors see"
+    may = "may be handed out, as far as the detectors see"
+    if done["left"]:
+        may = "shows people who were left visible"
+    elif done["weak"] or done["weak_in_videos"] or done["weak_frames"]:
+        may = "shows people who may still be recognised"
     typer.echo(f"{job.out} {may}; {job.private} says who is where: keep it to yourself.")
 
 

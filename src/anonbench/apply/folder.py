@@ -18,7 +18,14 @@ OTHER_VIDEOS = frozenset(
 PICTURES = names.ENDINGS | {"png", "heic", "heif", "dng", "cr2", "cr3", "nef", "arw", "raf", "orf", "rw2", "jxl", "psd"}
 """Endings of pictures, whether they can be read or not."""
 
+SHEET = "contact sheet of anonbench apply"
+"""Comment of the contact sheet, by which it is known again."""
+
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_BOXES = frozenset(
+    (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip", b"junk", b"pnot", b"pict", b"udta", b"uuid")
+)  # fmt: skip
+"""What QuickTime's files, and MP4, begin with after four bytes of length."""
 _PICTURE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis", b"crx ")
 
 
@@ -103,10 +110,10 @@ def _sort_in(found: Folder, root: Path, name: str) -> None:
         (found.photos if kind == "photo" else found.videos).append(name)
 
 
-def _head(path: Path) -> bytes:
+def _head(path: Path, size: int = 16) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
-        return os.read(descriptor, 16)
+        return os.read(descriptor, size)
     finally:
         os.close(descriptor)
 
@@ -132,6 +139,19 @@ def _kind(head: bytes, ending: str) -> tuple[str | None, str | None]:
     if moving or ending in OTHER_VIDEOS:
         return "video", f"is a video that is not called {', '.join(f'.{name}' for name in VIDEOS)}: convert it"
     return None, None
+
+
+def container_of(path: Path) -> str | None:
+    """Return FFmpeg's name of the container that a video's first bytes tell, None for any other.
+
+    FFmpeg's own guess takes a list of files for a video, and opens what it names. Raises OSError.
+    """
+    head = _head(path)
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return "matroska"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "avi"
+    return "mov" if head[4:8] in _BOXES else None
 
 
 def check_places(photos: Path, out: Path) -> None:
@@ -173,12 +193,25 @@ def check_names(found: Folder, out: Path, encoder: str) -> None:
 
 
 def check_file(path: Path, photos: Path, out: Path) -> None:
-    """Raise AnonbenchError for a picture that cannot be written, or would lie among photographs, ours or theirs."""
+    """Raise AnonbenchError for a picture that cannot be written, or would lie among photographs, ours or theirs.
+
+    So it does where something lies that is no earlier sheet (`SHEET`).
+    """
     if path.suffix.casefold() not in (".jpg", ".jpeg", ".png"):
         raise AnonbenchError("is called neither .jpg nor .png", file=path, entry="--preview", remedy="call it so")
     for place in (photos, out):
         if _within(Path(os.path.realpath(path)), Path(os.path.realpath(place))):
             raise AnonbenchError(f"lies in {place}", file=path, entry="--preview", remedy="choose another folder")
+    try:
+        ours = SHEET.encode() in _head(path, 1024)
+    except FileNotFoundError:
+        return
+    except OSError:  # a link, a folder, or not for us to read
+        ours = False
+    if not ours:
+        raise AnonbenchError(
+            "exists and is no contact sheet", file=path, entry="--preview", remedy="give it another name"
+        )
 
 
 def _within(inner: Path, outer: Path) -> bool:

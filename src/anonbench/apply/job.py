@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from anonbench import __version__, images, manifests, regions, registry, workers
@@ -28,9 +29,10 @@ from anonbench.apply import folder as folders
 from anonbench.apply.journal import Journal
 from anonbench.apply.search import PERSON, Search, Seen, people
 from anonbench.apply.tracks import Origin
+from anonbench.crops import Work, cut
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic, is_temporary, read_json, sha256_bytes, sha256_file, write_json
-from anonbench.records import MAX_PIXELS, UNANNOTATED, RegionKind
+from anonbench.records import MAX_PIXELS, UNANNOTATED, Region, RegionKind
 from anonbench.variants import Variant
 
 SPLIT = "photos"
@@ -124,7 +126,8 @@ class Job:
             self._account(found, photos, clips)
             self._remove_stale(rows, done)
             self._draw(photos, clips)
-            return self._sum_up(found, rows, left)
+            sizes = [*((photo["width"], photo["height"]) for photo in photos), *(clip.size for clip in clips)]
+            return self._sum_up(found, rows, left, self._weak_frames(sizes))
 
     def count(self) -> Row:
         """Look and count, and write nothing but the contact sheet, if one is wanted."""
@@ -268,7 +271,9 @@ class Job:
         crowd: list[Row] = []
         for photo in photos:
             size = (photo["width"], photo["height"])
-            crowd += people(photo["image_id"], photo["seen"], size, self.bodies, len(crowd) + 1)
+            crowd += people(
+                photo["image_id"], photo["seen"], size, self.bodies, len(crowd) + 1, self.regions.face.margin
+            )
         regions.write(tables / f"{SPLIT}.people.parquet", crowd, regions.PEOPLE)
         faces = []
         if self.search and "face" in self.search.told:
@@ -278,7 +283,7 @@ class Job:
             detections.write(
                 faces[0], ids, [photo["seen"].faces for photo in photos], run, {"images": ids, "missing": 0}
             )
-        choose(tables, SPLIT, self.chosen(), faces)
+        choose(tables, SPLIT, self.chosen(), faces, cover_all=True)
 
     def chosen(self) -> RegionsConfig:
         """Return what of a person is a region: faces that are nobody's are changed, too."""
@@ -375,7 +380,14 @@ class Job:
                 with contextlib.suppress(OSError):  # not empty
                     path.parent.rmdir()
 
-    def _sum_up(self, found: folders.Folder, rows: list[Row], left: list[Row]) -> Row:
+    def _weak_frames(self, sizes: list[tuple[int, int]]) -> Counter[str]:
+        """Return how many photographs and videos of these sizes are changed too little as whole frames, by why."""
+        if self.variant.region is not RegionKind.FRAME:
+            return Counter()
+        why = {size: frame_weakness(self.method, size) for size in set(sizes)}
+        return Counter(said for size in sizes if (said := why[size]) is not None)
+
+    def _sum_up(self, found: folders.Folder, rows: list[Row], left: list[Row], weak_frames: Counter[str]) -> Row:
         photos = [row for row in rows if row["type"] == "image"]
         persons = [row for row in rows if row["type"] == "person"]
         clips = [row for row in rows if row["type"] == "video"]
@@ -387,6 +399,8 @@ class Job:
             "people": len(persons),
             "people_changed": sum(row["method"] is not None for row in persons),
             "weak": sum("weak" in row for row in persons),
+            "weak_in_videos": sum(sum(clip["weak"].values()) for clip in clips),
+            "weak_frames": dict(sorted(weak_frames.items())),
             "videos": len(clips),
             **{key: sum(clip[key] for clip in clips) for key in ("frames", "tracks", "regions", "regions_filled_in")},
             "left": Counter(one["status"] for one in left),
@@ -396,6 +410,24 @@ class Job:
         }
         write_json(self.private / "summary.json", summary)
         return summary
+
+
+def whole_frame(size: tuple[int, int]) -> Region:
+    """Return the region that is all of a frame (``size``: width, height)."""
+    width, height = size
+    mask = np.ones((height, width), bool)
+    return Region(0, RegionKind.FRAME, RegionKind.FRAME.value, (0, 0, width, height), mask, (0.0, 0.0, width, height))
+
+
+def frame_weakness(method: Method, size: tuple[int, int]) -> str | None:
+    """Return why somebody may still be recognised in a changed frame (``size``: width, height), None if not.
+
+    Nobody looks for people in whole frames, so the method is asked of the largest there can be, one who fills it.
+    """
+    region = whole_frame(size)
+    work = Work(0, np.zeros((size[1], size[0], 3), np.uint8), [region])
+    crop = cut(work, region, method.window(region, *size), method.padding, 0)
+    return method.weakness(replace(crop, region=replace(region, kind=RegionKind.BODY)))
 
 
 REMEDY = "mend them or take them out, or leave them out with --on-unusable skip"

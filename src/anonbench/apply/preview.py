@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from anonbench import images, regions
 from anonbench.anonymize import engine
+from anonbench.apply.folder import SHEET
 from anonbench.apply.job import Job, image_row
 from anonbench.crops import Work
 from anonbench.errors import AnonbenchError
@@ -59,7 +61,12 @@ def draw(job: Job, photos: list[dict[str, Any]], clips: list[Any], path: Path) -
             pen.rectangle((left + x0 * scale, top + y0 * scale, left + x1 * scale, top + y1 * scale), outline=OUTLINE)
         pen.text((left, top + HEIGHT + 2), _short(pen, font, cell.caption), (230, 230, 230), font)
     stream = io.BytesIO()
-    sheet.save(stream, "PNG" if path.suffix.casefold() == ".png" else "JPEG", quality=90)
+    if path.suffix.casefold() == ".png":
+        told = PngInfo()
+        told.add_text("Comment", SHEET)
+        sheet.save(stream, "PNG", pnginfo=told)
+    else:
+        sheet.save(stream, "JPEG", quality=90, comment=SHEET)
     write_bytes(path, stream.getvalue())
 
 
@@ -97,7 +104,7 @@ def _of_clips(job: Job, clips: list[Any]) -> Iterator[Cell]:
         wanted = {round(at * (clip.frames - 1) / (FRAMES - 1)) for at in range(FRAMES)}
         source = job.photos / clip.file_name
         try:
-            with video.reading(source) as frames:
+            with video.reading(source, job.max_pixels) as frames:
                 for frame in frames:
                     if frame.index in wanted:
                         video.change(job, clip, [frame], source)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from anonbench import regions
+from anonbench.annotate.options import FaceRegions
 from anonbench.detectors.base import Detector, StoredDetections, make
 from anonbench.detectors.config import DetectorConfig
 from anonbench.detectors.engine import detect, inside
@@ -21,6 +22,10 @@ NOBODY = np.zeros((0, 5), np.float32)
 """No detections."""
 ENOUGH = 0.25
 """Share of the body that a face tells which the box of a person must hold; somebody who sits has about as much."""
+MARGIN = FaceRegions().margin
+"""By which a face is grown, as a share of its longer side, unless somebody says another."""
+TOUCH = 1e-3
+"""Pixels by which float32 may put an edge beyond another that it lies on."""
 TOLD_BY_FACE = "body told by the face"
 """Note of a person of whom only the face was found."""
 
@@ -98,17 +103,24 @@ class Search:
         return NOBODY if boxes is None else boxes
 
 
-def people(image_id: int, seen: Seen, size: tuple[int, int], bodies: bool, first: int) -> list[dict[str, Any]]:
+def people(
+    image_id: int, seen: Seen, size: tuple[int, int], bodies: bool, first: int, margin: float = MARGIN
+) -> list[dict[str, Any]]:
     """Return the people of an image (``size``: width, height) as rows of the table of people, numbered from ``first``.
 
     They are the detected persons. Where ``bodies`` are changed, somebody of whom only the face was found is one, too.
+    ``margin`` is how much of its longer side a face is grown by before it counts as held by a person's box.
     ``detection``, which is no column, says of which face or person each is.
     """
     boxes = [(_box(found), "", ("person", place)) for place, found in enumerate(seen.persons)]
     if bodies:
         for place, face in enumerate(seen.faces):
-            told = inside(np.array([[*body_of(_box(face)), face[4]]], np.float32), *size)
-            if not any(_is_of(face, told[0], found) for found in seen.persons):
+            more = margin * max(face[2], face[3])
+            grown = (face[0] - more, face[1] - more, face[2] + 2 * more, face[3] + 2 * more)
+            whole, told = (
+                inside(np.array([[*box, face[4]]], np.float32), *size) for box in (grown, body_of(_box(face)))
+            )
+            if not any(_is_of(whole[0], told[0], found) for found in seen.persons):
                 boxes.append((_box(told[0]), TOLD_BY_FACE, ("face", place)))
     empty = dict.fromkeys(regions.PEOPLE.names)
     return [
@@ -140,13 +152,13 @@ def body_of(face: Box) -> Box:
 
 
 def _is_of(face: np.ndarray, told: np.ndarray, person: np.ndarray) -> bool:
-    """Tell whether a detected face is that of a detected person, whose box will do for the body that the face tells.
+    """Tell whether a grown face is that of a detected person, whose box will do for the body that the face tells.
 
-    The face's centre lies in the box's upper half, and the box holds some of the told body: a detector may take a head
-    for a person.
+    The box holds the whole of it, in its upper half the centre, and some of the told body: a detector may take a head
+    for a person, and two who stand side by side for one.
     """
-    x, y = float(face[0] + face[2] / 2), float(face[1] + face[3] / 2)
-    if not (person[0] <= x < person[0] + person[2] and person[1] <= y < person[1] + person[3] / 2):
+    held = (face[:2] >= person[:2] - TOUCH) & (face[:2] + face[2:4] <= person[:2] + person[2:4] + TOUCH)
+    if not held.all() or face[1] + face[3] / 2 >= person[1] + person[3] / 2:
         return False
     corner, end = np.maximum(told[:2], person[:2]), np.minimum(told[:2] + told[2:4], person[:2] + person[2:4])
     return float(np.prod(np.maximum(end - corner, 0))) >= ENOUGH * float(told[2] * told[3])

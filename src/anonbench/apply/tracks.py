@@ -80,12 +80,11 @@ def follow(detections: list[np.ndarray], size: tuple[int, int], gap: int, hold: 
                 found[frame].append((_grown(_between(track, a, frame)), track.number, Origin.INTERPOLATED))
         for ahead, end in ((-1, 0), (1, -1)):
             box, speed = track.boxes[end], track.speed(end % len(track.at), ahead < 0)
-            for step in range(1, hold + 1):
-                frame = track.at[end] + ahead * step
-                if 0 <= frame < len(found):
-                    moved = box.copy()
-                    moved[:4] += 0 if speed is None else ahead * step * speed
-                    found[frame].append((_grown(_union(box, moved)), track.number, Origin.HELD))
+            room = track.at[end] if ahead < 0 else len(found) - 1 - track.at[end]
+            for step in range(1, min(hold, room) + 1):
+                moved = box.copy()
+                moved[:4] += 0 if speed is None else ahead * step * speed
+                found[track.at[end] + ahead * step].append((_grown(_union(box, moved)), track.number, Origin.HELD))
     return [_filled(boxes, size) for boxes in found]
 
 

@@ -25,7 +25,7 @@ from anonbench import regions, workers
 from anonbench.annotate.choose import Scene
 from anonbench.anonymize import engine
 from anonbench.apply import folder as folders
-from anonbench.apply.job import Job, Unusable, digest, is_written
+from anonbench.apply.job import Job, Unusable, digest, is_written, usable, whole_frame
 from anonbench.apply.journal import Journal
 from anonbench.apply.search import PERSON, Seen, people
 from anonbench.apply.tracks import Filled, Origin, follow
@@ -117,7 +117,8 @@ def _look(job: Job, name: str, seen: Journal | None) -> Clip:
     stamp: Row = {"bytes": status.st_size, "mtime": status.st_mtime_ns}
     known = seen.entries if seen else {}
     whole = known.get(f"{name}\0")
-    if whole is None or any(whole.get(key) != value for key, value in stamp.items()):
+    kept = _kept(known, name, stamp)
+    if whole is None or kept is None:
         if job.search is not None and job.search.looks_up:
             raise Unusable("is a video, and stored detections know images alone")
         stamp["sha256"] = sha256_file(path)
@@ -127,7 +128,7 @@ def _look(job: Job, name: str, seen: Journal | None) -> Clip:
 
             def one(frame: Frame) -> tuple[Frame, Row | None]:
                 entry = known.get(f"{name}\0{frame.index}")
-                if entry is not None and all(entry.get(key) == value for key, value in stamp.items()):
+                if entry is not None and _is_of(entry, stamp):
                     return frame, None
                 in_it = Seen() if job.search is None else job.search(frame.pixels)
                 return frame, {**stamp, **in_it.to_json()}
@@ -152,14 +153,30 @@ def _look(job: Job, name: str, seen: Journal | None) -> Clip:
         if seen is not None:
             seen.add(f"{name}\0", whole)
     else:
-        found = [known[f"{name}\0{index}"] for index in range(whole["frames"])]
+        found = kept
     return _clip(job, name, whole, [Seen.from_json(entry) for entry in found])
+
+
+def _kept(known: Row, name: str, stamp: Row) -> list[Row] | None:
+    """Return what a journal knows of every frame of a video, None where one is missing or is of another version."""
+    whole = known.get(f"{name}\0")
+    if whole is None or not _is_of(whole, stamp):
+        return None
+    of = {**stamp, "sha256": whole["sha256"]}
+    found = [known.get(f"{name}\0{index}") for index in range(whole["frames"])]
+    frames = [entry for entry in found if entry is not None and _is_of(entry, of)]
+    return frames if len(frames) == len(found) else None
+
+
+def _is_of(entry: Row, stamp: Row) -> bool:
+    """Tell whether an entry of the journal is of a file with that size and time, and content if ``stamp`` has it."""
+    return all(entry.get(key) == value for key, value in stamp.items())
 
 
 def _clip(job: Job, name: str, whole: Row, seen: list[Seen]) -> Clip:
     """Follow what was found through the frames, and choose regions as of photographs."""
     size = (int(whole["size"][0]), int(whole["size"][1]))
-    gap, hold = (round(seconds * whole["rate"]) for seconds in (job.gap, job.hold))
+    gap, hold = (round(min(seconds * whole["rate"], whole["frames"])) for seconds in (job.gap, job.hold))
     faces = follow([one.faces for one in seen], size, gap, hold)
     persons = follow([one.persons for one in seen], size, gap, hold)
     clip = Clip(name, whole["sha256"], size, whole["frames"], 0, [], [])
@@ -177,7 +194,7 @@ def _rows(
 ) -> tuple[list[Row], list[Origin]]:
     """Return the rows of a frame, of the kind that is changed, each with its track as person and identity."""
     image = {"image_id": index, "width": size[0], "height": size[1]}
-    crowd = people(index, Seen(faces.boxes, persons.boxes), size, job.bodies, 1)
+    crowd = people(index, Seen(faces.boxes, persons.boxes), size, job.bodies, 1, job.regions.face.margin)
     of: dict[int, tuple[str, int, Origin]] = {}
     for row in crowd:
         which, place = row["detection"]
@@ -186,7 +203,7 @@ def _rows(
         row["person_id"] = 1 + track + (people_tracks if which == "face" else 0)
         of[row["person_id"]] = (which, track, filled.origins[place])
     found, origins = [], []
-    for row, person in Scene(image, crowd, job.chosen(), posed=False).rows(faces.boxes, None):
+    for row, person in Scene(image, crowd, job.chosen(), posed=False, cover_all=True).rows(faces.boxes, None):
         if row["kind"] != job.variant.region:
             continue
         if person is None:
@@ -218,7 +235,11 @@ def write(job: Job, clip: Clip, seen: Journal, done: Journal) -> list[Row]:
     source, target = job.photos / clip.file_name, job.out / clip.file_name
     weak: Counter[str] = Counter()
     try:
-        with atomic(target) as part, reading(source) as video, Writer(part, target, clip.size, video) as out:
+        with (
+            atomic(target) as part,
+            reading(source, job.max_pixels) as video,
+            Writer(part, target, clip.size, video) as out,
+        ):
             bar = tqdm(desc=f"{job.variant} {clip.file_name}", total=clip.frames, unit="frame", disable=None)
             frames = 0
             with bar:
@@ -287,11 +308,9 @@ def change(job: Job, clip: Clip, frames: Sequence[Frame], source: Path) -> list[
 
 
 def _regions(job: Job, clip: Clip, index: int) -> list[Region]:
-    width, height = clip.size
     if job.variant.region is RegionKind.FRAME:
-        box, mask = (0, 0, width, height), np.ones((height, width), bool)
-        return [Region(0, RegionKind.FRAME, RegionKind.FRAME.value, box, mask, (0.0, 0.0, width, height))]
-    return [regions.to_region(row, height) for row in clip.rows[index] if row["status"] == regions.REGION]
+        return [whole_frame(clip.size)]
+    return [regions.to_region(row, clip.size[1]) for row in clip.rows[index] if row["status"] == regions.REGION]
 
 
 class Reader:
@@ -369,8 +388,12 @@ def _upright(frame: Any) -> np.ndarray:
 @contextlib.contextmanager
 def reading(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Reader]:
     """Open a video; raise Unusable for what FFmpeg cannot read, and for frames that are too large."""
+    with usable():
+        kind = folders.container_of(path)
+    if kind is None:
+        raise Unusable("is no MP4, QuickTime, Matroska, WebM or AVI, whatever its name says")
     try:
-        with av.open(os.fspath(path), metadata_errors="replace") as container:
+        with av.open(os.fspath(path), format=kind, metadata_errors="replace") as container:
             yield Reader(container, max_pixels)
     except av.error.FFmpegError as error:
         raise Unusable(f"is not a video that can be decoded ({error.strerror})") from error
