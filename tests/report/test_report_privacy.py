@@ -28,7 +28,7 @@ from anonbench.report.html import write_html
 from anonbench.report.privacy import PRIVACY_COLUMNS, privacy
 from anonbench.report.privacy_text import flat_privacy, privacy_latex, privacy_macros, privacy_markdown
 from anonbench.report.study import Attacks, ReportStudy
-from anonbench.report.tables import read_csv, write_csv, write_tables
+from anonbench.report.tables import read_csv, rows_of, write_csv, write_tables
 
 LATEX = next((path for name in ("pdflatex", "lualatex", "xelatex", "tectonic") if (path := shutil.which(name))), None)
 
@@ -124,7 +124,7 @@ def test_a_view_that_a_method_may_change_is_no_control(tmp_path: Path, monkeypat
     assert set(rows.verdict) == {""}
     assert rows.control.isna().all()
     (point,) = (p for p in points(table) if p.startswith("For comparison, whoever sees next to nothing"))
-    for row in rows[rows.headline == "true"].itertuples():
+    for row in rows_of(rows[rows.headline == "true"]):
         assert re.search(rf"{100 * row.value:.1f} % \(.*\) on {row.variant}", point), "each variant's own"
     (control,) = (p for p in points(table) if p.startswith("For comparison, whoever sees only"))
     assert "colour" not in control
@@ -433,6 +433,7 @@ def test_markdown_says_who_was_strongest_and_what_is_no_proof(made: tuple[Path, 
     text = privacy_markdown(made[2])
     for wanted in ("## streetlife: reidentify", "no proof", "**face-aware**", "*body-silhouette*", "above chance"):
         assert wanted in text
+    assert "{" not in text
     body = next(line for line in text.splitlines() if line.startswith("| `body-blur-medium` ") and "above" in line)
     row = made[2][(made[2].variant == "body-blur-medium") & (made[2].chosen == "true") & (made[2].headline == "true")]
     value, low, high = (100 * row[c].iloc[0] for c in ("value", "simultaneous_low", "simultaneous_high"))
