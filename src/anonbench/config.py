@@ -368,7 +368,9 @@ class Study(Strict):
                 raise ValueError(f"attack.gallery: '{attack.gallery}' is the split of {name} that is attacked")
             if (
                 self.learns_to_attack()
-                and attack.own.dataset in (None, name)
+                and self.attacked(name)
+                and self.one_source(attack.own.dataset or name, name)
+                and self.datasets[attack.own.dataset or name].options == dataset.options
                 and attack.own.split in (attack.probe or dataset.val, attack.gallery)
             ):
                 raise ValueError(
@@ -378,6 +380,13 @@ class Study(Strict):
     def attacked(self, dataset: str) -> bool:
         """Tell whether a data set's people are attacked: those of all but the attacker's own data set."""
         return bool(self.attack.attacks) and dataset != self.attack.own.dataset
+
+    def one_source(self, own: str, dataset: str) -> bool:
+        """Tell whether two data sets hold the same people: one block, or the same plugin and root."""
+        root = self.root_of(dataset)
+        return own == dataset or (
+            root is not None and self.root_of(own) == root and self.adapter(own) == self.adapter(dataset)
+        )
 
     def attackers_of(self, variant: str) -> list[str]:
         """Return the attackers of a variant: those about its region; of the original those who need no method."""

@@ -14,7 +14,7 @@ from anonbench.attack.linkage import crowd, isolating_threshold, linkability, si
 from anonbench.attack.pairs import checked
 from anonbench.attack.retrieval import average_precision, mean_average_precision, within_rank
 from anonbench.attack.risk import Mixture, identities_that_tell, identity_replicates, mixture
-from anonbench.attack.verification import auc, eer, tar_at_far, verification_replicates
+from anonbench.attack.verification import auc, chance_of_tar, eer, tar_at_far, verification_replicates
 from anonbench.errors import AnonbenchError
 from anonbench.statistics.contrasts import Panel
 from anonbench.statistics.rates import gain, level, rate_interval, residual
@@ -186,6 +186,16 @@ def test_tar_within_a_tie_and_at_a_corner_by_hand() -> None:
     scores = np.array([[9.0, 8.0, 1.0], [2.0, 7.0, 3.0], [4.0, 0.0, 6.0]])
     assert tar_at_far(scores, people, people, 0.2, allowed) == 1
     assert eer(scores, people, people, allowed) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("people", "far"), [(33, 1e-3), (46, 1e-3), (11, 1e-2), (40, 1e-2)])
+def test_chance_of_a_tar_is_what_scores_that_know_nothing_get(people: int, far: float) -> None:
+    """33 people make 1056 pairs of two: chance at 1e-3 is 2 / 1057, almost twice the rate."""
+    random, who, pairs = np.random.default_rng(people), np.arange(people), people * (people - 1)
+    found = [tar_at_far(random.normal(size=(people, people)), who, who, far) for _ in range(1500)]
+    assert abs(np.mean(found) - chance_of_tar(far, pairs)) < 3.5 * np.std(found) / 1500**0.5
+    assert chance_of_tar(far, 10**7) == pytest.approx(far, rel=1e-4)
+    assert chance_of_tar(1e-2, 300) == 4 / 301, "0.01 * 300 is below 3"
 
 
 @pytest.mark.parametrize("found", CASES)

@@ -126,9 +126,11 @@ def test_measures_by_hand_and_by_repetition() -> None:
     ones = np.ones((1, 5))
     # pairs of a member and a stranger: 3 > 2, 3 > 1, 2 = 2, 2 > 1, 0 < 2, 0 < 1
     assert auc_of(scores, members)(ones)[0] == pytest.approx(3.5 / 6)
-    # half of the strangers are taken for members once the tie at 2 is: by then two of three members are told
-    assert tpr_at(scores, members, 0.5)(ones)[0] == pytest.approx(2 / 3)
-    assert tpr_at(scores, members, 0.25)(ones)[0] == pytest.approx(1 / 3 + 1 / 6), "half of the tie"
+    # the higher stranger, at a third of the curve, has one member above it for sure and one with a chance of a half;
+    # the other, at two thirds, has two of three
+    assert tpr_at(scores, members, 1 / 3)(ones)[0] == pytest.approx(1.5 / 3)
+    assert tpr_at(scores, members, 2 / 3)(ones)[0] == pytest.approx(2 / 3)
+    assert tpr_at(scores, members, 0.5)(ones)[0] == pytest.approx((1.5 / 3 + 2 / 3) / 2)
     weights = np.array([[2.0, 0, 1, 3, 1], [0, 0, 1, 1, 0]])
     times = weights[0].astype(int)
     for statistic in (auc_of, lambda s, m: tpr_at(s, m, 0.3)):
@@ -138,6 +140,20 @@ def test_measures_by_hand_and_by_repetition() -> None:
         assert np.isnan(found[1]), "a draw without members"
     flat = auc_of(np.zeros(5), members)(ones)[0], tpr_at(np.zeros(5), members, 0.01)(ones)[0]
     assert flat == (pytest.approx(0.5), pytest.approx(0.01)), "chance where all scores tie"
+
+
+@pytest.mark.parametrize("strangers", [100, 150, 199, 400])
+def test_scores_that_know_nothing_are_told_as_often_as_the_rate_says(strangers: int) -> None:
+    """However many strangers there are: read off the curve's steps, 100 of them would give .0198."""
+    random, members = np.random.default_rng(strangers), np.arange(2 * strangers) < strangers
+    ones = np.ones((1, 2 * strangers))
+    found = [tpr_at(random.normal(size=2 * strangers), members, 1e-2)(ones)[0] for _ in range(800)]
+    assert abs(np.mean(found) - 0.01) < 3.5 * np.std(found) / 800**0.5
+    assert 3.5 * np.std(found) / 800**0.5 < 0.002
+    sure = tpr_at(members.astype(float), members, 1e-2)(ones)[0]
+    assert sure == 1, "whoever knows is told"
+    rounded = [tpr_at(random.integers(0, 40, 2 * strangers), members, 1e-2)(ones)[0] for _ in range(800)]
+    assert abs(np.mean(rounded) - 0.01) < 3.5 * np.std(rounded) / 800**0.5, "where scores tie, too"
 
 
 def fitted(tmp_path: Path, **change: Any) -> tuple[Members, Site]:

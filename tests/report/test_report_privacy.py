@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from markupsafe import escape
-from synthetic_attacks import SIZES, TELLING, place, write, write_attack, write_attacks
+from synthetic_attacks import ATTACKERS, SIZES, TELLING, place, write, write_attack, write_attacks
 from synthetic_study import write_study
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, write_json
 from anonbench.report import gates
-from anonbench.report.attempts import read_attempt
+from anonbench.report.attempts import Attempt, read_attempt
 from anonbench.report.bought import LIMITS, RISKS, bought, risks, told_to_paste
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
@@ -28,7 +28,7 @@ from anonbench.report.html import write_html
 from anonbench.report.privacy import PRIVACY_COLUMNS, privacy
 from anonbench.report.privacy_text import flat_privacy, privacy_latex, privacy_macros, privacy_markdown
 from anonbench.report.study import Attacks, ReportStudy
-from anonbench.report.tables import read_csv, write_csv, write_tables
+from anonbench.report.tables import read_csv, rows_of, write_csv, write_tables
 
 LATEX = next((path for name in ("pdflatex", "lualatex", "xelatex", "tectonic") if (path := shutil.which(name))), None)
 
@@ -105,6 +105,47 @@ def test_gain_lies_between_originals_and_control(made: tuple[Path, ReportStudy, 
     faces = {"variant": "face-blur-medium", "attacker": "face-aware"}
     assert np.isnan(cell(table, "control", **faces)), "of another region"
     assert np.isnan(cell(table, "control", variant="original", attacker="body-silhouette")), "a control has none"
+
+
+def test_a_view_that_a_method_may_change_is_no_control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean colour that a blur leaves tells of people: as a control it would call that unavoidable."""
+    colour = {"knowledge": "naive", "region": "body", "view": "colour"}
+    monkeypatch.setitem(ATTACKERS, "body-colour", colour)
+    said = write_attacks(tmp_path, {"original": 2.0, "body-blur-medium": 1.6, "body-mask_out": 0.0})
+    table = privacy(study_of(said), tmp_path / "attacks")
+    of = {"variant": "body-blur-medium", "attacker": "body-aware"}
+    seen = cell(table, "value", variant="body-blur-medium", attacker="body-colour")
+    assert seen > 2 * cell(table, "control", **of)
+    assert cell(table, "control", **of) == cell(table, "value", variant="body-blur-medium", attacker="body-silhouette")
+    assert cell(table, "gain", **of) < 0.5
+    rows = table[table.attacker == "body-colour"]
+    assert set(rows.role) == {"reference"}
+    assert set(rows.chosen) == {"false"}
+    assert set(rows.verdict) == {""}
+    assert rows.control.isna().all()
+    (point,) = (p for p in points(table) if p.startswith("For comparison, whoever sees next to nothing"))
+    for row in rows_of(rows[rows.headline == "true"]):
+        assert re.search(rf"{100 * row.value:.1f} % \(.*\) on {row.variant}", point), "each variant's own"
+    (control,) = (p for p in points(table) if p.startswith("For comparison, whoever sees only"))
+    assert "colour" not in control
+    assert "*body-colour*" in privacy_markdown(table)
+
+
+@pytest.mark.parametrize(
+    ("view", "kind", "role"),
+    [
+        ("surroundings", "body", "control"), ("surroundings", "", "control"), ("surroundings", "frame", "reference"),
+        ("silhouette", "frame", "control"), ("colour", "body", "reference"), ("person", "frame", "attacker"),
+    ],
+)  # fmt: skip
+def test_a_method_of_whole_frames_changes_surroundings_too(view: str, kind: str, role: str) -> None:
+    assert Attempt("linkability", {"region": "body", "view": view}, 0.1, {}, (), kind=kind).role == role
+
+
+def test_the_kind_of_region_is_that_of_the_variant(tmp_path: Path) -> None:
+    silhouette = place(tmp_path, "frame-blur-medium", "body-silhouette")
+    write_attack(silhouette, 0.3, "reidentify", "frame-blur-medium", "body-silhouette", 0, 60)
+    assert read_attempt(silhouette.parent, "reidentify", "frame-blur-medium", [0]).kind == "frame"
 
 
 def test_the_strongest_is_chosen_on_validation_people(tmp_path: Path) -> None:
@@ -228,7 +269,7 @@ def write_infer(root: Path, variants: dict[str, float], attacker: dict[str, Any]
     """Write an attack that tells attributes: two measures of 50 people, one that can be below nothing."""
     random = np.random.default_rng(1)
     for variant, value in variants.items():
-        drawn = {"balanced_accuracy": value, "r2_upper": value - 0.6}
+        drawn = {"balanced_accuracy": value, "r2/upper": value - 0.6}
         measures = {
             name: {"value": v, "chance": 0.5 if name[0] == "b" else 0.0, "units": 100, "people": 50}
             for name, v in drawn.items()
@@ -257,13 +298,44 @@ def test_an_attack_with_measures_of_its_own_has_rows_like_any_other(tmp_path: Pa
     assert dict(found.verdict) == {
         "original": gates.ABOVE, "body-blur-medium": gates.ABOVE, "body-mask_out": gates.AT_CHANCE,
     }  # fmt: skip
-    r2 = table[table.measure == "r2_upper"].set_index("variant")
+    r2 = table[table.measure == "r2/upper"].set_index("variant")
     assert r2.value_low["body-mask_out"] < r2.value["body-mask_out"] < 0, "R2 is no rate"
     text = privacy_markdown(table)
     assert "## streetlife: infer (inference)" in text
     assert "balanced accuracy" in text
     assert bought(impact(), table)[0].paragraph.points[0].startswith("Blurring bodies (medium)")
-    assert [risk.attacks for risk in risks(table)] == [(), (), ("infer (balanced accuracy and r2 upper)",)]
+    assert [risk.attacks for risk in risks(table)] == [(), (), ("infer (balanced accuracy and r2 (upper))",)]
+
+
+def test_r2_is_no_rate_whatever_was_drawn(tmp_path: Path) -> None:
+    """Near chance all draws may lie above 0, where a rate's interval would begin above 0, too."""
+    said = write_infer(tmp_path, {"original": 0.9, "body-blur-medium": 0.61}, {"knowledge": "aware", "region": "body"})
+    file = tmp_path / "attacks" / "streetlife" / "body-blur-medium" / "infer" / "tell" / "seed0"
+    arrays = dict(np.load(file / "scores.npz"))
+    arrays["replicates/r2/upper"] = np.abs(0.01 + 0.01 * np.random.default_rng(0).normal(size=200))
+    metrics = read_json(file / "metrics.json")
+    parts = {name: metrics[name] for name in ("validation", "test")}
+    write(file, "infer", "body-blur-medium", metrics["attacker"], parts, arrays, risk="inference")
+    table = privacy(study_of(said), tmp_path / "attacks")
+    row = table[(table.variant == "body-blur-medium") & (table.measure == "r2/upper")].iloc[0]
+    assert row.value_low < 0 < row.value_high
+    assert row.verdict == gates.AT_CHANCE
+
+
+def test_where_nobody_says_who_is_who_the_report_speaks_of_images(tmp_path: Path) -> None:
+    variants = {"original": 0.9, "body-blur-medium": 0.8}
+    said = write_infer(tmp_path, variants, {"knowledge": "aware", "region": "body", "view": "person"})
+    for variant in variants:
+        file = tmp_path / "attacks" / "streetlife" / variant / "infer" / "tell" / "seed0" / "metrics.json"
+        write_json(file, {**read_json(file), "drawn": "images"})
+    table = privacy(study_of(said), tmp_path / "attacks")
+    assert set(table.drawn) == {"images"}
+    pasted, text = told_to_paste(table), privacy_markdown(table)
+    for one in (pasted, text):
+        assert "100 pictures of people in 50 images" in one
+        assert "50 people" not in one
+        assert re.search(r"intervals over images and (attackers' )?seeds", one)
+    assert "chosen on other images" in bought(impact(), table)[0].paragraph.text
 
 
 def test_what_nobody_can_know_by_chance_is_told_without_a_verdict(tmp_path: Path) -> None:
@@ -361,6 +433,7 @@ def test_markdown_says_who_was_strongest_and_what_is_no_proof(made: tuple[Path, 
     text = privacy_markdown(made[2])
     for wanted in ("## streetlife: reidentify", "no proof", "**face-aware**", "*body-silhouette*", "above chance"):
         assert wanted in text
+    assert "{" not in text
     body = next(line for line in text.splitlines() if line.startswith("| `body-blur-medium` ") and "above" in line)
     row = made[2][(made[2].variant == "body-blur-medium") & (made[2].chosen == "true") & (made[2].headline == "true")]
     value, low, high = (100 * row[c].iloc[0] for c in ("value", "simultaneous_low", "simultaneous_high"))

@@ -286,6 +286,23 @@ def test_an_attacker_of_its_own_data_has_its_own_random_numbers() -> None:
     assert "--own-names" not in Arguments(alone, Files(alone, PROJECT)).attack("streetlife", "link")
 
 
+def test_the_attackers_own_split_may_be_called_as_the_one_that_is_attacked() -> None:
+    """Nobody of the attacker's own data set is attacked; but the same data under two names is one."""
+    from anonbench.errors import AnonbenchError
+
+    coco = {"adapter": "coco", "root": "/d", "train": "train", "val": "val"}
+    models = {name: {**model, "datasets": ["a"]} for name, model in TINY["models"].items()}
+    attack = {
+        "attacks": ["link"], "own": {"dataset": "b", "split": "val"},
+        "attackers": {"n": {"knowledge": "naive", "region": "body"}},
+    }  # fmt: skip
+    value = {**STUDY, "models": models, "attack": attack, "datasets": {"a": coco, "b": {**coco, "root": "/e"}}}
+    study = config.parse(value, file="study")
+    assert [name for name in study.datasets if study.attacked(name)] == ["a"]
+    with pytest.raises(AnonbenchError, match=r"attack.own.split: 'val' of a is attacked"):
+        config.parse({**value, "datasets": {"a": coco, "b": coco}}, file="study")
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

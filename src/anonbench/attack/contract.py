@@ -25,6 +25,10 @@ Choose = Callable[[np.ndarray], np.ndarray]
 """Which of some people or images (int64 (N,), the same number for the same) attackers are chosen on: bool (N,)."""
 
 
+Drawn = Literal["people", "images"]
+"""What is drawn as a whole: people or, where nobody says who anybody is, images (of clips, whole clips)."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """An attack's answers: how alike each probe and each of the gallery look to it.
@@ -33,7 +37,9 @@ class Trial:
     ``allowed`` bool (P, G): False where a pair must not be compared. ``covered`` bool (P,): whom the variant has
     changed; ``images`` int64 (P,) ids of the probes' images. ``kinds`` names pairs, bool (P, G), whose pictures of one
     person are to be told of apart, too, such as those in the same clothes. ``likeness`` (P,): how alike a picture is to
-    its original, for illustration; None where that is not asked.
+    its original, for illustration; None where that is not asked. ``groups`` int64 (I,) says of each number who they are
+    drawn with, where numbers are no people but pictures; None: everybody alone. ``drawn`` is what groups are: whole
+    ``people``, or ``images``, whose ids they then are.
     """
 
     scores: np.ndarray = field(repr=False)
@@ -44,6 +50,12 @@ class Trial:
     images: np.ndarray
     kinds: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     likeness: np.ndarray | None = field(default=None, repr=False)
+    groups: np.ndarray | None = field(default=None, repr=False)
+    drawn: Drawn = "people"
+
+    def drawn_with(self, who: np.ndarray) -> np.ndarray:
+        """Return who is drawn together, int64, of numbers such as ``probe`` and ``gallery``."""
+        return who if self.groups is None else self.groups[who]
 
     def among(self, rows: np.ndarray, columns: np.ndarray) -> Trial:
         """Return the trial of some probes, bool (P,), among some of the gallery, bool (G,)."""
@@ -95,7 +107,7 @@ class Answers:
 
     parts: Mapping[str, Mapping[str, Measure]]
     first: str
-    drawn: Literal["people", "images"]
+    drawn: Drawn
     facts: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
 
@@ -241,7 +253,7 @@ def numbered(*names: np.ndarray) -> list[np.ndarray]:
     return [np.array([known[str(name)] for name in one], dtype=np.int64) for one in names]
 
 
-def drawn_together(identities: np.ndarray, scenes: np.ndarray) -> tuple[np.ndarray, Literal["people", "images"]]:
+def drawn_together(identities: np.ndarray, scenes: np.ndarray) -> tuple[np.ndarray, Drawn]:
     """Return which of some people are drawn together, int64 (N,), and what is drawn.
 
     Those are pictures of the same person, by ``identities`` (N,), and of somebody whom nobody knows the one picture;

@@ -11,7 +11,7 @@ from anonbench.attack.contract import Trial
 from anonbench.attack.linkage import SinglingOut, isolating_threshold, singled_out
 from anonbench.attack.pairs import checked
 from anonbench.attack.risk import identities_that_tell, identity_replicates
-from anonbench.attack.verification import auc, tar_at_far, verification_replicates
+from anonbench.attack.verification import auc, chance_of_tar, tar_at_far, verification_replicates
 from anonbench.statistics.resampling import Draw, effective
 
 FALSE_ACCEPTS = {"tar_1e2": 1e-2, "tar_1e3": 1e-3}
@@ -32,12 +32,12 @@ def estimates(trial: Trial, threshold: float) -> dict[str, dict[str, Any]]:
     """
     given, alone = (trial.scores, trial.probe, trial.gallery), _singled(trial, threshold)
     known = ~np.isnan(alone.right)
-    size = {"units": int(known.sum()), "people": len(np.unique(trial.probe[known]))}
+    size = {"units": int(known.sum()), "people": len(np.unique(trial.drawn_with(trial.probe[known])))}
     return {
         AUC: {"value": auc(*given, trial.allowed), "chance": 0.5, **size},
         **{
-            name: {"value": tar_at_far(*given, far, trial.allowed) if _askable(trial, far) else None, "chance": far}
-            | size
+            name: {"value": tar_at_far(*given, far, trial.allowed) if _askable(trial, far) else None}
+            | {"chance": chance_of_tar(far, _impostors(trial)), **size}
             for name, far in FALSE_ACCEPTS.items()
         },
         SINGLING_OUT: {
@@ -56,21 +56,24 @@ def estimate_arrays(trial: Trial, found: Mapping[str, Mapping[str, Any]], draw: 
     threshold = found[SINGLING_OUT]["threshold"]
     alone = _singled(trial, np.inf if threshold is None else threshold).right
     pairs = checked(trial.scores, trial.probe, trial.gallery, trial.allowed)
-    genuine = effective(np.bincount(pairs.probe, weights=pairs.mates.sum(axis=1)))
+    groups, columns = np.unique(trial.drawn_with(pairs.identities), return_inverse=True)
+    probe = trial.drawn_with(trial.probe)
+    genuine = effective(np.bincount(columns[pairs.probe], weights=pairs.mates.sum(axis=1)))
     known = [name for name, of in found.items() if of["value"] is not None]
-    telling = dict.fromkeys(known, genuine) | {SINGLING_OUT: identities_that_tell(alone, trial.probe)}
+    telling = dict.fromkeys(known, genuine) | {SINGLING_OUT: identities_that_tell(alone, probe)}
     arrays = {f"estimate/{name}": np.asarray(found[name]["value"]) for name in known}
     arrays |= {f"telling/{name}": np.asarray(telling[name]) for name in known}
     if draw is None:
         return arrays
-    weights = draw.weights(len(pairs.identities))
+    weights = draw.weights(len(groups))
     rates = [name for name in FALSE_ACCEPTS if name in known]
     drawn = verification_replicates(
-        trial.scores, trial.probe, trial.gallery, weights, [FALSE_ACCEPTS[name] for name in rates], trial.allowed
-    )
+        trial.scores, trial.probe, trial.gallery, weights, [FALSE_ACCEPTS[name] for name in rates], trial.allowed,
+        columns,
+    )  # fmt: skip
     again = {
         AUC: drawn.auc, **dict(zip(rates, drawn.tar, strict=True)),
-        SINGLING_OUT: identity_replicates(alone, trial.probe, weights, pairs.identities),
+        SINGLING_OUT: identity_replicates(alone, probe, weights, groups),
     }  # fmt: skip
     return arrays | {f"replicates/{name}": values for name, values in again.items()}
 
@@ -81,5 +84,8 @@ def _singled(trial: Trial, threshold: float) -> SinglingOut:
 
 def _askable(trial: Trial, far: float) -> bool:
     """Tell whether a false accept rate is at least one pair of different people."""
-    impostors = (trial.allowed & (trial.probe[:, None] != trial.gallery[None, :])).sum()
-    return bool(far * impostors >= 1)
+    return far * _impostors(trial) >= 1
+
+
+def _impostors(trial: Trial) -> int:
+    return int((trial.allowed & (trial.probe[:, None] != trial.gallery[None, :])).sum())

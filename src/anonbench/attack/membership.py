@@ -28,22 +28,27 @@ def auc_of(scores: np.ndarray, members: np.ndarray) -> Statistic:
 def tpr_at(scores: np.ndarray, members: np.ndarray, fpr: float) -> Statistic:
     """Return the share of members who are told where a share ``fpr`` of strangers is taken for one; chance is ``fpr``.
 
-    A few who are remembered show here, and not in the AUC (Carlini et al. 2022, arXiv 2112.03570). The ROC curve is
-    linear between the points that thresholds reach. NaN where a draw holds one kind alone.
+    A few who are remembered show here, and not in the AUC (Carlini et al. 2022, arXiv 2112.03570). Of n strangers the
+    j-th highest stands at a share of j / (n + 1), which scores that know nothing exceed with that very chance, and the
+    curve is linear between strangers: read off the steps of the empirical curve, chance would be (k + 1) / (n + 1) with
+    k = floor(n * fpr), twice as much where n is 1 / fpr. Equal scores are ordered at random, of which it is the mean.
+    NaN where a draw holds one kind alone.
     """
     curve = _Curve(scores, members)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         found = np.full(len(weights), np.nan)
-        mine, others = (np.cumsum(part, axis=1) for part in curve.masses(weights))
-        for k in np.flatnonzero((mine[:, -1] > 0) & (others[:, -1] > 0)):
-            rates = (np.append(0.0, part[k] / part[k, -1]) for part in (others, mine))
-            false, true = rates
-            last = int(np.searchsorted(false, fpr, "right")) - 1  # the highest point at or left of the rate
-            step = min(last + 1, len(false) - 1)
-            width = false[step] - false[last]
-            share = (fpr - false[last]) / width if width > 0 else 0.0
-            found[k] = true[last] + share * (true[step] - true[last])
+        mine, others = curve.masses(weights)
+        for k in np.flatnonzero((mine.sum(axis=1) > 0) & (others.sum(axis=1) > 0)):
+            there = others[k] > 0
+            told, before = np.cumsum(mine[k])[there] - mine[k][there], np.cumsum(others[k])[there] - others[k][there]
+            tied, as_high = others[k][there], mine[k][there]
+            # of strangers of one score the first and the last, among the members of that score in random order
+            ranks = np.stack([before + 1, before + tied], axis=1).ravel()
+            above = np.stack([told + as_high / (tied + 1), told + as_high * tied / (tied + 1)], axis=1).ravel()
+            total, members = others[k].sum(), mine[k].sum()
+            ranks, above = np.append(np.append(0.0, ranks), total + 1), np.append(np.append(0.0, above), members)
+            found[k] = np.interp(fpr * (total + 1), ranks, above) / members
         return found
 
     return statistic

@@ -63,8 +63,8 @@ class AttackerConfig(Strict):
     view: View = Field(
         "person",
         description="What it sees of somebody: the `person` in their box; the `region` alone; the `surroundings` with "
-        "the region emptied, or its `silhouette`, both of which no method of a region changes; the region's mean "
-        "`colour` alone. These three are controls.",
+        "the region emptied, or its `silhouette`, both of which no method of a region changes: these are controls; the "
+        "region's mean `colour` alone, which a method may change: a reference.",
     )
     network: Literal["compact", "mosaic", "resnet18"] = Field(
         "compact",

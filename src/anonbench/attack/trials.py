@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from anonbench import registry
 from anonbench.arrays import write_arrays
 from anonbench.attack.attackers import describe_with
-from anonbench.attack.contract import Matching, Trial
+from anonbench.attack.contract import Matching, Site, Trial
 from anonbench.attack.estimates import estimate_arrays, estimates, threshold_of
 from anonbench.attack.fitting import restored_by
 from anonbench.attack.linkage import crowd, linkability, summarise_crowd
@@ -82,6 +83,9 @@ def run_attack(
     if others is not None and plugin.within:
         others = restored_by(model, others, device, threads)
     trial = plugin.attempt(seen, raw, others, describe_with(model, device, threads))
+    if trial.groups is not None and trial.drawn == "images":
+        scenes = Site(variant, original, annotations, probe).scenes()
+        trial = replace(trial, groups=np.array([scenes[image] for image in trial.groups.tolist()], dtype=np.int64))
     parts = split_people(trial, validation, seed)
     found = {name: linkabilities(part, sizes) for name, part in parts.items()}
     threshold = threshold_of(parts["validation"])
@@ -92,6 +96,7 @@ def run_attack(
     arrays = {
         "scores": trial.scores, "probe": trial.probe, "gallery": trial.gallery, "allowed": trial.allowed,
         "covered": trial.covered, "images": trial.images, "validation": np.isin(trial.probe, parts["validation"].probe),
+        "groups": trial.drawn_with(trial.probe),
     }  # fmt: skip
     arrays |= replicates(parts["test"], found["test"], draw)
     kinds = {name: told_apart(part, sizes) for name, part in parts.items()}
@@ -110,6 +115,7 @@ def run_attack(
             "variant": variant.name,
             "people": {"probe": probe, "gallery": gallery if plugin.needs_gallery else probe},
             "draw": str(draw) if draw else None,
+            "drawn": trial.drawn,
             **{
                 name: {**said, **({"kinds": {k: measure(*v) for k, v in kinds[name].items()}} if kinds[name] else {})}
                 for name, said in measured.items()
@@ -126,36 +132,38 @@ def run_attack(
         for (name, value), chance in zip(test["linkability"].items(), test["chance"].values(), strict=True)
         if value is not None
     ]
+    of = "of" if trial.drawn == "people" else "in"
     return (
-        f"{plugin.title}, {variant.name}: for {test['probes']} pictures of {test['people']} people the right person "
-        f"comes first in {', '.join(said)}"
+        f"{plugin.title}, {variant.name}: for {test['probes']} pictures {of} {test['people']} {trial.drawn} the right "
+        f"one comes first in {', '.join(said)}"
     )
 
 
 def split_people(trial: Trial, share: float, seed: int) -> dict[str, Trial]:
-    """Return the trial among the people on whom attackers are chosen, and among the others, by `PARTS`.
+    """Return the trial among the people (or images) on whom attackers are chosen, and among the others, by `PARTS`.
 
-    Which people are which depends on the seed and on who is there, not on the variant or the attacker. Raises
-    AnonbenchError where fewer than two people would be left in a part.
+    Whoever is drawn together stays together. Which people are which depends on the seed and on who is there, not on the
+    variant or the attacker. Raises AnonbenchError where fewer than two people would be left in a part.
     """
-    people = np.unique(trial.gallery)
+    probe, gallery = trial.drawn_with(trial.probe), trial.drawn_with(trial.gallery)
+    people = np.unique(gallery)
     chosen = generator("validation", seed).permutation(len(people))[: round(share * len(people))]
     mine = np.isin(np.arange(len(people)), chosen)
     if not 2 <= mine.sum() <= len(people) - 2:
         raise AnonbenchError(
-            f"{len(people)} people are too few to choose attackers on {share:.0%} of them and report the others",
+            f"{len(people)} {trial.drawn} are too few to choose attackers on {share:.0%} of them and report the others",
             entry="attack.validation",
         )
     found = {}
     for name, members in zip(PARTS, (people[mine], people[~mine]), strict=True):
-        rows, columns = np.isin(trial.probe, members), np.isin(trial.gallery, members)
+        rows, columns = np.isin(probe, members), np.isin(gallery, members)
         found[name] = trial.among(rows, columns)
     return found
 
 
 def linkabilities(trial: Trial, sizes: Sequence[int]) -> dict[str, np.ndarray | None]:
     """Return per-probe linkability (P,) by the size of the gallery, ``all`` last; None where people are too few."""
-    given, within = (trial.scores, trial.probe, trial.gallery), _candidates(trial)
+    given, within = (trial.scores, trial.probe, trial.gallery), int(_candidates(trial).min())
     found = {str(n): linkability(*given, n, trial.allowed) if n <= within else None for n in sizes}
     return {**found, ALL: linkability(*given, None, trial.allowed)}
 
@@ -184,10 +192,10 @@ def measure(trial: Trial, each: Mapping[str, np.ndarray | None]) -> dict[str, An
     impostors = int((allowed & (trial.probe[:, None] != trial.gallery[None, :])).sum())
     return {
         "probes": len(trial.probe),
-        "people": len(np.unique(trial.probe)),
-        "candidates": within,
+        "people": len(np.unique(trial.drawn_with(trial.probe))),
+        "candidates": int(within.min()),
         "linkability": {name: None if values is None else float(np.nanmean(values)) for name, values in each.items()},
-        "chance": {name: 1 / (within if name == ALL else int(name)) for name in each},
+        "chance": {name: float((1 / within).mean()) if name == ALL else 1 / int(name) for name in each},
         "crowd": {"median": hidden.median, "fifth": hidden.fifth, "below_10": hidden.below},
         "covered": parted.kappa,
         "linkability_of_covered": _known(parted.covered),
@@ -207,28 +215,29 @@ def measure(trial: Trial, each: Mapping[str, np.ndarray | None]) -> dict[str, An
 def replicates(trial: Trial, each: Mapping[str, np.ndarray | None], draw: Draw | None) -> dict[str, np.ndarray]:
     """Return ``linkability/<size>``: per-probe values (P,), and, with a draw, ``replicates/<size>``: means (B,).
 
-    Whole people are drawn. ``telling`` is how many of them tell of it.
+    Whole people are drawn (or images). ``telling`` is how many of them tell of it.
     """
-    weights = None if draw is None else draw.weights(len(np.unique(trial.probe)))
+    groups = trial.drawn_with(trial.probe)
+    weights = None if draw is None else draw.weights(len(np.unique(groups)))
     found: dict[str, np.ndarray] = {}
     for name, values in each.items():
         if values is None:
             continue
         found[f"linkability/{name}"] = values
-        found[f"telling/{name}"] = np.asarray(identities_that_tell(values, trial.probe))
+        found[f"telling/{name}"] = np.asarray(identities_that_tell(values, groups))
         if weights is not None:
-            found[f"replicates/{name}"] = identity_replicates(values, trial.probe, weights)
+            found[f"replicates/{name}"] = identity_replicates(values, groups, weights)
     return found
 
 
-def _candidates(trial: Trial) -> int:
-    """Return the fewest people with whom any probe that has a mate is compared, its own person among them."""
+def _candidates(trial: Trial) -> np.ndarray:
+    """Return with how many people each probe that has a mate is compared, its own among them: int64 (mated,)."""
     mated = (trial.allowed & (trial.probe[:, None] == trial.gallery[None, :])).any(axis=1)
     if not mated.any():
         raise AnonbenchError(
             "nobody who is attacked is among those whom they are compared with", entry="attack.gallery"
         )
-    return min(len(np.unique(trial.gallery[row])) for row in trial.allowed[mated])
+    return np.array([len(np.unique(trial.gallery[row])) for row in trial.allowed[mated]], dtype=np.int64)
 
 
 def _known(value: float) -> float | None:

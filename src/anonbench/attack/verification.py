@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,21 +16,31 @@ from anonbench.errors import AnonbenchError
 
 @dataclass(frozen=True)
 class _Curve:
-    """Genuine and impostor pairs, each with the highest score first, and the people that they are of."""
+    """Genuine and impostor pairs, each with the highest score first, and the weights that count them.
+
+    ``columns`` int64 (I,): of each identity the column of weights, of ``count``, that is its own.
+    """
 
     pairs: Pairs
+    columns: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> _Curve:
+        """Return the curve of people each of whom is drawn alone."""
+        return cls(pairs, np.arange(len(pairs.identities)), len(pairs.identities))
 
     @cached_property
     def _genuine(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the genuine pairs' negated scores, rising, and their people, each (M)."""
+        """Return the genuine pairs' negated scores, rising, and their columns, each (M)."""
         negated, probe, _ = self._sorted(self.pairs.mates)
-        return negated, probe
+        return negated, self.columns[probe]
 
     @cached_property
     def _impostor(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the impostor pairs' negated scores, rising, and their two people as a * I + b, each (N)."""
+        """Return the impostor pairs' negated scores, rising, and their two columns as a * count + b, each (N)."""
         negated, probe, gallery = self._sorted(self.pairs.others)
-        return negated, probe * len(self.pairs.identities) + gallery
+        return negated, self.columns[probe] * self.count + self.columns[gallery]
 
     def _sorted(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows, columns = np.nonzero(which)
@@ -43,9 +54,10 @@ class _Curve:
         return _around(self._impostor[0], self._genuine[0])
 
     def masses(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the cumulative weights of genuine (M + 1) and impostor (N + 1) pairs; ``weights`` (I) of people."""
-        products = np.multiply.outer(weights, weights).ravel()
-        genuine, impostor = weights[self._genuine[1]], products[self._impostor[1]]
+        """Return the cumulative weights of genuine (M + 1) and impostor (N + 1) pairs; ``weights`` (count)."""
+        products = np.multiply.outer(weights, weights)
+        np.fill_diagonal(products, weights)  # two who are drawn together are drawn as often as one
+        genuine, impostor = weights[self._genuine[1]], products.ravel()[self._impostor[1]]
         return np.concatenate([[0.0], np.cumsum(genuine)]), np.concatenate([[0.0], np.cumsum(impostor)])
 
     def auc(self, genuine: np.ndarray, impostor: np.ndarray) -> float:
@@ -109,7 +121,7 @@ def auc(scores: ArrayLike, probe: ArrayLike, gallery: ArrayLike, allowed: ArrayL
     Inputs and errors are those of `pairs.checked`.
     """
     pairs = checked(scores, probe, gallery, allowed)
-    curve = _Curve(pairs)
+    curve = _Curve.of(pairs)
     return curve.auc(*curve.masses(_equal(pairs)))
 
 
@@ -119,12 +131,22 @@ def tar_at_far(
     """Return the true accept rate (0..1) at a false accept rate of ``far`` (0 to 1) over all allowed pairs.
 
     The curve is linear between the points that thresholds reach: pairs that score exactly the threshold are accepted
-    with a chance that makes the false accept rate exact. Chance is ``far``. Inputs and errors are those of
+    with a chance that makes the false accept rate exact. Chance is `chance_of_tar`. Inputs and errors are those of
     `pairs.checked`; AnonbenchError, too, where ``far`` is less than one pair of different people.
     """
     pairs = checked(scores, probe, gallery, allowed)
-    curve = _Curve(pairs)
+    curve = _Curve.of(pairs)
     return curve.tar(_checked_rate(far, pairs), *curve.masses(_equal(pairs)))
+
+
+def chance_of_tar(far: float, impostors: int) -> float:
+    """Return what scores that know nothing get as `tar_at_far`: (k + 1) / (n + 1), k = floor(far * n), and no less.
+
+    Of n impostor pairs those k are accepted that score highest, and with them all genuine pairs above the next: that is
+    the chance to be among k + 1 of n + 1. It is ``far`` where n is large, and almost twice as much where k is 1. Scores
+    that tie get less, and at most ``far`` where all do.
+    """
+    return max(far, (math.floor(far * impostors * (1 + 1e-12)) + 1) / (impostors + 1))
 
 
 def eer(scores: ArrayLike, probe: ArrayLike, gallery: ArrayLike, allowed: ArrayLike | None = None) -> float:
@@ -135,7 +157,7 @@ def eer(scores: ArrayLike, probe: ArrayLike, gallery: ArrayLike, allowed: ArrayL
     true accept rate at a false one of 1e-3 is .10, a hundred times chance. It is read off the curve of `tar_at_far`.
     Inputs and errors are those of `pairs.checked`.
     """
-    false, true = _Curve(checked(scores, probe, gallery, allowed)).points()
+    false, true = _Curve.of(checked(scores, probe, gallery, allowed)).points()
     total = false + true  # rises from 0 to 2, strictly; both errors are equal where it is 1
     return float(np.interp(1.0, total, false))
 
@@ -158,25 +180,27 @@ def verification_replicates(
     weights: np.ndarray,
     fars: Sequence[float] = (),
     allowed: ArrayLike | None = None,
+    columns: np.ndarray | None = None,
 ) -> VerificationReplicates:
     """Return AUC, and the true accept rates at ``fars``, when whole people are drawn with replacement.
 
     ``weights`` (B, I) says how often each identity is drawn (`statistics.resampling.group_weights`); its columns are
     the sorted identities of probes and gallery together. A pair of two people counts as often as the product of their
     weights (Owen 2007), a pair of one person as often as that person's (Bolle, Ratha and Pankanti 2004): two copies of
-    one person make no impostor pair. Inputs and errors are those of `pairs.checked` and `tar_at_far`;
-    AnonbenchError, too, for weights of another number of identities.
+    one person make no impostor pair. ``columns`` int64 (I,) says which column counts an identity, where several are
+    drawn together: a pair of two of these counts as often as they are drawn. Inputs and errors are those of
+    `pairs.checked` and `tar_at_far`; AnonbenchError, too, for weights of another number of columns.
     """
     pairs = checked(scores, probe, gallery, allowed)
     rates = [_checked_rate(far, pairs) for far in fars]
     drawn = np.asarray(weights, dtype=np.float64)
-    if drawn.ndim != 2 or drawn.shape[1] != len(pairs.identities):
+    curve = _Curve.of(pairs) if columns is None else _Curve(pairs, columns, int(columns.max()) + 1)
+    if drawn.ndim != 2 or drawn.shape[1] != curve.count:
         raise AnonbenchError(
-            f"have the shape {drawn.shape} for {len(pairs.identities)} identities",
+            f"have the shape {drawn.shape} for {curve.count} identities",
             entry="weights",
             remedy="give one column per identity of probes and gallery, sorted",
         )
-    curve = _Curve(pairs)
     areas, accepted = np.empty(len(drawn)), np.empty((len(rates), len(drawn)))
     for b, weight in enumerate(drawn):
         masses = curve.masses(weight)

@@ -14,13 +14,20 @@ import numpy as np
 from anonbench.arrays import reading
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file
+from anonbench.records import RegionKind
+from anonbench.report.study import parts
 from anonbench.statistics.contrasts import Contrast, Panel
 from anonbench.statistics.rates import at_least, level, rate_interval
 from anonbench.statistics.resampling import FEWEST
 
-ATTACKER, CONTROL = "attacker", "control"
-CONTROLS = ("surroundings", "silhouette", "colour")
-"""Views of what a method of a region leaves as it is, or of next to nothing."""
+ATTACKER, CONTROL, REFERENCE = "attacker", "control", "reference"
+SURROUNDINGS = "surroundings"
+CONTROLS = (SURROUNDINGS, "silhouette")
+"""Views of what no method of a region is asked to change."""
+REFERENCES = ("colour",)
+"""Views of next to nothing, which a method may change: no control, since hiding it is no failure of an attack."""
+NO_RATES = ("r2",)
+"""Measures that may leave 0..1, by the first part of their names."""
 LINKABILITY, SINGLING_OUT = "linkability", "singling_out"
 ALL = "all"
 """In the place of a gallery's size: everybody."""
@@ -36,7 +43,8 @@ class Measured:
 
     ``chance``: what knowing nothing gives, None where there is no such thing; ``replicates`` (n, B) on draws of people,
     None without; ``telling``: how many people tell of it, of all ``people`` with their ``units`` (pictures).
-    ``parted``: columns of privacy.csv on whom the variant has changed, and the others.
+    ``parted``: columns of privacy.csv on whom the variant has changed, and the others. ``rate``: whether it cannot
+    leave 0..1 (`NO_RATES`).
     """
 
     values: np.ndarray
@@ -46,6 +54,7 @@ class Measured:
     telling: float = 0.0
     replicates: np.ndarray | None = None
     parted: Mapping[str, float | None] = field(default_factory=dict)
+    rate: bool = True
 
     @property
     def value(self) -> float:
@@ -65,9 +74,7 @@ class Measured:
         """Return the ends of the 95 % interval, widened by ``factor``; None where too little tells of it."""
         if self.contrast is None:
             return None
-        assert self.replicates is not None
-        every = np.append(self.values, self.replicates[np.isfinite(self.replicates)])
-        if every.min() < 0 or every.max() > 1:  # no rate: R2
+        if not self.rate:
             return self.contrast.interval(factor=factor)
         return rate_interval(self.contrast, self.telling, factor=factor)
 
@@ -92,7 +99,8 @@ class Attempt:
 
     ``attacker`` is its configuration, {} where nothing has learnt; ``strength`` its success on the people on whom
     attackers are chosen, None where none are; ``measures`` stand in the order of the file. ``sample`` is equal where
-    draws of people are the same ones.
+    draws of people are the same ones. ``drawn``: whole ``people`` or ``images``. ``kind`` of region that the variant
+    changes, '' for none.
     """
 
     risk: str
@@ -100,11 +108,19 @@ class Attempt:
     strength: float | None
     measures: dict[Key, Measured]
     sample: tuple[object, ...]
+    drawn: str = "people"
+    kind: str = ""
 
     @property
     def role(self) -> str:
-        """Tell a control from an attacker."""
-        return CONTROL if self.attacker.get("view") in CONTROLS else ATTACKER
+        """Tell an attacker, a control, and a reference: one that sees little, of which a method may change some.
+
+        A method of whole frames changes surroundings, too.
+        """
+        view = self.attacker.get("view")
+        if view in REFERENCES or (view == SURROUNDINGS and self.kind == RegionKind.FRAME):
+            return REFERENCE
+        return CONTROL if view in CONTROLS else ATTACKER
 
     @property
     def region(self) -> str:
@@ -146,6 +162,7 @@ def read_attempt(folder: Path, attack: str, variant: str, seeds: list[int]) -> A
             min(found.telling for found in every),
             None if any(one is None for one in drawn) else np.stack([one for one in drawn if one is not None]),
             {name: _mean([found.parted.get(name) for found in every]) for name in of.parted},
+            key[0].partition("/")[0] not in NO_RATES,
         )
     strengths = [one.strength for one in read]
     return Attempt(
@@ -154,6 +171,8 @@ def read_attempt(folder: Path, attack: str, variant: str, seeds: list[int]) -> A
         None if None in strengths else float(np.mean([s for s in strengths if s is not None])),
         measures,
         first.sample,
+        str(first.metrics.get("drawn") or "people"),
+        parts(variant)[0],
     )
 
 
@@ -199,7 +218,7 @@ def _read(place: Path, attack: str, variant: str) -> _Read:
         raise AnonbenchError("is not the file that metrics.json tells of", file=scores, remedy=AGAIN)
     with reading(scores, "attack again", "attack first") as arrays:
         found = {key: _drawn(one, arrays) for key, one in named.items()}
-        whom = tuple(arrays[name].tobytes() for name in ("probe", "validation") if name in arrays)
+        whom = tuple(arrays[name].tobytes() for name in ("probe", "validation", "groups") if name in arrays)
         draws = sorted({0 if one.replicates is None else len(one.replicates) for one in found.values()})
     return _Read(metrics, found, strength, (repr(people), tuple(draws), whom))
 

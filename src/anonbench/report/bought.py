@@ -9,10 +9,21 @@ from typing import Any
 import pandas as pd
 
 from anonbench.report.answer import Paragraph
-from anonbench.report.attempts import ALL, CONTROL, LINKABILITY
+from anonbench.report.attempts import ALL, CONTROL, LINKABILITY, REFERENCE
 from anonbench.report.gates import AT_CHANCE, NO_VERDICT, NOT_TRIED
 from anonbench.report.impact import CONFIRMATORY
-from anonbench.report.privacy_text import attacks_of, deciding, named, rate, share, strongest_table, told
+from anonbench.report.privacy_text import (
+    IMAGES,
+    attacks_of,
+    counted,
+    deciding,
+    named,
+    over,
+    rate,
+    share,
+    strongest_table,
+    told,
+)
 from anonbench.report.study import ORIGINAL, is_identity, phrase
 from anonbench.report.tables import capital, interval_of, is_number, joined, number, primary, rows_of
 from anonbench.tasks.base import title
@@ -102,7 +113,7 @@ def bought(table: pd.DataFrame, privacy: pd.DataFrame) -> list[Bought]:
 
 def _leading(privacy: pd.DataFrame) -> str:
     rows = told(privacy)
-    known = rows[(rows.measure == LINKABILITY) & (rows.units > rows.people)]
+    known = rows[(rows.measure == LINKABILITY) & (rows.units > rows.people) & (rows.drawn != IMAGES)]
     return str((known if len(known) else privacy).attack.iloc[0])
 
 
@@ -118,7 +129,7 @@ def _lead(dataset: str, attack: str, rows: pd.DataFrame, treated: pd.DataFrame) 
     if treated.empty:
         return lead
     together = "; their intervals of 95 % hold all at once" if treated.simultaneous_low.notna().sum() > 1 else ""
-    return f"{lead} Of each variant by its strongest attacker, who was chosen on other people{together}:"
+    return f"{lead} Of each variant by its strongest attacker, who was chosen on other {over(rows)}{together}:"
 
 
 def _found(row: Any) -> str:
@@ -173,12 +184,18 @@ def _encoded(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _controls(part: pd.DataFrame) -> Iterator[str]:
-    """Say what is found by those who see what no method is asked to change."""
-    rows = part[(part.role == CONTROL) & (part.headline == "true")]
-    rows = rows.drop_duplicates("attacker")
-    if len(rows):
-        said = joined(f"{row.attacker} {rate(row, ' %')}" for row in rows_of(rows))
-        yield f"For comparison, whoever sees only what no method is asked to change: {said}."
+    """Say, of each variant, what is found by those who see little: what no method is asked to change, or may be."""
+    for role, words in (
+        (CONTROL, "whoever sees only what no method is asked to change"),
+        (REFERENCE, "whoever sees next to nothing, of which a method may hide some"),
+    ):
+        rows = part[(part.role == role) & (part.headline == "true")]
+        said = []
+        for attacker, of in rows.groupby("attacker", sort=False):
+            values = joined(f"{rate(row, ' %')} on {row.variant}" for row in rows_of(of))
+            said.append(f"{attacker} {values}")
+        if said:
+            yield f"For comparison, {words}: {'; '.join(said)}."
 
 
 @dataclass(frozen=True)
@@ -215,8 +232,7 @@ def told_to_paste(privacy: pd.DataFrame) -> str:
     found: dict[bool, list[str]] = {True: [], False: []}
     for dataset, attack, part in attacks_of(privacy):
         first: Any = rows_of(part.sort_values("headline", ascending=False, kind="stable"))[0]
-        size = f"{int(first.units):,} pictures of {int(first.people):,} people"
-        found[bool((part.knowledge != "").any())].append(f"{attack} on {dataset} ({size})")
+        found[bool((part.knowledge != "").any())].append(f"{attack} on {dataset} ({counted(first)})")
     learnt = privacy[privacy.knowledge != ""].drop_duplicates("attacker")
     who = [f"{row.attacker} ({row.knowledge}, sees the {row.view})" for row in rows_of(learnt)]
     said = []
@@ -229,7 +245,7 @@ def told_to_paste(privacy: pd.DataFrame) -> str:
         said.append(f"{joined(found[False])}, for which nothing has to learn")
     return (
         f"Attacks. Of each variant: {'; '.join(said)}. Reported is the strongest attacker of each variant, "
-        "chosen on people who are not among those that are reported, with 95 % intervals over people and seeds "
+        f"chosen on others than those that are reported, with 95 % intervals over {over(privacy)} and seeds "
         "(Korn and Graubard 1998) that hold for all variants of the primary question at once (max-t). An attack that "
         "does not work on original images, or differs on images that were only encoded again, gives no verdict."
     )

@@ -32,7 +32,7 @@ class Judged:
 
 
 def able(attempts: Attempts) -> dict[str, Attempt]:
-    """Return the attempts that are no controls."""
+    """Return the attempts that are neither controls nor references."""
     return {name: one for name, one in attempts.items() if one.role == ATTACKER}
 
 
@@ -44,7 +44,7 @@ def strongest(attempts: Attempts) -> str | None:
 
 def counterpart(attempt: Attempt, raw: Attempts) -> Attempt | None:
     """Return the strongest attack on original images by whoever sees the same of people; None for none."""
-    same = {name: one for name, one in raw.items() if one.sees_as(attempt) and one.role == attempt.role}
+    same = {name: one for name, one in raw.items() if one.sees_as(attempt)}
     name = strongest(same) if attempt.role == ATTACKER else next(iter(same), None)
     return same[name] if name is not None else None
 

@@ -11,7 +11,17 @@ import numpy as np
 import pandas as pd
 
 from anonbench.report import judging
-from anonbench.report.attempts import ALL, CONTROL, LINKABILITY, SINGLING_OUT, Attempt, Key, Measured, read_attempt
+from anonbench.report.attempts import (
+    ALL,
+    ATTACKER,
+    CONTROL,
+    LINKABILITY,
+    SINGLING_OUT,
+    Attempt,
+    Key,
+    Measured,
+    read_attempt,
+)
 from anonbench.report.gates import Attempts, able, counterpart, doubts, judged, strongest
 from anonbench.report.study import ORIGINAL, Attacks, ReportStudy, parts
 from anonbench.report.tables import INTEGERS, TEXTS
@@ -24,7 +34,7 @@ PRIVACY_COLUMNS = (
     "chosen", "measure", "size", "headline", "value", "value_low", "value_high", "simultaneous_low",
     "simultaneous_high", "chance", "verdict", "why", "raw", "control", "residual", "gain", "gain_low", "gain_high",
     "error_seeds", "error_people", "freedom", "covered", "value_covered", "value_missed", "share_missed",
-    "crowd_median", "crowd_below_10", "n_seeds", "units", "people",
+    "crowd_median", "crowd_below_10", "n_seeds", "units", "people", "drawn",
 )  # fmt: skip
 """Columns of privacy.csv: a row per variant, attack, attacker, measure and, of linkability, size of the gallery.
 
@@ -36,7 +46,8 @@ images, by whoever sees the same and learnt from originals; ``control``: the bes
 ``residual`` and ``gain``: `statistics.rates`, the latter with its 95 % interval. ``error_seeds`` and ``error_people``:
 standard errors of the value, ``freedom``: their degrees of freedom. ``covered``: share of the units (probes) that the
 variant changed; ``value_covered`` and ``value_missed`` are theirs and the others' (of linkability always among
-everybody), ``share_missed`` the part of the risk that comes from the latter. ``crowd``: in people."""
+everybody), ``share_missed`` the part of the risk that comes from the latter. ``crowd``: in people. ``people``: whom
+``units`` show, or, where ``drawn`` says images, in how many images they are; intervals are over these."""
 
 SINGLED = "singling out"
 
@@ -107,6 +118,7 @@ class _Attack:
                         **self._numbers(variant, name, key), **_beside(attempt, key, bare, controls),
                         **measured.parted,
                         "n_seeds": len(measured.values), "units": measured.units, "people": measured.people,
+                        "drawn": attempt.drawn,
                     }  # fmt: skip
 
     def _numbers(self, variant: str, name: str, key: Key) -> dict[str, Any]:
@@ -123,7 +135,7 @@ class _Attack:
             ends = measured.interval(self.factor(key))
             assert ends is not None
             found["simultaneous_low"], found["simultaneous_high"] = ends
-        if attempt.role != CONTROL:
+        if attempt.role == ATTACKER:
             raw = counterpart(attempt, self.raw)
             bare = None if raw is None else raw.measures.get(key)
             said = judged(measured, ends, bare, self.doubts.get(variant, ()), key == self.headline)
@@ -156,7 +168,7 @@ def _beside(attempt: Attempt, key: Key, bare: Attempt | None, controls: list[Att
     measured = attempt.measures[key]
     raw = bare.measures.get(key) if bare is not None else None
     found: dict[str, Any] = {"raw": None if raw is None else raw.value}
-    able_ = [one for one in controls if key in one.measures] if attempt.role != CONTROL else []
+    able_ = [one for one in controls if key in one.measures] if attempt.role == ATTACKER else []
     if not able_:
         return found
     best = max(able_, key=lambda one: one.measures[key].value)
@@ -199,5 +211,5 @@ def _over(one: Measured, control: Measured) -> Measured:
     assert control.replicates is not None
     return Measured(
         one.values - control.values, 0.0, one.units, one.people, min(one.telling, control.telling),
-        one.replicates - control.replicates,
+        one.replicates - control.replicates, rate=False,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from anonbench.report.attempts import CONTROL, LINKABILITY, SINGLING_OUT
+from anonbench.report.attempts import ATTACKER, LINKABILITY, SINGLING_OUT
 from anonbench.report.gates import ABOVE, AT_CHANCE, NO_VERDICT
 from anonbench.report.macros import macro
 from anonbench.report.study import ORIGINAL, is_identity
@@ -19,6 +19,7 @@ NAMES = {
     "tar_1e3": "TAR at FAR 1e-3",
 }  # fmt: skip
 """Measures in words; others are called by their names."""
+IMAGES = "images"
 MOST_COLUMNS = 8
 """With more measures than this a row is a measure, and a column a variant."""
 
@@ -29,6 +30,18 @@ def named(measure: str, size: str = "") -> str:
     name = NAMES.get(first, first.replace("_", " "))
     name += f" ({', '.join(rest).replace('_', ' ')})" if rest else ""
     return f"{name} among {size}" if size else name
+
+
+def counted(row: Any) -> str:
+    """Say of how many pictures of whom a row tells; where nobody says who anybody is, of how many images."""
+    if row.drawn == IMAGES:
+        return f"{int(row.units):,} pictures of people in {int(row.people):,} images"
+    return f"{int(row.units):,} pictures of {int(row.people):,} people"
+
+
+def over(table: pd.DataFrame) -> str:
+    """Say over what intervals are: people, images where nobody says who anybody is, or, by data set, either."""
+    return " or ".join(dict.fromkeys(table.drawn)) if len(table) else "people"
 
 
 def told(table: pd.DataFrame) -> pd.DataFrame:
@@ -63,13 +76,13 @@ def privacy_markdown(table: pd.DataFrame) -> str:
     lines = [
         "# What anonymization buys",
         "",
-        "Rates in per cent with 95 % intervals over people and attackers' seeds; those of the first table of an attack "
-        "hold all at once. Attackers have learnt from other people; the strongest of each variant was chosen on people "
-        "who are not among those that are told of. `originals`: the same on original images, by whoever sees the same. "
-        "`control`: the best of those that see what no method is asked to change. `gain`: the part of what could be "
-        "avoided that was, 0 % as on original images, 100 % no better than the control. **This is evidence of these "
-        f"attacks, no proof that nobody can be found**: *{AT_CHANCE}* means that these attackers did not find them, "
-        f"*{NO_VERDICT}* that the attack failed and says nothing. Written by `anonbench report-tables`.",
+        f"Rates in per cent with 95 % intervals over {over(table)} and attackers' seeds; those of an attack's first "
+        "table hold all at once. Attackers have learnt from other people; the strongest of each variant was chosen on "
+        "people who are not among those that are told of. `originals`: the same on original images, by whoever sees "
+        "the same. `control`: the best of those that see what no method is asked to change. `gain`: the part of what "
+        "could be avoided that was, 0 % as on original images, 100 % no better than the control. **This is evidence of "
+        f"these attacks, no proof that nobody can be found**: *{AT_CHANCE}* means that these attackers did not find "
+        f"them, *{NO_VERDICT}* that the attack failed and says nothing. Written by `anonbench report-tables`.",
     ]
     for dataset, attack, part in attacks_of(table):
         lines += ["", f"## {dataset}: {attack} ({_risks(part)})", "", *_strongest(part), "", *_everything(part)]
@@ -94,7 +107,7 @@ def _strongest(part: pd.DataFrame) -> list[str]:
         base.append(f"{share(baselines.min())} to {share(baselines.max())} % singled out")
     chance = f"; chance: {', '.join(base)}" if base else ""
     seeds = f"; attackers of {_count(int(rows.n_seeds.max()))}" if (rows.knowledge != "").any() else ""
-    size = f"{int(first.units)} pictures of {int(first.people)} people{seeds}{chance}."
+    size = f"{counted(first)}{seeds}{chance}."
     table = tabulate(body, heads, tablefmt="github", disable_numparse=True)
     return [table, "", size, *(f"\n[{k}] {note}" for k, note in enumerate(notes, 1))]
 
@@ -153,7 +166,7 @@ def _everything(part: pd.DataFrame) -> list[str]:
     for (variant, attacker), rows in part.groupby(["variant", "attacker"], sort=False):
         of = {(row.measure, row.size): row for row in rows_of(rows)}
         first = rows_of(rows)[0]
-        name = f"**{attacker}**" if first.chosen == "true" else f"*{attacker}*" if first.role == CONTROL else attacker
+        name = f"**{attacker}**" if first.chosen == "true" else f"*{attacker}*" if first.role != ATTACKER else attacker
         cells = [_alone(of[key]) if key in of else "–" for key in keys]
         crowds = [number(row.crowd_median) for row in rows_of(rows[rows.measure == LINKABILITY])][:1]
         body.append([f"`{variant}`", name, first.knowledge, first.view, *cells, *(crowds or ["–"])])
@@ -162,7 +175,7 @@ def _everything(part: pd.DataFrame) -> list[str]:
     table = tabulate(
         [[line[k] for k in keep] for line in body], [head[k] for k in keep], tablefmt="github", disable_numparse=True
     )
-    lines = ["Every attacker (**the strongest**, *controls*), each interval by itself:", "", table]
+    lines = ["Every attacker (**the strongest**, *controls and references*), each interval by itself:", "", table]
     return lines + (["", *_by_measure(part[part.chosen == "true"], rest)] if rest else [])
 
 

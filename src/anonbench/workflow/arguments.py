@@ -163,11 +163,7 @@ class Arguments:
 
     def _one_namespace(self, dataset: str) -> bool:
         """Tell whether the attacker's own data has its people's names from where the attacked data has them."""
-        own, study = self.files.own_dataset(dataset), self.study
-        root = study.root_of(dataset)
-        return own == dataset or (
-            root is not None and study.root_of(own) == root and study.adapter(own) == study.adapter(dataset)
-        )
+        return self.study.one_source(self.files.own_dataset(dataset), dataset)
 
     def _attacks(self) -> dict[str, Any]:
         """Return who attacks what, as the report reads it."""

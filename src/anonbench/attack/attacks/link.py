@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from anonbench.attack.contract import Describe, Matching, Risk, Trial, numbered
+from anonbench.attack.contract import Describe, Matching, Risk, Trial, drawn_together, numbered
 from anonbench.attack.subjects import Subjects
 
 
@@ -22,9 +22,16 @@ class Link(Matching):
         return [None] * len(own)
 
     def attempt(self, seen: Subjects, raw: Subjects | None, gallery: Subjects | None, describe: Describe) -> Trial:
-        """Compare everybody with the originals of all; other pictures of the same person are left out."""
+        """Compare every picture with the originals of all; others of the same person are left out.
+
+        A picture is found again, and whole people are drawn, or images where nobody says who anybody is.
+        """
         assert raw is not None
         own = np.arange(len(seen), dtype=np.int64)
         (who,) = numbered(np.array([f"row {k}" if n is None else f"person {n}" for k, n in enumerate(raw.identities)]))
         allowed = (who[:, None] != who[None, :]) | (own[:, None] == own[None, :])
-        return Trial(describe(seen.crops) @ describe(raw.crops).T, own, own, allowed, seen.covered, seen.images)
+        groups, drawn = drawn_together(raw.identities, raw.images)
+        return Trial(
+            describe(seen.crops) @ describe(raw.crops).T, own, own, allowed, seen.covered, seen.images,
+            groups=groups, drawn=drawn,
+        )  # fmt: skip

@@ -1,0 +1,102 @@
+"""Link: a picture is found among pictures, and whoever is in several of them is drawn, chosen and counted once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from anonbench.attack import trials
+from anonbench.attack.attacks.link import Link
+from anonbench.attack.attacks.restore import Restore
+from anonbench.attack.contract import Matching, Trial
+from anonbench.attack.estimates import estimate_arrays, estimates, threshold_of
+from anonbench.attack.subjects import Subjects
+from anonbench.attack.verification import verification_replicates
+from anonbench.statistics.resampling import Draw
+from tests.attack.test_attackers import people
+from tests.attack.test_matching import plain
+
+DRAW = Draw(60, 7, "people of d")
+
+
+def attempted(everybody: Subjects, attack: type[Matching] = Link) -> Trial:
+    return attack().attempt(everybody, everybody, None, plain)
+
+
+@pytest.mark.parametrize("attack", [Link, Restore])
+def test_nobody_is_both_among_those_who_choose_and_those_who_are_told_of(attack: type[Matching]) -> None:
+    everybody = people(20, 6, 1)
+    trial = attempted(everybody, attack)
+    parts = trials.split_people(trial, 0.3, 0)
+    names = {name: {everybody.identities[row] for row in part.probe} for name, part in parts.items()}
+    assert {name: len(of) for name, of in names.items()} == {"validation": 6, "test": 14}
+    assert not names["validation"] & names["test"]
+    assert all(len(part.probe) == 6 * len(names[name]) for name, part in parts.items()), "with all their pictures"
+
+
+def test_people_are_counted_and_drawn_not_their_pictures() -> None:
+    test = trials.split_people(attempted(people(20, 6, 1)), 0.3, 0)["test"]
+    each = trials.linkabilities(test, [10])
+    assert (trials.measure(test, each)["probes"], trials.measure(test, each)["people"]) == (84, 14)
+    arrays = trials.replicates(test, each, DRAW)
+    assert arrays["telling/all"] == arrays["telling/10"] == 14
+    found = estimates(test, threshold_of(test))
+    assert {(of["units"], of["people"]) for of in found.values()} == {(84, 14)}
+    drawn = estimate_arrays(test, found, DRAW)
+    assert {float(value) for name, value in drawn.items() if name.startswith("telling/")} == {14.0}
+    # by hand: a draw counts all pictures of a person as often as the person
+    weights = DRAW.weights(14)
+    who = np.unique(test.drawn_with(test.probe), return_inverse=True)[1]
+    by_hand = weights[:, who] @ each["10"] / weights[:, who].sum(axis=1)
+    assert arrays["replicates/10"] == pytest.approx(by_hand)
+
+
+def test_where_nobody_says_who_is_who_whole_images_are_drawn() -> None:
+    everybody = replace(people(40, 1, 1), images=np.arange(40) // 4 + 100)
+    everybody.identities[:] = None
+    trial = attempted(everybody)
+    assert trial.drawn == "images"
+    parts = trials.split_people(trial, 0.3, 0)
+    images = [set(part.images.tolist()) for part in parts.values()]
+    assert [len(of) for of in images] == [3, 7]
+    assert not images[0] & images[1]
+    assert trials.measure(parts["test"], trials.linkabilities(parts["test"], [10]))["people"] == 7
+    assert parts["test"].allowed.all(), "others of the image are people to be told from"
+
+
+def test_a_pair_that_is_drawn_together_counts_as_often_as_it_is_drawn() -> None:
+    scores = np.random.default_rng(3).normal(size=(6, 6))
+    who, columns = np.arange(6), np.array([0, 0, 1, 1, 2, 2])
+    weights = np.array([[2.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+    found = verification_replicates(scores, who, who, weights, allowed=None, columns=columns)
+    for b, w in enumerate(weights):
+        wins = total = 0.0
+        for i in range(6):
+            for j in range(6):
+                for k in range(6):
+                    if j == k:
+                        continue
+                    one, other = columns[j], columns[k]
+                    weight = w[columns[i]] * (w[one] if one == other else w[one] * w[other])
+                    wins += weight * (scores[i, i] > scores[j, k])
+                    total += weight
+        assert found.auc[b] == pytest.approx(wins / total)
+
+
+def test_chance_among_all_is_that_of_each_probe() -> None:
+    """One is in 30 pictures and is compared with 30 others; each of these has 59 to be told from."""
+    random = np.random.default_rng(0)
+    everybody = people(31, 1, 1)
+    rows = np.append(np.zeros(29, dtype=int), np.arange(31))
+    everybody = replace(everybody.only(rows), images=np.arange(60), people=np.arange(60))
+    trial = replace(attempted(everybody), scores=random.normal(size=(60, 60)))
+    found = trials.measure(trial, trials.linkabilities(trial, [10]))
+    assert found["chance"] == {"10": 0.1, "all": pytest.approx((30 / 31 + 30 / 60) / 60)}
+    assert found["candidates"] == 31
+    values = [
+        np.nanmean(trials.linkabilities(replace(trial, scores=random.normal(size=(60, 60))), [])["all"])  # type: ignore[arg-type]
+        for _ in range(60)
+    ]
+    assert abs(np.mean(values) - found["chance"]["all"]) < 3 * np.std(values) / 60**0.5
