@@ -208,9 +208,12 @@ def table(found: list[Found]) -> str:
         [
             f.scenario.name if f.scenario.listed else f"*{f.scenario.name}*",
             f"{f.seeds} + {f.further}" if f.further else f.seeds, f"{f.covered:.1f}",
-            f"{f.worst:.1f}", f"{f.width:.2f}", f"{f.median:.2f}", f"{f.covered_before:.1f}", f"{f.width_before:.2f}",
-            f"{f.covered_pooled:.1f}", f"{f.width_pooled:.2f}", f"{f.width_own:.2f}",
-            f"{f.wrong:.1f}", f"{f.wrong_alone:.1f}", f"{f.wrong_before:.1f}",
+            f"{f.worst:.1f}", f"{f.width:.2f}", f"{f.median:.2f}",
+            *([""] * 5 if f.further else (  # rules that know no further seeds
+                f"{f.covered_before:.1f}", f"{f.width_before:.2f}", f"{f.covered_pooled:.1f}", f"{f.width_pooled:.2f}",
+                f"{f.width_own:.2f}",
+            )),
+            f"{f.wrong:.1f}", f"{f.wrong_alone:.1f}", "" if f.further else f"{f.wrong_before:.1f}",
         ]
         for f in found
     ]  # fmt: skip

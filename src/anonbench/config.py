@@ -162,8 +162,9 @@ class TrainConfig(Strict):
     )
     original_seeds: list[int] = Field(
         [],
-        description="Further trainings on `original` alone. Every difference rests on it, so that it is worth more of "
-        "them than a variant: of as many as `seeds` has, intervals gain more than of another seed for every variant.",
+        description="Further trainings on `original` alone: every difference rests on it. Up to as many as `seeds` has "
+        "make all intervals narrower at little cost, unless a seed does more to all variants alike than to each of "
+        "them (docs/statistics.md).",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto` uses CUDA where it is available.")
     threads: int = Field(1, ge=1, description="CPU threads of one training, or of each of its processes.")

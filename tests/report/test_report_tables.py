@@ -18,7 +18,7 @@ from synthetic_study import QUALITY, manifest, predictions, write_study
 
 from anonbench.errors import AnonbenchError
 from anonbench.report.answer import answers, warnings
-from anonbench.report.collect import Sources, coverage, curves
+from anonbench.report.collect import Sources, common_seeds, coverage, curves, difference
 from anonbench.report.figures import coverage_figure, write_figures
 from anonbench.report.html import write_html
 from anonbench.report.impact import impact
@@ -172,6 +172,16 @@ def test_tables_that_were_edited_are_refused(copy, damage, said) -> None:
         write_figures(study, root / "tables", root / "figures")
     with pytest.raises(AnonbenchError, match=said):
         write_html(study, root / "tables", root / "figures", sources.models, root / "report.html")
+
+
+def test_seeds_that_are_compared() -> None:
+    assert common_seeds([0, 1], [0, 1, 2], [2]) == ((0, 1), (0, 1, 2))
+    assert common_seeds([0, 1], [0, 1, 2], []) == ((0, 1), (0, 1))
+    assert common_seeds([0, 1], [0, 1, 2, 3], [3]) == ((0, 1), (0, 1, 2, 3)), "one that the variant lacks counts, too"
+    assert common_seeds([1], [0, 1, 2], [2]) == ((1,), (1,))
+    assert difference([2.0, 4.0], [2.0, 4.0, 9.0]) == 0
+    assert difference([2.0, 5.0], [2.0, 4.0, 9.0]) == pytest.approx(-1.5)
+    assert difference([], [2.0]) is None
 
 
 def _coco_ap(truth, found):

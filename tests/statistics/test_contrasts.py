@@ -265,3 +265,10 @@ def test_resamples_that_a_further_seed_lacks_are_left_out() -> None:
     assert found.replicates is not None
     assert found.replicates.shape == (50,)
     assert np.allclose(found.replicates, replicates[1].mean(axis=0)[:50] - np.r_[replicates[0], more].mean(axis=0)[:50])
+
+
+def test_further_seeds_promise_no_more_than_what_the_others_know() -> None:
+    """With two variants the others' mean square has n - 1 degrees of freedom, however many seeds the original has."""
+    values = np.array([[40.0, 40.1], [38.0, 42.0], [37.0, 33.0]])
+    found = further(values, [40.0, 40.2, 40.1, 39.9]).contrast(1)
+    assert found.freedom < 1.5

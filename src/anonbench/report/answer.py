@@ -285,7 +285,7 @@ def _missing(study: ReportStudy, table: pd.DataFrame) -> list[str]:
         where = f"{dataset}, {named(model, part, not study.trains(model))}"
         if empty:
             found.append(f"{where}: no evaluation of {', '.join(empty)}. The comparison is incomplete.")
-        wanted = [len(study.seeds_of(model, variant)) for variant in part.variant]
+        wanted = [len(study.seeds_told(model, variant, direction(part))) for variant in part.variant]
         fewer = part[(part.n_seeds < wanted) & (part.n_seeds > 0)]
         if len(fewer):
             names = ", ".join(dict.fromkeys(fewer.variant))

@@ -145,7 +145,7 @@ def read_runs(
     draw = Draw(study.bootstrap, study.seed, dataset)
     for variant in runs:
         trained, tested = pair(direction, variant)
-        for seed in study.seeds_of(model, variant):
+        for seed in study.seeds_told(model, variant, direction):
             folder = sources.evaluation(Evaluation(dataset, trained, model, seed, tested))
             if allow_missing and not (folder / "metrics.json").exists():
                 continue
@@ -265,12 +265,19 @@ def common_seeds(
     ``own`` and ``base`` are theirs, ``further`` those that a study has of the original alone.
     """
     common = tuple(seed for seed in own if seed in base)
-    return common, (*common, *(s for s in base if s in further and s not in common)) if len(common) > 1 else common
+    if len(common) < 2 or not further:
+        return common, common
+    return common, (*common, *(seed for seed in base if seed not in common))
 
 
 def difference(own: list[float], base: list[float]) -> float | None:
-    """Return the mean of a variant's values minus that of the original's, None without one of either."""
-    return float(np.mean(own) - np.mean(base)) if own and base else None
+    """Return the mean of a variant's values minus that of the original's, None without one of either.
+
+    ``base`` begins with the seeds of ``own``: where all of these agree the models are the same, and differ by nothing.
+    """
+    if not own or not base:
+        return None
+    return 0.0 if own == base[: len(own)] else float(np.mean(own) - np.mean(base))
 
 
 def _subsets_of(

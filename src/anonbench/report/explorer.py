@@ -206,16 +206,17 @@ def _evaluations(row: Any, study: ReportStudy) -> list[tuple[str, str, str]]:
     own, reference = (row.variant, *pair(row.direction, row.variant)), (ORIGINAL, ORIGINAL, ORIGINAL)
     found = {}
     for variant, trained, tested in (own, reference):
-        seeds = ",".join(str(seed) for seed in study.seeds_of(row.model, variant))
+        seeds = ",".join(str(seed) for seed in study.seeds_told(row.model, variant, row.direction))
         found[trained, tested] = f"{{{seeds}}}" if "," in seeds else seeds
     return [(trained, seeds, tested) for (trained, tested), seeds in found.items()]
 
 
 def _seeds(row: Any, study: ReportStudy) -> str:
     """Return the seeds of a row's trainings in words."""
-    own = ", ".join(map(str, study.seeds_of(row.model, row.variant)))
-    further = ", ".join(map(str, study.original_seeds)) if row.variant != ORIGINAL else ""
-    return f"{own}; of the original also {further}" if further else own
+    own = study.seeds_told(row.model, row.variant, row.direction)
+    more = [s for s in study.seeds_told(row.model, ORIGINAL, row.direction) if s not in own]
+    said, further = (", ".join(map(str, of)) for of in (own, more))
+    return f"{said}; of the original also {further}" if further else said
 
 
 def _folders(row: Any, study: ReportStudy, evaluations: Path) -> list[str]:

@@ -306,8 +306,6 @@ class Compared:
         """Return the difference of a metric's mean to the original's, over the seeds that are compared."""
         own, base = self.scores[variant], self.scores[ORIGINAL]
         common = self.differences(variant, metric)
-        if common and not any(common.values()):
-            return 0.0  # the same models, as `Panel.contrast` has it
         whole = [s for s in self.seeds_of_original(variant) if s in common or s not in own]
         known = [base[s].measures[metric] for s in whole if metric in base[s].measures]
         return difference([own[s].measures[metric] for s in common], known)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from anonbench import registry
 from anonbench.blocks import explain
-from anonbench.directions import ON_ORIGINAL, Direction, seeds_of, told
+from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, seeds_of, told
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json, sha256_file
 from anonbench.records import RegionKind
@@ -121,6 +121,11 @@ class ReportStudy:
     def seeds_of(self, model: str, variant: str) -> list[int]:
         """Return the seeds of a model's trainings on a variant."""
         return seeds_of(self.seeds, self.original_seeds, variant, self.trains(model))
+
+    def seeds_told(self, model: str, variant: str, direction: str) -> list[int]:
+        """Return the seeds that a direction tells of a variant: where one model is tested on all, there are pairs."""
+        seeds = self.seeds_of(model, variant)
+        return [seed for seed in seeds if direction != ON_DEPLOYED or seed not in self.original_seeds]
 
     def trained(self, dataset: str, model: str) -> list[str]:
         """Return the variants of a data set that a model is trained on, in the study's order; [] for none."""

@@ -126,7 +126,9 @@ def effective_freedom(variances: np.ndarray, freedom: list[float], seeds: int = 
         found = np.where(spread_out > 0, variances.sum(axis=1) ** 2 / spread_out, np.inf)
     if seeds < 2 or spread < 2:
         return found
-    return np.maximum(seeds - 1, found * (1 - CAUTION * (1 - 2 / spread) / (seeds - 1)))
+    # further seeds of the original do not make others' mean squares any surer
+    least = np.minimum(np.where(variances > 0, known, np.inf).min(axis=1), seeds - 1)
+    return np.maximum(least, found * (1 - CAUTION * (1 - 2 / spread) / (seeds - 1)))
 
 
 @dataclass(frozen=True)
