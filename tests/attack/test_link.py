@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from anonbench.attack import trials
+from anonbench.attack.attackers import learn
 from anonbench.attack.attacks.link import Link
 from anonbench.attack.attacks.restore import Restore
 from anonbench.attack.contract import Matching, Trial
 from anonbench.attack.estimates import estimate_arrays, estimates, threshold_of
 from anonbench.attack.subjects import Subjects
 from anonbench.attack.verification import verification_replicates
+from anonbench.files import read_json
+from anonbench.report.attempts import read_attempt
 from anonbench.statistics.resampling import Draw
-from tests.attack.test_attackers import people
+from tests.attack.test_attackers import QUICK, people
 from tests.attack.test_matching import plain
+from tests.attack.town import build, person
 
 DRAW = Draw(60, 7, "people of d")
 
@@ -64,6 +69,33 @@ def test_where_nobody_says_who_is_who_whole_images_are_drawn() -> None:
     assert not images[0] & images[1]
     assert trials.measure(parts["test"], trials.linkabilities(parts["test"], [10]))["people"] == 7
     assert parts["test"].allowed.all(), "others of the image are people to be told from"
+
+
+def test_of_clips_whole_clips_are_drawn_and_the_record_says_so(tmp_path: Path) -> None:
+    """Ten clips of three frames with two people each, of whom nobody says who they are."""
+    random = np.random.default_rng(2)
+    pictures = {k: random.integers(0, 256, (40, 60, 3), dtype=np.uint8) for k in range(1, 31)}
+    there = [person(k, 2 * k + side, (4 + 30 * side, 4, 20, 30)) for k in pictures for side in (0, 1)]
+    town = build(tmp_path, pictures, there, clips={k: (k - 1) // 3 for k in pictures})
+    own = people(20, 1, 9)
+    told = {"dataset": "own", "split": "train", "variant": "original"}
+    model = tmp_path / "model"
+    learn("link", QUICK.model_copy(update={"iterations": 30}), own, own, told, 0, model, device="cpu")
+    out = tmp_path / "out" / "seed0"
+    said = trials.run_attack(
+        "link", model, town.variant("original"), town.variant("original"), town.annotations, out, sizes=[10],
+        own_names=True, resamples=40, device="cpu",
+    )  # fmt: skip
+    assert "for 42 pictures in 7 images" in said
+    metrics = read_json(out / "metrics.json")
+    assert (metrics["drawn"], metrics["test"]["people"], metrics["validation"]["people"]) == ("images", 7, 3)
+    with np.load(out / "scores.npz") as file:
+        clips = (file["images"] - 1) // 3
+        assert len(set(zip(clips.tolist(), file["groups"].tolist(), strict=True))) == 10
+        assert not set(clips[file["validation"]].tolist()) & set(clips[~file["validation"]].tolist())
+        assert file["telling/10"] == file["telling/auc"] == 7
+    found = read_attempt(out.parent, "link", "original", [0])
+    assert (found.drawn, found.measures["linkability", "10"].people) == ("images", 7)
 
 
 def test_a_pair_that_is_drawn_together_counts_as_often_as_it_is_drawn() -> None:

@@ -212,7 +212,7 @@ def privacy_latex(table: pd.DataFrame) -> str:
     found = [
         "% Needs \\usepackage{booktabs} and \\usepackage{graphicx}; what is wider than \\textwidth is shrunk to it.\n"
         "% Written by anonbench report-tables. Rates in per cent by the strongest attacker of each variant, chosen on\n"
-        "% other people; 95 % intervals over people and attackers' seeds hold for all variants at once.\n"
+        f"% others; 95 % intervals over {over(table)} and attackers' seeds hold for all variants at once.\n"
         f"% Marks: * {ABOVE}; none: {AT_CHANCE}, which is no proof; ? {NO_VERDICT}: the attack failed."
     ]
     for dataset, attack, part in attacks_of(table):
