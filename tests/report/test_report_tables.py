@@ -123,6 +123,9 @@ def test_further_seeds_of_the_original_narrow_every_difference(tmp_path) -> None
     assert not any(
         "not every seed" in said for said in warnings(study, table, read_csv(more / "tables/coverage.csv"), [])
     )
+    (more / "figures").mkdir()
+    write_html(study, more / "tables", more / "figures", more / "models", more / "report.html")
+    assert "Seeds: 0, 1, 2 (of the original also 3, 4)." in " ".join((more / "report.html").read_text().split())
     shutil.rmtree(more / "evaluations/streetlife/original/compact/seed4")
     with pytest.raises(AnonbenchError, match="seed4"):
         write_tables(study, _sources(more), more / "tables")
