@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,13 @@ from anonbench.attack.code import attacker_code
 from anonbench.attack.contract import Traits
 from anonbench.attack.fitting import Student, changed_pairs, fit, restore, sha256_of
 from anonbench.attack.guessing import Guessed
-from anonbench.attack.learning import moved, optimizer_for, rate_of, tensor_of
+from anonbench.attack.learning import Attacker, moved, tensor_of
 from anonbench.attack.networks import NETWORKS
 from anonbench.attack.options import AttackerConfig
 from anonbench.attack.record import RECORD, WEIGHTS, read_attacker
 from anonbench.attack.subjects import Subjects
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.learning import memory
 from anonbench.learning.devices import deterministic
-from anonbench.learning.loop import Learner, finite
 from anonbench.seeding import generator
 
 Guess = Callable[[np.ndarray], Guessed]
@@ -122,14 +120,12 @@ class OwnTruth:
     targets: list[torch.Tensor] = field(repr=False)
 
 
-class Supervision(Learner[OwnTruth]):
+class Supervision(Attacker[OwnTruth]):
     """Cross-entropy of each attribute over the logarithm of its number of values, squared errors of numbers.
 
     The loss is their mean, over what is known of each person. Blind guesses have a loss of about one, whatever the
     number of values.
     """
-
-    name = "attacker"
 
     def __init__(
         self, guesser: Guesser, own: OwnTruth, sheet: Sheet, config: AttackerConfig, seed: int, device: torch.device
@@ -137,16 +133,8 @@ class Supervision(Learner[OwnTruth]):
         """Prepare the training; raise AnonbenchError with too few people."""
         if len(own.crops) < FEWEST_OWN:
             raise AnonbenchError(f"{len(own.crops)} people are too few to learn from", entry="attack.own")
-        self.guesser, self.own, self.sheet, self.config, self.seed = guesser, own, sheet, config, seed
-        self.device, self.iterations, self.checkpoint_every = device, config.iterations, config.checkpoint_every
-        self.optimizer = optimizer_for(guesser, config.learning_rate, config.weight_decay)
-        guesser.train()
-
-    def parts(self) -> dict[str, Any]:
-        return {"model": self.guesser, "optimizer": self.optimizer}
-
-    def rates(self, iteration: int) -> Sequence[tuple[torch.optim.Optimizer, float]]:
-        return [(self.optimizer, rate_of(self.config.learning_rate, iteration, self.iterations))]
+        super().__init__(guesser, config, seed, device, config.iterations, config.learning_rate)
+        self.own, self.sheet = own, sheet
 
     def batches(self, first: int) -> Generator[OwnTruth, None, None]:
         for iteration in range(first, self.iterations):
@@ -156,7 +144,7 @@ class Supervision(Learner[OwnTruth]):
             yield OwnTruth(crops, [target[rows] for target in self.own.targets])
 
     def step(self, batch: OwnTruth, iteration: int) -> dict[str, float]:
-        outputs = self.guesser(batch.crops.to(self.device)).split(self.sheet.sizes, dim=1)
+        outputs = self.network(batch.crops.to(self.device)).split(self.sheet.sizes, dim=1)
         terms = []
         for output, target in zip(outputs, batch.targets, strict=True):
             wanted = target.to(self.device)
@@ -170,23 +158,10 @@ class Supervision(Learner[OwnTruth]):
         if not terms:
             return {"loss": 0.0}
         loss = torch.stack(terms).mean()
-        losses = finite(
-            {"loss": float(loss.detach())}, iteration, entry="attack.attackers", remedy="lower its learning_rate"
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return losses
+        return self.descend(loss, {"loss": loss}, iteration)
 
     def size(self, batch: OwnTruth) -> int:
         return len(batch.crops)
-
-    def out_of_memory(self, batch: OwnTruth, iteration: int) -> AnonbenchError:
-        half = self.size(batch) // 2
-        return memory.advice(
-            f"{self.size(batch)} people", iteration, self.device, None, entry="attack.attackers batch_size",
-            remedy=f"set batch_size: {half}" if half >= 4 else "", instead="take smaller crops",
-        )  # fmt: skip
 
 
 def learn_to_guess(

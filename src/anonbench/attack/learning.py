@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -79,11 +79,54 @@ def moved(config: AttackerConfig, random: np.random.Generator, *crops: torch.Ten
     return [one[rows, :, ys[:, :, None], xs[:, None, :]].permute(0, 3, 1, 2).contiguous() for one in crops]
 
 
+B = TypeVar("B")
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Crops as the method leaves them, and of the originals of the same people, in the same order."""
 
 
-class Contrast(Learner[Batch]):
+class Attacker(Learner[B]):
+    """A network that learns from crops, and its optimiser; a subclass says what a batch is and what its loss."""
+
+    name = "attacker"
+    entry = "attack.attackers"
+    """What of a study says how it learns, for errors."""
+    batch_entry = "attack.attackers batch_size"
+    what, fewest = "people", 4
+    """What a batch is of, and the fewest of them that are worth a try."""
+
+    def __init__(
+        self, network: nn.Module, config: AttackerConfig, seed: int, device: torch.device, iterations: int, peak: float
+    ) -> None:
+        """Prepare a training of so many ``iterations`` with a ``peak`` rate."""
+        self.network, self.config, self.seed, self.device, self.peak = network, config, seed, device, peak
+        self.iterations, self.checkpoint_every = iterations, config.checkpoint_every
+        self.optimizer = optimizer_for(network, peak, config.weight_decay)
+        network.train()
+
+    def parts(self) -> dict[str, Any]:
+        return {"model": self.network, "optimizer": self.optimizer}
+
+    def rates(self, iteration: int) -> Sequence[tuple[torch.optim.Optimizer, float]]:
+        return [(self.optimizer, rate_of(self.peak, iteration, self.iterations))]
+
+    def descend(self, loss: torch.Tensor, terms: dict[str, torch.Tensor], iteration: int) -> dict[str, float]:
+        """Take a step down ``loss``; return its ``terms``, or raise AnonbenchError where one is not finite."""
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        losses = finite(values, iteration, entry=self.entry, remedy="lower its learning_rate")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return losses
+
+    def out_of_memory(self, batch: B, iteration: int) -> AnonbenchError:
+        half = self.size(batch) // 2
+        return memory.advice(
+            f"{self.size(batch)} {self.what}", iteration, self.device, None, entry=self.batch_entry,
+            remedy=f"set batch_size: {half}" if half >= self.fewest else "", instead="take smaller crops",
+        )  # fmt: skip
+
+
+class Contrast(Attacker[Batch]):
     """Symmetric InfoNCE (van den Oord et al. 2018, arXiv 1807.03748) between anonymized and original crops.
 
     Each batch has every person once: one crop as the method leaves it and one of the original, of another image where
@@ -91,24 +134,14 @@ class Contrast(Learner[Batch]):
     the B.
     """
 
-    name = "attacker"
-
     def __init__(
         self, embedder: Embedder, people: OwnPeople, config: AttackerConfig, seed: int, device: torch.device
     ) -> None:
         """Prepare the training; raise AnonbenchError with fewer people than a contrast needs."""
         if len(people.members) < 4:
             raise AnonbenchError(f"{len(people.members)} people are too few to learn from", entry="attack.own")
-        self.embedder, self.people, self.config, self.seed, self.device = embedder, people, config, seed, device
-        self.iterations, self.checkpoint_every = config.iterations, config.checkpoint_every
-        self.optimizer = optimizer_for(embedder, config.learning_rate, config.weight_decay)
-        embedder.train()
-
-    def parts(self) -> dict[str, Any]:
-        return {"model": self.embedder, "optimizer": self.optimizer}
-
-    def rates(self, iteration: int) -> Sequence[tuple[torch.optim.Optimizer, float]]:
-        return [(self.optimizer, rate_of(self.config.learning_rate, iteration, self.iterations))]
+        super().__init__(embedder, config, seed, device, config.iterations, config.learning_rate)
+        self.people = people
 
     def batches(self, first: int) -> Generator[Batch, None, None]:
         for iteration in range(first, self.iterations):
@@ -132,24 +165,11 @@ class Contrast(Learner[Batch]):
     def step(self, batch: Batch, iteration: int) -> dict[str, float]:
         # in one go, so that a batch's statistics are of both: of each alone they would be nobody's when the attacker is
         # used, a network that has learnt to find people would find nobody, and the method would look safe
-        seen, raw = self.embedder(torch.cat(batch).to(self.device)).chunk(2)
+        seen, raw = self.network(torch.cat(batch).to(self.device)).chunk(2)
         logits = seen @ raw.T / self.config.temperature
         own = torch.arange(len(logits), device=self.device)
         loss = (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
-        losses = finite(
-            {"loss": float(loss.detach())}, iteration, entry="attack.attackers", remedy="lower its learning_rate"
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return losses
+        return self.descend(loss, {"loss": loss}, iteration)
 
     def size(self, batch: Batch) -> int:
         return len(batch[0])
-
-    def out_of_memory(self, batch: Batch, iteration: int) -> AnonbenchError:
-        half = self.size(batch) // 2
-        return memory.advice(
-            f"{self.size(batch)} people", iteration, self.device, None, entry="attack.attackers batch_size",
-            remedy=f"set batch_size: {half}" if half >= 4 else "", instead="take smaller crops",
-        )  # fmt: skip

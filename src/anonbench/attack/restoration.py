@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from anonbench.attack.learning import moved, optimizer_for, rate_of, tensor_of
+from anonbench.attack.learning import Attacker, moved, tensor_of
 from anonbench.attack.options import AttackerConfig, RestorerConfig
-from anonbench.errors import AnonbenchError
-from anonbench.learning import memory
-from anonbench.learning.loop import Learner, finite
 from anonbench.seeding import generator
 
 BLOCK = 2
@@ -107,10 +103,12 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 """Crops as the method leaves them, and the same as they were."""
 
 
-class Restoration(Learner[Batch]):
+class Restoration(Attacker[Batch]):
     """Learns what changed crops looked like: (1 - s) L1 + s (1 - SSIM), as in Zhao et al. 2016 (arXiv 1511.08861)."""
 
     name = "restorer"
+    entry, batch_entry = "attack.attackers restorer", "attack.attackers restorer.batch_size"
+    what, fewest = "crops", 1
 
     def __init__(
         self, network: UNet, seen: np.ndarray, raw: np.ndarray, config: AttackerConfig, seed: int, device: torch.device
@@ -118,17 +116,8 @@ class Restoration(Learner[Batch]):
         """Prepare the training on crops uint8 (N, height, width, 3), changed ones and the same as they were."""
         assert config.restores is not None
         self.how: RestorerConfig = config.restores
-        self.network, self.config, self.seed, self.device = network, config, seed, device
+        super().__init__(network, config, seed, device, self.how.iterations, self.how.learning_rate)
         self.seen, self.raw = tensor_of(seen), tensor_of(raw)
-        self.iterations, self.checkpoint_every = self.how.iterations, config.checkpoint_every
-        self.optimizer = optimizer_for(network, self.how.learning_rate, config.weight_decay)
-        network.train()
-
-    def parts(self) -> dict[str, Any]:
-        return {"model": self.network, "optimizer": self.optimizer}
-
-    def rates(self, iteration: int) -> Sequence[tuple[torch.optim.Optimizer, float]]:
-        return [(self.optimizer, rate_of(self.how.learning_rate, iteration, self.iterations))]
 
     def batches(self, first: int) -> Generator[Batch, None, None]:
         for iteration in range(first, self.iterations):
@@ -141,24 +130,10 @@ class Restoration(Learner[Batch]):
         seen, raw = (part.to(self.device) for part in batch)
         restored, truth = self.network(seen), raw.float() / 255
         terms = {"l1": (restored - truth).abs().mean(), "ssim": 1 - ssim(restored, truth).mean()}
-        losses = finite(
-            {name: float(term.detach()) for name, term in terms.items()}, iteration,
-            entry="attack.attackers restorer", remedy="lower its learning_rate",
-        )  # fmt: skip
-        self.optimizer.zero_grad(set_to_none=True)
-        ((1 - self.how.ssim) * terms["l1"] + self.how.ssim * terms["ssim"]).backward()
-        self.optimizer.step()
-        return losses
+        return self.descend((1 - self.how.ssim) * terms["l1"] + self.how.ssim * terms["ssim"], terms, iteration)
 
     def size(self, batch: Batch) -> int:
         return len(batch[0])
-
-    def out_of_memory(self, batch: Batch, iteration: int) -> AnonbenchError:
-        half = self.size(batch) // 2
-        return memory.advice(
-            f"{self.size(batch)} crops", iteration, self.device, None, entry="attack.attackers restorer.batch_size",
-            remedy=f"set batch_size: {half}" if half else "", instead="take smaller crops",
-        )  # fmt: skip
 
 
 @torch.no_grad()
