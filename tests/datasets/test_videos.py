@@ -27,8 +27,6 @@ from tests.datasets.stages import anonymized, command
 from tests.fixtures import hmdb51, ucf101
 from tests.fixtures.video_files import write_video
 
-pytest.importorskip("av")
-
 
 @pytest.fixture
 def ucf(tmp_path: Path) -> Path:
