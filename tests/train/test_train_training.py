@@ -26,6 +26,7 @@ from anonbench import portable
 from anonbench import recipe as recipes
 from anonbench.errors import AnonbenchError
 from anonbench.learning.distributed import Place
+from anonbench.learning.supervised import optimizer_for
 from anonbench.recipe import Recipe
 from anonbench.train import initialisation, loop, models, torchvision, training
 from anonbench.train.data import Category, VariantSplit
@@ -474,6 +475,28 @@ def test_another_error_of_the_arithmetic_is_no_lack_of_memory(
 def test_half_precision_floats_need_a_gpu(variant: Path, tmp_path: Path) -> None:
     with pytest.raises(AnonbenchError, match="fp16 needs a GPU"):
         train(variant, tmp_path, tiny_recipe(precision="fp16"))
+
+
+def test_a_first_step_that_overflows_leaves_nothing_behind() -> None:
+    """With a fused SGD the momentum of the next step was unwritten memory, and R50 in fp16 was NaN after six steps."""
+    after = {}
+    for precision in ("fp32", "fp16"):
+        recipe = tiny_recipe(optimizer="sgd").model_copy(update={"precision": precision})
+        layer = torch.nn.Linear(400, 400, bias=False)
+        torch.nn.init.ones_(layer.weight)
+        optimizer = optimizer_for(layer, recipe)
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0, enabled=precision == "fp16")
+        if precision == "fp16":  # memory that was used before
+            _ = [torch.full((400, 400), float("nan")) for _ in range(8)]
+            del _
+        for gradient in (*((float("inf"),) if precision == "fp16" else ()), 1.0, 1.0):
+            optimizer.zero_grad(set_to_none=True)
+            scaler.scale((layer.weight * gradient).sum()).backward()
+            scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+            scaler.update()
+        after[precision] = layer.weight.detach().clone()
+    assert torch.equal(after["fp16"], after["fp32"])
 
 
 def test_processes_share_a_batch(variant: Path) -> None:

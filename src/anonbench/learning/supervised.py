@@ -33,7 +33,9 @@ def optimizer_for(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     ]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate(), betas=(recipe.momentum, 0.999), fused=True)
-    return torch.optim.SGD(groups, lr=recipe.learning_rate(), momentum=recipe.momentum, fused=True)
+    # a fused SGD whose first step overflows, as with fp16 it does, goes on with a momentum of unwritten memory
+    fused = recipe.precision != "fp16"
+    return torch.optim.SGD(groups, lr=recipe.learning_rate(), momentum=recipe.momentum, fused=fused)
 
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
