@@ -18,6 +18,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from anonbench.learning.resizing import bilinear
+
 SLOPE = 0.2
 GAIN = math.sqrt(2 / (1 + SLOPE**2))
 """What keeps the variance through a leaky rectifier; put into the weights, which spares a pass over the activations."""
@@ -186,12 +188,12 @@ class Generator(nn.Module):
             skips.append(x)
         x = self.middle(x, w)
         for index in reversed(range(len(self.decode))):
-            x = F.interpolate(self.up[index](x), skips[index].shape[2:], mode="bilinear", align_corners=False)
+            x = bilinear(self.up[index](x), (skips[index].shape[2], skips[index].shape[3]))
             where = F.adaptive_avg_pool2d(territories, (skips[index].shape[2], skips[index].shape[3]))
             x = self.decode[index](self.dress[index]((x + skips[index]) / math.sqrt(2), where, w), w)
         x = self.leave(x)
         near = F.pad(NEARNESS * territories, (0, 0, 0, 0, 0, x.shape[1] - territories.shape[1]))
-        x = F.interpolate(x + near, seen.shape[2:], mode="bilinear", align_corners=False)
+        x = bilinear(x + near, (seen.shape[2], seen.shape[3]))
         choice, x = x[:, : self.colours], x[:, self.colours :]
         x = activate(self.sharpen(activate((x + self.detail(seen)) / math.sqrt(2)), w))
         choice = (CHOICE * self.choose(x) + choice).permute(0, 2, 3, 1).flatten(1, 2).softmax(2)
