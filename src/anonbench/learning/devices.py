@@ -25,10 +25,14 @@ def choose_device(name: str) -> torch.device:
 
 
 def set_deterministic(wanted: bool = True) -> None:
-    """Make torch refuse operations without a reproducible result, or, unless ``wanted``, tune itself to its load."""
+    """Make torch refuse operations without a reproducible result, or, unless ``wanted``, take the faster ones.
+
+    cuDNN never tries all its kernels first: detectors give their heads another number of regions in every step, and
+    each number would be tried anew, which took more than half of a step (docs/measurements/gpu.md).
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when its first handle is made
     torch.use_deterministic_algorithms(wanted)
-    torch.backends.cudnn.benchmark = not wanted
+    torch.backends.cudnn.benchmark = False
 
 
 @contextlib.contextmanager
