@@ -94,9 +94,11 @@ def launch(
 ) -> None:
     """Call ``function(*arguments)`` in ``processes`` processes; a user's error in one of them is raised here."""
     if device.type == "cuda" and torch.cuda.device_count() < processes:
+        here = torch.cuda.device_count()
         raise AnonbenchError(
-            f"{processes} GPUs are asked for, and {torch.cuda.device_count()} are here",
+            f"{processes} GPUs are asked for, and {here} {'is' if here == 1 else 'are'} here",
             entry=f"--processes {processes}",
+            remedy="ask for as many processes as there are GPUs",
         )
     with tempfile.TemporaryDirectory(prefix="anonbench-") as folder:
         try:

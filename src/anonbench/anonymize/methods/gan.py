@@ -138,8 +138,8 @@ class Gan(Method):
         with torch.inference_mode(self.parameters.histogram != "latent"):
             x = to_unit(torch.from_numpy(np.stack(visible)))
             covered = torch.from_numpy(np.stack(masks))[:, None].float()
-            beside = surroundings(x, covered).split(1)
             x, covered = x.to(self._device), covered.to(self._device)
+            beside = surroundings(x, covered).cpu().split(1)
             maps = maps_of(torch.from_numpy(points).to(self._device), self._architecture)
             if (
                 self.parameters.require_keypoints
