@@ -11,7 +11,7 @@ from anonbench import provenance
 SOURCE = Path(__file__).parents[1] / "src" / "anonbench"
 
 FOUNDATION = {
-    "arguments", "arrays", "blocks", "catalogue", "errors", "files", "portable", "provenance", "records", "registry",
+    "arguments", "arrays", "blocks", "catalogue", "errors", "files", "lines", "portable", "provenance", "records", "registry",
     "resources", "seeding", "workers",
 }  # fmt: skip
 """Know nobody but each other."""

@@ -32,6 +32,12 @@ except AnonbenchError as error:
     sys.exit(f"error: {error}")
 
 
+# what --sdm apptainer runs the jobs in, where somebody has built it (docs/cluster.md)
+if Path(workflow.basedir, "containers", "anonbench.sif").is_file():
+
+    container: str(Path(workflow.basedir, "containers", "anonbench.sif"))
+
+
 pathvars:
     data=plan.files.folder("data"),
     annotations=plan.files.folder("annotations"),

@@ -46,6 +46,10 @@ class Files:
         """
         return os.path.relpath(self.base / "config" / "datasets.csv")
 
+    def own_environment(self, plugin: str | None) -> str | None:
+        """Return a plugin's name if it has an environment of its own."""
+        return plugin if plugin and (self.base / "envs" / f"{plugin}.yaml").is_file() else None
+
     def training_split(self, dataset: str) -> str:
         """Return the split that is anonymized and trained on."""
         return self.study.datasets[dataset].train

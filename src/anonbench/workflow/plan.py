@@ -1,4 +1,4 @@
-"""The study as the workflow sees it: its files, what commands are told, what results depend on, where jobs run."""
+"""The study as the workflow sees it: its files, what commands are told, what results depend on, what jobs need."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from anonbench.variants import Variant
 from anonbench.workflow.arguments import Arguments
 from anonbench.workflow.files import Files
 from anonbench.workflow.fingerprints import Fingerprints
+from anonbench.workflow.needs import Needs
 
 
 class Plan:
@@ -35,6 +36,7 @@ class Plan:
         self.files = Files(self.study, base)
         self.arguments = Arguments(self.study, self.files, config_files)
         self.fingerprints = Fingerprints(self.study, self.files)
+        self.needs = Needs(self.study, self.files, self.gpus())
 
     def check_target(self, target: str) -> None:
         """Raise AnonbenchError when a target is a stage's file of an unknown data set, variant or model.
@@ -72,7 +74,7 @@ class Plan:
 
     def anonymize_environment(self, variant: str) -> str:
         """Return the name of the environment that a variant is written in."""
-        own = self._own_environment(Variant.parse(variant).method)
+        own = self.files.own_environment(Variant.parse(variant).method)
         return own or ("train" if self.study.is_fitted(variant) else "data")
 
     def anonymize_gpus(self, variant: str) -> int:
@@ -81,11 +83,7 @@ class Plan:
 
     def training_environment(self, model: str) -> str:
         """Return the name of the environment that a model is trained in and predicts in."""
-        return self._own_environment(self.study.models[model].trainer) or "train"
-
-    def _own_environment(self, plugin: str | None) -> str | None:
-        """Return a plugin's name if it has an environment of its own."""
-        return plugin if plugin and (self.base / "envs" / f"{plugin}.yaml").is_file() else None
+        return self.files.own_environment(self.study.models[model].trainer) or "train"
 
     def attack_gpus(self, attack: str) -> int:
         """Return how many GPUs an attack asks for: none where nothing but counting is done."""
