@@ -116,7 +116,11 @@ def lazily(path: Path) -> tuple[dict[str, Any], Lines] | None:
                 starts.append(place)
                 if line.rstrip(b"\n") == _END and not before.endswith(b",\n"):
                     break
-                if not ((not before or before.endswith(b",\n")) and line.startswith(b"{") and line.endswith((b"},\n", b"}\n"))):
+                if not (
+                    (not before or before.endswith(b",\n"))
+                    and line.startswith(b"{")
+                    and line.endswith((b"},\n", b"}\n"))
+                ):
                     return None
                 place, before = place + len(line), line
             else:

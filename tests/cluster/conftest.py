@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import slurm
+from tests.workflow.conftest import project
+
+__all__ = ["project"]
 
 PLUGIN = "snakemake_executor_plugin_slurm"
 

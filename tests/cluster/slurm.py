@@ -86,7 +86,7 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         """What a command needs in its environment to speak to this cluster."""
-        return {"SLURM_CONF": str(self.root / "slurm.conf"), "PATH": _path()}
+        return {"SLURM_CONF": str(self.root / "slurm.conf"), "PATH": f"{self.root / 'bin'}{os.pathsep}{_path()}"}
 
     def start(self) -> None:
         """Start munge, the controller and the nodes, and wait until all nodes take jobs."""
@@ -96,6 +96,11 @@ class Cluster:
         key = self.root / "munge" / "key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o600)
+        # Snakemake's jobs start srun without SLURM_CONF, as if every cluster's file lay in /etc
+        (self.root / "bin").mkdir(exist_ok=True)
+        srun = f'#!/bin/sh\nSLURM_CONF={self.root}/slurm.conf exec {shutil.which("srun")} "$@"\n'
+        (self.root / "bin" / "srun").write_text(srun)
+        (self.root / "bin" / "srun").chmod(0o755)
         port, *ports = _free_ports(1 + len(self.nodes))
         names = f"node[1-{len(self.nodes)}]"
         conf = CONF.format(

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +27,8 @@ SMALL: dict[str, Any] = {**TINY, "variants": ["original", "body-mask_out"]}
 """Two variants: what a fault does can be seen on few jobs."""
 COMPARED = ("annotations", "anonymized", "models", "evaluations", "results/tables", "results/figures")
 TIMES = {"timing.json"}
-SOON = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20")
-"""A head that asks more often than the profile says: these jobs take seconds."""
+SOON = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20", "--slurm-status-command", "squeue")
+"""A head that asks more often than the profile says, for these jobs take seconds, and of a cluster without accounting."""
 
 
 class Head:
@@ -39,9 +40,19 @@ class Head:
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """Start it in a session of its own."""
-        command = ["snakemake", "--profile", "profiles/slurm", "--configfile", "config/tiny.yaml", *SOON, *words]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--profile",
+            "profiles/slurm",
+            "--configfile",
+            "config/tiny.yaml",
+            *SOON,
+            *words,
+        ]
         environment = {**self.project.environment(), "SLURM_CONF": self.cluster.environment["SLURM_CONF"]}
-        environment["PATH"] += f"{os.pathsep}/usr/sbin"
+        environment["PATH"] = f"{self.cluster.root / 'bin'}{os.pathsep}{environment['PATH']}"
         with open(self.log, "ab") as log:
             return subprocess.Popen(
                 command, cwd=self.project.folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
@@ -149,7 +160,9 @@ def test_a_job_whose_node_dies_runs_on_another(head: Head, cluster: Cluster, sma
 def test_a_job_over_its_memory_gets_more(head: Head, small: dict[str, str]) -> None:
     needs = head.project.folder / "src/anonbench/workflow/needs.py"
     text = needs.read_text()
-    needs.write_text(text.replace("LEAST_MIB = 500", "LEAST_MIB = 100").replace("MEMORY_SPARE = 1.5", "MEMORY_SPARE = 0.2"))
+    needs.write_text(
+        text.replace("LEAST_MIB = 500", "LEAST_MIB = 100").replace("MEMORY_SPARE = 1.5", "MEMORY_SPARE = 0.2")
+    )
     assert needs.read_text() != text
     assert head.run() == 0, head.text()
     assert re.search(r"SLURM status is: '(OUT_OF_MEMORY|FAILED|CANCELLED)", head.text()), head.text()
@@ -160,7 +173,11 @@ def test_a_job_over_its_memory_gets_more(head: Head, small: dict[str, str]) -> N
 def test_a_job_over_its_time_gets_more(head: Head, tmp_path: Path, small: dict[str, str]) -> None:
     """The first training hangs; it is ended after a minute and tried again with two."""
     needs = head.project.folder / "src/anonbench/workflow/needs.py"
-    needs.write_text(needs.read_text().replace("LEAST_MINUTES = 10", "LEAST_MINUTES = 1").replace("TIME_SPARE = 4", "TIME_SPARE = 0.01"))
+    needs.write_text(
+        needs.read_text()
+        .replace("LEAST_MINUTES = 10", "LEAST_MINUTES = 1")
+        .replace("TIME_SPARE = 4", "TIME_SPARE = 0.01")
+    )
     train = head.project.folder / "src/anonbench/train/cli.py"
     sign = tmp_path / "hung"
     hang = f"""
@@ -174,7 +191,9 @@ def test_a_job_over_its_time_gets_more(head: Head, tmp_path: Path, small: dict[s
     train.write_text(text[:place] + hang + text[place:])
     assert head.run() == 0, head.text()
     assert "SLURM status is: 'TIMEOUT'" in head.text(), head.text()
-    assert {k: v for k, v in hashes(head.project.folder).items() if not k.endswith("train.json")}.items() <= small.items()
+    assert {
+        k: v for k, v in hashes(head.project.folder).items() if not k.endswith("train.json")
+    }.items() <= small.items()
 
 
 def test_a_cancelled_job_is_tried_again(head: Head, cluster: Cluster, small: dict[str, str]) -> None:

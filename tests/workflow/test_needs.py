@@ -86,7 +86,9 @@ def test_before_the_download_a_large_split_is_planned_for(needs: Callable[..., N
     assert found.memory("train")(JOB, 1) < before
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"splits": {"train": {}}}', '{"splits": {"train": {"images": "x"}}}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"splits": {"train": {}}}', '{"splits": {"train": {"images": "x"}}}']
+)
 def test_a_strange_record_stops_no_planning(needs: Callable[..., Needs], text: str) -> None:
     found = needs(10)
     Path("data/streetlife/download.json").write_text(text)

@@ -199,9 +199,7 @@ def _use(annotation: dict[str, Any], image: _Image) -> tuple[str, tuple[float, f
     return "used" if box[2] > box[0] and box[3] > box[1] else "empty_box", box
 
 
-def _sample(
-    image: _Image, annotations: Iterable[dict[str, Any]], label_of: dict[int, int], folder: Path
-) -> Sample:
+def _sample(image: _Image, annotations: Iterable[dict[str, Any]], label_of: dict[int, int], folder: Path) -> Sample:
     boxes, labels, segmentations, keypoints = [], [], [], []
     for annotation in annotations:
         use, box = _use(annotation, image)

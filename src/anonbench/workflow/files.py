@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -35,6 +36,7 @@ class Files:
         self.study = study
         self.base = base
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def folder(self, stage: str) -> str:
         """Return the folder of a stage, under the study's output folder."""
         return (self.study.output / stage).as_posix()

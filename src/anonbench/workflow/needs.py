@@ -7,6 +7,7 @@ none of it matters.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -130,6 +131,7 @@ class Needs:
             split = w.get("split") or self.files.training_split(w.dataset)
         return need, self.images(w.dataset, split), shards
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def _method(self, variant: str) -> Need:
         if self.files.own_environment(Variant.parse(variant).method):
             return OWN_ENVIRONMENT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -72,23 +73,28 @@ class Plan:
         if name not in known:
             raise AnonbenchError(f"unknown {what} '{name}'{nearest(name, known)}", file=target)
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def anonymize_environment(self, variant: str) -> str:
         """Return the name of the environment that a variant is written in."""
         own = self.files.own_environment(Variant.parse(variant).method)
         return own or ("train" if self.study.is_fitted(variant) else "data")
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def anonymize_gpus(self, variant: str) -> int:
         """Return how many GPUs writing a variant asks for: one if its method runs a network and GPUs are used."""
         return int(self.gpus() > 0 and self.anonymize_environment(variant) != "data")
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def training_environment(self, model: str) -> str:
         """Return the name of the environment that a model is trained in and predicts in."""
         return self.files.own_environment(self.study.models[model].trainer) or "train"
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def attack_gpus(self, attack: str) -> int:
         """Return how many GPUs an attack asks for: none where nothing but counting is done."""
         return 0 if registry.load("attacks", attack).by == NOBODY else self.gpus()
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def gpus(self) -> int:
         """Return how many GPUs a training asks for: one per process if CUDA is chosen, or `auto` finds a GPU."""
         device, found = self.study.train.device, shutil.which("nvidia-smi") is not None
