@@ -3,13 +3,14 @@
     python benchmarks/graph.py
     python benchmarks/graph.py --finished /path/to/a/clone/with/results
 
-Prints the seconds of ``snakemake --dry-run`` for 64 shards, 20 variants and three data sets (with three trainings each),
-and of one that finds everything done; and of ``anonbench --help``. Each the median of three, with all of them.
+Prints the seconds of ``snakemake --dry-run`` for 64 shards, 20 variants and three data sets (three trainings of each),
+of one that finds everything done, and of ``anonbench --help``: by the clock and of CPU time, the median of three.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import statistics
@@ -24,29 +25,33 @@ import yaml
 PROJECT = Path(__file__).parents[1]
 LEVELS = ("low", "medium", "high")
 VARIANTS = [
-    "original", "body-identity", "face-identity", "face-mask_out", "body-mask_out", "frame-downsample-2x", "frame-grey",
+    "original", "body-identity", "face-identity", "face-mask_out", "body-mask_out",
+    "frame-downsample-2x", "frame-grey",
     *(f"{region}-{method}-{level}" for region in ("face", "body") for method in ("blur", "pixelate") for level in LEVELS),
     "frame-identity",
 ]  # fmt: skip
 TOOLS = Path(sys.executable).parent
 
 
-def timed(folder: Path, *words: str, times: int = 3) -> tuple[list[float], str]:
-    """Run a command some times in a folder; return the seconds and what it printed last."""
+def timed(folder: Path, *words: str, times: int = 3) -> tuple[list[tuple[float, float]], str]:
+    """Run a command some times in a folder; return the seconds, by the clock and of CPU, and what it printed last."""
     seconds, said = [], ""
     for _ in range(times):
-        start = time.perf_counter()
+        start, used = time.perf_counter(), os.times()
         done = subprocess.run([TOOLS / words[0], *words[1:]], cwd=folder, capture_output=True, text=True, check=False)
-        seconds.append(time.perf_counter() - start)
+        now = os.times()
+        cpu = now.children_user + now.children_system - used.children_user - used.children_system
+        seconds.append((time.perf_counter() - start, cpu))
         said = done.stdout + done.stderr
         if done.returncode:
             sys.exit(f"{' '.join(words)}\n{said}")
     return seconds, said
 
 
-def show(what: str, seconds: list[float]) -> None:
-    """Print the median and all of them."""
-    print(f"{what}: {statistics.median(seconds):.2f} s ({', '.join(f'{s:.2f}' for s in seconds)})", flush=True)
+def show(what: str, seconds: list[tuple[float, float]]) -> None:
+    """Print the medians."""
+    clock, cpu = (statistics.median(column) for column in zip(*seconds, strict=True))
+    print(f"{what}: {clock:.2f} s, {cpu:.2f} s of CPU", flush=True)
 
 
 def study() -> dict[str, object]:

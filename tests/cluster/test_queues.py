@@ -130,7 +130,8 @@ def test_a_server_that_does_not_answer_loses_no_pod(tmp_path: Path) -> None:
 def test_another_queue_is_told_what_jobs_need(project: Project, tmp_path: Path) -> None:
     project.study("tiny", SMALL)
     asked = tmp_path / "asked"
-    script = f'#!/bin/sh\necho "$@" >> {asked}\nfor script; do :; done\nsetsid sh "$script" > /dev/null 2>&1 &\necho 7.server\n'
+    start = 'for script; do :; done\nsetsid sh "$script" > /dev/null 2>&1 &\necho 7.server\n'
+    script = f'#!/bin/sh\necho "$@" >> {asked}\n{start}'
     program(tmp_path / "tools", "qsub", script)
     done = run(
         project, tmp_path / "tools", "annotations/streetlife/train.regions.parquet", "--profile", "profiles/generic",

@@ -23,12 +23,12 @@ from tests.workflow.conftest import TINY, Project
 
 pytestmark = pytest.mark.slow
 
-SMALL: dict[str, Any] = {**TINY, "variants": ["original", "body-mask_out"]}
-"""Two variants: what a fault does can be seen on few jobs."""
+SMALL: dict[str, Any] = {**TINY, "variants": ["original", "body-mask_out"], "anonymize": {"shards": 1}}
+"""Two variants, of which models are trained and no more: what a fault does can be seen on few jobs."""
 COMPARED = ("annotations", "anonymized", "models", "evaluations", "results/tables", "results/figures")
 TIMES = {"timing.json"}
 SOON = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20", "--slurm-status-command", "squeue")
-"""A head that asks more often than the profile says, for these jobs take seconds, and of a cluster without accounting."""
+"""A head that asks more often than the profile says, for these jobs take seconds; the cluster has no accounting."""
 
 
 class Head:
@@ -100,11 +100,11 @@ def running(cluster: Cluster, rule: str, project: Project) -> Callable[[], tuple
     return find
 
 
-def local(folder: Path, study: dict[str, Any]) -> dict[str, str]:
+def local(folder: Path, study: dict[str, Any], *words: str) -> dict[str, str]:
     """Run a study on this machine; return the hashes of its results."""
     project = Project(folder)
     project.study("tiny", study)
-    done = project.snakemake()
+    done = project.snakemake(*words)
     assert done.returncode == 0, done.stdout
     return hashes(folder)
 
@@ -112,7 +112,7 @@ def local(folder: Path, study: dict[str, Any]) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return the hashes of the small study's results, made on this machine."""
-    return local(tmp_path_factory.mktemp("local") / "project", SMALL)
+    return local(tmp_path_factory.mktemp("local") / "project", SMALL, "models")
 
 
 @pytest.fixture
@@ -130,21 +130,15 @@ def test_the_results_are_those_of_a_local_run(cluster: Cluster, project: Project
     head = Head(project, cluster)
     assert head.run() == 0, head.text()
     assert hashes(project.folder) == expected
+    submitted, jobs = head.text().count("has been submitted"), int(re.findall(r"^total +(\d+)$", head.text(), re.M)[0])
+    assert submitted <= jobs * 2 / 3, "what takes seconds is submitted together"
     states = {state for state, _, _ in cluster.jobs().values()}
     assert states == {"COMPLETED"}
     assert "Nothing to be done" in project.snakemake().stdout, "a local Snakemake finds everything done"
 
 
-def test_seconds_of_work_are_submitted_together(head: Head) -> None:
-    assert head.run() == 0, head.text()
-    submitted = re.findall(r"has been submitted with SLURM jobid (\d+)", head.text())
-    jobs = sum(int(n) for n in re.findall(r"^total +(\d+)$", head.text(), re.MULTILINE)[:1])
-    local_jobs = 3  # all, download, study
-    assert len(submitted) <= (jobs - local_jobs) * 2 / 3, (jobs, submitted)
-
-
 def test_a_job_whose_node_dies_runs_on_another(head: Head, cluster: Cluster, small: dict[str, str]) -> None:
-    process = head.start()
+    process = head.start("models")
     number, node = until(running(cluster, "train", head.project))
     cluster.kill_node(node)
     try:
@@ -164,7 +158,7 @@ def test_a_job_over_its_memory_gets_more(head: Head, small: dict[str, str]) -> N
         text.replace("LEAST_MIB = 500", "LEAST_MIB = 100").replace("MEMORY_SPARE = 1.5", "MEMORY_SPARE = 0.2")
     )
     assert needs.read_text() != text
-    assert head.run() == 0, head.text()
+    assert head.run("models") == 0, head.text()
     assert re.search(r"SLURM status is: '(OUT_OF_MEMORY|FAILED|CANCELLED)", head.text()), head.text()
     assert "Trying to restart job" in head.text()
     assert hashes(head.project.folder) == small
@@ -189,7 +183,7 @@ def test_a_job_over_its_time_gets_more(head: Head, tmp_path: Path, small: dict[s
     text = train.read_text()
     place = text.index('"""', text.index('"""', text.index("def train(")) + 3) + 3
     train.write_text(text[:place] + hang + text[place:])
-    assert head.run() == 0, head.text()
+    assert head.run("models") == 0, head.text()
     assert "SLURM status is: 'TIMEOUT'" in head.text(), head.text()
     assert {
         k: v for k, v in hashes(head.project.folder).items() if not k.endswith("train.json")
@@ -197,7 +191,7 @@ def test_a_job_over_its_time_gets_more(head: Head, tmp_path: Path, small: dict[s
 
 
 def test_a_cancelled_job_is_tried_again(head: Head, cluster: Cluster, small: dict[str, str]) -> None:
-    process = head.start()
+    process = head.start("models")
     number, _ = until(running(cluster, "train", head.project))
     cluster.say("scancel", number)
     assert process.wait(900) == 0, head.text()
@@ -207,17 +201,17 @@ def test_a_cancelled_job_is_tried_again(head: Head, cluster: Cluster, small: dic
 
 def test_a_head_that_is_killed_goes_on_when_started_again(head: Head, cluster: Cluster, small: dict[str, str]) -> None:
     """While a job of the dead head still runs, too: both write the same bytes, whole."""
-    process = head.start()
+    process = head.start("models")
     until(running(cluster, "train", head.project))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert head.run("--unlock") == 0, head.text()
-    assert head.run() == 0, head.text()
+    assert head.run("models") == 0, head.text()
     assert hashes(head.project.folder) == small
 
 
 def test_a_head_that_is_interrupted_cancels_its_jobs(head: Head, cluster: Cluster) -> None:
-    process = head.start()
+    process = head.start("models")
     number, _ = until(running(cluster, "train", head.project))
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(120) != 0

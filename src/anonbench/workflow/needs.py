@@ -57,7 +57,7 @@ MEASURED = {
     "report_sheet": Need(250, 10, 10, 5),
     "report_html": Need(250, 0, 10, 0),
 }
-"""By rule; docs/measurements/scale.md has the command. Times are of one core, of a network's jobs of two or of a GPU."""
+"""By rule (docs/measurements/scale.md). Times are of one core, those of a network's jobs of two or of a GPU."""
 
 NETWORK = Need(900, 3, 10, 200)
 """What `anonymize` takes with a method that runs a network on each person."""
