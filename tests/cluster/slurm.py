@@ -76,9 +76,12 @@ def _path() -> str:
 
 
 class Cluster:
-    """A cluster in ``root``, a folder with a short name (its sockets' names are limited), of ``nodes`` nodes."""
+    """A cluster in ``root``, a folder with a short name (its sockets' names are limited), of ``nodes`` nodes.
 
-    def __init__(self, root: Path, nodes: int = 3, cpus: int = 2, memory: int = 4000) -> None:
+    Each says that it has ``cpus`` cores, and MiB of ``memory``: a group of four jobs asks for as many.
+    """
+
+    def __init__(self, root: Path, nodes: int = 3, cpus: int = 4, memory: int = 8000) -> None:
         self.root = root.resolve()
         self.nodes = [f"node{n}" for n in range(1, nodes + 1)]
         self.cpus, self.memory = cpus, memory

@@ -24,7 +24,8 @@ from tests.workflow.conftest import TINY, Project
 pytestmark = pytest.mark.slow
 
 SMALL: dict[str, Any] = {**TINY, "variants": ["original", "body-mask_out"], "anonymize": {"shards": 1}}
-"""Two variants, of which models are trained and no more: what a fault does can be seen on few jobs."""
+MODEL = "models/streetlife/body-mask_out/tiny/seed0/train.json"
+"""What is asked for where something fails: four jobs, one after another."""
 COMPARED = ("annotations", "anonymized", "models", "evaluations", "results/tables", "results/figures")
 TIMES = {"timing.json"}
 SOON = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20", "--slurm-status-command", "squeue")
@@ -112,7 +113,7 @@ def local(folder: Path, study: dict[str, Any], *words: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return the hashes of the small study's results, made on this machine."""
-    return local(tmp_path_factory.mktemp("local") / "project", SMALL, "models")
+    return local(tmp_path_factory.mktemp("local") / "project", SMALL, MODEL)
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_the_results_are_those_of_a_local_run(cluster: Cluster, project: Project
 
 
 def test_a_job_whose_node_dies_runs_on_another(head: Head, cluster: Cluster, small: dict[str, str]) -> None:
-    process = head.start("models")
+    process = head.start(MODEL)
     number, node = until(running(cluster, "train", head.project))
     cluster.kill_node(node)
     try:
@@ -158,7 +159,7 @@ def test_a_job_over_its_memory_gets_more(head: Head, small: dict[str, str]) -> N
         text.replace("LEAST_MIB = 500", "LEAST_MIB = 100").replace("MEMORY_SPARE = 1.5", "MEMORY_SPARE = 0.2")
     )
     assert needs.read_text() != text
-    assert head.run("models") == 0, head.text()
+    assert head.run(MODEL) == 0, head.text()
     assert re.search(r"SLURM status is: '(OUT_OF_MEMORY|FAILED|CANCELLED)", head.text()), head.text()
     assert "Trying to restart job" in head.text()
     assert hashes(head.project.folder) == small
@@ -183,7 +184,7 @@ def test_a_job_over_its_time_gets_more(head: Head, tmp_path: Path, small: dict[s
     text = train.read_text()
     place = text.index('"""', text.index('"""', text.index("def train(")) + 3) + 3
     train.write_text(text[:place] + hang + text[place:])
-    assert head.run("models") == 0, head.text()
+    assert head.run(MODEL) == 0, head.text()
     assert "SLURM status is: 'TIMEOUT'" in head.text(), head.text()
     assert {
         k: v for k, v in hashes(head.project.folder).items() if not k.endswith("train.json")
@@ -191,7 +192,7 @@ def test_a_job_over_its_time_gets_more(head: Head, tmp_path: Path, small: dict[s
 
 
 def test_a_cancelled_job_is_tried_again(head: Head, cluster: Cluster, small: dict[str, str]) -> None:
-    process = head.start("models")
+    process = head.start(MODEL)
     number, _ = until(running(cluster, "train", head.project))
     cluster.say("scancel", number)
     assert process.wait(900) == 0, head.text()
@@ -201,17 +202,17 @@ def test_a_cancelled_job_is_tried_again(head: Head, cluster: Cluster, small: dic
 
 def test_a_head_that_is_killed_goes_on_when_started_again(head: Head, cluster: Cluster, small: dict[str, str]) -> None:
     """While a job of the dead head still runs, too: both write the same bytes, whole."""
-    process = head.start("models")
+    process = head.start(MODEL)
     until(running(cluster, "train", head.project))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert head.run("--unlock") == 0, head.text()
-    assert head.run("models") == 0, head.text()
+    assert head.run(MODEL) == 0, head.text()
     assert hashes(head.project.folder) == small
 
 
 def test_a_head_that_is_interrupted_cancels_its_jobs(head: Head, cluster: Cluster) -> None:
-    process = head.start("models")
+    process = head.start(MODEL)
     number, _ = until(running(cluster, "train", head.project))
     os.kill(process.pid, signal.SIGINT)
     assert process.wait(120) != 0
