@@ -79,11 +79,11 @@ def stages(work: Path, images: int) -> dict[str, tuple[float, float]]:
     tables, split, found = str(work / "annotations"), ("--split", SPLIT), {}
     found["annotate"] = measured(work, "annotate", "--data", str(work), *split, "--out", tables)
     found["regions"] = measured(work, "regions", "--annotations", tables, *split)
-    for variant in VARIANTS:
-        out = ("--variant", variant, "--out", str(work / "anonymized" / "b" / variant))
+    for name in VARIANTS:
+        out = ("--variant", name, "--out", str(work / "anonymized" / "b" / name))
         source = ("--data", str(work), "--annotations", tables, *split)
-        found[f"anonymize {variant}"] = measured(work, "anonymize", *source, "--parameters", "{}", *out)
-        found[f"merge {variant}"] = measured(work, "merge", "--annotations", tables, *split, *out)
+        found[f"anonymize {name}"] = measured(work, "anonymize", *source, "--parameters", "{}", *out)
+        found[f"merge {name}"] = measured(work, "merge", "--annotations", tables, *split, *out)
     variant = work / "anonymized" / "b" / VARIANTS[1]
     (work / "recipe.json").write_text(json.dumps(TINY))
     found["train"] = measured(
@@ -111,7 +111,7 @@ def study() -> dict[str, Any]:
     from anonbench.workflow.files import Files
 
     value = {
-        "datasets": {"b": {"adapter": "coco", "root": ".", "train": SPLIT, "val": SPLIT}},
+        "name": "scale", "datasets": {"b": {"adapter": "coco", "root": ".", "train": SPLIT, "val": "val2017"}},
         "variants": list(VARIANTS), "models": {"tiny": yaml.safe_load(yaml.safe_dump(TINY))},
     }  # fmt: skip
     whole = parse(value)
