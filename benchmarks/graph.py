@@ -27,7 +27,7 @@ LEVELS = ("low", "medium", "high")
 VARIANTS = [
     "original", "body-identity", "face-identity", "face-mask_out", "body-mask_out",
     "frame-downsample-2x", "frame-grey",
-    *(f"{region}-{method}-{level}" for region in ("face", "body") for method in ("blur", "pixelate") for level in LEVELS),
+    *(f"{region}-{how}-{level}" for region in ("face", "body") for how in ("blur", "pixelate") for level in LEVELS),
     "frame-identity",
 ]  # fmt: skip
 TOOLS = Path(sys.executable).parent
