@@ -49,7 +49,9 @@ def measured(folder: Path, *words: str) -> tuple[float, float]:
         _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{' '.join(words)}\n{(folder / 'log').read_text()}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    found = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    print(f"{words[0]}: {found[0]:.1f} s, {found[1]:.0f} MiB", file=sys.stderr, flush=True)
+    return found
 
 
 def predictions(images: int, file: Path) -> None:
