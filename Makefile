@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo quick test setup lint types check docs lock generated
+.PHONY: demo quick test setup lint types check cluster docs lock generated
 
 demo: setup  ## the default study: tables, figures and results/report.html
 	snakemake --cores $(CORES)
@@ -41,6 +41,10 @@ types:
 
 check:  ## every test, the files side by side, those that take longest first (tests/conftest.py)
 	pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+cluster: setup  ## the tests on a real SLURM, which apt installs (root, Debian or Ubuntu); some ten minutes
+	command -v sbatch >/dev/null || { apt-get update -qq && apt-get install -qq --no-install-recommends slurm-wlm munge; }
+	pytest tests/cluster
 
 docs: setup  ## the documentation's site in site/, every link checked; nothing is fetched
 	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet

@@ -141,6 +141,7 @@ def test_the_code_of_a_variant_is_that_of_its_fallback_too(monkeypatch: pytest.M
     plan = Plan(DEFAULT, ROOT)
     before = {variant: plan.fingerprints.method_code(variant) for variant in DEFAULT["variants"]}
     edit(monkeypatch, "anonymize/methods/mask_out.py")
+    plan = Plan(DEFAULT, ROOT)
     after = {variant: plan.fingerprints.method_code(variant) for variant in DEFAULT["variants"]}
     assert [v for v in before if before[v] != after[v]] == ["face-mask_out", "face-gan", "body-mask_out", "body-gan"]
 
@@ -159,6 +160,7 @@ def test_a_trainer_s_code_is_not_another_s(monkeypatch: pytest.MonkeyPatch, file
     plan = Plan({**DEFAULT, "models": models}, ROOT)
     before = {name: plan.fingerprints.trainer_code(name) for name in models}
     edit(monkeypatch, file)
+    plan = Plan({**DEFAULT, "models": models}, ROOT)
     assert [name for name in models if plan.fingerprints.trainer_code(name) != before[name]] == changed
 
 
@@ -221,6 +223,7 @@ def test_an_edit_reruns_the_rules_that_use_it(monkeypatch: pytest.MonkeyPatch, f
     plan = Plan(DEFAULT, ROOT)
     before = codes(plan)
     edit(monkeypatch, file)
+    plan = Plan(DEFAULT, ROOT)
     assert [rule for rule, code in codes(plan).items() if code != before[rule]] == rules
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from anonbench import __version__, portable
 from anonbench.errors import AnonbenchError
@@ -44,15 +46,37 @@ COMMANDS = {
 """Every command and the module that holds a function of its name."""
 
 
+def described(command: str) -> str:
+    """Return the first paragraph of a command's docstring, read as text: importing all modules takes seconds."""
+    path = Path(__file__).parent.joinpath(*COMMANDS[command].split(".")[1:])
+    text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+    found = re.search(
+        rf'^def {command.replace("-", "_")}\(.*?^    """(.*?)(?:\n\n|""")', text, re.MULTILINE | re.DOTALL
+    )
+    return " ".join(found[1].split()) if found else ""
+
+
 class Commands(TyperGroup):
     """Imports a command's module only when the command is named: `anonbench --help` must not import torch."""
+
+    listing = False
+    """Whether the commands are asked for to be listed, not to be called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self.listing = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.listing = False
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
+        if self.listing:
+            return TyperCommand(cmd_name, help=described(cmd_name))
         function = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(name=cmd_name)(function)

@@ -25,6 +25,8 @@ from anonbench.records import ANONYMIZED, Reason
 
 Row = dict[str, Any]
 REMEDY = "run the anonymize stage again"
+_CHECKED = ("image_id", "bytes", "sha256")
+"""Keys of an image's row that its file is compared with."""
 PRIVATE = "private"
 """Name of the folder beside a data set's variants that holds what may not be handed out with them."""
 
@@ -92,17 +94,29 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 def read_rows(path: Path) -> list[Row]:
     """Read a shard's rows, the header first; raise AnonbenchError when it is missing or damaged."""
+    return list(each_row(path))
+
+
+def each_row(path: Path) -> Iterator[Row]:
+    """Yield a shard's rows one by one, the header first; raise AnonbenchError when it is missing or damaged."""
+    row: Any = None
     try:
-        rows = [json.loads(line) for line in path.read_bytes().splitlines()]
+        with open(path, "rb") as stream:
+            for number, line in enumerate(stream):
+                row = json.loads(line)
+                if number == 0 and (not isinstance(row, dict) or row.get("type") != "shard"):
+                    break
+                if not (isinstance(row, dict) and isinstance(row.get("type"), str)):
+                    raise AnonbenchError("contains lines that are not rows", file=path, remedy=REMEDY)
+                yield row
+            else:
+                if row is not None:
+                    return
     except FileNotFoundError:
         raise AnonbenchError("no such manifest", file=path, remedy="run this shard of the anonymize stage") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise AnonbenchError(f"is damaged ({error})", file=path, remedy=REMEDY) from None
-    if not rows or not isinstance(rows[0], dict) or rows[0].get("type") != "shard":
-        raise AnonbenchError("is not the manifest of a shard", file=path, remedy=REMEDY)
-    if not all(isinstance(row, dict) and isinstance(row.get("type"), str) for row in rows):
-        raise AnonbenchError("contains lines that are not rows", file=path, remedy=REMEDY)
-    return rows
+    raise AnonbenchError("is not the manifest of a shard", file=path, remedy=REMEDY)
 
 
 def summary_of(out: Path, split: str) -> Row:
@@ -123,7 +137,9 @@ def rows_of(out: Path, split: str) -> Iterator[Row]:
             raise AnonbenchError(
                 "is missing or not the manifest that the split was merged from", file=path, remedy=REMEDY
             )
-        yield from read_rows(path)[1:]
+        rows = each_row(path)
+        next(rows)
+        yield from rows
 
 
 def is_changed(row: Row) -> bool:
@@ -164,7 +180,8 @@ def verify(out: str | Path, split: str, *, contents: bool = True) -> str:
     out = Path(out)
     check_layout(out, split)
     summary = summary_of(out, split)
-    expected = {row["file_name"]: row for row in rows_of(out, split) if row["type"] == "image"}
+    images = (row for row in rows_of(out, split) if row["type"] == "image")
+    expected = {row["file_name"]: {key: row[key] for key in _CHECKED} for row in images}
     if digest_of({name: row["sha256"] for name, row in expected.items()}) != summary["digest"]:
         raise AnonbenchError("does not match its shards", file=summary_path(out, split), remedy=REMEDY)
     present = set(files_under(out / split))

@@ -13,6 +13,9 @@ rule annotate:
     conda:
         environment("data")
     threads: plan.study.anonymize.threads
+    resources:
+        mem_mb=plan.needs.memory("annotate"),
+        runtime=plan.needs.time("annotate"),
     params:
         data_folder=lambda w, input: str(Path(input.record).parent),
         folder=lambda w, output: str(Path(output.coco).parent),
@@ -43,6 +46,9 @@ rule detect:
         "<logs>/detect/{dataset}/{split}-{finds}-{shard}.bench.tsv"
     conda:
         environment("data")
+    resources:
+        mem_mb=plan.needs.memory("detect"),
+        runtime=plan.needs.time("detect"),
     params:
         data_folder=lambda w, input: str(Path(input.record).parent),
         annotations=lambda w, input: str(Path(input.images).parent),
@@ -75,6 +81,9 @@ rule regions:
         "<logs>/regions/{dataset}/{split}.bench.tsv"
     conda:
         environment("data")
+    resources:
+        mem_mb=plan.needs.memory("regions"),
+        runtime=plan.needs.time("regions"),
     params:
         annotations=lambda w, input: str(Path(input.people).parent),
         regions=plan.arguments.regions(),

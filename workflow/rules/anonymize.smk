@@ -19,6 +19,8 @@ rule fit:
     threads: plan.study.train.threads
     resources:
         gpu=plan.gpus(),
+        mem_mb=plan.needs.memory("fit"),
+        runtime=plan.needs.time("fit"),
     params:
         data_folder=lambda w, input: str(Path(input.record).parent),
         annotations=lambda w, input: str(Path(input.images).parent),
@@ -58,6 +60,8 @@ rule anonymize:
     threads: plan.study.anonymize.threads
     resources:
         gpu=lambda w: plan.anonymize_gpus(w.variant),
+        mem_mb=plan.needs.memory("anonymize"),
+        runtime=plan.needs.time("anonymize"),
     params:
         data_folder=lambda w, input: str(Path(input.record).parent),
         annotations=lambda w, input: str(Path(input.images).parent),
@@ -103,6 +107,9 @@ rule merge:
         "<logs>/merge/{dataset}/{variant}/{split}.bench.tsv"
     conda:
         environment("data")
+    resources:
+        mem_mb=plan.needs.memory("merge"),
+        runtime=plan.needs.time("merge"),
     params:
         annotations=lambda w, input: str(Path(input.coco).parent),
         folder=lambda w: plan.files.variant_folder(w.dataset, w.variant),

@@ -14,6 +14,8 @@ rule fit_attacker:
     threads: plan.study.train.threads
     resources:
         gpu=plan.gpus(),
+        mem_mb=plan.needs.memory("fit_attacker"),
+        runtime=plan.needs.time("fit_attacker"),
     params:
         seen=lambda w: plan.files.variant_folder(w.dataset, w.variant),
         original=lambda w: plan.files.variant_folder(w.dataset, "original"),
@@ -52,6 +54,8 @@ rule attack:
     threads: plan.study.train.threads
     resources:
         gpu=lambda w: plan.attack_gpus(w.attack),
+        mem_mb=plan.needs.memory("attack"),
+        runtime=plan.needs.time("attack"),
     params:
         folder=lambda w, output: str(Path(output.metrics).parent),
         variant=lambda w: plan.files.variant_folder(w.dataset, w.variant),

@@ -1,4 +1,5 @@
 # The study, checked; and the few names that every rule uses.
+import gc
 import shutil
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ from anonbench.provenance import code_hash
 from anonbench.records import RegionKind
 from anonbench.workflow import failures
 from anonbench.workflow.plan import Plan
+
+# the objects of thousands of jobs all stay, and looking for garbage among them is a sixth of the time
+gc.set_threshold(50_000, 20, 50)
 
 VARIANT = f"original|({'|'.join(RegionKind)})-[a-z0-9_]+(-[a-z0-9]+)?"
 
@@ -30,6 +34,12 @@ try:
         plan.check_target(word)
 except AnonbenchError as error:
     sys.exit(f"error: {error}")
+
+
+# what --sdm apptainer runs the jobs in, where somebody has built it (docs/cluster.md)
+if Path(workflow.basedir, "containers", "anonbench.sif").is_file():
+
+    container: str(Path(workflow.basedir, "containers", "anonbench.sif"))
 
 
 pathvars:

@@ -1,4 +1,5 @@
 # Raw data: rendered, fetched and unpacked as config/datasets.csv says, or the user's own copy checked where it lies.
+# Where Snakemake itself runs: a cluster's nodes often have no way out.
 rule download:
     output:
         record="<data>/{dataset}/download.json",
@@ -6,6 +7,7 @@ rule download:
         "<logs>/download/{dataset}.log",
     benchmark:
         "<logs>/download/{dataset}.bench.tsv"
+    localrule: True
     conda:
         environment("data")
     params:

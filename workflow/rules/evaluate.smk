@@ -15,6 +15,8 @@ rule predict:
     threads: plan.study.train.threads
     resources:
         gpu=plan.gpus(),
+        mem_mb=plan.needs.memory("predict"),
+        runtime=plan.needs.time("predict"),
     params:
         model_folder=lambda w, input: str(Path(input.weights).parent),
         tested=lambda w: plan.files.variant_folder(w.dataset, w.tested),
@@ -48,6 +50,9 @@ rule evaluate:
         "<logs>/evaluate/{dataset}/{variant}/{model}/seed{seed}/on-{tested}.bench.tsv"
     conda:
         environment("report")
+    resources:
+        mem_mb=plan.needs.memory("evaluate"),
+        runtime=plan.needs.time("evaluate"),
     params:
         folder=lambda w, output: str(Path(output.metrics).parent),
         engine=plan.study.evaluate.engine,

@@ -38,6 +38,9 @@ rule report_tables:
         "<logs>/report/tables.bench.tsv"
     conda:
         environment("report")
+    resources:
+        mem_mb=plan.needs.memory("report_tables"),
+        runtime=plan.needs.time("report_tables"),
     params:
         folder=lambda w, output: str(Path(output[0]).parent),
         evaluations=lambda w: plan.files.folder("evaluations"),
@@ -80,6 +83,9 @@ rule report_figures:
         "<logs>/report/figures.bench.tsv"
     conda:
         environment("report")
+    resources:
+        mem_mb=plan.needs.memory("report_figures"),
+        runtime=plan.needs.time("report_figures"),
     params:
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         folder=lambda w, output: str(Path(output[0]).parent),
@@ -113,6 +119,9 @@ rule report_sheet:
         "<logs>/report/sheet-{dataset}.bench.tsv"
     conda:
         environment("report")
+    resources:
+        mem_mb=plan.needs.memory("report_sheet"),
+        runtime=plan.needs.time("report_sheet"),
     params:
         anonymized=lambda w: plan.files.folder("anonymized"),
         folder=lambda w, output: str(Path(output.png).parent),
@@ -155,6 +164,9 @@ rule report_html:
         "<logs>/report/html.bench.tsv"
     conda:
         environment("report")
+    resources:
+        mem_mb=plan.needs.memory("report_html"),
+        runtime=plan.needs.time("report_html"),
     params:
         tables=lambda w, input: str(Path(input.tables[0]).parent),
         figures=lambda w, input: str(Path(input.figures[0]).parent),

@@ -16,6 +16,8 @@ rule train:
     threads: plan.study.train.threads * plan.study.train.processes
     resources:
         gpu=plan.gpus(),
+        mem_mb=plan.needs.memory("train"),
+        runtime=plan.needs.time("train"),
     params:
         variant_folder=lambda w: plan.files.variant_folder(w.dataset, w.variant),
         folder=lambda w, output: str(Path(output.weights).parent),

@@ -25,6 +25,8 @@ _KEYS = {
     "person": {"image_id", "person_id", "category", "status", "area", "method"},
 }
 """What a row must have to be summed up."""
+_KEPT = {"type", "facts", "weak"}.union(*_KEYS.values())
+"""What is kept of a row: a method's parameters, said again for each of a million people, take most of the memory."""
 
 
 def merge(
@@ -88,13 +90,15 @@ def merge(
 
 
 def _rows(path: Path) -> list[Row]:
-    """Read a shard's rows; raise AnonbenchError for one that is of neither image, frame nor person."""
-    rows = manifests.read_rows(path)
-    for number, row in enumerate(rows[1:], start=2):
+    """Read what is kept of a shard's rows; raise AnonbenchError for one that is of neither image, frame nor person."""
+    rows = manifests.each_row(path)
+    kept = [next(rows)]
+    for number, row in enumerate(rows, start=2):
         if not _KEYS.get(row["type"], {""}) <= row.keys():
             what = "is not the row of an image, a frame or a person"
             raise AnonbenchError(what, file=path, entry=f"line {number}", remedy=REMEDY)
-    return rows
+        kept.append({key: value for key, value in row.items() if key in _KEPT})
+    return kept
 
 
 def _common_header(tables: list[list[Row]], paths: list[Path], split: str, variant: Variant, shards: int) -> Row:

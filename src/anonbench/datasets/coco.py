@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import msgspec
 from pydantic import Field
 
+from anonbench import lines
 from anonbench.blocks import Strict
 from anonbench.categories import looks_like_people
 from anonbench.datasets.base import DatasetAdapter, Sources, Split
@@ -117,8 +118,27 @@ _keys = msgspec.json.Decoder(_Keys).decode
 _value: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder().decode
 
 
+class Texts(Sequence[msgspec.Raw]):
+    """The annotations of a file that has a line for each, as JSON, read when they are asked for."""
+
+    def __init__(self, found: lines.Lines) -> None:
+        self._lines = found
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, index: int) -> msgspec.Raw: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[msgspec.Raw]: ...
+    def __getitem__(self, index: int | slice) -> msgspec.Raw | list[msgspec.Raw]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        return msgspec.Raw(self._lines.text(range(len(self))[index]))
+
+
 class CocoFile:
-    """A file in COCO's format, its annotations as slices of its text.
+    """A file in COCO's format, its annotations as slices of its text, or left in it where each has a line of its own.
 
     Python's own reader, which holds everything as objects, is used for what is not strict JSON (it accepts NaN).
     Raises AnonbenchError for a file that is missing, cut short, not JSON, or not COCO's.
@@ -126,7 +146,8 @@ class CocoFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        top = self._read(path)
+        left = lines.lazily(path)
+        top = self._read(path) if left is None else self._top(left[0], Texts(left[1]))
         if not isinstance(top.images, list):
             raise AnonbenchError("is not a COCO annotation file", file=path)
         self.images = self._entries(top.images, "image")
@@ -157,10 +178,15 @@ class CocoFile:
                 file=path,
                 remedy="the file may be cut short: fetch or write it again",
             ) from None
-        return _Top(**{k: top.get(k) for k in _Top.__struct_fields__}) if isinstance(top, dict) else _Top()
+        return CocoFile._top(top, top.get("annotations")) if isinstance(top, dict) else _Top()
 
-    def _list(self, entries: Any, what: str) -> list[Any]:
-        if not isinstance(entries, list):
+    @staticmethod
+    def _top(found: dict[str, Any], annotations: Any) -> _Top:
+        given = {key: found.get(key) for key in _Top.__struct_fields__}
+        return _Top(**{**given, "annotations": annotations})
+
+    def _list(self, entries: Any, what: str) -> Sequence[Any]:
+        if not isinstance(entries, list | Texts):
             raise AnonbenchError(
                 f"has no list of {what} entries", file=self.path, remedy="is it a COCO annotation file?"
             )
@@ -180,7 +206,7 @@ class Annotations:
     file by annotation id. What is not a dictionary is yielded as it is: `annotate` says which entry it was.
     """
 
-    def __init__(self, entries: list[Any], file: Path, points: dict[int, Any] | None = None) -> None:
+    def __init__(self, entries: Sequence[Any], file: Path, points: dict[int, Any] | None = None) -> None:
         self.entries, self.file, self.points = entries, file, points or {}
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from anonbench import regions
+from anonbench import lines, regions
 from anonbench.errors import AnonbenchError
-from anonbench.files import read_json
 from anonbench.records import is_people
 from anonbench.report.collect import Sources
 from anonbench.report.study import ORIGINAL, ReportStudy
@@ -51,7 +51,7 @@ def count(folder: Path, split: str) -> Boxes:
     """Count the boxes in a folder of `annotate`; see `boxes_of`."""
     path = folder / f"{split}.json"
     try:
-        heights, images, names, boxes = _boxes(read_json(path))
+        heights, images, names, boxes = _boxes(*lines.read(path))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         said = f"is not a COCO annotation file ({type(error).__name__}: {error})"
         raise AnonbenchError(said, file=path, remedy="run the annotate stage again") from error
@@ -76,22 +76,28 @@ def count(folder: Path, split: str) -> Boxes:
     return Boxes(Counter(names), Counter((kind, names[box]) for kind, box in met))
 
 
-def _boxes(coco: dict[str, Any]) -> tuple[dict[int, int], np.ndarray, list[str], np.ndarray]:
+def _boxes(
+    coco: dict[str, Any], annotations: Sequence[dict[str, Any]]
+) -> tuple[dict[int, int], np.ndarray, list[str], np.ndarray]:
     """Return the images' heights and, of each box that a model learns from, but people's: image, category, corners.
 
     Boxes are sorted by image; corners (N, 4) are x0, y0, x1, y1 of the pixels that a box lies on, cut to its image.
     """
     sizes = {image["id"]: (int(image["width"]), int(image["height"])) for image in coco["images"]}
     categories = {category["id"]: str(category["name"]) for category in coco["categories"] if not is_people(category)}
-    found = [a for a in coco["annotations"] if a["category_id"] in categories and not a.get("iscrowd")]
-    found.sort(key=lambda annotation: annotation["image_id"])
-    given = np.array([a["bbox"] for a in found], dtype=np.float64).reshape(-1, 4)
-    limits = np.array([sizes[a["image_id"]] for a in found], dtype=np.float64).reshape(-1, 2)
+    found = [
+        (a["image_id"], categories[a["category_id"]], a["bbox"])
+        for a in annotations
+        if a["category_id"] in categories and not a.get("iscrowd")
+    ]
+    found.sort(key=lambda one: one[0])
+    given = np.array([box for _, _, box in found], dtype=np.float64).reshape(-1, 4)
+    limits = np.array([sizes[image] for image, _, _ in found], dtype=np.float64).reshape(-1, 2)
     low, high = np.maximum(given[:, :2], 0), np.minimum(given[:, :2] + given[:, 2:], limits)
     used = (high > low).all(axis=1)
     corners = np.concatenate([np.floor(low), np.ceil(high)], axis=1)[used].astype(np.int64)
-    names = [categories[found[k]["category_id"]] for k in np.flatnonzero(used)]
-    images = np.array([found[k]["image_id"] for k in np.flatnonzero(used)], dtype=np.int64)
+    names = [found[k][1] for k in np.flatnonzero(used)]
+    images = np.array([found[k][0] for k in np.flatnonzero(used)], dtype=np.int64)
     return {image: height for image, (_, height) in sizes.items()}, images, names, corners
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -13,10 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from anonbench import manifests
+from anonbench import lines, manifests
 from anonbench.datasets.coco import CocoFile
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.files import read_json
 from anonbench.images import read_rgb
 from anonbench.records import ANONYMIZED, is_people
 from anonbench.report.collect import HANDLED
@@ -47,6 +47,10 @@ TALLEST = 0.95
 
 HEAD = (0, 1, 2, 3, 4)
 """Nose, eyes and ears among COCO's keypoints."""
+
+_OF_OTHERS = ("id", "image_id", "category_id", "bbox")
+_OF_PEOPLE = (*_OF_OTHERS, "iscrowd", "face", "keypoints")
+"""The keys of an annotation that people are chosen by."""
 
 Crop = tuple[float, float, float, float]
 
@@ -85,7 +89,7 @@ def write_sheet(study: ReportStudy, dataset: str, anonymized: Path, out: Path) -
     split = study.datasets[dataset]["train"]
     root = anonymized / dataset
     variants = study.variants_of(dataset)
-    truth = read_json(root / ORIGINAL / "annotations" / f"{split}.json")
+    truth = _truth(root / ORIGINAL / "annotations" / f"{split}.json")
     rows = choose(truth, study.people_per_sheet, statuses(root, variants, split))
     if not rows:
         raise AnonbenchError(
@@ -102,18 +106,31 @@ def write_sheet(study: ReportStudy, dataset: str, anonymized: Path, out: Path) -
         )
 
 
+def _truth(path: Path) -> dict[str, Any]:
+    """Return what of a COCO file the choice needs: of people no mask, of other objects where they are."""
+    coco, annotations = lines.read(path)
+    people = {c["id"] for c in coco["categories"] if is_people(c)}
+    of = {True: _OF_PEOPLE, False: _OF_OTHERS}
+    found = [{key: a[key] for key in of[a["category_id"] in people] if key in a} for a in annotations]
+    return {"images": coco["images"], "categories": coco["categories"], "annotations": found}
+
+
 def statuses(root: Path, variants: Iterable[str], split: str) -> dict[str, Status]:
     """Return who was changed by each variant that changes anything, from the manifests beside ``root``'s variants.
 
     Raises AnonbenchError for one that is missing or damaged.
     """
     found = {}
+    keys: dict[tuple[int, int], tuple[int, int]] = {}  # each is said by every variant, and held once
     for variant in variants:
         if variant == ORIGINAL or is_identity(variant):
             continue
         everybody = manifests.summary_of(root / variant, split).get("touches") == EVERYTHING
         rows = () if everybody else manifests.rows_of(root / variant, split)
-        of = {(row["image_id"], row["person_id"]): row["status"] for row in rows if row["type"] == "person"}
+        of = {}
+        for row in (row for row in rows if row["type"] == "person"):
+            key = (row["image_id"], row["person_id"])
+            of[keys.setdefault(key, key)] = sys.intern(row["status"])
         found[variant] = Status(everybody, of)
     return found
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, overload
 
 import cv2
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
-from anonbench import manifests
+from anonbench import lines, manifests
 from anonbench.errors import AnonbenchError
-from anonbench.files import read_json, sha256_file
+from anonbench.files import sha256_file
 from anonbench.images import Frame, read_rgb
 from anonbench.records import FLIP, KEYPOINTS, is_people
 
@@ -72,7 +72,7 @@ class VariantSplit:
     annotations: Path
     sha256: str
     categories: tuple[Category, ...]
-    samples: tuple[Sample, ...]
+    samples: Samples
     counts: dict[str, int]
     images_digest: str | None = None
     actions: tuple[str, ...] = ()
@@ -93,9 +93,9 @@ class VariantSplit:
         variant's manifest, if there is one, says (images by name and size).
         """
         path = Path(directory) / "annotations" / f"{split}.json"
-        coco = read_json(path)
+        coco, annotations = lines.read(path)
         try:
-            variant = cls._from_coco(coco, path, Path(directory) / split)
+            variant = cls._from_coco(coco, annotations, path, Path(directory) / split)
             if clips:
                 actions, found = _clips(coco, variant.samples, path)
                 variant = replace(variant, actions=actions, clips=found)
@@ -108,50 +108,102 @@ class VariantSplit:
         return replace(variant, images_digest=manifests.verify(directory, split, contents=False))
 
     @classmethod
-    def _from_coco(cls, coco: dict[str, Any], path: Path, images: Path) -> VariantSplit:
+    def _from_coco(cls, coco: dict[str, Any], annotations: Sequence[Any], path: Path, images: Path) -> VariantSplit:
         categories = tuple(
             Category(int(c["id"]), c["name"], is_people(c)) for c in sorted(coco["categories"], key=lambda c: c["id"])
         )
         label_of = {category.id: label for label, category in enumerate(categories, start=1)}
-        by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in coco["images"]}
-        if len(by_image) != len(coco["images"]):
+        ordered = [
+            _Image(image["id"], int(image["width"]), int(image["height"]), image["file_name"], image.get("labels_on"))
+            for image in sorted(coco["images"], key=lambda image: image["id"])
+        ]
+        place = {image.id: place for place, image in enumerate(ordered)}
+        if len(place) != len(ordered):
             raise AnonbenchError("two images have the same id", file=path)
-        counts = {"images": len(by_image), "used": 0, "crowd": 0, "empty_box": 0}
-        for annotation in coco["annotations"]:
+        for image in ordered:
+            if image.labels_on not in (None, "upright", "stored"):
+                raise AnonbenchError(f"labels_on is {image.labels_on!r}", file=images, entry=f"image {image.id}")
+        counts = {"images": len(place), "used": 0, "crowd": 0, "empty_box": 0}
+        of, ids = np.empty(len(annotations), np.int64), np.empty(len(annotations), np.int64)
+        for index, annotation in enumerate(annotations):
             entry = f"annotation {annotation['id']}"
-            if annotation["image_id"] not in by_image:
+            if annotation["image_id"] not in place:
                 raise AnonbenchError(f"names the unknown image {annotation['image_id']}", file=path, entry=entry)
             if annotation["category_id"] not in label_of:
                 raise AnonbenchError(f"names the unknown category {annotation['category_id']}", file=path, entry=entry)
             if len(annotation.get("keypoints") or [0] * 51) != 3 * len(KEYPOINTS):
                 raise AnonbenchError("keypoints are not COCO's 17 triples", file=path, entry=entry)
-            by_image[annotation["image_id"]].append(annotation)
-        samples = []
-        for image in sorted(coco["images"], key=lambda image: image["id"]):
-            samples.append(_sample(image, by_image[image["id"]], label_of, images, counts))
-        return cls(path, sha256_file(path), categories, tuple(samples), counts)
+            of[index], ids[index] = place[annotation["image_id"]], annotation["id"]
+            counts[_use(annotation, ordered[of[index]])[0]] += 1
+        order = np.lexsort((ids, of))
+        first = np.searchsorted(of[order], np.arange(len(ordered) + 1))
+        samples = Samples(ordered, annotations, order, first, label_of, images)
+        return cls(path, sha256_file(path), categories, samples, counts)
 
 
-def _sample(
-    image: dict[str, Any],
-    annotations: list[dict[str, Any]],
-    label_of: dict[int, int],
-    folder: Path,
-    counts: dict[str, int],
-) -> Sample:
-    width, height = int(image["width"]), int(image["height"])
-    if image.get("labels_on") not in (None, "upright", "stored"):
-        raise AnonbenchError(f"labels_on is {image['labels_on']!r}", file=folder, entry=f"image {image['id']}")
+class _Image(NamedTuple):
+    id: int
+    width: int
+    height: int
+    file_name: str
+    labels_on: Frame | None
+
+
+class Samples(Sequence[Sample]):
+    """The images of a split in the order of their ids, each made of its annotations when it is asked for.
+
+    Of ``annotations``, by image and then by their ids, ``order`` (N,) are the places, and those of image k begin at
+    ``first[k]``.
+    """
+
+    def __init__(
+        self,
+        images: list[_Image],
+        annotations: Sequence[dict[str, Any]],
+        order: np.ndarray,
+        first: np.ndarray,
+        label_of: dict[int, int],
+        folder: Path,
+    ) -> None:
+        self._images, self._annotations, self._order, self._first = images, annotations, order, first
+        self._label_of, self._folder = label_of, folder
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        k = range(len(self))[index]
+        places = self._order[self._first[k] : self._first[k + 1]].tolist()
+        return _sample(self._images[k], (self._annotations[p] for p in places), self._label_of, self._folder)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[k] for k in range(len(self)))
+
+    def ids(self) -> list[int]:
+        """Return the ids of the images, in order."""
+        return [int(image.id) for image in self._images]
+
+
+def _use(annotation: dict[str, Any], image: _Image) -> tuple[str, tuple[float, float, float, float]]:
+    """Return what an annotation counts as (see `VariantSplit.counts`), and its box inside the image."""
+    x, y, w, h = annotation["bbox"]
+    box = (max(x, 0.0), max(y, 0.0), min(x + w, image.width), min(y + h, image.height))
+    if annotation.get("iscrowd"):
+        return "crowd", box
+    return "used" if box[2] > box[0] and box[3] > box[1] else "empty_box", box
+
+
+def _sample(image: _Image, annotations: Iterable[dict[str, Any]], label_of: dict[int, int], folder: Path) -> Sample:
     boxes, labels, segmentations, keypoints = [], [], [], []
-    for annotation in sorted(annotations, key=lambda annotation: annotation["id"]):
-        x, y, w, h = annotation["bbox"]
-        box = (max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height))
-        if annotation.get("iscrowd"):
-            counts["crowd"] += 1
-        elif not (box[2] > box[0] and box[3] > box[1]):
-            counts["empty_box"] += 1
-        else:
-            counts["used"] += 1
+    for annotation in annotations:
+        use, box = _use(annotation, image)
+        if use == "used":
             boxes.append(box)
             labels.append(label_of[annotation["category_id"]])
             # `box`: the data has no mask, and the segmentation is the box's outline
@@ -159,15 +211,15 @@ def _sample(
             segmentations.append((annotation.get("segmentation") or None) if real else None)
             keypoints.append(annotation.get("keypoints") or [0.0] * (3 * len(KEYPOINTS)))
     return Sample(
-        id=int(image["id"]),
-        path=folder / image["file_name"],
-        width=width,
-        height=height,
+        id=int(image.id),
+        path=folder / image.file_name,
+        width=image.width,
+        height=image.height,
         boxes=np.asarray(boxes, np.float32).reshape(-1, 4),
         labels=np.asarray(labels, np.int64),
         segmentations=segmentations,
         keypoints=np.asarray(keypoints, np.float32).reshape(-1, len(KEYPOINTS), 3),
-        labels_on=image.get("labels_on"),
+        labels_on=image.labels_on,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 from collections.abc import Sequence
@@ -125,10 +126,12 @@ class Arguments:
         """Return the detector of faces or people with its options, as JSON."""
         return compact(getattr(self.study.regions.detectors, finds).model_dump(mode="json"))
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def method(self, variant: str) -> str:
         """Return the complete parameters of a variant's method, as JSON."""
         return compact(self.study.parameters(variant))
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def encoder(self, variant: str) -> str:
         """Return the encoder policy of a variant."""
         return self.study.encoder(variant)
@@ -138,6 +141,7 @@ class Arguments:
         paths = [weights] if isinstance(weights, str) else list(weights)
         return " ".join(f"--weights {shlex.quote(str(p))} --device {self.study.train.device}" for p in paths)
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def fit_settings(self, method: str) -> str:
         """Return the complete settings for fitting a method, as JSON."""
         return compact(self.study.fit_settings(method))

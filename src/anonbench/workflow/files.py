@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -35,6 +36,7 @@ class Files:
         self.study = study
         self.base = base
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def folder(self, stage: str) -> str:
         """Return the folder of a stage, under the study's output folder."""
         return (self.study.output / stage).as_posix()
@@ -45,6 +47,10 @@ class Files:
         With an absolute path, a project that is moved would fetch its data again.
         """
         return os.path.relpath(self.base / "config" / "datasets.csv")
+
+    def own_environment(self, plugin: str | None) -> str | None:
+        """Return a plugin's name if it has an environment of its own."""
+        return plugin if plugin and (self.base / "envs" / f"{plugin}.yaml").is_file() else None
 
     def training_split(self, dataset: str) -> str:
         """Return the split that is anonymized and trained on."""

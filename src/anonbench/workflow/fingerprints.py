@@ -55,20 +55,24 @@ class Fingerprints:
         }
         return sha256_bytes(compact(identity).encode())[:16]
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def adapter_code(self, dataset: str) -> str:
         """Return the hash of a data set plugin's code."""
         return code_hash(registry.module("datasets", self.study.adapter(dataset)), "anonbench.datasets.record")
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def catalogue_rows(self, dataset: str) -> str:
         """Return the hash of a data set's rows in the catalogue of files."""
         lines = Path(self.files.catalogue()).read_text().splitlines()
         mine = [line for line in lines if line.startswith(f"{self.study.adapter(dataset)},")]
         return sha256_bytes("\n".join(mine).encode())[:16]
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def detector_code(self, finds: str) -> str:
         """Return what detections come from besides images: the hash of the code, the state of the detector's files."""
         return _detector(getattr(self.study.regions.detectors, finds), "anonbench.annotate.detect")
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def attack_code(self, attack: str, variant: str, attacker: str) -> str:
         """Return what an attack depends on besides files: the code, and where a detector tries, that one's."""
         code = attack_code(attack, variant)
@@ -76,6 +80,7 @@ class Fingerprints:
             return code
         return compact([code, _detector(self.study.attack.detectors[attacker])])
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def method_code(self, variant: str) -> str:
         """Return the hash of the code that writes a variant: of the stage, the method and the method's fallback."""
         name = Variant.parse(variant).method
@@ -87,19 +92,23 @@ class Fingerprints:
         modules = [registry.module("methods", method) for method in methods]
         return code_hash("anonbench.anonymize.shard", *modules)
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def fit_code(self, method: str) -> str:
         """Return the hash of the code that fits a method."""
         return code_hash("anonbench.anonymize.fitting", registry.module("methods", method))
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def trainer_code(self, model: str) -> str:
         """Return the hash of the code that trains a model."""
         return training_code(self.study.models[model])
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def prediction_code(self, model: str) -> str:
         """Return the hash of the code that runs a model and writes its predictions."""
         modules = [registry.module("tasks", task) for task in self._tasks(model)]
         return code_hash("anonbench.train.prediction", *trainer_modules(self.study.models[model]), *modules)
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def evaluation_code(self, model: str) -> str:
         """Return the hash of the code that scores a model's tasks."""
         return evaluation_code(self._tasks(model))
@@ -133,6 +142,7 @@ class Fingerprints:
         path = Path(file) / "weights.safetensors" if Path(file).is_dir() else Path(file)
         return sha256_file(path)[:16] if path.is_file() else "missing"
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def environment(self, name: str) -> str:
         """Return the hash of an environment's file and of the locked versions of the packages it names.
 

@@ -1,7 +1,8 @@
-"""The study as the workflow sees it: its files, what commands are told, what results depend on, where jobs run."""
+"""The study as the workflow sees it: its files, what commands are told, what results depend on, what jobs need."""
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from anonbench.variants import Variant
 from anonbench.workflow.arguments import Arguments
 from anonbench.workflow.files import Files
 from anonbench.workflow.fingerprints import Fingerprints
+from anonbench.workflow.needs import Needs
 
 
 class Plan:
@@ -35,6 +37,7 @@ class Plan:
         self.files = Files(self.study, base)
         self.arguments = Arguments(self.study, self.files, config_files)
         self.fingerprints = Fingerprints(self.study, self.files)
+        self.needs = Needs(self.study, self.files, self.gpus())
 
     def check_target(self, target: str) -> None:
         """Raise AnonbenchError when a target is a stage's file of an unknown data set, variant or model.
@@ -70,27 +73,28 @@ class Plan:
         if name not in known:
             raise AnonbenchError(f"unknown {what} '{name}'{nearest(name, known)}", file=target)
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def anonymize_environment(self, variant: str) -> str:
         """Return the name of the environment that a variant is written in."""
-        own = self._own_environment(Variant.parse(variant).method)
+        own = self.files.own_environment(Variant.parse(variant).method)
         return own or ("train" if self.study.is_fitted(variant) else "data")
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def anonymize_gpus(self, variant: str) -> int:
         """Return how many GPUs writing a variant asks for: one if its method runs a network and GPUs are used."""
         return int(self.gpus() > 0 and self.anonymize_environment(variant) != "data")
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def training_environment(self, model: str) -> str:
         """Return the name of the environment that a model is trained in and predicts in."""
-        return self._own_environment(self.study.models[model].trainer) or "train"
+        return self.files.own_environment(self.study.models[model].trainer) or "train"
 
-    def _own_environment(self, plugin: str | None) -> str | None:
-        """Return a plugin's name if it has an environment of its own."""
-        return plugin if plugin and (self.base / "envs" / f"{plugin}.yaml").is_file() else None
-
+    @functools.cache  # noqa: B019 (one plan per process)
     def attack_gpus(self, attack: str) -> int:
         """Return how many GPUs an attack asks for: none where nothing but counting is done."""
         return 0 if registry.load("attacks", attack).by == NOBODY else self.gpus()
 
+    @functools.cache  # noqa: B019 (one plan per process)
     def gpus(self) -> int:
         """Return how many GPUs a training asks for: one per process if CUDA is chosen, or `auto` finds a GPU."""
         device, found = self.study.train.device, shutil.which("nvidia-smi") is not None
