@@ -65,16 +65,23 @@ def read_bytes(path: str | Path) -> bytes:
     return data
 
 
-def read_rgb(path: str | Path, size: Size | None = None, labels_on: Frame | None = None) -> np.ndarray:
+def read_rgb(
+    path: str | Path, size: Size | None = None, labels_on: Frame | None = None, sha256: str | None = None
+) -> np.ndarray:
     """Return an image file's pixels, uint8 HxWx3 RGB, in the frame that its labels are on.
 
     Grey, palette, CMYK and 16-bit images are converted, transparent pixels come as they show on black. ``size`` (the
     annotated width and height) and ``labels_on`` are those of `decode`; an image of the annotated size is never too
-    large, as `annotate` has let it pass. Raises AnonbenchError when the file is missing, empty, cut short or not an
-    image, or its size is not the annotated one.
+    large, as `annotate` has let it pass. ``sha256`` is that of the file, where it is known. Raises AnonbenchError when
+    the file is missing, empty, cut short, not an image or not the one of that hash, or its size is not the annotated one.
     """
+    data = read_bytes(path)
+    if sha256 is not None and files.sha256_bytes(data) != sha256:
+        raise AnonbenchError(
+            "was edited or damaged after it was written", file=path, remedy="run the anonymize stage again"
+        )
     most = max(MAX_PIXELS, size[0] * size[1]) if size else MAX_PIXELS
-    return decode(read_bytes(path), file=path, size=size, labels_on=labels_on, max_pixels=most).pixels
+    return decode(data, file=path, size=size, labels_on=labels_on, max_pixels=most).pixels
 
 
 def header(data: bytes, *, file: str | Path | None = None) -> Header:
