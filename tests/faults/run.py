@@ -10,10 +10,6 @@ that nothing disturbs. Needs a C compiler; the disk of the whole study is a tmpf
 
 from __future__ import annotations
 
-from anonbench import portable
-
-portable.settle()  # before the server of commands loads torch
-
 import argparse
 import random
 import sys
@@ -23,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from anonbench import portable
 from tests.faults.stages import STAGES, Bench, Outcome, every
 from tests.faults.whole import Whole
 
@@ -78,6 +75,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="put the table into docs/measurements/faults.md")
     parser.add_argument("--out", type=Path, help="file to which every outcome is appended")
     args = parser.parse_args()
+    portable.settle()  # before the server of commands loads torch
     found: Counter[tuple[str, str, bool]] = Counter()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:

@@ -94,8 +94,9 @@ class Outcome:
 class Stage:
     """A stage's command, in ``before``: the folder as it is when the stage has not run.
 
-    ``reads`` are the files that it opens, ``made`` those of them that another stage wrote, ``calls`` the operations by which it changes files, in order, ``after`` the
-    sha256 of every file when it has run, ``varying`` those that differ from run to run, ``seconds`` how long it takes.
+    ``reads`` are the files that it opens, ``made`` those of them that another stage wrote, ``calls`` the operations by
+    which it changes files, in order, ``after`` the sha256 of every file when it has run, ``varying`` those that differ
+    from run to run, ``seconds`` how long it takes.
     """
 
     name: str

@@ -113,7 +113,7 @@ def test_an_image_of_which_a_bit_is_flipped_is_not_trained_on(tmp_path: Path, cl
     data = path.read_bytes()
     path.write_bytes(data[:size] if len(data) >= size else data.ljust(size, b"\0"))
     sample = VariantSplit.read(root, "train", clips=clips).samples[1]
-    with pytest.raises(AnonbenchError, match=r"002\.png: was edited or damaged .*run the anonymize stage again"):
+    with pytest.raises(AnonbenchError, match=r"002\.png: was edited or damaged .*run the stage that wrote it again"):
         load_image(sample, (WIDTH, HEIGHT))
 
 

@@ -19,7 +19,7 @@ from anonbench import __version__, images, manifests, names, regions, workers
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import Method, make
 from anonbench.crops import Work, person_seed
-from anonbench.datasets.record import root_of
+from anonbench.datasets.record import hashes_of, root_of
 from anonbench.errors import AnonbenchError
 from anonbench.files import place, sha256_bytes, sha256_file, write_bytes, write_json
 from anonbench.people import Frames, People
@@ -85,7 +85,11 @@ class Shard:
         manifests.check_layout(self.out, self.split)
         everything = regions.read(self.annotations / f"{self.split}.images.parquet", regions.IMAGES)
         _check_names(everything, self.annotations / f"{self.split}.images.parquet", self.out, self.encoder)
-        rows = regions.shard_of(everything, self.shard, self.shards).to_pylist()
+        hashes = hashes_of(self.data, self.split)
+        rows = [
+            {**row, "sha256": hashes.get(row["path"])}
+            for row in regions.shard_of(everything, self.shard, self.shards).to_pylist()
+        ]
         people = self.people(rows)
         path = manifests.shard_path(self.out, self.split, self.shard)
         self._check_folder_is_ours()
@@ -208,7 +212,7 @@ class Shard:
         folder = str(self.target)
         for row in rows:
             image_id, source = row["image_id"], f"{root}/{row['path']}"
-            data = images.read_bytes(source)
+            data = images.read_bytes(source, row.get("sha256"))
             if method is not None and people.have_regions(image_id):
                 decoded = images.decode(data, file=source, **regions.frame_of(row))
                 todo.append((row, source, data, decoded))

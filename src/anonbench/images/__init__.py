@@ -48,8 +48,8 @@ __all__ = (
 _POLICY = re.compile(r"quality-(\d{1,3})")
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """Return a file's bytes; raise AnonbenchError when it is missing, cannot be read or is empty."""
+def read_bytes(path: str | Path, sha256: str | None = None) -> bytes:
+    """Return a file's bytes; raise AnonbenchError when it is missing, cannot be read, is empty or not of the hash."""
     shown = path if str(path).isprintable() else repr(str(path))
     try:
         data = files.read_bytes(path)
@@ -62,6 +62,10 @@ def read_bytes(path: str | Path) -> bytes:
         ) from None
     if not data:
         undecodable(path, "it is empty")
+    if sha256 is not None and files.sha256_bytes(data) != sha256:
+        raise AnonbenchError(
+            "was edited or damaged after it was written", file=shown, remedy="run the stage that wrote it again"
+        )
     return data
 
 
@@ -73,15 +77,10 @@ def read_rgb(
     Grey, palette, CMYK and 16-bit images are converted, transparent pixels come as they show on black. ``size`` (the
     annotated width and height) and ``labels_on`` are those of `decode`; an image of the annotated size is never too
     large, as `annotate` has let it pass. ``sha256`` is that of the file, where it is known. Raises AnonbenchError when
-    the file is missing, empty, cut short, not an image or not the one of that hash, or its size is not the annotated one.
+    the file is missing, empty, cut short, not an image or not of that hash, or its size is not the annotated one.
     """
-    data = read_bytes(path)
-    if sha256 is not None and files.sha256_bytes(data) != sha256:
-        raise AnonbenchError(
-            "was edited or damaged after it was written", file=path, remedy="run the anonymize stage again"
-        )
     most = max(MAX_PIXELS, size[0] * size[1]) if size else MAX_PIXELS
-    return decode(data, file=path, size=size, labels_on=labels_on, max_pixels=most).pixels
+    return decode(read_bytes(path, sha256), file=path, size=size, labels_on=labels_on, max_pixels=most).pixels
 
 
 def header(data: bytes, *, file: str | Path | None = None) -> Header:
