@@ -145,8 +145,8 @@ class Stage:
     def _left(self, ended: list[Ended], before: dict[str, str], folder: Path, fault: Fault) -> str | None:
         """Say which file the fault left that is not whole, or has touched that is nobody's to touch."""
         now = faults.tree(folder)
-        if fault.damage:
-            before = {**before, fault.damage[0]: now.get(fault.damage[0], "gone")}
+        if fault.damage and fault.damage[0] in now:  # as we have left it
+            now[fault.damage[0]] = before[fault.damage[0]]
         for name, digest in before.items():
             if now.get(name) != digest and name not in self.written:
                 return f"{name} was {'touched' if name in now else 'removed'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,34 +25,32 @@ SHORT: dict[str, Any] = {
     "variants": ["original", "face-blur-medium"],
 }
 """Neither a method that is fitted, nor a detector, nor attackers."""
-TAKE_FAULTS = ("download", "annotate", "anonymize", "merge", "train", "evaluate", "apply")
+TAKEN = {
+    "anonymize": ("killed at a call", "disk full", "two at once"),
+    "train": ("half a write, killed", "I/O error", "cut short"),
+    "evaluate": ("quota, file size", "clock jumps", "cannot be read"),
+    "apply": ("killed at a moment", "no permission", "killed at a call"),
+}
+"""Every kind of fault once, and of those that kill one more."""
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return Bench(tmp_path_factory.mktemp("faults"), SHORT, (JOBS["evaluate"], JOBS["merge"]))
+    return Bench(tmp_path_factory.mktemp("faults"), SHORT, (JOBS["evaluate"],))
 
 
-@pytest.mark.parametrize("name", TAKE_FAULTS)
-def test_a_stage_takes_a_fault_of_every_kind(bench: Bench, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_stage_takes_faults(bench: Bench, name: str, tmp_path: Path) -> None:
     stage = bench.stage(name)
     assert {"open", "write", "rename"} <= {*stage.calls}, "the shim sees no writing"
-    assert stage.reads or name == "download"
-    taken: set[str] = set()
-    for fault in every(stage, 1, random.Random(name)):
-        outcome = stage.take(fault, tmp_path / "work")
-        assert outcome.wrong is None, f"{fault}: {outcome.wrong}\n{outcome.said}"
-        taken.add(fault.kind)
-    assert {"killed at a call", "disk full", "I/O error", "no permission", "two at once"} <= taken
+    assert stage.reads
+    faults_of = {fault.kind: fault for fault in every(stage, 1, random.Random(name))}
+    for kind in TAKEN[name]:
+        outcome = stage.take(faults_of[kind], tmp_path / "work")
+        assert outcome.wrong is None, f"{outcome.fault}: {outcome.wrong}\n{outcome.said}"
 
 
 # --- the harness itself: what a stage must not do is found
-
-
-STAGE = """
-import os, sys
-{body}
-"""
 
 
 @pytest.fixture
@@ -92,17 +91,7 @@ def naive(tmp_path: Path) -> Stage:
 )
 def test_a_naive_stage_is_found_out(naive: Stage, tmp_path: Path, fault: Fault, wrong: str | None) -> None:
     found = naive.take(fault, tmp_path / "work").wrong
-    if wrong is None:
-        assert found is None
-    else:
-        assert found is not None
-        pytest.fail(found) if not _matches(wrong, found) else None
-
-
-def _matches(pattern: str, text: str) -> bool:
-    import re
-
-    return re.search(pattern, text) is not None
+    assert found is None if wrong is None else re.search(wrong, str(found)), found
 
 
 def test_whoever_touches_a_file_of_the_user_is_found_out(naive: Stage, tmp_path: Path) -> None:
