@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from anonbench import portable
-from tests.faults.stages import STAGES, Bench, Outcome, every
+from tests.faults.stages import SHORT, STAGES, Bench, Outcome, every
 from tests.faults.whole import Whole
 
 PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "faults.md"
@@ -29,19 +29,19 @@ FLIPPED = "flipped bit"
 """The kind of fault that is counted apart: of text that can still be read nobody has a hash."""
 
 
-def outcomes(bench: Bench, args: argparse.Namespace) -> Iterator[Outcome]:
+def outcomes(folder: Path, args: argparse.Namespace) -> Iterator[Outcome]:
     """Yield what became of each fault."""
+    bench = Bench(folder) if args.stages else None
     for name in args.stages:
+        assert bench is not None
         stage = bench.stage(name)
         chance = random.Random(f"{args.seed} {name}")
         for fault in every(stage, args.each, chance):
             if not args.kinds or fault.kind in args.kinds:
-                yield stage.take(fault, bench.folder / "work")
+                yield stage.take(fault, folder / "work")
     if args.whole:
-        whole = Whole(bench, random.Random(args.seed))
         started = time.perf_counter()
-        whole.fresh()
-        whole.ends()
+        whole = Whole(Bench(folder / "short", SHORT), random.Random(args.seed))
         seconds = time.perf_counter() - started
         yield from whole.every()
         for _ in range(args.whole):
@@ -81,7 +81,7 @@ def main() -> int:
     found: Counter[tuple[str, str, bool]] = Counter()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
-        for one in outcomes(Bench(Path(folder)), args):
+        for one in outcomes(Path(folder), args):
             found[one.stage, one.fault.kind, one.wrong is None] += 1
             line = f"{one.stage}: {one.fault}: {one.wrong or 'well'}"
             if one.wrong:

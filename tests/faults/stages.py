@@ -45,6 +45,12 @@ STUDY: dict[str, Any] = {
     },
 }  # fmt: skip
 """Every rule of the workflow has a job in it."""
+SHORT: dict[str, Any] = {
+    **{key: value for key, value in STUDY.items() if key not in ("attack", "methods", "regions")},
+    "datasets": {"streetlife": {"options": {"train": 3, "val": 2}}},
+    "variants": ["original", "face-blur-medium"],
+}
+"""The same with neither a method that is fitted, nor a detector, nor attackers."""
 JOBS = {
     "download": "data/streetlife/download.json",
     "annotate": "annotations/streetlife/train.json",

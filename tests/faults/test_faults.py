@@ -6,25 +6,18 @@ import random
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faults import faults
 from tests.faults.faults import Fault
-from tests.faults.stages import JOBS, STUDY, Bench, Stage, every
+from tests.faults.stages import JOBS, SHORT, Bench, Stage, every
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not faults.can_compile(), reason="no C compiler (cc) for the library that makes calls fail"),
 ]
 
-SHORT: dict[str, Any] = {
-    **{key: value for key, value in STUDY.items() if key not in ("attack", "methods", "regions")},
-    "datasets": {"streetlife": {"options": {"train": 3, "val": 1}}},
-    "variants": ["original", "face-blur-medium"],
-}
-"""Neither a method that is fitted, nor a detector, nor attackers."""
 TAKEN = {
     "anonymize": ("killed at a call", "disk full", "two at once"),
     "train": ("half a write, killed", "I/O error", "cut short"),

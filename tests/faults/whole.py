@@ -97,7 +97,7 @@ class Whole:
 
     def a_job_killed(self) -> Iterator[str | None]:
         """One job dies in the middle of its writing; Snakemake says so, and the rerun ends."""
-        for part, number in (("anonymized", 5), ("models", 1), ("results/figures", 4)):
+        for part, number in (("anonymized", 5), ("results/figures", 4)):
             self.fresh()
             (once := self.folder / "once").unlink(missing_ok=True)
             told = {"ACT": "kill", "AT": str(number), "OPS": "write,rename", "ONCE": str(once)}
@@ -127,7 +127,7 @@ class Whole:
 
     def full(self) -> Iterator[str | None]:
         """The disk, a small tmpfs where we may mount one, is full; with more space the run ends."""
-        for share in (0.3, 0.6, 0.9):
+        for share in (0.4, 0.8):
             self.fresh()
             size = sum(path.stat().st_size for path in self.bench.project.folder.rglob("*") if path.is_file())
             own = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
@@ -167,7 +167,7 @@ class Whole:
 
     def clock(self) -> Iterator[str | None]:
         """Files are of tomorrow, or of last year, or change their order; the results stay."""
-        for stage, shift in (("data", DAY), ("annotations", -365 * DAY), ("models", DAY), ("anonymized", -DAY)):
+        for stage, shift in (("data", DAY), ("models", -365 * DAY)):
             self.fresh(finished=True)
             now = time.time() + shift
             for path in (self.folder / stage).rglob("*"):

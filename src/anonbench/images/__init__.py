@@ -10,6 +10,7 @@ Sizes are read from the header and checked before a pixel is decoded.
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,8 @@ __all__ = (
     "without_metadata",
 )
 
+_OF_NAMES = (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+"""Why a file cannot be read whose name is wrong."""
 _POLICY = re.compile(r"quality-(\d{1,3})")
 
 
@@ -57,9 +60,9 @@ def read_bytes(path: str | Path, sha256: str | None = None) -> bytes:
         raise AnonbenchError("no such image", file=shown, remedy="run the download stage again") from None
     except (OSError, ValueError) as error:  # a folder, a name that no file can have
         why = error.strerror if isinstance(error, OSError) else "no file can have this name"
-        raise AnonbenchError(
-            f"cannot be read ({why})", file=shown, remedy="correct the image's name in the annotations"
-        ) from None
+        named = isinstance(error, ValueError) or error.errno in _OF_NAMES
+        remedy = "correct the image's name in the annotations" if named else "check the disk and who may read the file"
+        raise AnonbenchError(f"cannot be read ({why})", file=shown, remedy=remedy) from None
     if not data:
         undecodable(path, "it is empty")
     if sha256 is not None and files.sha256_bytes(data) != sha256:
