@@ -11,6 +11,7 @@ that nothing disturbs. Needs a C compiler; the disk of the whole study is a tmpf
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 import tempfile
@@ -69,26 +70,33 @@ def table(found: Counter[tuple[str, str, bool]]) -> str:
 def main() -> int:
     """Run; return 1 when anything was wrong but flipped bits."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stages", nargs="*", default=STAGES, choices=STAGES)
+    parser.add_argument("--stages", nargs="*", default=STAGES, choices=STAGES, metavar="STAGE")
     parser.add_argument("--kinds", nargs="*", default=())
     parser.add_argument("--each", type=int, default=6, help="faults of a kind and a stage, at most")
     parser.add_argument("--whole", type=int, default=0, help="runs of the whole study that are killed eight times")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="put the table into docs/measurements/faults.md")
-    parser.add_argument("--out", type=Path, help="file to which every outcome is appended")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("scratch/faults.jsonl"),
+        help="file to which outcomes are appended; the table has all",
+    )
     args = parser.parse_args()
     portable.settle()  # before the server of commands loads torch
-    found: Counter[tuple[str, str, bool]] = Counter()
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder,
+        args.out.open("a") as stream,
+    ):
         for one in outcomes(Path(folder), args):
-            found[one.stage, one.fault.kind, one.wrong is None] += 1
-            line = f"{one.stage}: {one.fault}: {one.wrong or 'well'}"
+            row = {"stage": one.stage, "kind": one.fault.kind, "fault": str(one.fault), "wrong": one.wrong}
+            print(json.dumps(row | ({"said": one.said} if one.wrong else {})), file=stream, flush=True)
             if one.wrong:
-                print(line, flush=True)
-            if args.out:
-                with args.out.open("a") as stream:
-                    print(line, f"| {one.said!r}" if one.wrong else "", file=stream)
+                print(f"{one.stage}: {one.fault}: {one.wrong}", flush=True)
+    rows = [json.loads(line) for line in args.out.read_text().splitlines()]
+    found = Counter((row["stage"], row["kind"], row["wrong"] is None) for row in rows)
     bad = sum(n for (_, kind, fine), n in found.items() if not fine and kind != FLIPPED)
     flips = sum(n for (_, kind, _), n in found.items() if kind == FLIPPED)
     noticed = sum(n for (_, kind, fine), n in found.items() if kind == FLIPPED and fine)

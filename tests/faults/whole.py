@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults import faults
@@ -129,15 +130,14 @@ class Whole:
         """The disk, a small tmpfs where we may mount one, is full; with more space the run ends."""
         for share in (0.4, 0.8):
             self.fresh()
-            size = sum(path.stat().st_size for path in self.bench.project.folder.rglob("*") if path.is_file())
-            own = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+            size, own = pages(self.bench.project.folder), pages(self.folder)
             room = own + int((size - own) * share)
-            with mounted(self.folder, room) as grow:
-                if grow is None:
+            with mounted(self.folder, room) as allowed:
+                if not allowed:
                     return
                 ended = self.snakemake()
                 wrong = "the run did not fail" if ended.status == 0 else None
-                grow()
+                grow(self.folder)
                 self.snakemake("--unlock")
                 yield wrong or self.ends()
 
@@ -150,7 +150,7 @@ class Whole:
         (tools / "anonbench").chmod(0o755)
         for wait in ("15", "0"):
             self.fresh()
-            environment = faults.environment(self.folder, {"FAULT_LATE": "2"})
+            environment = faults.environment(self.folder, {"FAULT_LATE": "2", "FAULT_ROOT": str(self.folder / "data")})
             environment["PATH"] = f"{tools}{os.pathsep}{environment['PATH']}"
             command = [*RUN, "--latency-wait", wait, "data/streetlife/download.json"]
             done = subprocess.run(
@@ -175,6 +175,12 @@ class Whole:
             yield self.ends()
 
 
+def pages(folder: Path) -> int:
+    """Return the bytes that a folder's files take on a tmpfs, in whole pages."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    return sum(-(-path.stat().st_size // page) * page for path in folder.rglob("*") if path.is_file())
+
+
 def certified(folder: Path) -> dict[str, str]:
     """Return the sha256 of every file that must repeat, but the user's."""
     found = {name: faults.tree(folder / name) for name in CERTIFIED}
@@ -182,28 +188,25 @@ def certified(folder: Path) -> dict[str, str]:
     return {name: digest for name, digest in everything.items() if name not in MINE}
 
 
-class mounted:
-    """A folder's content on a tmpfs of so many bytes, for a while; gives a function that makes it larger, or None."""
+@contextlib.contextmanager
+def mounted(folder: Path, size: int) -> Iterator[bool]:
+    """Put a folder's content on a tmpfs of so many bytes for a while; yield whether that was allowed."""
+    aside = folder.with_name("aside")
+    if aside.exists():
+        shutil.rmtree(aside)
+    folder.rename(aside)
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        yield False
+        return
+    try:
+        shutil.copytree(aside, folder, symlinks=True, dirs_exist_ok=True)
+        yield True
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
-    def __init__(self, folder: Path, size: int) -> None:
-        self.folder, self.size, self.there = folder, size, False
 
-    def __enter__(self) -> Callable[[], None] | None:
-        aside = self.folder.with_name("aside")
-        if aside.exists():
-            shutil.rmtree(aside)
-        self.folder.rename(aside)
-        self.folder.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={self.size}", "tmpfs", str(self.folder)]
-        self.there = subprocess.run(mount, capture_output=True).returncode == 0
-        if not self.there:
-            return None
-        shutil.copytree(aside, self.folder, symlinks=True, dirs_exist_ok=True)
-        return self.grow
-
-    def grow(self) -> None:
-        subprocess.run(["mount", "-o", "remount,size=1g", str(self.folder)], check=True)
-
-    def __exit__(self, *_: object) -> None:
-        if self.there:
-            subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+def grow(folder: Path) -> None:
+    """Make a tmpfs larger."""
+    subprocess.run(["mount", "-o", "remount,size=1g", str(folder)], check=True)
