@@ -66,6 +66,13 @@ def test_what_the_system_refuses_is_one_sentence_that_names_the_file(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_nobody_is_told_to_delete_what_the_system_does_not_let_them_read(number: int) -> None:
+    assert "delete" not in files.remedy(OSError(number, "no"), "delete it")
+    assert files.remedy(OSError("Corrupt snappy compressed data."), "delete it") == "delete it"
+    assert files.remedy(ValueError("no"), "delete it") == "delete it"
+
+
 def test_an_error_about_another_file_is_not_explained_as_one_of_writing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="other"), files.atomic(tmp_path / "a.bin"):
         (tmp_path / "other").read_bytes()

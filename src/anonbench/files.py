@@ -31,6 +31,8 @@ _CANNOT_CLONE = (
 )
 _PART = re.compile(r"\.(.+)\.(\d+)\.(?:\d+\.part|link)")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Reasons for which a file cannot be read that say nothing of what is in it."""
 _REMEDIES = {
     **dict.fromkeys(_FULL, "free some space and run again"),
     errno.EIO: "see whether the disk is well, then run again",
@@ -122,9 +124,15 @@ def explained(path: str | Path, *temporary: str | Path) -> Iterator[None]:
         names = {os.fspath(name) for name in (path, *temporary)}
         if error.errno in _FULL or error.filename is None or os.fspath(error.filename) in names:
             reason = os.strerror(error.errno) if error.errno else str(error)
-            remedy = _REMEDIES.get(error.errno or 0, "run again")
-            raise AnonbenchError(f"cannot be written ({reason})", file=path, remedy=remedy) from error
+            advice = _REMEDIES.get(error.errno or 0, "run again")
+            raise AnonbenchError(f"cannot be written ({reason})", file=path, remedy=advice) from error
         raise
+
+
+def remedy(error: BaseException, damaged: str) -> str:
+    """Return what to do about a file that cannot be read: ``damaged``, unless it is the system that refuses it."""
+    refused = isinstance(error, OSError) and error.errno in _REFUSED
+    return "check the disk and who may read the file, then run again" if refused else damaged
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
