@@ -92,11 +92,12 @@ def main() -> int:
     ):
         for one in outcomes(Path(folder), args):
             row = {"stage": one.stage, "kind": one.fault.kind, "fault": str(one.fault), "wrong": one.wrong}
+            row |= {"happened": one.happened}
             print(json.dumps(row | ({"said": one.said} if one.wrong else {})), file=stream, flush=True)
             if one.wrong:
                 print(f"{one.stage}: {one.fault}: {one.wrong}", flush=True)
     rows = [json.loads(line) for line in args.out.read_text().splitlines()]
-    found = Counter((row["stage"], row["kind"], row["wrong"] is None) for row in rows)
+    found = Counter((row["stage"], row["kind"], row["wrong"] is None) for row in rows if row["happened"])
     bad = sum(n for (_, kind, fine), n in found.items() if not fine and kind != FLIPPED)
     flips = sum(n for (_, kind, _), n in found.items() if kind == FLIPPED)
     noticed = sum(n for (_, kind, fine), n in found.items() if kind == FLIPPED and fine)

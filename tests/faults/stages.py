@@ -10,7 +10,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +88,16 @@ WRITTEN = ("data", "annotations", "anonymized", "models", "evaluations", "attack
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage took a fault; ``wrong`` says what must not be, None where all is well."""
+    """How a stage took a fault; ``wrong`` says what must not be, None where all is well.
+
+    ``happened`` is false where the command came to its end before the fault.
+    """
 
     stage: str
     fault: Fault
     wrong: str | None
     said: str = ""
+    happened: bool = True
 
 
 @dataclass
@@ -127,14 +131,18 @@ class Stage:
         """Let the stage take a fault in a fresh copy at ``folder``, run it again, and judge what is there."""
         self.fresh(folder)
         before = faults.tree(folder)
-        ended = faults.run(self.words, folder, fault)
+        fired = folder.with_name("fired")
+        fired.unlink(missing_ok=True)
+        told = {**fault.environment, "FAULT_ONCE": str(fired)} if fault.environment else {}
+        ended = faults.run(self.words, folder, replace(fault, environment=told))
+        happened = fired.exists() if told else fault.after is None or ended[0].status == faults.KILLED
         wrong = self._ended(ended, fault) or self._left(ended, before, folder, fault)
         if wrong is None:
             if fault.damage:
                 shutil.copy2(self.before / fault.damage[0], folder / fault.damage[0])
             again = faults.run(self.words, folder)[0]
             wrong = self._again(again, folder)
-        return Outcome(self.name, fault, wrong, "\n".join(one.said.strip()[-2000:] for one in ended))
+        return Outcome(self.name, fault, wrong, "\n".join(one.said.strip()[-2000:] for one in ended), happened)
 
     def _ended(self, ended: list[Ended], fault: Fault) -> str | None:
         """Say what is wrong with how the command ended."""

@@ -41,6 +41,7 @@ def test_a_stage_takes_faults(bench: Bench, name: str, tmp_path: Path) -> None:
     for kind in TAKEN[name]:
         outcome = stage.take(faults_of[kind], tmp_path / "work")
         assert outcome.wrong is None, f"{outcome.fault}: {outcome.wrong}\n{outcome.said}"
+        assert outcome.happened or kind == "killed at a moment"
 
 
 # --- the harness itself: what a stage must not do is found
@@ -83,7 +84,9 @@ def naive(tmp_path: Path) -> Stage:
     ],
 )
 def test_a_naive_stage_is_found_out(naive: Stage, tmp_path: Path, fault: Fault, wrong: str | None) -> None:
-    found = naive.take(fault, tmp_path / "work").wrong
+    outcome = naive.take(fault, tmp_path / "work")
+    found = outcome.wrong
+    assert outcome.happened == (str(fault.kind) != "late kill")
     assert found is None if wrong is None else re.search(wrong, str(found)), found
 
 

@@ -59,9 +59,9 @@ class Whole:
             if number:
                 self.snakemake("--unlock")
             ended = faults.finish(faults.start(RUN, self.folder), after)
-            done.append(Fault("killed at a moment", after=after))
             if ended.status == 0:
                 break
+            done.append(Fault("killed at a moment", after=after))
         self.snakemake("--unlock")
         wrong = self.ends()
         return [Outcome("whole study", fault, wrong) for fault in done]
