@@ -126,6 +126,12 @@ def rows_of(out: Path, split: str) -> Iterator[Row]:
         yield from read_rows(path)[1:]
 
 
+def image_hashes(out: Path, split: str) -> dict[str, str]:
+    """Return the sha256 of a split's images by file name, as its manifest has them; {} without a manifest."""
+    rows = rows_of(out, split) if exist(out, split) else iter(())
+    return {row["file_name"]: row["sha256"] for row in rows if row["type"] == "image"}
+
+
 def is_changed(row: Row) -> bool:
     """Tell whether a person's or frame's row is of one that was changed: by the method, or by its fallback."""
     return row["status"] in (ANONYMIZED, Reason.METHOD_FAILED)

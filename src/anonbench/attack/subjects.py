@@ -153,8 +153,7 @@ def pictures_of(variant: Path, split: str) -> Callable[[int], np.ndarray]:
         frames = {image["id"]: image.get("labels_on") for image in value["images"]}
     except (KeyError, TypeError):
         raise AnonbenchError("contains no images", file=file, remedy="run the anonymize stage again") from None
-    rows = manifests.rows_of(variant, split) if manifests.exist(variant, split) else ()
-    hashes = {row["file_name"]: row["sha256"] for row in rows if row["type"] == "image"}
+    hashes = manifests.image_hashes(variant, split)
 
     def read(image_id: int) -> np.ndarray:
         if image_id not in entries:
