@@ -289,7 +289,7 @@ def _images(variant: Path, split: str, shown: dict[int, dict[str, Any]]) -> dict
     return found
 
 
-def _open(path: Path, image: dict[str, Any], sha256: str | None) -> Image.Image:
+def _open(path: Path, image: dict[str, Any], sha256: str | None = None) -> Image.Image:
     """Open an image in the frame of its labels."""
     try:
         return Image.fromarray(read_rgb(path, (image["width"], image["height"]), image.get("labels_on"), sha256))

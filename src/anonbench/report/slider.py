@@ -160,7 +160,7 @@ def _region(row: dict[str, Any], boxes: dict[int, Crop]) -> Crop | None:
 def _read(path: Path, image: dict[str, Any]) -> np.ndarray:
     """Return an image in the frame of its labels, uint8 HxWx3."""
     try:
-        return read_rgb(path, (image["width"], image["height"]), image.get("labels_on"), image["sha256"])
+        return read_rgb(path, (image["width"], image["height"]), image.get("labels_on"), image.get("sha256"))
     except AnonbenchError as error:
         raise AnonbenchError(error.message, file=path, remedy="run the anonymize stage again") from None
 
