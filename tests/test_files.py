@@ -28,7 +28,7 @@ def test_an_error_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_write_left_is_removed_by_the_next_write_of_that_file(tmp_path: Path) -> None:
-    left, others = tmp_path / ".a.json.4711.3.part", tmp_path / ".b.json.4711.4.part"
+    left, others = tmp_path / ".a.json.4999999.3.part", tmp_path / ".b.json.4999999.4.part"
     left.write_text("half")
     others.write_text("somebody may be writing this one")
     files.write_json(tmp_path / "a.json", {"a": 1})
@@ -43,6 +43,56 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EDQUOT, "free some space"),
+        (errno.EFBIG, "free some space"),
+        (errno.EIO, "see whether the disk is well"),
+        (errno.ENOSYS, "run again"),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence_that_names_the_file(
+    tmp_path: Path, number: int, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.write", refuse)
+    with pytest.raises(AnonbenchError, match=rf"a\.bin: cannot be written \({os.strerror(number)}\); {remedy}"):
+        files.write_bytes(tmp_path / "a.bin", b"abc")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_nobody_is_told_to_delete_what_the_system_does_not_let_them_read(number: int) -> None:
+    assert "delete" not in files.remedy(OSError(number, "no"), "delete it")
+    assert files.remedy(OSError("Corrupt snappy compressed data."), "delete it") == "delete it"
+    assert files.remedy(ValueError("no"), "delete it") == "delete it"
+
+
+def test_an_error_about_another_file_is_not_explained_as_one_of_writing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="other"), files.atomic(tmp_path / "a.bin"):
+        (tmp_path / "other").read_bytes()
+
+
+def test_what_another_process_is_writing_is_left_to_it(tmp_path: Path) -> None:
+    """Process 1 is always there; the one that had our number is not."""
+    at_work, ours = tmp_path / ".a.json.1.0.part", tmp_path / f".a.json.{os.getpid()}.12345678.part"
+    at_work.write_text("half")
+    ours.write_text("half")
+    files.write_json(tmp_path / "a.json", {})
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", at_work.name}
+
+
+def test_who_removes_what_is_being_written_gets_told(tmp_path: Path) -> None:
+    with (
+        pytest.raises(AnonbenchError, match=r"a\.bin: cannot be written .*when nothing else writes to the folder"),
+        files.atomic(tmp_path / "a.bin"),
+    ):
+        pass  # nothing is there to be renamed
 
 
 @pytest.mark.parametrize("text", ['{"a": [1, 2', "", "\x00\x01"])
@@ -131,7 +181,7 @@ def test_the_longest_names_can_be_written(tmp_path: Path, name: str, how: str) -
     assert [path.name for path in folder.iterdir()] == [name]
     if stem:
         (other := folder.with_name("again")).mkdir()
-        (left := other / f".{stem}.4711.3.part").write_text("half")
+        (left := other / f".{stem}.4999999.3.part").write_text("half")
         files.write_bytes(other / name, b"whole")
         assert not left.exists()
 

@@ -64,10 +64,11 @@ class Command(NamedTuple):
 
 
 @functools.cache
-def commands(server: int = 0) -> Path:
+def commands(server: int = 0, preload: Path | None = None) -> Path:
     """Start a server that lives as long as this process; return the folder of the commands that use it.
 
-    Each number is another server, and each server draws its own order of sets.
+    Each number is another server, and each server draws its own order of sets. ``preload`` is a library that comes
+    before all others in its processes.
     """
     folder = Path(tempfile.mkdtemp(prefix="warm-"))
     address, scripts = folder / "server", Path(sys.executable).parent
@@ -76,6 +77,9 @@ def commands(server: int = 0) -> Path:
         program = folder / "bin" / name
         program.write_text(CLIENT.format(python=sys.executable, address=str(address), script=str(scripts / name)))
         program.chmod(0o755)
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHASHSEED")}
+    if preload is not None:
+        environment["LD_PRELOAD"] = str(preload)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(address))
         listener.listen(64)  # who comes before the libraries are loaded waits
@@ -84,7 +88,7 @@ def commands(server: int = 0) -> Path:
             stdin=subprocess.PIPE,  # closed when this process ends, however it ends
             stdout=subprocess.DEVNULL,
             pass_fds=[listener.fileno()],
-            env={key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHASHSEED")},
+            env=environment,
             start_new_session=True,
         )
     atexit.register(process.communicate)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from anonbench.errors import AnonbenchError
-from anonbench.files import atomic
+from anonbench.files import atomic, remedy
 
 DAMAGED = (
     OSError, EOFError, LookupError, TypeError, ValueError, ArithmeticError, MemoryError, NotImplementedError,
@@ -47,4 +47,5 @@ def reading(path: str | Path, again: str, first: str) -> Iterator[dict[str, np.n
     except FileNotFoundError:
         raise AnonbenchError("no such file", file=path, remedy=first) from None
     except DAMAGED as error:
-        raise AnonbenchError(f"cannot be read ({error})", file=path, remedy=f"delete it and {again}") from None
+        advice = remedy(error, f"delete it and {again}")
+        raise AnonbenchError(f"cannot be read ({error})", file=path, remedy=advice) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import re
 import sys
@@ -44,6 +46,13 @@ COMMANDS = {
     "rulegraph": "anonbench.workflow.graph",
 }
 """Every command and the module that holds a function of its name."""
+
+
+_OF_THE_MACHINE = (
+    errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENOMEM, errno.EAGAIN, errno.EMFILE,
+    errno.ENFILE, errno.ESTALE,
+)  # fmt: skip
+"""Reasons of the system that no file is named with."""
 
 
 def described(command: str) -> str:
@@ -117,8 +126,17 @@ def main() -> None:
     except MemoryError:
         said = "there is not enough memory; run fewer threads, or on a machine with more"
     except OSError as error:
-        if error.filename is None:
-            raise
-        said = f"{error.filename}: cannot be used ({error.strerror or error}); check the path and its permissions"
-    print(f"error: {said}".encode(errors="backslashreplace").decode(), file=sys.stderr)
+        said = _refused(error)
+    with contextlib.suppress(OSError):  # where the log lies, the disk may be full, too
+        print(f"error: {said}".encode(errors="backslashreplace").decode(), file=sys.stderr, flush=True)
     sys.exit(2)
+
+
+def _refused(error: OSError) -> str:
+    """Say in one sentence what the operating system refuses; raise the error if it does not name a file or a reason."""
+    reason = error.strerror or error
+    if error.filename is not None:
+        return f"{error.filename}: cannot be used ({reason}); check the path and its permissions"
+    if error.errno not in _OF_THE_MACHINE:
+        raise error
+    return f"the system refuses to go on ({reason}); see to the disk and the limits of this account, then run again"

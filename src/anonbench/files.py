@@ -29,7 +29,17 @@ _CANNOT_CLONE = (
     errno.EPERM,
     errno.EBADF,
 )
-_PART = re.compile(r"\.(.+)\.\d+\.(?:\d+\.part|link)")
+_PART = re.compile(r"\.(.+)\.(\d+)\.(?:\d+\.part|link)")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Reasons for which a file cannot be read that say nothing of what is in it."""
+_REMEDIES = {
+    **dict.fromkeys(_FULL, "free some space and run again"),
+    errno.EIO: "see whether the disk is well, then run again",
+    errno.ENOENT: "run again when nothing else writes to the folder",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "see who may write to the folder, then run again"),
+}
+"""What to do when the system refuses to write, by its reason."""
 _LONG = 200
 """Bytes of a name above which the temporary file beside it, whose name is longer, is named by a hash."""
 _leftovers: dict[str, dict[str, list[str]]] = {}
@@ -42,25 +52,25 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
     What a killed process left of an earlier write of ``path`` is removed.
 
-    Raises AnonbenchError when the disk is full or read-only.
+    Raises AnonbenchError when the system refuses to write (see `explained`).
     """
     path = os.fspath(path)
     folder, name = os.path.split(path)
     stem = _stem(name)
     part = os.path.join(folder, f".{stem}.{os.getpid()}.{next(_NUMBERS)}.part")
-    if not os.path.isdir(folder or "."):
-        os.makedirs(folder, exist_ok=True)
-    for left in _left_in(folder or ".").pop(stem, ()):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(folder, left))
-    try:
-        yield Path(part)
-        os.replace(part, path)
-    except BaseException as error:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
-        _explain_full(error, path)
-        raise
+    with explained(path, part):
+        if not os.path.isdir(folder or "."):
+            os.makedirs(folder, exist_ok=True)
+        for left in _left_in(folder or ".").pop(stem, ()):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, left))
+        try:
+            yield Path(part)
+            os.replace(part, path)
+        except BaseException:
+            with contextlib.suppress(OSError):  # the next write of this file removes it
+                os.unlink(part)
+            raise
 
 
 def is_temporary(name: str) -> bool:
@@ -74,24 +84,55 @@ def _stem(name: str) -> str:
 
 
 def _left_in(folder: str) -> dict[str, list[str]]:
-    """Return the temporary files in a folder by what they were to become, as this process found them at first."""
+    """Return the temporary files in a folder by what they were to become, as this process found them at first.
+
+    Those that another process of this machine may still be writing are none of them.
+    """
     with _listing:
         if folder not in _leftovers:
             found: dict[str, list[str]] = {}
             for name in os.listdir(folder):
                 part = _PART.fullmatch(name)
-                if part:
+                if part and not _at_work(int(part[2])):
                     found.setdefault(part[1], []).append(name)
             _leftovers[folder] = found
         return _leftovers[folder]
 
 
-def _explain_full(error: BaseException, path: str | Path) -> None:
-    """Raise AnonbenchError in the place of an error that says that the disk is full or read-only."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-        raise AnonbenchError(
-            f"cannot be written ({error.strerror})", file=path, remedy="free some space and run again"
-        ) from error
+def _at_work(process: int) -> bool:
+    """Tell whether another process has this number; one that had ours is gone."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
+
+
+@contextlib.contextmanager
+def explained(path: str | Path, *temporary: str | Path) -> Iterator[None]:
+    """Raise AnonbenchError, in one sentence, where the system refuses to write ``path`` or its ``temporary`` files.
+
+    An OSError that names another file passes.
+    """
+    try:
+        yield
+    except OSError as error:
+        names = {os.fspath(name) for name in (path, *temporary)}
+        if error.errno in _FULL or error.filename is None or os.fspath(error.filename) in names:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            advice = _REMEDIES.get(error.errno or 0, "run again")
+            raise AnonbenchError(f"cannot be written ({reason})", file=path, remedy=advice) from error
+        raise
+
+
+def remedy(error: BaseException, damaged: str) -> str:
+    """Return what to do about a file that cannot be read: ``damaged``, unless it is the system that refuses it."""
+    refused = isinstance(error, OSError) and error.errno in _REFUSED
+    return "check the disk and who may read the file, then run again" if refused else damaged
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -195,15 +236,16 @@ def place(source: Path, target: Path, how: str = "copy") -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         link = target.with_name(f".{_stem(target.name)}.{os.getpid()}.link")
         link.unlink(missing_ok=True)
-        try:
-            os.link(source.resolve(), link)
-        except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
-                raise
-        else:
-            os.replace(link, target)
-            link.unlink(missing_ok=True)  # rename is a no-op between two links of one file
-            return
+        with explained(target, link):
+            try:
+                os.link(source.resolve(), link)
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                    raise
+            else:
+                os.replace(link, target)
+                link.unlink(missing_ok=True)  # rename is a no-op between two links of one file
+                return
     with atomic(target) as part:
         if how != "reflink" or not _clone(source, part):
             shutil.copyfile(source, part)

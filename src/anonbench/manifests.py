@@ -142,6 +142,12 @@ def rows_of(out: Path, split: str) -> Iterator[Row]:
         yield from rows
 
 
+def image_hashes(out: Path, split: str) -> dict[str, str]:
+    """Return the sha256 of a split's images by file name, as its manifest has them; {} without a manifest."""
+    rows = rows_of(out, split) if exist(out, split) else iter(())
+    return {row["file_name"]: row["sha256"] for row in rows if row["type"] == "image"}
+
+
 def is_changed(row: Row) -> bool:
     """Tell whether a person's or frame's row is of one that was changed: by the method, or by its fallback."""
     return row["status"] in (ANONYMIZED, Reason.METHOD_FAILED)
@@ -177,12 +183,18 @@ def verify(out: str | Path, split: str, *, contents: bool = True) -> str:
     Raises AnonbenchError that names the first image that was edited, is missing or does not belong, or the
     annotations when they are not those of the merge.
     """
+    return digest_of(verified(out, split, contents=contents))
+
+
+def verified(out: str | Path, split: str, *, contents: bool = True) -> dict[str, str]:
+    """Do what `verify` does; return the sha256 of every image by its name."""
     out = Path(out)
     check_layout(out, split)
     summary = summary_of(out, split)
     images = (row for row in rows_of(out, split) if row["type"] == "image")
     expected = {row["file_name"]: {key: row[key] for key in _CHECKED} for row in images}
-    if digest_of({name: row["sha256"] for name, row in expected.items()}) != summary["digest"]:
+    hashes = {name: row["sha256"] for name, row in expected.items()}
+    if digest_of(hashes) != summary["digest"]:
         raise AnonbenchError("does not match its shards", file=summary_path(out, split), remedy=REMEDY)
     present = set(files_under(out / split))
     for name in sorted(present - expected.keys()):
@@ -194,8 +206,22 @@ def verify(out: str | Path, split: str, *, contents: bool = True) -> str:
         check_image(path, row, contents)
     path = annotations_path(out, split)
     if not path.is_file() or sha256_file(path) != summary["annotations_sha256"]:
-        raise AnonbenchError("is missing or was edited", file=path, remedy="run merge again")
-    return str(summary["digest"])
+        raise _edited(path)
+    return hashes
+
+
+def _edited(path: Path) -> AnonbenchError:
+    return AnonbenchError("is missing or was edited", file=path, remedy="run merge again")
+
+
+def check_labels(path: str | Path) -> None:
+    """Raise AnonbenchError when a variant's annotations are not those of its merge; other files are let pass."""
+    path = Path(path)
+    out, split = path.parent.parent, path.stem
+    if path != annotations_path(out, split) or not exist(out, split):
+        return
+    if sha256_file(path) != summary_of(out, split)["annotations_sha256"]:
+        raise _edited(path)
 
 
 def check_image(path: Path, row: Row, contents: bool) -> None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anonbench.errors import AnonbenchError
-from anonbench.files import atomic
+from anonbench.files import atomic, remedy
 from anonbench.records import Region, RegionKind
 
 GROUP = 8192
@@ -167,7 +167,7 @@ def _readable(path: str | Path) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         said = " ".join(str(error).split())
         raise AnonbenchError(
-            f"is not a table that can be read ({said})", file=path, remedy="delete it and run again"
+            f"is not a table that can be read ({said})", file=path, remedy=remedy(error, "delete it and run again")
         ) from None
 
 

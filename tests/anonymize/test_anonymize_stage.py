@@ -183,7 +183,7 @@ def count(path, data):
     written += 1
     if written == 4:
         path = Path(path)
-        path.with_name(f".{path.name}.4711.0.part").write_bytes(data[:100])
+        path.with_name(f".{path.name}.4999999.0.part").write_bytes(data[:100])
         os.kill(os.getpid(), signal.SIGKILL)
     real(path, data)
 shard.write_bytes = count
@@ -224,7 +224,7 @@ def without_image(dataset: Dataset, image_id: int) -> None:
 
 def test_merge_removes_what_an_earlier_run_left(dataset: Dataset) -> None:
     out = dataset.run("face-mask_out", shards=3)
-    (out / "train" / ".1.jpg.4711.3.part").write_bytes(b"half")
+    (out / "train" / ".1.jpg.4999999.3.part").write_bytes(b"half")
     for image_id in (3, 5):
         without_image(dataset, image_id)
     dataset.run("face-mask_out", shards=2)

@@ -74,7 +74,7 @@ def write_study(
         dump(anonymized / variant / "annotations" / "train.json", train)
         _shard(anonymized / variant, train, variant)
         for split in ("train", "val"):
-            dump(summary_path(anonymized / variant, split), manifest(variant) | _merged(anonymized / variant))
+            dump(summary_path(anonymized / variant, split), manifest(variant) | _merged(anonymized / variant, split))
         for seed in (*seeds, *(original_seeds if variant == "original" else ())):
             place = Path("streetlife") / variant / "compact" / f"seed{seed}"
             dump(root / "predictions.json", predictions(truth, variant, good, seed, tasks, noise))
@@ -156,9 +156,10 @@ def _shard(folder: Path, truth: dict[str, Any], variant: str) -> None:
     write_rows(shard_path(folder, "train", 0), rows)
 
 
-def _merged(folder: Path) -> dict[str, Any]:
-    shard = sha256_file(shard_path(folder, "train", 0))
-    return {"shards": [shard], "digest": "", "annotations_sha256": "", "touches": "regions"}
+def _merged(folder: Path, split: str) -> dict[str, Any]:
+    shard, labels = sha256_file(shard_path(folder, "train", 0)), folder / "annotations" / f"{split}.json"
+    digest = sha256_file(labels) if labels.is_file() else ""
+    return {"shards": [shard], "digest": "", "annotations_sha256": digest, "touches": "regions"}
 
 
 def _pictures(folder: Path, truth: dict[str, Any], variant: str) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
 from anonbench.manifests import shard_path, summary_path, write_rows
-from anonbench.report import slider
+from anonbench.report import sheet, slider
 from anonbench.report.slider import CANDIDATES, sliders
 from anonbench.report.study import ReportStudy
 
@@ -33,6 +33,8 @@ def write(root: Path, variant: str, people: list[dict[str, Any]]) -> None:
         pixels[y0:y1, x0:x1] += person["change"]
         Image.fromarray(pixels).save(folder / "train" / f"{number}.png")
         images.append({"id": number, "file_name": f"{number}.png", "width": SIDE, "height": SIDE})
+        digest = sha256_file(folder / "train" / f"{number}.png")
+        rows.append({"type": "image", "image_id": number, "file_name": f"{number}.png", "sha256": digest})
         annotations.append(
             {"id": 100 + number, "image_id": number, "category_id": 1, "bbox": [x0, y0, x1 - x0, y1 - y0]}
         )
@@ -111,3 +113,18 @@ def test_an_image_that_is_gone_is_named(tmp_path: Path) -> None:
     study = ReportStudy("s", 0, {"d": {"train": "train", "val": "val"}}, ["original", "body-blur"], {"m": {}}, [0])
     with pytest.raises(AnonbenchError, match=r"2\.png.*run the anonymize stage again"):
         sliders(study, tmp_path)
+
+
+@pytest.mark.parametrize("variant", ["original", "body-blur"])
+def test_an_image_that_is_not_the_manifest_s_is_shown_to_nobody(tmp_path: Path, variant: str) -> None:
+    shown(tmp_path, "body-blur", [{"change": 9}] * 3)
+    path = tmp_path / "d" / variant / "train" / "2.png"
+    pixels = np.asarray(Image.open(path)) ^ 1
+    Image.fromarray(pixels).save(path)
+    study = ReportStudy("s", 0, {"d": {"train": "train", "val": "val"}}, ["original", "body-blur"], {"m": {}}, [0])
+    with pytest.raises(AnonbenchError, match=r"2\.png: was edited or damaged .*run the anonymize stage again"):
+        sliders(study, tmp_path)
+    digest = sha256_file(tmp_path / "d" / variant / "train" / "1.png")
+    image = {"width": SIDE, "height": SIDE}
+    with pytest.raises(AnonbenchError, match=r"2\.png: was edited or damaged .*run the anonymize stage again"):
+        sheet._open(path, image, digest)

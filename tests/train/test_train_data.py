@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from train_tiny import HEIGHT, WIDTH, write_manifest, write_variant
 
 from anonbench.errors import AnonbenchError
-from anonbench.manifests import shard_path, summary_path
+from anonbench.manifests import check_labels, shard_path, summary_path
 from anonbench.records import KEYPOINTS
 from anonbench.train.data import VariantSplit, input_size, load_image, load_target, mask_window
 
@@ -98,6 +98,34 @@ def test_images_that_are_not_those_of_the_manifest_are_refused(tmp_path: Path) -
     summary_path(root, "train").write_text("{}")
     with pytest.raises(AnonbenchError, match=r"train\.json: is not the manifest of a split"):
         VariantSplit.read(root, "train")
+
+
+@pytest.mark.parametrize("clips", [False, True])
+def test_an_image_of_which_a_bit_is_flipped_is_not_trained_on(tmp_path: Path, clips: bool) -> None:
+    """Its size is right, and it may well be decoded: only its hash tells."""
+    root = write_variant(tmp_path / "v")
+    write_manifest(root)
+    path = root / "train" / "002.png"
+    with Image.open(path) as image:
+        other = np.asarray(image) ^ 1
+    size = path.stat().st_size
+    Image.fromarray(other).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[:size] if len(data) >= size else data.ljust(size, b"\0"))
+    sample = VariantSplit.read(root, "train", clips=clips).samples[1]
+    with pytest.raises(AnonbenchError, match=r"002\.png: was edited or damaged .*run the stage that wrote it again"):
+        load_image(sample, (WIDTH, HEIGHT))
+
+
+def test_labels_are_those_of_the_merge_or_nobody_s(tmp_path: Path) -> None:
+    root = write_variant(tmp_path / "v")
+    write_manifest(root)
+    labels = root / "annotations" / "train.json"
+    check_labels(labels)
+    edit(root, lambda coco: coco["images"][0].update(license=7))
+    with pytest.raises(AnonbenchError, match=r"train\.json: is missing or was edited; run merge again"):
+        check_labels(labels)
+    check_labels(labels.rename(tmp_path / "train.json"))
 
 
 def test_sparse_categories_get_consecutive_labels(variant: Path) -> None:

@@ -42,7 +42,7 @@ def annotate(
     """Look at every image of a split, and convert it to COCO JSON with a table of its images and one of its people."""
     from anonbench.annotate.identities import check_apart
     from anonbench.annotate.people import convert
-    from anonbench.datasets.record import reader_of
+    from anonbench.datasets.record import check_sources, reader_of
 
     root, adapter, expected = reader_of(data, split)
     for other in apart_from or ():
@@ -51,7 +51,9 @@ def annotate(
     if both := set(people or ()) & set(not_people or ()):
         raise AnonbenchError(f"'{min(both)}' cannot be both", entry="--people, --not-people", remedy="name it once")
     gate = Gate(labels_on, on_bad_image, max_pixels, threads)
-    counts = convert(adapter.read(root, split), root, out, split, gate, declared=declared)
+    found = adapter.read(root, split)
+    check_sources(data, split, found.sources)
+    counts = convert(found, root, out, split, gate, declared=declared)
     typer.echo(f"{split}: {counts['images']} images, {counts['annotations']} annotations, {counts['people']} people")
     for warning in counts["warnings"]:
         typer.echo(f"  warning: {warning}")
@@ -72,13 +74,13 @@ def detect(
 ) -> None:
     """Look for faces or people in a shard of a split's images."""
     from anonbench.annotate.detect import detect_shard
-    from anonbench.datasets.record import root_of
+    from anonbench.datasets.record import hashes_of, root_of
     from anonbench.detectors.config import DetectorConfig
 
     root, _ = root_of(data)
     images = tables.read(annotations / f"{split}.images.parquet", tables.IMAGES)
     config = _checked(DetectorConfig, detector, "--detector")
-    counts = detect_shard(tables.shard_of(images, shard, shards), root, config, out)
+    counts = detect_shard(tables.shard_of(images, shard, shards), root, config, out, hashes_of(data, split))
     typer.echo(f"{split}, shard {shard}: {counts['detections']} detections in {counts['images']} images")
     if counts["missing"]:
         typer.echo(f"  {counts['missing']} images without people are not in the stored detections")

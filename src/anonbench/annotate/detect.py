@@ -5,7 +5,7 @@ Everything that is found in an image depends on that image alone, so that the nu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,24 @@ from anonbench.errors import AnonbenchError
 from anonbench.images import read_rgb
 
 
-def detect_shard(images: pa.Table, root: Path, config: DetectorConfig, out: Path) -> dict[str, int]:
+def detect_shard(
+    images: pa.Table, root: Path, config: DetectorConfig, out: Path, hashes: Mapping[str, str] | None = None
+) -> dict[str, int]:
     """Run a detector over images and write what it finds as a table of `detections`.
 
-    ``images`` are rows of `regions.IMAGES` (of one shard), their paths relative to ``root``. Returns the number of
+    ``images`` are rows of `regions.IMAGES` (of one shard), their paths relative to ``root``; ``hashes`` are the
+    files' sha256 by path, as far as they are known. Returns the number of
     ``images``, of ``detections``, and of images that stored detections have no entry for (``missing``). Raises
     AnonbenchError for an image that cannot be decoded, and for one with people that stored detections do not know.
     """
     cv2.setNumThreads(1)  # a shard is one job, and its result must not depend on the number of cores
     detector = make(config.plugin, config.options)
     rows = images.drop_columns(["bytes", "start"]).to_pylist()
-    find = _stored(detector, config) if isinstance(detector, StoredDetections) else _seen(detector, root, config)
+    find = (
+        _stored(detector, config)
+        if isinstance(detector, StoredDetections)
+        else _seen(detector, root, config, hashes or {})
+    )
     found, missing = [], 0
     for row in tqdm(rows, f"detect {detector.finds}s", unit="image", disable=None):
         boxes = find(row)
@@ -68,9 +75,12 @@ def _stored(detector: StoredDetections, config: DetectorConfig) -> Callable[[dic
     return find
 
 
-def _seen(detector: Detector, root: Path, config: DetectorConfig) -> Callable[[dict[str, Any]], np.ndarray]:
+def _seen(
+    detector: Detector, root: Path, config: DetectorConfig, hashes: Mapping[str, str]
+) -> Callable[[dict[str, Any]], np.ndarray]:
     def find(row: dict[str, Any]) -> np.ndarray:
-        pixels = read_rgb(root / row["path"], (row["width"], row["height"]), row["labels_on"])
+        path, size = row["path"], (row["width"], row["height"])
+        pixels = read_rgb(root / path, size, row["labels_on"], hashes.get(path))
         return detect(detector, pixels, config)
 
     return find

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anonbench.errors import AnonbenchError
-from anonbench.files import atomic
+from anonbench.files import atomic, remedy
 
 DETECTIONS = pa.schema(
     [
@@ -128,7 +128,9 @@ def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     except FileNotFoundError:
         raise AnonbenchError("no such table of detections", file=path, remedy="run the detector first") from None
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise AnonbenchError(f"is not a table of detections ({error})", file=path, remedy=_AGAIN) from None
+        raise AnonbenchError(
+            f"is not a table of detections ({error})", file=path, remedy=remedy(error, _AGAIN)
+        ) from None
     if table.schema.names != DETECTIONS.names:
         raise AnonbenchError("has columns that differ from those that this version writes", file=path, remedy=_AGAIN)
     return table.replace_schema_metadata(None), metadata

@@ -14,7 +14,7 @@ from anonbench import portable, regions, registry
 from anonbench.anonymize.contract import FitJob
 from anonbench.arguments import mapping
 from anonbench.blocks import explain
-from anonbench.datasets.record import root_of
+from anonbench.datasets.record import hashes_of, root_of
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file, write_json
 from anonbench.records import RegionKind
@@ -54,7 +54,8 @@ def fit(
     root, record = root_of(data)
     images = annotations / f"{split}.images.parquet"
     table = annotations / f"{split}.{region.table}.parquet"
-    rows = regions.read(images, regions.IMAGES).to_pylist()
+    hashes = hashes_of(data, split)
+    rows = [{**row, "sha256": hashes.get(row["path"])} for row in regions.read(images, regions.IMAGES).to_pylist()]
     read = {path.name: sha256_file(path) for path in (images, table) if path.is_file()}
     (out / RECORD).unlink(missing_ok=True)
     folder = logs or out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import threading
 import time
@@ -20,7 +19,7 @@ from anonbench import __version__, images, manifests, names, regions, workers
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import Method, make
 from anonbench.crops import Work, person_seed
-from anonbench.datasets.record import root_of
+from anonbench.datasets.record import hashes_of, root_of
 from anonbench.errors import AnonbenchError
 from anonbench.files import place, sha256_bytes, sha256_file, write_bytes, write_json
 from anonbench.people import Frames, People
@@ -86,26 +85,23 @@ class Shard:
         manifests.check_layout(self.out, self.split)
         everything = regions.read(self.annotations / f"{self.split}.images.parquet", regions.IMAGES)
         _check_names(everything, self.annotations / f"{self.split}.images.parquet", self.out, self.encoder)
-        rows = regions.shard_of(everything, self.shard, self.shards).to_pylist()
+        hashes = hashes_of(self.data, self.split)
+        rows = [
+            {**row, "sha256": hashes.get(row["path"])}
+            for row in regions.shard_of(everything, self.shard, self.shards).to_pylist()
+        ]
         people = self.people(rows)
         path = manifests.shard_path(self.out, self.split, self.shard)
         self._check_folder_is_ours()
         path.unlink(missing_ok=True)
         header = self.header(record.get("dataset", self.data.name), method, fitted)
-        try:
-            started = time.perf_counter()
-            written: dict[int, list[manifests.Row]] = {}
-            self.work(rows, root, people, method, written.update)
-            if self.timing is not None:
-                write_json(self.timing, _timing(written, time.perf_counter() - started))
-            ordered = [row for image_id in sorted(written) for row in written[image_id]]
-            manifests.write_rows(path, [header, *ordered])
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-                raise AnonbenchError(
-                    f"cannot be written ({error.strerror})", file=self.out, remedy="free some space and run again"
-                ) from error
-            raise
+        started = time.perf_counter()
+        written: dict[int, list[manifests.Row]] = {}
+        self.work(rows, root, people, method, written.update)
+        if self.timing is not None:
+            write_json(self.timing, _timing(written, time.perf_counter() - started))
+        ordered = [row for image_id in sorted(written) for row in written[image_id]]
+        manifests.write_rows(path, [header, *ordered])
         return path
 
     def header(self, dataset: str, method: Method | None, fitted: dict[str, Any]) -> manifests.Row:
@@ -216,7 +212,7 @@ class Shard:
         folder = str(self.target)
         for row in rows:
             image_id, source = row["image_id"], f"{root}/{row['path']}"
-            data = images.read_bytes(source)
+            data = images.read_bytes(source, row.get("sha256"))
             if method is not None and people.have_regions(image_id):
                 decoded = images.decode(data, file=source, **regions.frame_of(row))
                 todo.append((row, source, data, decoded))

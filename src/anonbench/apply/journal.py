@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -11,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from anonbench.errors import AnonbenchError
+from anonbench.files import explained
 
 
 class Journal:
@@ -34,22 +33,17 @@ class Journal:
                         key, value = json.loads(body)
                         self.entries[key] = value
         if not line.endswith(b"\n"):  # whoever wrote it was killed
-            os.write(self._file, b"\n")
+            with explained(self.path):
+                os.write(self._file, b"\n")
 
     def add(self, key: str, value: Any) -> None:
-        """Append an entry; raise AnonbenchError when the disk is full."""
+        """Append an entry; raise AnonbenchError when the system refuses to write."""
         body = json.dumps([key, value], separators=(",", ":"), allow_nan=False).encode()
         line = memoryview(_digest(body) + b" " + body + b"\n")
         with self._lock:
-            try:
+            with explained(self.path):
                 while line:
                     line = line[os.write(self._file, line) :]
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-                    raise AnonbenchError(
-                        f"cannot be written ({error.strerror})", file=self.path, remedy="free some space and run again"
-                    ) from error
-                raise
             self.entries[key] = value
 
     def close(self) -> None:

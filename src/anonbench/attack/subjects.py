@@ -144,7 +144,7 @@ def pictures_of(variant: Path, split: str) -> Callable[[int], np.ndarray]:
     """Return a function that reads the image of an id, as a variant shows it: uint8 HxWx3 RGB, as its labels are.
 
     Both raise AnonbenchError: where the variant lists no images, or not that one, and for a file that is missing,
-    damaged or of another size.
+    damaged, edited or of another size.
     """
     file = manifests.annotations_path(variant, split)
     value = read_json(file)
@@ -153,12 +153,13 @@ def pictures_of(variant: Path, split: str) -> Callable[[int], np.ndarray]:
         frames = {image["id"]: image.get("labels_on") for image in value["images"]}
     except (KeyError, TypeError):
         raise AnonbenchError("contains no images", file=file, remedy="run the anonymize stage again") from None
+    hashes = manifests.image_hashes(variant, split)
 
     def read(image_id: int) -> np.ndarray:
         if image_id not in entries:
             raise AnonbenchError("lacks an image that the tables have", file=file, entry=f"image {image_id}")
         name, width, height = entries[image_id]
-        return images.read_rgb(variant / split / name, (width, height), frames[image_id])
+        return images.read_rgb(variant / split / name, (width, height), frames[image_id], hashes.get(name))
 
     return read
 

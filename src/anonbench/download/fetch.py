@@ -9,7 +9,7 @@ from typing import Any
 
 from anonbench import catalogue as datasets_csv
 from anonbench.datasets.base import Split
-from anonbench.datasets.record import adapter_of
+from anonbench.datasets.record import adapter_of, listing_of, write_listing
 from anonbench.download.sources import Fetcher
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_bytes, sha256_file, write_json
@@ -71,11 +71,12 @@ def download(
         names = sorted(set(_names(split)))
         files = [(name, path) for name in names if (path := base / split.folder / name).is_file()]
         # A user's copy and unpacked archives may be large; the archives' own hashes say what is in them.
-        listing = "".join(f"{n} {sha256_file(p) if made else p.stat().st_size}\n" for n, p in files)
+        digests = {name: sha256_file(path) if made else str(path.stat().st_size) for name, path in files}
+        write_listing(out, name, split.folder, digests if made else None)
         record["splits"][name] = {
             "images": len(files),
             "bytes": sum(path.stat().st_size for _, path in files),
-            "listing_sha256": sha256_bytes(listing.encode()),
+            "listing_sha256": sha256_bytes(listing_of(digests).encode()),
             "annotations": {p.relative_to(base).as_posix(): sha256_file(p) for p in split.sources},
         }
         if catalogue is not None and rows:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from anonbench import manifests
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence
 from anonbench.evaluate.code import evaluation_code
@@ -39,6 +40,7 @@ def evaluate_files(
     """
     with _no_garbage_collection():
         truth = read_annotations(annotations)
+        manifests.check_labels(annotations)
         if people is not None:
             truth = truth.linked(people)
         value, outcomes = evaluate(truth, read_predictions(predictions, truth), engine)

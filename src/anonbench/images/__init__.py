@@ -10,6 +10,7 @@ Sizes are read from the header and checked before a pixel is decoded.
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -45,11 +46,13 @@ __all__ = (
     "without_metadata",
 )
 
+_OF_NAMES = (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+"""Why a file cannot be read whose name is wrong."""
 _POLICY = re.compile(r"quality-(\d{1,3})")
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """Return a file's bytes; raise AnonbenchError when it is missing, cannot be read or is empty."""
+def read_bytes(path: str | Path, sha256: str | None = None) -> bytes:
+    """Return a file's bytes; raise AnonbenchError when it is missing, cannot be read, is empty or not of the hash."""
     shown = path if str(path).isprintable() else repr(str(path))
     try:
         data = files.read_bytes(path)
@@ -57,24 +60,30 @@ def read_bytes(path: str | Path) -> bytes:
         raise AnonbenchError("no such image", file=shown, remedy="run the download stage again") from None
     except (OSError, ValueError) as error:  # a folder, a name that no file can have
         why = error.strerror if isinstance(error, OSError) else "no file can have this name"
-        raise AnonbenchError(
-            f"cannot be read ({why})", file=shown, remedy="correct the image's name in the annotations"
-        ) from None
+        named = isinstance(error, ValueError) or error.errno in _OF_NAMES
+        remedy = "correct the image's name in the annotations" if named else "check the disk and who may read the file"
+        raise AnonbenchError(f"cannot be read ({why})", file=shown, remedy=remedy) from None
     if not data:
         undecodable(path, "it is empty")
+    if sha256 is not None and files.sha256_bytes(data) != sha256:
+        raise AnonbenchError(
+            "was edited or damaged after it was written", file=shown, remedy="run the stage that wrote it again"
+        )
     return data
 
 
-def read_rgb(path: str | Path, size: Size | None = None, labels_on: Frame | None = None) -> np.ndarray:
+def read_rgb(
+    path: str | Path, size: Size | None = None, labels_on: Frame | None = None, sha256: str | None = None
+) -> np.ndarray:
     """Return an image file's pixels, uint8 HxWx3 RGB, in the frame that its labels are on.
 
     Grey, palette, CMYK and 16-bit images are converted, transparent pixels come as they show on black. ``size`` (the
     annotated width and height) and ``labels_on`` are those of `decode`; an image of the annotated size is never too
-    large, as `annotate` has let it pass. Raises AnonbenchError when the file is missing, empty, cut short or not an
-    image, or its size is not the annotated one.
+    large, as `annotate` has let it pass. ``sha256`` is that of the file, where it is known. Raises AnonbenchError when
+    the file is missing, empty, cut short, not an image or not of that hash, or its size is not the annotated one.
     """
     most = max(MAX_PIXELS, size[0] * size[1]) if size else MAX_PIXELS
-    return decode(read_bytes(path), file=path, size=size, labels_on=labels_on, max_pixels=most).pixels
+    return decode(read_bytes(path, sha256), file=path, size=size, labels_on=labels_on, max_pixels=most).pixels
 
 
 def header(data: bytes, *, file: str | Path | None = None) -> Header:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save
 
 from anonbench.errors import AnonbenchError
-from anonbench.files import atomic, write_bytes
+from anonbench.files import atomic, remedy, write_bytes
 
 
 @contextlib.contextmanager
@@ -49,7 +49,8 @@ def read_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise AnonbenchError(f"is not a readable checkpoint ({error})", file=path, remedy="delete it") from error
+        advice = remedy(error, "delete it")
+        raise AnonbenchError(f"is not a readable checkpoint ({error})", file=path, remedy=advice) from error
     if state.get("key") != key:
         print(f"{path}: belongs to another training and is not used", file=sys.stderr)
         return None

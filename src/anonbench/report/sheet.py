@@ -291,10 +291,11 @@ def crop_box(box: Crop, aspect: float, width: int, height: int, least: float = 0
 
 def _images(variant: Path, split: str, shown: dict[int, dict[str, Any]]) -> dict[int, Image.Image]:
     """Return the images to be shown by id, under the names that the variant's own annotations give them."""
-    found = {}
+    found, hashes = {}, manifests.image_hashes(variant, split)
     for image in CocoFile(variant / "annotations" / f"{split}.json").images:
         if image["id"] in shown:
-            found[image["id"]] = _open(variant / split / image["file_name"], shown[image["id"]])
+            name = image["file_name"]
+            found[image["id"]] = _open(variant / split / name, shown[image["id"]], hashes.get(name))
     for image in (image for number, image in shown.items() if number not in found):
         raise AnonbenchError(
             "lacks the image",
@@ -305,10 +306,10 @@ def _images(variant: Path, split: str, shown: dict[int, dict[str, Any]]) -> dict
     return found
 
 
-def _open(path: Path, image: dict[str, Any]) -> Image.Image:
+def _open(path: Path, image: dict[str, Any], sha256: str | None = None) -> Image.Image:
     """Open an image in the frame of its labels."""
     try:
-        return Image.fromarray(read_rgb(path, (image["width"], image["height"]), image.get("labels_on")))
+        return Image.fromarray(read_rgb(path, (image["width"], image["height"]), image.get("labels_on"), sha256))
     except AnonbenchError as error:
         raise AnonbenchError(error.message, file=path, remedy="run the anonymize stage again") from None
 

@@ -103,7 +103,8 @@ Shown = tuple[float, Image.Image, Image.Image]
 def _of(root: Path, split: str, variants: list[str]) -> dict[str, dict[str, Shown]]:
     """Return the people to show by variant and rank."""
     originals = CocoFile(manifests.annotations_path(root / ORIGINAL, split))
-    images = {image["id"]: image for image in originals.images}
+    hashes = manifests.image_hashes(root / ORIGINAL, split)
+    images = {image["id"]: {**image, "sha256": hashes.get(image["file_name"])} for image in originals.images}
     boxes: dict[int, Crop] = {}
     return {variant: _ranked(root, split, variant, images, originals, boxes) for variant in variants}
 
@@ -113,6 +114,7 @@ def _ranked(
 ) -> dict[str, Shown]:
     folder, region = root / variant, parts(variant)[0]
     names = {image["id"]: image["file_name"] for image in CocoFile(manifests.annotations_path(folder, split)).images}
+    hashes = manifests.image_hashes(folder, split)
     people = [row for row in manifests.rows_of(folder, split) if _changed(row, variant)]
     if any(row["box"] is None for row in people) and not boxes:
         boxes.update(_boxes(originals))
@@ -122,7 +124,8 @@ def _ranked(
     scored: list[Shown] = []
     for image, box in (found[i] for i in at):
         before = _read(root / ORIGINAL / split / images[image]["file_name"], images[image])
-        after = _read(folder / split / names[image], images[image])
+        theirs = {**images[image], "sha256": hashes.get(names[image])}
+        after = _read(folder / split / names[image], theirs)
         crop = _around(box, AROUND.get(region, 1.0), before.shape[1], before.shape[0])
         scored.append((_score(before, after, box), _crop(before, crop), _crop(after, crop)))
     scored.sort(key=lambda entry: entry[0])
@@ -157,7 +160,7 @@ def _region(row: dict[str, Any], boxes: dict[int, Crop]) -> Crop | None:
 def _read(path: Path, image: dict[str, Any]) -> np.ndarray:
     """Return an image in the frame of its labels, uint8 HxWx3."""
     try:
-        return read_rgb(path, (image["width"], image["height"]), image.get("labels_on"))
+        return read_rgb(path, (image["width"], image["height"]), image.get("labels_on"), image.get("sha256"))
     except AnonbenchError as error:
         raise AnonbenchError(error.message, file=path, remedy="run the anonymize stage again") from None
 

@@ -16,7 +16,6 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from anonbench.errors import AnonbenchError
-from anonbench.images import read_rgb
 from anonbench.learning import distributed
 from anonbench.learning.devices import deterministic
 from anonbench.learning.supervised import Supervised, autocast
@@ -123,7 +122,7 @@ class Reader:
     def _pixels(self, sample: Sample) -> np.ndarray:
         found = self.kept.get(sample.id)
         if found is None:
-            found = read_rgb(sample.path, (sample.width, sample.height), sample.labels_on)
+            found = sample.pixels()
             if found.nbytes <= self.free:  # several threads may go a few frames too far
                 self.free -= found.nbytes
                 self.kept[sample.id] = found

@@ -37,7 +37,7 @@ class Sample:
     ``boxes`` float32 (n, 4): x0, y0, x1, y1 in pixels inside the image; ``labels`` int64 (n,): position of the
     category in `VariantSplit.categories` plus one (0 is background); ``segmentations``: n COCO segmentations or None;
     ``keypoints`` float32 (n, 17, 3): x, y in pixels and visibility 0/1/2. ``labels_on`` is the frame of the labels
-    where sizes alone would mislead (see `images.decode`).
+    where sizes alone would mislead (see `images.decode`), ``sha256`` the file's, where the variant has a manifest.
     """
 
     id: int
@@ -49,6 +49,15 @@ class Sample:
     segmentations: list[Any] = field(repr=False)
     keypoints: np.ndarray = field(repr=False)
     labels_on: Frame | None = None
+    sha256: str | None = None
+
+    def pixels(self) -> np.ndarray:
+        """Return the image as uint8 (height, width, 3), RGB.
+
+        Raises AnonbenchError when the file is missing, damaged, edited, or not of the size that the annotations refer
+        to.
+        """
+        return read_rgb(self.path, (self.width, self.height), self.labels_on, self.sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,17 @@ class VariantSplit:
             ) from error
         if not manifests.exist(Path(directory), split):
             return variant
-        return replace(variant, images_digest=manifests.verify(directory, split, contents=False))
+        hashes = manifests.verified(directory, split, contents=False)  # contents are hashed as they are read
+        return variant.of_images(hashes, Path(directory) / split)
+
+    def of_images(self, hashes: dict[str, str], folder: Path) -> VariantSplit:
+        """Return the same split, whose images in ``folder`` must be those of the hashes (sha256 by name)."""
+        known = {
+            sample.id: replace(sample, sha256=hashes.get(sample.path.relative_to(folder).as_posix()))
+            for sample in self.samples
+        }
+        clips = tuple(replace(clip, frames=tuple(known[frame.id] for frame in clip.frames)) for clip in self.clips)
+        return replace(self, samples=tuple(known.values()), clips=clips, images_digest=manifests.digest_of(hashes))
 
     @classmethod
     def _from_coco(cls, coco: dict[str, Any], annotations: Sequence[Any], path: Path, images: Path) -> VariantSplit:
@@ -272,9 +291,9 @@ def input_size(width: int, height: int, min_size: int, max_size: int) -> tuple[i
 def load_image(sample: Sample, size: tuple[int, int], flip: bool = False) -> torch.Tensor:
     """Return the image as uint8 (3, height, width), RGB, resized to ``size`` = (width, height), mirrored on request.
 
-    Raises AnonbenchError when the file is missing, damaged, or not of the size that the annotations refer to.
+    Raises what `Sample.pixels` raises.
     """
-    image = read_rgb(sample.path, (sample.width, sample.height), sample.labels_on)
+    image = sample.pixels()
     if size != (sample.width, sample.height):
         shrinks = size[0] * size[1] < sample.width * sample.height
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -99,13 +99,12 @@ class ReadyMade(Trainer):
         import cv2
 
         from anonbench.detectors.engine import detect, inside
-        from anonbench.images import read_rgb
 
         cv2.setNumThreads(1)  # what is found must not depend on the number of cores
         detector, config = _detector(recipe), recipe.settings.detector
         key = FINDS[detector.finds]
         for sample in variant.samples:
-            pixels = read_rgb(sample.path, (sample.width, sample.height), sample.labels_on)
+            pixels = sample.pixels()
             found = inside(detect(detector, pixels, config), sample.width, sample.height)
             yield {key: [(sample.id, row) for row in found]}
 

@@ -126,7 +126,7 @@ class Crops:
         def read(index: int) -> None:
             row, regions = found[index]
             source = f"{root}/{row['path']}"
-            data = images.read_bytes(source)
+            data = images.read_bytes(source, row.get("sha256"))
             digests[index] = f"{hashlib.sha256(data).hexdigest()}  {row['file_name']}\n"
             decoded = images.decode(data, file=source, **frame_of(row))
             work = Work(row["image_id"], decoded.pixels, regions, people.keypoints(row["image_id"]), source)
