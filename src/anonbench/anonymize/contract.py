@@ -87,8 +87,9 @@ class FitJob:
     """What a training gets: the images and regions of one split, and where its files go.
 
     ``root`` holds the images, ``images`` are rows of the images table and ``facts`` what it says of clips
-    (`regions.facts_of`), ``table`` is the regions table, or of frames the table of people. ``checkpoint`` is a file that a killed training continues from, ``sheet`` a picture of samples that
-    is written now and then. ``origin`` says what is fitted on, for the file of weights.
+    (`regions.facts_of`), ``table`` is the regions table, or of frames the table of people. ``checkpoint`` is a file
+    that a killed training continues from, ``sheet`` a picture of samples that is written now and then. ``origin`` says
+    what is fitted on, for the file of weights.
     """
 
     kind: RegionKind

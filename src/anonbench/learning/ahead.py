@@ -11,11 +11,6 @@ import torch
 Made = TypeVar("Made")
 
 
-def ahead(self, first: int, last: int, threads: int) -> Generator[Batch, None, None]:
-        """Yield the batches first..last-1 in order, decoding ahead in ``threads`` threads (0: in this one)."""
-        return ahead(self.__getitem__, first, last, threads)
-
-
 def ahead(get: Callable[[int], Made], first: int, last: int, threads: int) -> Generator[Made, None, None]:
     """Yield ``get(first)`` ... ``get(last - 1)`` in order, made ahead in ``threads`` threads (0: in this one)."""
     if threads == 0:

@@ -51,7 +51,12 @@ class Batches:
             targets.append(load_target(sample, shape, flip, masks="segmentation" in self.recipe.tasks))
         return images, targets
 
-    def share_of(count: int, recipe: Recipe, seed: int, iteration: int, place: distributed.Place) -> tuple[int, list[int]]:
+    def ahead(self, first: int, last: int, threads: int) -> Generator[Batch, None, None]:
+        """Yield the batches first..last-1 in order, decoding ahead in ``threads`` threads (0: in this one)."""
+        return ahead(self.__getitem__, first, last, threads)
+
+
+def share_of(count: int, recipe: Recipe, seed: int, iteration: int, place: distributed.Place) -> tuple[int, list[int]]:
     """Return the epoch of an iteration and which of ``count`` samples are this process's share of its batch.
 
     Each epoch has an order of its own, and its last batch may be short; several processes fill it up with its own first

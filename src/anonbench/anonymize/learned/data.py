@@ -52,7 +52,7 @@ class Still:
 class Batch:
     """What one step sees.
 
-    ``clips`` uint8 (N, V, 3, T, H, W), RGB: V versions of each clip, the triplet's three or one; ``actions`` int64 (N,);
+    ``clips`` uint8 (N, V, 3, T, H, W), RGB: V versions of each clip, a triplet's three or one; ``actions`` int64 (N,);
     ``stills`` uint8 (M, 3, H, W); ``boxes`` float32 (2, M, 4): two views of the person in each, as x0, y0, x1, y1 in
     pixels; ``mirrored`` bool (2, M); ``gains`` float32 (2, M): brightness of a view; ``labels`` int64 (M, attributes).
     """
@@ -164,7 +164,7 @@ class Material:
         return [int(k) for k in order[place * size : (place + 1) * size]]
 
     def _versions(self, clip: Clip, random: np.random.Generator) -> np.ndarray:
-        """Return what is seen of a clip, uint8 (V, 3, T, H, W): a stretch, or a triplet's anchor, positive, negative."""
+        """Return what is seen of a clip, uint8 (V, 3, T, H, W): a stretch, or anchor, positive, negative."""
         s = self.settings
         free = len(clip.frames) - span(s)
         start = int(random.integers(free + 1))
@@ -204,7 +204,9 @@ class Material:
         w, h = (max(1, min(most, round(scale * side))) for most, side in ((width, s.width), (height, s.height)))
         low, high = (0, 0), (width - w, height - h)
         if middle is not None:
-            low = tuple(min(most, max(0, int(at) - side + 1)) for at, side, most in zip(middle, (w, h), high, strict=True))
+            low = tuple(
+                min(most, max(0, int(at) - side + 1)) for at, side, most in zip(middle, (w, h), high, strict=True)
+            )
             high = tuple(max(a, min(most, int(at))) for a, at, most in zip(low, middle, high, strict=True))
         return int(random.integers(low[0], high[0] + 1)), int(random.integers(low[1], high[1] + 1)), w, h
 
@@ -324,7 +326,7 @@ def _usable(row: Row, settings: FitSettings) -> bool:
 
 
 def _varying(said: Sequence[Mapping[str, Any]], settings: FitSettings, table: Path) -> dict[str, list[str]]:
-    """Return the values of each attribute that is to be hidden, sorted; those that one person alone has do not count."""
+    """Return the values of each attribute that is to be hidden, sorted, but for those that one person alone has."""
     counts: dict[str, Counter[str]] = {}
     for has in said:
         for name, value in has.items():

@@ -6,7 +6,7 @@ shows, then both sides step in turns: the anonymizer once, the others as often a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +37,7 @@ def frames_of(clips: Tensor) -> Tensor:
 
 def clips_of(frames: Tensor, shape: torch.Size) -> Tensor:
     """Return what `frames_of` took apart, (N, V, 3, T, H, W), as ``shape`` says, from frames (N V T, 3, H, W)."""
-    count, versions, colours, length = shape[:4]
+    count, versions, _, length = shape[:4]
     return frames.unflatten(0, (count, versions, length)).transpose(2, 3)
 
 
@@ -157,7 +157,9 @@ class Fitting(Minimax[Batch]):
         if s.loss == "tedspad":
             parts["temporal"] = s.utility_weight * s.triplet_weight * temporal
         loss = torch.stack([part.float() for part in parts.values()]).sum()
-        return Terms(loss, {f"anonymizer_{name}": part for name, part in parts.items()} | {"rms": losses.rms(x, y).mean()})
+        return Terms(
+            loss, {f"anonymizer_{name}": part for name, part in parts.items()} | {"rms": losses.rms(x, y).mean()}
+        )
 
     def _utility(self, clips: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy of actions, and the triplet loss (0 but for `tedspad`)."""
@@ -210,5 +212,5 @@ class Fitting(Minimax[Batch]):
             self.sheet()
 
 
-def _adam(parameters: object, s: FitSettings) -> torch.optim.Optimizer:
-    return torch.optim.Adam(list(parameters), s.learning_rate, fused=True)  # type: ignore[call-overload]
+def _adam(parameters: Iterable[nn.Parameter], s: FitSettings) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, s.learning_rate, fused=True)

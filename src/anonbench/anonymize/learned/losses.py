@@ -36,8 +36,8 @@ def nt_xent(one: Tensor, other: Tensor, temperature: float = TEMPERATURE) -> Ten
 
     Each of the 2N views is to find its other one among the 2N - 1 others, by the cosine over the temperature.
     """
-    views = functional.normalize(torch.cat([one, other]).float(), dim=1)
-    likeness = views @ views.T / temperature
+    views = torch.cat([one, other]).float()
+    likeness = functional.cosine_similarity(views[:, None], views, dim=2) / temperature
     likeness = likeness.masked_fill(torch.eye(len(views), dtype=torch.bool, device=views.device), -math.inf)
     count = len(one)
     places = torch.arange(2 * count, device=views.device)

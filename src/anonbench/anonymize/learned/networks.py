@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -73,7 +74,7 @@ class Double(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """SPAct's U-Net (Dave et al. 2022; Ronneberger et al. 2015): bilinear enlarging, channels of each level, fine first.
+    """SPAct's U-Net (Dave et al. 2022; Ronneberger et al. 2015): bilinear enlarging; channels of each level.
 
     Published are 64, 128, 256, 512, 512. From (N, C, H, W) to logits of the same shape.
     """
@@ -81,7 +82,7 @@ class UNet(nn.Module):
     def __init__(self, widths: Sequence[int], channels: int = 3) -> None:
         super().__init__()
         self.first = Double(channels, widths[0])
-        self.down = nn.ModuleList(Double(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.down = nn.ModuleList(Double(a, b) for a, b in pairwise(widths))
         up, current = [], widths[-1]
         for level in reversed(range(len(widths) - 1)):
             together = current + widths[level]
@@ -108,8 +109,8 @@ class UNetPlusPlus(nn.Module):
     """U-Net++ (Zhou et al. 2018) over a ResNet-18's first four levels, decoder 256/128/64/32.
 
     The network that TeD-SPAD's code builds with segmentation_models_pytorch (encoder depth 4), written out: the package
-    is not in the lock. There it counts 13.9 million weights, 8.4 of them of the encoder's last stage, which a depth of 4
-    never runs; ours has not got it. From (N, C, H, W) to logits of the same shape, sides multiples of 16.
+    is not in the lock. There it counts 13.9 million weights, 8.4 of them of the encoder's last stage, which a depth of
+    4 never runs; ours has not got it. From (N, C, H, W) to logits of the same shape, sides multiples of 16.
     """
 
     def __init__(self, channels: int = 3) -> None:

@@ -1,4 +1,4 @@
-"""A lens that learns: a camera whose optics hide what they can before there is an image (Hinojosa et al. 2022, PrivHAR).
+"""A lens that learns: a camera that hides what it can before there is an image (PrivHAR, Hinojosa et al. 2022).
 
 Its surface is a sum of Zernike polynomials, its point spread function the squared Fourier transform of the pupil, one
 for each colour, and what it shows the frame convolved with that.
@@ -18,7 +18,7 @@ WAVELENGTHS = (0.61, 0.53, 0.46)
 REFERENCE = 0.55
 """Wavelength in which coefficients are counted, in micrometres."""
 PITCH = 3.0
-"""Side of a pixel in units of the reference wavelength times the f-number: a lens without errors is sharper than that."""
+"""Side of a pixel in units of the reference wavelength times the f-number: a clear lens is sharper than that."""
 FIRST = 4
 """First of Noll's numbers: piston shows nothing, tilts move the picture."""
 START = 0.05

@@ -61,7 +61,8 @@ class FitSettings(Strict):
     """How an anonymizer is fitted; entries that are left out come from the level and the preset."""
 
     preset: Literal["cpu", "published"] = Field(
-        "cpu", description="`cpu`: minutes on one core at 64 x 64 pixels; `published`: the published schedule, on a GPU."
+        "cpu",
+        description="`cpu`: minutes on one core at 64 x 64 pixels; `published`: the published schedule, on a GPU.",
     )
     loss: Literal["penalty", "spact", "tedspad", "vita"] = Field(
         "penalty",

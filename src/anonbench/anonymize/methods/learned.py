@@ -1,4 +1,4 @@
-"""Changes whole frames by a network that has learnt what to hide and what to keep, see `anonbench.anonymize.learned`."""
+"""Changes whole frames by a network that has learnt what to hide and what to keep (`anonbench.anonymize.learned`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from anonbench.records import RegionKind
 
 
 class Learned(Method):
-    """Shows each frame through a fitted network, at the scale that it was fitted at; every level is a fit of its own."""
+    """Shows each frame through a fitted network, at the scale that it was fitted at; each level is a fit of its own."""
 
     class Parameters(Strict):
         """Parameters of `Learned`."""
