@@ -148,7 +148,9 @@ def applied(folder: Path, rows: list[dict[str, Any]], device: torch.device, turn
     batch = method.batch
     pixels = [cv2.imread(str(folder / "data" / row["path"]))[..., ::-1] for row in rows]
     seen = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in pixels])
-    tensors = (torch.from_numpy(seen).permute(0, 3, 1, 2).float() / 255).to(device).split(batch)
+    tensors = (torch.from_numpy(seen).to(device).permute(0, 3, 1, 2).float() / 255).split(
+        batch
+    )  # as the method has them
     clock = time.process_time if device.type == "cpu" else time.perf_counter
 
     def stage(turn: int) -> None:

@@ -496,8 +496,8 @@ class Study(Strict):
             )
         if method.FitSettings is None and (config.fit or config.fit_on):
             raise ValueError(f"methods.{name}: there is nothing to fit; remove fit and fit_on")
-        for level in (used or {None}) if method.fit_levels else {None}:
-            self.fit_settings(name, level)
+        for fitted in (used or {None}) if method.fit_levels else {None}:
+            self.fit_settings(name, fitted)
 
     def _check_start(self, model: str) -> None:
         """Refuse a start that no training of the study makes, or that depends on the model itself."""

@@ -165,6 +165,18 @@ def test_u_net_plus_plus_has_the_weights_that_the_package_counts() -> None:
 
 
 @pytest.mark.parametrize("name", ["unet", "unetplusplus", "optics"])
+def test_folded_networks_show_the_same(name: str) -> None:
+    made, picture = network(network=name, width=32, height=32), torch.rand(2, 3, 32, 32)
+    for module in made.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()  # type: ignore[operator,union-attr]
+            module.running_var.uniform_(0.5, 2)  # type: ignore[operator,union-attr]
+    expected = made(picture)
+    assert torch.allclose(networks.folded(made)(picture), expected, atol=1e-5)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in made.modules())
+
+
+@pytest.mark.parametrize("name", ["unet", "unetplusplus", "optics"])
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
 @pytest.mark.parametrize("shrink", [1, 2])
 def test_every_network_keeps_the_shape_and_the_range(name: str, colour: str, shrink: int) -> None:

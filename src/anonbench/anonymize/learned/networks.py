@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import resnet18, resnet50
 from torchvision.models.resnet import BasicBlock, ResNet
 
@@ -201,6 +202,18 @@ class Anonymizer(nn.Module):
             return found
         drawn = torch.randn(found.shape, device=found.device)
         return (found + self.architecture.noise * drawn).clamp(0, 1)
+
+
+def folded(network: nn.Module) -> nn.Module:
+    """Return a network for use alone, in which convolutions do what the normalisation behind each did; in place."""
+    found = list(network.named_children())
+    for (name, one), (after, two) in pairwise([*found, ("", None)]):
+        if isinstance(one, nn.Conv2d) and isinstance(two, nn.BatchNorm2d):
+            setattr(network, name, fuse_conv_bn_eval(one, two))
+            setattr(network, after, nn.Identity())
+        else:
+            folded(one)
+    return network
 
 
 class Observer(nn.Module):

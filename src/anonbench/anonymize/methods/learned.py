@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -54,7 +53,10 @@ class Learned(Method):
         return training.fit(job)
 
     def load(self, weights: Path, kind: RegionKind, device: str) -> dict[str, Any]:
+        import torch
+
         from anonbench.anonymize.learned import weights as files
+        from anonbench.anonymize.learned.networks import folded
         from anonbench.learning.devices import choose_device, set_deterministic
 
         self._device = choose_device(device)
@@ -62,11 +64,12 @@ class Learned(Method):
             portable.require_here("an anonymizer on a processor")
         network, origin = files.load(weights)
         self._architecture = network.architecture
+        network = folded(network).to(memory_format=torch.channels_last)
         if self._device.type == "cuda":
             self.batch = self.parameters.batch
             self._full_batches = True
             set_deterministic()
-            network = copy.deepcopy(network).to(self._device)
+            network = network.to(self._device)
         self._network = network
         return {"fitted_on": origin}
 
@@ -95,21 +98,20 @@ class Learned(Method):
         seen = np.stack([_resized(crop.pixels, size) for crop in crops])
         with torch.inference_mode():
             x = torch.from_numpy(seen).to(self._device).permute(0, 3, 1, 2).float().mul_(1 / 255)
-            y = self._network(x).float().mul_(255).permute(0, 2, 3, 1).cpu().numpy()
-        return [self._finish(crop, one) for crop, one in zip(crops, y, strict=True)]
+            y = self._network(x).float().permute(0, 2, 3, 1)
+            if not bool(torch.isfinite(y.sum())):
+                raise ValueError("the network returned numbers that are not finite")
+            if self._architecture.noise > 0:
+                drawn = [crop.generator().standard_normal(y.shape[1:], np.float32) for crop in crops]
+                y = y + self._architecture.noise * torch.from_numpy(np.stack(drawn)).to(self._device)
+            shown = y.mul(255).round_().clamp_(0, 255).to(torch.uint8).contiguous().cpu().numpy()
+        return [_said(crop, _resized(one, crop.pixels.shape[1::-1])) for crop, one in zip(crops, shown, strict=True)]
 
-    def _finish(self, crop: Crop, shown: np.ndarray) -> Changed:
-        """Return a frame at its own resolution, with what the sensor adds, and how far it is from the original."""
-        if not np.isfinite(shown).all():
-            raise ValueError("the network returned numbers that are not finite")
-        noise = self._architecture.noise
-        if noise > 0:
-            shown = shown + 255 * noise * crop.generator().standard_normal(shown.shape, np.float32)
-        pixels = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
-        pixels = _resized(pixels, crop.pixels.shape[1::-1])
-        apart = cv2.absdiff(pixels, crop.pixels).ravel()
-        squares = int((np.bincount(apart, minlength=256) * np.arange(256, dtype=np.int64) ** 2).sum())
-        return Changed(pixels, {"rms": round((squares / apart.size) ** 0.5 / 255, 6)})
+
+def _said(crop: Crop, pixels: np.ndarray) -> Changed:
+    """Return a changed frame with how far it is from the original; the sum of squares is a whole number."""
+    squares = cv2.norm(pixels, crop.pixels, cv2.NORM_L2SQR)
+    return Changed(pixels, {"rms": round((squares / pixels.size) ** 0.5 / 255, 6)})
 
 
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
