@@ -145,7 +145,7 @@ def applied(folder: Path, rows: list[dict[str, Any]], device: torch.device, turn
     method.load(folder / "weights.safetensors", RegionKind.FRAME, device.type)
     network = method._network
     size = method._architecture.shape_for(rows[0]["width"], rows[0]["height"])
-    batch = method.batch
+    batch = method.batch if device.type == "cuda" else 1
     pixels = [cv2.imread(str(folder / "data" / row["path"]))[..., ::-1] for row in rows]
     seen = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in pixels])
     tensors = (torch.from_numpy(seen).to(device).permute(0, 3, 1, 2).float() / 255).split(
@@ -209,7 +209,7 @@ def main(
     torch.set_num_threads(1 if where.type == "cpu" else torch.get_num_threads())
     given = {
         **LEVELS[level], "preset": preset, "width": size, "height": size, "iterations": steps,
-        "identity_iterations": 0, "warmup_iterations": 0, **({"network": network} if network else {}),
+        "identity_iterations": 0, "warmup_iterations": 0, "min_pixels": 4, **({"network": network} if network else {}),
     }  # fmt: skip
     if preset == "published":
         given["observed"] = (size, size)

@@ -32,6 +32,9 @@ class Learned(Method):
 
     levels: ClassVar[dict[str, dict[str, Any]]] = {level: {} for level in options.LEVELS}
 
+    batch = 8
+    """On a processor, too, where frames go through the network one by one: it stays in the caches meanwhile."""
+
     FitSettings: ClassVar[type[Strict] | None] = options.FitSettings
 
     fit_levels: ClassVar[dict[str, dict[str, Any]]] = options.LEVELS
