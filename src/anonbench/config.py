@@ -584,7 +584,8 @@ class Study(Strict):
             given = {**plugin.fit_levels.get(level, {}), **config.fit, **own}
             return settings.model_validate(given).model_dump(mode="json")
         except ValidationError as error:
-            where = f"fit_levels.{level}" if own else "fit"
+            entries = {str(first["loc"][0]) for first in error.errors()[:1] if first["loc"]} or own.keys()
+            where = f"fit_levels.{level}" if entries & own.keys() else "fit"
             raise ValueError(f"methods.{method}.{where}.{explain(error, settings)}") from None
 
     def fit_name(self, variant: str) -> str:
