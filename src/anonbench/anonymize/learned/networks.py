@@ -211,7 +211,7 @@ def folded(network: nn.Module) -> nn.Module:
         if isinstance(one, nn.Conv2d) and isinstance(two, nn.BatchNorm2d):
             setattr(network, name, fuse_conv_bn_eval(one, two))
             setattr(network, after, nn.Identity())
-        else:
+        elif one is not None:
             folded(one)
     return network
 

@@ -65,9 +65,10 @@ class Learned(Method):
         self._device = choose_device(device)
         if self._device.type == "cpu":
             portable.require_here("an anonymizer on a processor")
-        network, origin = files.load(weights)
-        self._architecture = network.architecture
-        network = folded(network).to(memory_format=torch.channels_last)
+        fitted, origin = files.load(weights)
+        self._architecture = fitted.architecture
+        network: Any = folded(fitted)
+        network.to(memory_format=torch.channels_last)
         if self._device.type == "cuda":
             self.batch = self.parameters.batch
             self._full_batches = True
