@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,9 @@ class Players:
         anonymizer = Anonymizer(a)
         utility = recognition(s.utility, len(material.actions), s.utility_widths, s.utility_depths)
         observers = nn.ModuleList(observer(material) for _ in range(s.ensemble))
-        return cls(anonymizer.to(device), utility.to(device), observers.to(device))
+        moved: Any = anonymizer
+        moved.to(device, memory_format=torch.channels_last)
+        return cls(anonymizer, utility.to(device), observers.to(device))
 
 
 def observer(material: Material) -> Observer:
