@@ -94,7 +94,9 @@ class Fitting(Minimax[Batch]):
             ANONYMIZER: Side({"network": players.anonymizer}, _adam(players.anonymizer.parameters(), s)),
             RIVALS: Side(rivals, _adam(moved, s)),
         }
-        self.begins = s.identity_iterations + s.warmup_iterations
+        # a lens without errors is where every gradient of it is zero
+        self.identity = 0 if s.network == "optics" else s.identity_iterations
+        self.begins = self.identity + s.warmup_iterations
         self.iterations = self.begins + s.minimax_iterations(len(material.clips))
         self.checkpoint_every = s.checkpoint_every
         self.prepare()
@@ -102,7 +104,7 @@ class Fitting(Minimax[Batch]):
     def turn(self, iteration: int) -> str:
         s = self.settings
         if iteration < self.begins:
-            return ANONYMIZER if iteration < s.identity_iterations else RIVALS
+            return ANONYMIZER if iteration < self.identity else RIVALS
         place = iteration - self.begins
         if s.restart_every:
             place %= s.restart_every + s.restart_iterations
@@ -142,7 +144,7 @@ class Fitting(Minimax[Batch]):
         s, batch = self.settings, batch.to(self.device)
         frames = frames_of(batch.clips)
         x = torch.cat([frames, batch.stills]).float() / 255
-        if iteration < s.identity_iterations:
+        if iteration < self.identity:
             error = functional.l1_loss(self.players.anonymizer(x).float(), x)
             return Terms(error, {"identity": error})
         with torch.set_grad_enabled(side == ANONYMIZER):

@@ -131,7 +131,10 @@ class FitSettings(Strict):
     around: Weight = Field(0.15, description="Most that a view of a person reaches beyond their box, of its sides.")
     min_pixels: Size = Field(12, description="People whose box is less high than this in the frame are not looked at.")
     identity_iterations: int = Field(
-        0, ge=0, description="First steps, in which the anonymizer alone learns to show pictures as they are (L1)."
+        0,
+        ge=0,
+        description="First steps, in which the anonymizer alone learns to show pictures as they are (L1); of a "
+        "lens none.",
     )
     warmup_iterations: int = Field(150, ge=0, description="Next steps, in which all but the anonymizer learn.")
     iterations: int | None = Field(300, ge=1, description="Steps of the minimax, of either side; none: `epochs`.")
