@@ -35,6 +35,7 @@ PUBLISHED: dict[str, Any] = {
     "anonymizer_rate": 0.4,
     "rate_warmup": 0.05,
     "rivals_rate": 1.0,
+    "gradient_clip": None,
     "crop": (0.6, 1.0),
     "min_pixels": 32,
     "precision": "fp16",
