@@ -316,10 +316,12 @@ def test_levels_are_fits() -> None:
 def test_the_fact_is_the_rms_of_what_is_written() -> None:
     method = ready(make(Variant.parse("frame-learned-b30")))
     pixels = photograph(50, 33)
-    work = Work(1, pixels.copy(), [frame(50, 33)])
+    someone = Region(7, RegionKind.BODY, "frame", (0, 0, 0, 0), np.zeros((0, 0), bool), (5.0, 5.0, 9.0, 20.0))
+    work = Work(1, pixels.copy(), [frame(50, 33)], people=[someone])
     (outcomes,) = engine.anonymize([work], method, 0)
     expected = np.sqrt(((work.pixels.astype(float) - pixels) ** 2).mean()) / 255
     assert outcomes[0].facts["rms"] == pytest.approx(expected, abs=1e-6)
+    assert "only attackers tell" in outcomes[0].weak_people[7]
     assert expected > 0.05
 
 

@@ -93,6 +93,9 @@ class Learned(Method):
             groups = [list(group) for _, group in groupby(crops, key=lambda crop: crop.pixels.shape)]
             return [changed for group in groups for changed in self.in_full_batches(group, self._show)]
 
+    def weakness(self, crop: Crop) -> str | None:
+        return "no fit promises anything of a person: only attackers tell what is hidden"
+
     def _show(self, crops: Sequence[Crop]) -> list[Changed]:
         """Return changed frames, all of one size."""
         import torch
