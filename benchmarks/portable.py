@@ -42,6 +42,16 @@ FIT = {
     "batch_size": 2, "warmup": 0.5, "r1_every": 1, "clusters": 4, "face_iterations": 2, "body_iterations": 2,
 }  # fmt: skip
 """Each of the fit's kinds of step once, small as the training below."""
+CLIPS = {
+    "clips": {"train": 4, "val": 1}, "frames": 3, "width": 64, "height": 64, "actions": ["walk", "wave"],
+    "attributes": True,
+}  # fmt: skip
+LEARNED = {
+    "width": 32, "height": 32, "widths": [4, 6], "frames": 2, "stride": 1, "clips": 2, "stills": 3,
+    "utility_widths": [4], "utility_depths": [1], "observer_widths": [4, 6], "observed": [8, 12], "min_pixels": 4,
+    "identity_iterations": 1, "warmup_iterations": 1, "iterations": 2, "zernike": 4, "taps": 5,
+}  # fmt: skip
+"""Likewise, of a minimax."""
 SIZE = {"min_size": [96], "max_size": 128}
 """Of a training: small, since an emulated processor takes a minute for what a real one does in half a second."""
 
@@ -95,6 +105,26 @@ class Jobs:
         if figures:
             yield "figures", self.figures()
         yield from self.detectors()
+        yield from Jobs(self.folder / "of-clips").learned()
+
+    def learned(self) -> Iterator[tuple[str, str]]:
+        """Yield what is fitted to clips, and what that makes of them."""
+        from anonbench.anonymize.methods.learned import Learned
+
+        self.run(
+            "download", dataset="clips", adapter="streetlife", splits="train", options=json.dumps(CLIPS),
+            catalogue=ROOT / "config" / "datasets.csv", out=self.data,
+        )  # fmt: skip
+        self.run("annotate", data=self.data, split="train", out=self.annotations)
+        for level in ("b30", "optics"):
+            place = self.folder / f"fit-{level}"
+            self.run(
+                "fit", data=self.data, annotations=self.annotations, region="frame", method="learned", device="cpu",
+                settings=json.dumps({**Learned.fit_levels[level], **LEARNED}), out=place,
+            )  # fmt: skip
+            yield f"fit, {level}", _tree(place, "weights.safetensors", "fit.json")
+            weights = {"weights": place / "weights.safetensors", "device": "cpu"}
+            yield f"frame-learned-{level}", self.variant(f"frame-learned-{level}", **weights)
 
     def variant(self, name: str, **options: object) -> str:
         """Write a variant (the original with both splits) and return the digest of its images."""

@@ -43,11 +43,12 @@ from anonbench import recipe as recipes
 from anonbench.datasets.streetlife import Options, render_split
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
+from anonbench.learning.ahead import decoders
 from anonbench.learning.devices import deterministic
 from anonbench.recipe import Recipe
 from anonbench.train import models
 from anonbench.train.data import VariantSplit
-from anonbench.train.loop import Batches, decoders, fit
+from anonbench.train.loop import Batches, fit
 
 SMALL = {
     "tasks": ["detection", "segmentation"],

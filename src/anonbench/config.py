@@ -106,6 +106,10 @@ class MethodConfig(Strict):
     fit: dict[str, Any] = Field(
         default_factory=dict, description="Settings for fitting the method, if it is one that is fitted to data."
     )
+    fit_levels: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Settings for fitting by level, of a method that is fitted anew for each level; they beat `fit`.",
+    )
     fit_on: str | None = Field(
         None,
         description="Data set of the study whose training split the method is fitted to; unless given, the one that is "
@@ -478,13 +482,22 @@ class Study(Strict):
                 raise ValueError(f"methods.{name}.levels: unknown level '{level}'{nearest(level, method.levels)}")
             self._checked(name, level)
         self._checked(name, None)
+        if config.fit_levels and not method.fit_levels:
+            raise ValueError(f"methods.{name}.fit_levels: one fit serves all levels of {name}; use fit")
+        for level in config.fit_levels:
+            if level not in method.fit_levels and level not in used:
+                raise ValueError(
+                    f"methods.{name}.fit_levels: unknown level '{level}'{nearest(level, method.fit_levels)}"
+                )
+            self.fit_settings(name, level)
         if config.fit_on is not None and config.fit_on not in self.datasets:
             raise ValueError(
                 f"methods.{name}.fit_on: unknown data set '{config.fit_on}'{nearest(config.fit_on, self.datasets)}"
             )
         if method.FitSettings is None and (config.fit or config.fit_on):
             raise ValueError(f"methods.{name}: there is nothing to fit; remove fit and fit_on")
-        self.fit_settings(name)
+        for fitted in (used or {None}) if method.fit_levels else {None}:
+            self.fit_settings(name, fitted)
 
     def _check_start(self, model: str) -> None:
         """Refuse a start that no training of the study makes, or that depends on the model itself."""
@@ -556,19 +569,34 @@ class Study(Strict):
                     groups.setdefault((dataset, rest), []).append(name)
         return [(dataset, names) for (dataset, _), names in groups.items() if len(names) > 1]
 
-    def fit_settings(self, method: str) -> dict[str, Any]:
+    def fit_settings(self, method: str, level: str | None = None) -> dict[str, Any]:
         """Return the complete settings for fitting a method, defaults included ({} for one that is not fitted).
 
-        Raises ValueError for a setting that the method refuses.
+        Of one that is fitted for each level they are the level's, overridden by ``fit``, then by ``fit_levels``. Raises
+        ValueError for a setting that the method refuses.
         """
-        settings = registry.load("methods", method).FitSettings
+        plugin, config = registry.load("methods", method), self.methods.get(method, MethodConfig())
+        settings = plugin.FitSettings
         if settings is None:
             return {}
+        own = config.fit_levels.get(level or "", {})
         try:
-            given = self.methods.get(method, MethodConfig()).fit
+            given = {**plugin.fit_levels.get(level, {}), **config.fit, **own}
             return settings.model_validate(given).model_dump(mode="json")
         except ValidationError as error:
-            raise ValueError(f"methods.{method}.fit.{explain(error, settings)}") from None
+            entries = {str(first["loc"][0]) for first in error.errors()[:1] if first["loc"]} or own.keys()
+            where = f"fit_levels.{level}" if entries & own.keys() else "fit"
+            raise ValueError(f"methods.{method}.{where}.{explain(error, settings)}") from None
+
+    def fit_name(self, variant: str) -> str:
+        """Return what the fit of a variant's method is called: ``<region>-<method>[-<level>]``.
+
+        The level is left out where one fit serves all levels.
+        """
+        parsed = Variant.parse(variant)
+        assert parsed.method is not None
+        levels = registry.load("methods", parsed.method).fit_levels
+        return str(Variant(parsed.region, parsed.method, parsed.level if levels else None))
 
     def is_fitted(self, variant: str) -> bool:
         """Tell whether a variant's method is fitted to data first."""
@@ -601,7 +629,8 @@ class Study(Strict):
             method = registry.load("methods", parsed.method)
         except AnonbenchError as error:
             raise ValueError(f"variants: {error}") from None
-        levels = {**method.levels, **self.methods.get(parsed.method, MethodConfig()).levels}
+        config = self.methods.get(parsed.method, MethodConfig())
+        levels = {**method.levels, **config.levels, **config.fit_levels}
         if parsed.level is None and levels:
             raise ValueError(f"variants: '{variant}' needs a level (known: {', '.join(levels)})")
         if parsed.level is not None and parsed.level not in levels:

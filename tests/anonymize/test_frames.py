@@ -29,6 +29,7 @@ from anonbench.workflow.plan import Plan
 from tests.fixtures.outside import install
 
 from .conftest import Dataset, photograph
+from .learned_tiny import ready
 
 FRAME = RegionKind.FRAME
 
@@ -39,6 +40,8 @@ def frame(width: int, height: int) -> Region:
 
 def changed(pixels: np.ndarray, variant: str, parameters: dict[str, Any] | None = None) -> np.ndarray:
     method = make(Variant.parse(variant), parameters)
+    if method.FitSettings is not None:
+        method = ready(method)
     return engine.anonymize_image(pixels, [frame(*pixels.shape[1::-1])], method, image_id=3, seed=1)
 
 

@@ -38,6 +38,7 @@ from anonbench.images import png
 from anonbench.records import OF_PEOPLE, Region, RegionKind
 from anonbench.variants import Variant
 
+from ..anonymize import learned_tiny
 from ..anonymize.gan_tiny import write_weights
 from . import crowds, promises
 from .promises import BrokenPromise
@@ -113,9 +114,10 @@ class Lot:
 
 @pytest.fixture(scope="module", name="weights")
 def _weights(tmp_path_factory: pytest.TempPathFactory) -> dict[RegionKind, Path]:
-    """Random weights of a tiny generator."""
+    """Random weights of a tiny generator, and of a tiny anonymizer of frames."""
     folder = tmp_path_factory.mktemp("weights")
-    return {kind: write_weights(folder / f"{kind}.safetensors", kind) for kind in KINDS}
+    found = {kind: write_weights(folder / f"{kind}.safetensors", kind) for kind in KINDS}
+    return {**found, RegionKind.FRAME: learned_tiny.write_weights(folder / "frame.safetensors")}
 
 
 @pytest.fixture(scope="module", name="lot")

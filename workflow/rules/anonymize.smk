@@ -5,15 +5,16 @@ rule fit:
         images=plan.files.training_images(),
         people=plan.files.training_people(),
     output:
-        weights="<anonymized>/{dataset}/private/fits/{region}-{method}/weights.safetensors",
-        record="<anonymized>/{dataset}/private/fits/{region}-{method}/fit.json",
+        weights="<anonymized>/{dataset}/private/fits/{region}-{method}{level}/weights.safetensors",
+        record="<anonymized>/{dataset}/private/fits/{region}-{method}{level}/fit.json",
     log:
-        "<logs>/fit/{dataset}/{region}-{method}/fit.log",
+        "<logs>/fit/{dataset}/{region}-{method}{level}/fit.log",
     benchmark:
-        "<logs>/fit/{dataset}/{region}-{method}/bench.tsv"
+        "<logs>/fit/{dataset}/{region}-{method}{level}/bench.tsv"
     wildcard_constraints:
         region="face|body|frame",
         method="[a-z0-9_]+",
+        level="(-[a-z0-9]+)?",
     conda:
         environment("train")
     threads: plan.study.train.threads
@@ -25,16 +26,16 @@ rule fit:
         data_folder=lambda w, input: str(Path(input.record).parent),
         annotations=lambda w, input: str(Path(input.images).parent),
         folder=lambda w, output: str(Path(output.weights).parent),
-        logs=lambda w: f"{plan.files.folder('logs')}/fit/{w.dataset}/{w.region}-{w.method}",
+        logs=lambda w: f"{plan.files.folder('logs')}/fit/{w.dataset}/{w.region}-{w.method}{w.level}",
         split=lambda w: plan.files.training_split(w.dataset),
-        settings=lambda w: plan.arguments.fit_settings(w.method),
+        settings=lambda w: plan.arguments.fit_settings(w.method, w.level[1:] or None),
         seed=plan.study.seed,
         device=plan.study.train.device,
         threads=plan.study.train.threads,
         code=lambda w: plan.fingerprints.fit_code(w.method),
         environment=plan.fingerprints.environment("train"),
     message:
-        "fit {wildcards.method} to the {wildcards.region} regions of {wildcards.dataset}"
+        "fit {wildcards.method}{wildcards.level} to the {wildcards.region} regions of {wildcards.dataset}"
     shell:
         "anonbench fit --data {params.data_folder:q} --annotations {params.annotations:q}"
         " --split {params.split} --region {wildcards.region} --method {wildcards.method}"

@@ -86,9 +86,10 @@ def _is_scalar(value: Any) -> bool:
 class FitJob:
     """What a training gets: the images and regions of one split, and where its files go.
 
-    ``root`` holds the images, ``images`` are rows of the images table, ``table`` is the regions table, or of frames the
-    table of people. ``checkpoint`` is a file that a killed training continues from, ``sheet`` a picture of samples that
-    is written now and then. ``origin`` says what is fitted on, for the file of weights.
+    ``root`` holds the images, ``images`` are rows of the images table and ``facts`` what it says of clips
+    (`regions.facts_of`), ``table`` is the regions table, or of frames the table of people. ``checkpoint`` is a file
+    that a killed training continues from, ``sheet`` a picture of samples that is written now and then. ``origin`` says
+    what is fitted on, for the file of weights.
     """
 
     kind: RegionKind
@@ -103,6 +104,7 @@ class FitJob:
     checkpoint: Path | None
     sheet: Path | None
     origin: dict[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,10 @@ class Method(abc.ABC):
     FitSettings: ClassVar[type[Strict] | None] = None
     """Settings of the training of a method that is fitted to data (`fit`, `load`); None: there is nothing to train. A
     field ``determinism`` is the level that is asked for (`portable.level`)."""
+
+    fit_levels: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Settings of the training by level, of a method that is fitted anew for each of its levels. Empty: one training
+    serves all levels."""
 
     inverts: ClassVar[bool] = False
     """Whether arithmetic takes back a part of what the method does (`invert`): an attack need not learn it."""

@@ -74,6 +74,7 @@ def fit(
         checkpoint=checkpoint,
         sheet=folder / SHEET,
         origin=origin,
+        facts=regions.facts_of(images),
     )
     fitted = plugin.fit(job)
     write_json(folder / TIMING, fitted.timing)

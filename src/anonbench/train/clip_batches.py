@@ -17,13 +17,14 @@ from torch.nn.functional import cross_entropy
 
 from anonbench.errors import AnonbenchError
 from anonbench.learning import distributed
+from anonbench.learning.ahead import ahead
 from anonbench.learning.devices import deterministic
 from anonbench.learning.supervised import Supervised, autocast
 from anonbench.recipe import Recipe
 from anonbench.seeding import generator
 from anonbench.train.clip_models import Recognition
 from anonbench.train.data import Clip, Sample, VariantSplit
-from anonbench.train.loop import ALONE, ahead, share_of
+from anonbench.train.loop import ALONE, share_of
 
 if TYPE_CHECKING:
     from anonbench.train.clips import Settings

@@ -150,12 +150,13 @@ class Clips(Trainer):
     ) -> TrainedModel:
         import torch
 
+        from anonbench.learning.ahead import decoders
         from anonbench.learning.devices import deterministic
         from anonbench.learning.distributed import place
         from anonbench.learning.loop import run
         from anonbench.train import clip_models, initialisation
         from anonbench.train.clip_batches import Batches, Recogniser, check_clips
-        from anonbench.train.loop import decoders, training_key
+        from anonbench.train.loop import training_key
 
         check_clips(variant, recipe.settings)
         clip_models.check_start(recipe, variant)

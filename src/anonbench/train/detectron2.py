@@ -70,11 +70,12 @@ class Detectron2(Trainer):
         require(device)
         import torch
 
+        from anonbench.learning.ahead import decoders
         from anonbench.learning.devices import deterministic
         from anonbench.learning.distributed import place
         from anonbench.train import detectron2_models as models
         from anonbench.train import initialisation
-        from anonbench.train.loop import Batches, decoders, fit, training_key
+        from anonbench.train.loop import Batches, fit, training_key
 
         config = detectron2_config.build(recipe, variant.categories, len(variant.samples), models.register(variant))
         if checkpoint is not None and place().rank == 0:

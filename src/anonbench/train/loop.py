@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from anonbench.learning import distributed
+from anonbench.learning.ahead import ahead
 from anonbench.learning.files import key_of
 from anonbench.learning.loop import Ran, run
 from anonbench.learning.supervised import Supervised
@@ -21,7 +21,6 @@ from anonbench.seeding import generator
 from anonbench.train.data import Target, VariantSplit, input_size, load_image, load_target
 
 Batch = tuple[list[torch.Tensor], list[Target]]
-Made = TypeVar("Made")
 ALONE = distributed.Place()
 
 
@@ -57,24 +56,6 @@ class Batches:
         return ahead(self.__getitem__, first, last, threads)
 
 
-def ahead(get: Callable[[int], Made], first: int, last: int, threads: int) -> Generator[Made, None, None]:
-    """Yield ``get(first)`` ... ``get(last - 1)`` in order, made ahead in ``threads`` threads (0: in this one)."""
-    if threads == 0:
-        yield from (get(i) for i in range(first, last))
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: list[Future[Made]] = []
-        try:
-            for i in range(first, last + 2 * threads):
-                if i < last:
-                    waiting.append(pool.submit(get, i))
-                if i >= first + 2 * threads:
-                    yield waiting.pop(0).result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
 def share_of(count: int, recipe: Recipe, seed: int, iteration: int, place: distributed.Place) -> tuple[int, list[int]]:
     """Return the epoch of an iteration and which of ``count`` samples are this process's share of its batch.
 
@@ -88,14 +69,6 @@ def share_of(count: int, recipe: Recipe, seed: int, iteration: int, place: distr
     if place.size > 1:
         whole = np.resize(whole, -(-len(whole) // place.size) * place.size)
     return epoch, whole[place.rank :: place.size].tolist()
-
-
-def decoders(device: torch.device) -> int:
-    """Return how many threads decode ahead; the number changes no result."""
-    threads = torch.get_num_threads()
-    if device.type == "cuda":
-        return max(2, min(threads, 8))
-    return 0 if threads == 1 else 2
 
 
 def training_key(

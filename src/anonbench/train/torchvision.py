@@ -48,10 +48,11 @@ class Torchvision(Trainer):
     ) -> TrainedModel:
         import torch
 
+        from anonbench.learning.ahead import decoders
         from anonbench.learning.devices import deterministic
         from anonbench.learning.distributed import place
         from anonbench.train import initialisation, models
-        from anonbench.train.loop import Batches, decoders, fit, training_key
+        from anonbench.train.loop import Batches, fit, training_key
 
         with deterministic(recipe.strict(device.type)):
             torch.manual_seed(seed_of("init", recipe.seeds.of("initialisation", seed)))

@@ -142,9 +142,9 @@ class Arguments:
         return " ".join(f"--weights {shlex.quote(str(p))} --device {self.study.train.device}" for p in paths)
 
     @functools.cache  # noqa: B019 (one plan per process)
-    def fit_settings(self, method: str) -> str:
-        """Return the complete settings for fitting a method, as JSON."""
-        return compact(self.study.fit_settings(method))
+    def fit_settings(self, method: str, level: str | None = None) -> str:
+        """Return the complete settings for fitting a method, at a level if it has a fit for each, as JSON."""
+        return compact(self.study.fit_settings(method, level))
 
     def recipe(self, model: str) -> str:
         """Return a model's recipe, as JSON."""

@@ -136,7 +136,7 @@ class Files:
         parsed = Variant.parse(variant)
         assert parsed.method is not None
         source = self.study.fitted_on(parsed.method, dataset)
-        return f"{self.folder('anonymized')}/{source}/{manifests.PRIVATE}/fits/{parsed.region}-{parsed.method}"
+        return f"{self.folder('anonymized')}/{source}/{manifests.PRIVATE}/fits/{self.study.fit_name(variant)}"
 
     def fitted(self) -> Callable[[Any], list[str]]:
         """Return an input function: the weights of a variant's method, if it is fitted to data."""

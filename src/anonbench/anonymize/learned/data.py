@@ -1,0 +1,353 @@
+"""What an anonymizer is fitted to: clips with their actions, and stills of people with their attributes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from anonbench import images, regions
+from anonbench.anonymize.contract import FitJob
+from anonbench.anonymize.learned.losses import UNKNOWN
+from anonbench.anonymize.learned.options import FitSettings
+from anonbench.errors import AnonbenchError
+from anonbench.seeding import generator
+
+KEPT_BYTES = 1 << 30
+"""How much of decoded frames stays in memory; the others are decoded whenever they are seen. Changes no result."""
+REMEDY = "fit on another data set (fit_on)"
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A video: its frames (rows of the images table) in order, and the position of its action."""
+
+    video: int
+    frames: tuple[Row, ...] = field(repr=False)
+    action: int
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """A person in a picture: its row, their box (x, y, width, height in pixels) and the positions of their values."""
+
+    picture: Row = field(repr=False)
+    box: tuple[float, float, float, float]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one step sees.
+
+    ``clips`` uint8 (N, V, 3, T, H, W), RGB: V versions of each clip, a triplet's three or one; ``actions`` int64 (N,);
+    ``stills`` uint8 (M, 3, H, W); ``boxes`` float32 (2, M, 4): two views of the person in each, as x0, y0, x1, y1 in
+    pixels; ``mirrored`` bool (2, M); ``gains`` float32 (2, M): brightness of a view; ``labels`` int64 (M, attributes).
+    """
+
+    clips: torch.Tensor
+    actions: torch.Tensor
+    stills: torch.Tensor
+    boxes: torch.Tensor
+    mirrored: torch.Tensor
+    gains: torch.Tensor
+    labels: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        names = self.__slots__
+        return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in names))
+
+    def first(self, clips: int, stills: int) -> Batch:
+        """Return the first so many clips and stills."""
+        pair = (self.boxes[:, :stills], self.mirrored[:, :stills], self.gains[:, :stills])
+        return Batch(self.clips[:clips], self.actions[:clips], self.stills[:stills], *pair, self.labels[:stills])
+
+
+class Material:
+    """Clips, stills and their decoded frames; ``batch`` draws what a step sees, a function of its number alone.
+
+    ``values`` are the attributes that observers guess, with the values of each.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        actions: Sequence[str],
+        stills: Sequence[Still],
+        values: Mapping[str, Sequence[str]],
+        root: Path,
+        settings: FitSettings,
+        seed: int,
+    ) -> None:
+        self.clips, self.actions, self.stills = tuple(clips), tuple(actions), tuple(stills)
+        self.values = {name: tuple(of) for name, of in values.items()}
+        self.root, self.settings, self.seed = root, settings, seed
+        self._kept: dict[int, np.ndarray] = {}
+        self._free, self._lock = KEPT_BYTES, threading.Lock()
+
+    @classmethod
+    def read(cls, job: FitJob) -> Material:
+        """Choose what a fit may learn from; raise AnonbenchError where that is not enough."""
+        settings: FitSettings = job.settings
+        clips, actions = clips_of(job.images, job.facts, settings, job.table)
+        stills, values = stills_of(job, settings)
+        return cls(clips, actions, stills, values, job.root, settings, job.seed)
+
+    @property
+    def pictures(self) -> list[Row]:
+        """Every frame that may be seen, by id."""
+        found = {row["image_id"]: row for clip in self.clips for row in clip.frames}
+        found |= {still.picture["image_id"]: still.picture for still in self.stills}
+        return [found[image_id] for image_id in sorted(found)]
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """What the record says of the data."""
+        people = Counter(still.picture["image_id"] for still in self.stills)
+        return {
+            "clips": len(self.clips),
+            "actions": len(self.actions),
+            "stills": len(self.stills),
+            "images": len(self.pictures),
+            "most_people_in_an_image": max(people.values()),
+            "attributes": {name: list(of) for name, of in self.values.items()},
+        }
+
+    def digest(self, threads: int) -> str:
+        """Return the sha256 over names and bytes of all frames that may be seen, in order of their ids."""
+
+        def of(row: Row) -> str:
+            data = images.read_bytes(f"{self.root}/{row['path']}")
+            return f"{hashlib.sha256(data).hexdigest()}  {row['file_name']}\n"
+
+        rows = self.pictures
+        with ThreadPoolExecutor(threads) as pool:
+            lines = list(tqdm(pool.map(of, rows), "frames", len(rows), unit="image", disable=None))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def batch(self, iteration: int) -> Batch:
+        """Return what the step of an iteration sees, whatever came before."""
+        s, random = self.settings, generator("batch", self.seed, iteration)
+        clips = [self.clips[k] for k in self._turn("clips", len(self.clips), s.clips, iteration)]
+        stills = [self.stills[k] for k in self._turn("stills", len(self.stills), s.stills, iteration)]
+        seen = [self._versions(clip, random) for clip in clips]
+        shown, boxes, mirrored = zip(*(self._view(still, random) for still in stills), strict=True)
+        gains = 1 + s.jitter * random.uniform(-1, 1, (2, len(stills)))
+        return Batch(
+            torch.from_numpy(np.stack(seen)),
+            torch.tensor([clip.action for clip in clips]),
+            torch.from_numpy(np.stack(shown)),
+            torch.from_numpy(np.stack(boxes, 1).astype(np.float32)),
+            torch.from_numpy(np.stack(mirrored, 1)),
+            torch.from_numpy(gains.astype(np.float32)),
+            torch.tensor([still.labels for still in stills], dtype=torch.int64).reshape(len(stills), len(self.values)),
+        )
+
+    def _turn(self, what: str, count: int, size: int, iteration: int) -> list[int]:
+        """Return whose turn it is: every one once in each pass, in an order of the pass's own."""
+        size = min(size, count)
+        epoch, place = divmod(iteration, count // size)
+        order = generator("order", what, self.seed, epoch).permutation(count)
+        return [int(k) for k in order[place * size : (place + 1) * size]]
+
+    def _versions(self, clip: Clip, random: np.random.Generator) -> np.ndarray:
+        """Return what is seen of a clip, uint8 (V, 3, T, H, W): a stretch, or anchor, positive, negative."""
+        s = self.settings
+        free = len(clip.frames) - span(s)
+        start = int(random.integers(free + 1))
+        starts = [start]
+        if s.loss == "tedspad":  # another stretch, as far as there is one
+            starts += [start, (start + 1 + int(random.integers(max(1, free)))) % (free + 1)]
+        found = []
+        for one in starts:
+            frames = clip.frames[one : one + span(s) : s.stride]
+            x, y, w, h = self._window(frames[0], random)
+            mirrored = bool(random.random() < s.horizontal_flip)
+            found.append(np.stack([self._part(row, (x, y, w, h), mirrored) for row in frames], 1))
+        return np.stack(found)
+
+    def _view(self, still: Still, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return a part of a picture that shows a person, uint8 (3, H, W), and where two views of them lie in it.
+
+        The part has the scale of a clip's; of somebody who is larger it shows a part.
+        """
+        s, row = self.settings, still.picture
+        bx, by, bw, bh = still.box
+        x, y, w, h = self._window(row, random, (bx + bw / 2, by + bh / 2))
+        pixels = self._part(row, (x, y, w, h), False)
+        boxes = np.empty((2, 4))
+        for view in boxes:
+            left, top, right, bottom = random.uniform(-s.around / 3, s.around, 4)
+            view[:] = (bx - left * bw, by - top * bh, bx + (1 + right) * bw, by + (1 + bottom) * bh)
+        return pixels, _scaled(boxes, (x, y, w, h), s), random.random(2) < s.horizontal_flip
+
+    def _window(
+        self, row: Row, random: np.random.Generator, middle: tuple[float, float] | None = None
+    ) -> tuple[int, int, int, int]:
+        """Draw a rectangle of the input's shape in a frame; with ``middle`` one that this point is in."""
+        s = self.settings
+        width, height = row["width"], row["height"]
+        scale = min(width / s.width, height / s.height) * random.uniform(*s.crop)
+        w, h = (max(1, min(most, round(scale * side))) for most, side in ((width, s.width), (height, s.height)))
+        low, high = (0, 0), (width - w, height - h)
+        if middle is not None:
+            low = tuple(
+                min(most, max(0, int(at) - side + 1)) for at, side, most in zip(middle, (w, h), high, strict=True)
+            )
+            high = tuple(max(a, min(most, int(at))) for a, at, most in zip(low, middle, high, strict=True))
+        return int(random.integers(low[0], high[0] + 1)), int(random.integers(low[1], high[1] + 1)), w, h
+
+    def _part(self, row: Row, window: tuple[int, int, int, int], mirrored: bool) -> np.ndarray:
+        """Return a part of a frame at the working size, uint8 (3, H, W)."""
+        x, y, w, h = window
+        size = (self.settings.width, self.settings.height)
+        part = self._pixels(row)[y : y + h, x : x + w]
+        if (w, h) != size:
+            way = cv2.INTER_AREA if w * h > size[0] * size[1] else cv2.INTER_LINEAR
+            part = cv2.resize(part, size, interpolation=way)
+        return np.ascontiguousarray((part[:, ::-1] if mirrored else part).transpose(2, 0, 1))
+
+    def _pixels(self, row: Row) -> np.ndarray:
+        found = self._kept.get(row["image_id"])
+        if found is None:
+            found = images.read_rgb(f"{self.root}/{row['path']}", (row["width"], row["height"]), row["labels_on"])
+            with self._lock:
+                if row["image_id"] not in self._kept and found.nbytes <= self._free:
+                    self._free -= found.nbytes
+                    self._kept[row["image_id"]] = found
+        return found
+
+
+def _scaled(boxes: np.ndarray, window: tuple[int, int, int, int], s: FitSettings) -> np.ndarray:
+    """Return boxes (N, 4) of a frame in pixels of a part of it, inside of it and of a pixel at least."""
+    x, y, w, h = window
+    found = (boxes - (x, y, x, y)) * (s.width / w, s.height / h, s.width / w, s.height / h)
+    for first, last, most in ((0, 2, s.width), (1, 3, s.height)):
+        found[:, first] = found[:, first].clip(0, most - 1)
+        found[:, last] = np.maximum(found[:, last].clip(1, most), found[:, first] + 1)
+    return found
+
+
+def span(settings: FitSettings) -> int:
+    """Return the frames of a video from the first to the last that the action network sees."""
+    return (settings.frames - 1) * settings.stride + 1
+
+
+def clips_of(
+    rows: Sequence[Row], facts: Mapping[str, Any], settings: FitSettings, table: Path
+) -> tuple[list[Clip], list[str]]:
+    """Return the clips that have an action, and the names of the actions.
+
+    Raises AnonbenchError for clips that are too short or lack frames, and where fewer than two actions are shown.
+    """
+    actions = list(facts.get("actions", ()))
+    frames: dict[int, dict[int, Row]] = {}
+    for row in rows:
+        if row["video_id"] is not None:
+            frames.setdefault(row["video_id"], {})[row["frame_index"]] = row
+    found = []
+    for video in facts.get("videos", ()):
+        if video.get("action") not in actions:
+            continue
+        there = frames.get(video["id"], {})
+        entry, count = f"video {video['id']}", max(int(video.get("frames", 0)), len(there))
+        missing = [place for place in range(count) if place not in there]
+        if missing:
+            raise AnonbenchError(
+                f"lacks frame {missing[0]} of {count}", file=table, entry=entry, remedy="run annotate again"
+            )
+        if count < span(settings):
+            raise AnonbenchError(
+                f"has {count} frames, and {settings.frames} at a stride of {settings.stride} span {span(settings)}",
+                file=table,
+                entry=entry,
+                remedy="lower fit.frames or fit.stride",
+            )
+        found.append(Clip(video["id"], tuple(there[k] for k in range(count)), actions.index(video["action"])))
+    shown = {clip.action for clip in found}
+    if len(shown) < 2:
+        only = "".join(f" ({actions[action]})" for action in shown)
+        raise AnonbenchError(
+            f"shows clips of {len(shown)} action{only}, and telling actions apart takes two", file=table, remedy=REMEDY
+        )
+    return found, actions
+
+
+def stills_of(job: FitJob, settings: FitSettings) -> tuple[list[Still], dict[str, list[str]]]:
+    """Return the people whom observers look at, and the attributes that they guess, with the values of each.
+
+    None are guessed but by `vita`. Raises AnonbenchError where fewer than two people are large enough, for an attribute
+    that nobody has or that does not vary, and where none varies.
+    """
+    of = {row["image_id"]: row for row in job.images}
+    people = [row for row in _people(job.table) if row["image_id"] in of and _usable(row, settings)]
+    if len(people) < 2:
+        raise AnonbenchError(
+            f"shows {len(people)} people with a box of {settings.min_pixels} pixels or more, and stills of them are "
+            "what observers look at",
+            file=job.table,
+            remedy=f"lower fit.min_pixels, or {REMEDY}",
+        )
+    said = [json.loads(row["attributes"]) if row["attributes"] else {} for row in people]
+    values = _varying(said, settings, job.table) if settings.loss == "vita" else {}
+    stills = []
+    for row, has in zip(people, said, strict=True):
+        labels = tuple(
+            known.index(str(has[name])) if name in has and str(has[name]) in known else UNKNOWN
+            for name, known in values.items()
+        )
+        x, y, w, h = row["box"]
+        stills.append(Still(of[row["image_id"]], (x, y, w, h), labels))
+    return stills, values
+
+
+def _people(table: Path) -> list[Row]:
+    names = ["image_id", "person_id", "box", "crowd", "ignore", "attributes"]
+    order = [("image_id", "ascending"), ("person_id", "ascending")]
+    rows: list[Row] = regions.read(table, regions.PEOPLE).select(names).sort_by(order).to_pylist()
+    return rows
+
+
+def _usable(row: Row, settings: FitSettings) -> bool:
+    return bool(row["box"] is not None and not row["crowd"] and row["box"][3] >= settings.min_pixels)
+
+
+def _varying(said: Sequence[Mapping[str, Any]], settings: FitSettings, table: Path) -> dict[str, list[str]]:
+    """Return the values of each attribute that is to be hidden, sorted, but for those that one person alone has."""
+    counts: dict[str, Counter[str]] = {}
+    for has in said:
+        for name, value in has.items():
+            counts.setdefault(name, Counter())[str(value)] += 1
+    found = {name: sorted(v for v, n in of.items() if n > 1) for name, of in sorted(counts.items())}
+    for name in settings.attributes:
+        if name not in found:
+            known = ", ".join(found) or "none"
+            raise AnonbenchError(
+                f"says of nobody what '{name}' is (known: {known})", file=table, entry="fit attributes", remedy=REMEDY
+            )
+        if len(found[name]) < 2:
+            only = ", ".join(found[name]) or "no value twice"
+            raise AnonbenchError(
+                f"'{name}' does not vary ({only}): there is nothing to hide", file=table, entry="fit attributes",
+                remedy="leave it out",
+            )  # fmt: skip
+    chosen = {name: of for name, of in found.items() if len(of) > 1 and name in (settings.attributes or found)}
+    if not chosen:
+        raise AnonbenchError(
+            "has no attribute of people with two values, and vita hides such", file=table, entry="fit loss",
+            remedy=f"use penalty or spact, which need none, or {REMEDY}",
+        )  # fmt: skip
+    return chosen

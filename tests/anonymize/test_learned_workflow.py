@@ -1,0 +1,69 @@
+"""A fit for each level: which jobs there are, and what each is told."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anonbench.config import parse
+from anonbench.errors import AnonbenchError
+from anonbench.workflow.plan import Plan
+
+from ..workflow.conftest import PROJECT, TINY, Project
+
+MINE: dict[str, Any] = {"fit_levels": {"mine": {"loss": "vita", "ensemble": 3}}}
+
+
+def study(**learned: Any) -> dict[str, Any]:
+    """Return the tiny study with three learned variants and two data sets."""
+    value = copy.deepcopy(TINY)
+    value["variants"] = ["original", "frame-grey", "frame-learned-b30", "frame-learned-spact", "frame-learned-mine"]
+    other = {"adapter": "streetlife", "options": {"train": 6, "val": 2}}
+    value["datasets"] = {**value["datasets"], "other": other}
+    value["methods"] = {"learned": {**MINE, "fit_on": "other", **learned}}
+    return value
+
+
+def test_one_fit_for_each_level_however_many_data_sets(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    project.study("shared", study())
+    assert project.jobs("variants", config="shared")["fit"] == 3
+
+
+def test_weights_and_settings_of_levels() -> None:
+    plan = Plan(study(fit={"iterations": 7, "utility_weight": 0.5}), PROJECT)
+    assert plan.files.fit_folder("streetlife", "frame-learned-b30") == "anonymized/other/private/fits/frame-learned-b30"
+    assert plan.files.fitting_of("streetlife", "frame-learned-mine")[0].endswith("frame-learned-mine/fit.json")
+    told = {level: json.loads(plan.arguments.fit_settings("learned", level)) for level in ("b30", "spact", "mine")}
+    assert [told[level]["loss"] for level in told] == ["penalty", "spact", "vita"]
+    assert told["b30"]["budget"] == 0.3
+    assert told["mine"]["ensemble"] == 3
+    assert {one["iterations"] for one in told.values()} == {7}
+    tedspad = Plan(study(fit={"utility_weight": 0.5}), PROJECT).arguments.fit_settings("learned", "tedspad")
+    assert json.loads(tedspad)["utility_weight"] == 0.5  # the study beats the level
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ({"learned": {}}, r"variants: 'frame-learned-mine': unknown level 'mine'"),
+        ({"learned": {**MINE, "fit": {"budget": 2}}}, r"methods\.learned\.fit\.budget"),
+        (
+            {"learned": {"fit_levels": {"mine": {"bugdet": 0.2}}}},
+            r"methods\.learned\.fit_levels\.mine\.bugdet: unknown key \(did you mean 'budget'",
+        ),
+        ({"learned": {"fit_levels": {"mine": {}, "b31": {}}}}, r"fit_levels: unknown level 'b31' \(did you mean 'b30'"),
+        (
+            {"learned": MINE, "gan": {"fit_levels": {"mine": {}}}},
+            r"methods\.gan\.fit_levels: one fit serves all levels of gan",
+        ),
+        ({"learned": {**MINE, "fit": {"width": 30}}}, r"methods\.learned\.fit.*width: 30 is no multiple of 4"),
+    ],
+)
+def test_bad_settings(methods: dict[str, Any], message: str) -> None:
+    with pytest.raises(AnonbenchError, match=message):
+        parse({**study(), "methods": methods})
