@@ -22,7 +22,7 @@ from anonbench.manifests import PRIVATE
 from anonbench.recipe import Recipe
 from anonbench.records import MAX_PIXELS, RegionKind
 from anonbench.tasks.engines import VECTORIZED, Engine
-from anonbench.variants import ORIGINAL, Variant
+from anonbench.variants import FIT, ORIGINAL, Variant, plain, refitted
 
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
 SPLIT = r"^[A-Za-z0-9_]+$"
@@ -110,6 +110,11 @@ class MethodConfig(Strict):
         None,
         description="Data set of the study whose training split the method is fitted to; unless given, the one that is "
         "anonymized.",
+    )
+    refit: bool = Field(
+        False,
+        description="Fit the method anew for each of `train.seeds`: models and attackers of a seed see what the fit of "
+        "that seed makes, so that intervals hold what fits do, too.",
     )
 
 
@@ -231,6 +236,9 @@ class PrimaryConfig(Strict):
     category: str | None = Field(
         None, description="Its category; left out, the first category of people that a data set has."
     )
+    direction: Direction = Field(
+        "original", description="What is trained on and what is tested on, one of `evaluate.on`."
+    )
     metric: str | None = Field(
         None, description="Its metric: the first one of each of its tasks, which alone has intervals (may be left out)."
     )
@@ -255,6 +263,11 @@ class ReportConfig(Strict):
     )
     bootstrap: int = Field(1000, ge=100, le=100_000, description="Resamples of validation images for the intervals.")
     primary: PrimaryConfig = PrimaryConfig()
+    against: list[str] = Field(
+        [],
+        description="Variants that every other one is compared with, too, in what is kept and in what attackers find: "
+        "those that are there for all to beat, such as `body-mask_out`.",
+    )
     people_per_sheet: int = Field(4, ge=1, le=24, description="Rows of the before/after sheet.")
     vector_formats: list[Literal["pdf", "svg"]] = Field(
         ["pdf"], description="Formats in which figures are written for print, beside the PNG that the page shows."
@@ -330,6 +343,15 @@ class Study(Strict):
                 )
             if variant == ORIGINAL:
                 raise ValueError(f"report.primary.variants: '{ORIGINAL}' is what every other variant is compared with")
+        for variant in self.report.against:
+            if variant not in self.variants or variant == ORIGINAL:
+                near = nearest(variant, [v for v in self.variants if v != ORIGINAL])
+                raise ValueError(f"report.against: '{variant}' is not among the study's variants{near}")
+        if "direction" in primary.model_fields_set and primary.direction not in self.evaluate.on:
+            raise ValueError(
+                f"report.primary.direction: '{primary.direction}' is not among evaluate.on "
+                f"({', '.join(self.evaluate.on)})"
+            )
 
     def _check_attack(self) -> None:
         attack, known = self.attack, registry.names("attacks")
@@ -428,6 +450,10 @@ class Study(Strict):
         for text in self.variants:
             if self.variants.count(text) > 1:
                 raise ValueError(f"variants: duplicate variant '{text}'")
+            if text != plain(text):
+                raise ValueError(
+                    f"variants: '{text}': fits are not named here; methods.<name>.refit fits a method for each seed"
+                )
             self.parameters(text)
 
     @staticmethod
@@ -474,6 +500,8 @@ class Study(Strict):
         method = registry.load("methods", name)
         used = {Variant.parse(text).level for text in self.variants if Variant.parse(text).method == name}
         for level in config.levels:
+            if FIT.fullmatch(level):
+                raise ValueError(f"methods.{name}.levels: '{level}' is what a further fit is called; use another name")
             if level not in method.levels and level not in used:
                 raise ValueError(f"methods.{name}.levels: unknown level '{level}'{nearest(level, method.levels)}")
             self._checked(name, level)
@@ -482,8 +510,15 @@ class Study(Strict):
             raise ValueError(
                 f"methods.{name}.fit_on: unknown data set '{config.fit_on}'{nearest(config.fit_on, self.datasets)}"
             )
-        if method.FitSettings is None and (config.fit or config.fit_on):
-            raise ValueError(f"methods.{name}: there is nothing to fit; remove fit and fit_on")
+        if method.FitSettings is None and (config.fit or config.fit_on or config.refit):
+            raise ValueError(f"methods.{name}: there is nothing to fit; remove fit, fit_on and refit")
+        learnt = self.learns_to_attack()
+        for seed in self.attack.seeds if config.refit and used and learnt else ():
+            if seed not in self.train.seeds:
+                raise ValueError(
+                    f"attack.seeds: {seed} is not among train.seeds, for which alone {name} is fitted (methods.{name}."
+                    "refit): an attacker sees what the fit of its own seed makes"
+                )
         self.fit_settings(name)
 
     def _check_start(self, model: str) -> None:
@@ -574,6 +609,20 @@ class Study(Strict):
         """Tell whether a variant's method is fitted to data first."""
         name = Variant.parse(variant).method
         return name is not None and registry.load("methods", name).FitSettings is not None
+
+    def made_with(self, variant: str, seed: int) -> str:
+        """Return the name of a variant as models and attackers of a seed see it.
+
+        That is its own but where its method is fitted anew for each seed: then the first of `train.seeds` alone has
+        the plain name.
+        """
+        method = Variant.parse(variant).method
+        again = method is not None and self.methods.get(method, MethodConfig()).refit
+        return refitted(variant, seed) if again and seed != self.train.seeds[0] else variant
+
+    def made(self, variant: str) -> list[str]:
+        """Return the names of a variant over all seeds, the plain one first."""
+        return list(dict.fromkeys(self.made_with(variant, seed) for seed in self.train.seeds))
 
     def fitted_on(self, method: str, dataset: str) -> str:
         """Return the data set whose training split a method is fitted to, to anonymize ``dataset``."""

@@ -5,15 +5,16 @@ rule fit:
         images=plan.files.training_images(),
         people=plan.files.training_people(),
     output:
-        weights="<anonymized>/{dataset}/private/fits/{region}-{method}/weights.safetensors",
-        record="<anonymized>/{dataset}/private/fits/{region}-{method}/fit.json",
+        weights="<anonymized>/{dataset}/private/fits/{region}-{method}{again}/weights.safetensors",
+        record="<anonymized>/{dataset}/private/fits/{region}-{method}{again}/fit.json",
     log:
-        "<logs>/fit/{dataset}/{region}-{method}/fit.log",
+        "<logs>/fit/{dataset}/{region}-{method}{again}/fit.log",
     benchmark:
-        "<logs>/fit/{dataset}/{region}-{method}/bench.tsv"
+        "<logs>/fit/{dataset}/{region}-{method}{again}/bench.tsv"
     wildcard_constraints:
         region="face|body|frame",
         method="[a-z0-9_]+",
+        again=r"(-fit\d+)?",
     conda:
         environment("train")
     threads: plan.study.train.threads
@@ -23,10 +24,10 @@ rule fit:
         data_folder=lambda w, input: str(Path(input.record).parent),
         annotations=lambda w, input: str(Path(input.images).parent),
         folder=lambda w, output: str(Path(output.weights).parent),
-        logs=lambda w: f"{plan.files.folder('logs')}/fit/{w.dataset}/{w.region}-{w.method}",
+        logs=lambda w: f"{plan.files.folder('logs')}/fit/{w.dataset}/{w.region}-{w.method}{w.again}",
         split=lambda w: plan.files.training_split(w.dataset),
         settings=lambda w: plan.arguments.fit_settings(w.method),
-        seed=plan.study.seed,
+        seed=lambda w: plan.arguments.fit_seed(w.again),
         device=plan.study.train.device,
         threads=plan.study.train.threads,
         code=lambda w: plan.fingerprints.fit_code(w.method),

@@ -12,7 +12,7 @@ from anonbench.records import RegionKind
 from anonbench.workflow import failures
 from anonbench.workflow.plan import Plan
 
-VARIANT = f"original|({'|'.join(RegionKind)})-[a-z0-9_]+(-[a-z0-9]+)?"
+VARIANT = rf"original|({'|'.join(RegionKind)})-[a-z0-9_]+(-[a-z0-9]+)?(-fit\d+)?"
 
 uses_conda = any(
     "conda" in str(method).lower()

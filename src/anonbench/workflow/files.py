@@ -21,7 +21,7 @@ TABLES = (
     "curves.csv", "numbers.tex", "metrics.json",
 )  # fmt: skip
 
-ATTACKED = ("privacy.csv", "privacy.md", "privacy.tex")
+ATTACKED = ("privacy.csv", "privacy.md", "privacy.tex", "tradeoff.csv", "tradeoff.md")
 """Tables of a study that attacks its variants, too."""
 
 
@@ -130,7 +130,8 @@ class Files:
         parsed = Variant.parse(variant)
         assert parsed.method is not None
         source = self.study.fitted_on(parsed.method, dataset)
-        return f"{self.folder('anonymized')}/{source}/{manifests.PRIVATE}/fits/{parsed.region}-{parsed.method}"
+        name = str(Variant(parsed.region, parsed.method, fit=parsed.fit))
+        return f"{self.folder('anonymized')}/{source}/{manifests.PRIVATE}/fits/{name}"
 
     def fitted(self) -> Callable[[Any], list[str]]:
         """Return an input function: the weights of a variant's method, if it is fitted to data."""
@@ -169,8 +170,9 @@ class Files:
         for name, dataset in self.study.datasets.items():
             tested = {one.tested for one in self.evaluations() if one.dataset == name} | {ORIGINAL}
             variants = self.study.variants_of(name)
-            found += [self._file("manifest", name, v, dataset.val) for v in variants if v in tested]
-            found += [self._file("manifest", name, v, dataset.train) for v in variants]
+            every = [made for v in variants for made in self.study.made(v)]
+            found += [self._file("manifest", name, v, dataset.val) for v in every if v in tested]
+            found += [self._file("manifest", name, v, dataset.train) for v in every]
         return found
 
     def manifests_of(self, wildcards: Any) -> list[str]:
@@ -209,7 +211,7 @@ class Files:
                     for seed in (
                         self.study.seeds_of(model, variant) if variant in self.study.trained(dataset, model) else ()
                     ):
-                        yield f"{dataset}/{variant}/{model}/seed{seed}"
+                        yield f"{dataset}/{self.study.made_with(variant, seed)}/{model}/seed{seed}"
 
     def weights(self) -> list[str]:
         """Return the weights of every training."""
@@ -228,8 +230,8 @@ class Files:
                 # the original tested on the original is the reference of every difference
                 asked = [v for v in told if v == ORIGINAL or direction in study.evaluate.on]
                 for variant in asked:
-                    trained, tested = pair(direction, variant)
                     for seed in study.seeds_of(model, variant):
+                        trained, tested = pair(direction, study.made_with(variant, seed))
                         found[Evaluation(dataset, trained, model, seed, tested)] = None
         return list(found)
 
@@ -240,7 +242,8 @@ class Files:
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of the tables."""
-        return TABLES + (ATTACKED if self.study.attack.attacks else ())
+        found = TABLES + (ATTACKED if self.study.attack.attacks else ())
+        return (*found, *(["versus.csv"] if self.study.report.against else []))
 
     def tables_after_impact(self) -> tuple[str, ...]:
         """Return the names of all tables but the first, which has a place of its own in Snakemake's report."""
@@ -254,7 +257,7 @@ class Files:
         """Return ``<dataset>/<variant>/<attack>/<attacker>/seed<n>`` of every attack."""
         block = self.study.attack
         return [
-            f"{dataset}/{variant}/{attack}/{attacker}/seed{seed}"
+            f"{dataset}/{self.study.made_with(variant, seed)}/{attack}/{attacker}/seed{seed}"
             for dataset in self.study.datasets
             if self.study.attacked(dataset)
             for variant in self.study.variants_of(dataset)
