@@ -30,7 +30,7 @@ LEVEL = r"^[a-z0-9]+$"
 ENCODER = r"^(source|lossless|quality-([1-9]\d?|100))$"
 START = re.compile(r"models/(?P<dataset>[^/]+)/(?P<variant>[^/]+)/(?P<model>[^/]+)/seed(?P<seed>\d+)(/.*)?")
 """First weights that a training of the same study makes: their path, from the study's output folder."""
-NON_RECIPE_KEYS = {"datasets", "variants"}
+NON_RECIPE_KEYS = {"datasets", "variants", "only_seeds"}
 """Keys of a model that say what it is trained on, not how."""
 START_KEYS = {"initialisation", "base_learning_rate", "reference_batch_size"}
 """Keys of a recipe that may differ between models whose starts are compared."""
@@ -154,6 +154,11 @@ class ModelConfig(Recipe):
         min_length=1,
         description="variants of the study that it is trained on (or, if it needs no training, tested on), `original` "
         "among them; all unless given",
+    )
+    only_seeds: tuple[int, ...] | None = Field(
+        None,
+        min_length=1,
+        description="those of `train.seeds` that it is trained with; all unless given (one will do for a start)",
     )
 
 
@@ -378,6 +383,11 @@ class Study(Strict):
         if attack.own.dataset is not None and attack.own.dataset not in self.datasets:
             near = nearest(attack.own.dataset, self.datasets)
             raise ValueError(f"attack.own.dataset: unknown data set '{attack.own.dataset}'{near}")
+        for name in attack.datasets or ():
+            if name not in self.datasets:
+                raise ValueError(f"attack.datasets: unknown data set '{name}'{nearest(name, self.datasets)}")
+            if name == attack.own.dataset:
+                raise ValueError(f"attack.datasets: '{name}' is the attacker's own; others are attacked")
         for name, attacker in attack.attackers.items():
             if not re.match(NAME, name):
                 raise ValueError(f"attack.attackers: '{name}' is not a valid name")
@@ -401,8 +411,9 @@ class Study(Strict):
                 )
 
     def attacked(self, dataset: str) -> bool:
-        """Tell whether a data set's people are attacked: those of all but the attacker's own data set."""
-        return bool(self.attack.attacks) and dataset != self.attack.own.dataset
+        """Tell whether a data set's people are attacked: those of all but the attacker's own, or of those named."""
+        named = self.attack.datasets
+        return bool(self.attack.attacks) and (dataset != self.attack.own.dataset if named is None else dataset in named)
 
     def one_source(self, own: str, dataset: str) -> bool:
         """Tell whether two data sets hold the same people: one block, or the same plugin and root."""
@@ -486,6 +497,9 @@ class Study(Strict):
             raise ValueError(
                 f"models.{name}.variants: '{ORIGINAL}' is missing: every difference is measured against it"
             )
+        for seed in model.only_seeds or ():
+            if seed not in self.train.seeds:
+                raise ValueError(f"models.{name}.only_seeds: {seed} is not among train.seeds")
         alone = set(model.variants or self.variants) == {ORIGINAL}
         if not model.trains and not alone and ON_DEPLOYED not in self.evaluate.on:
             raise ValueError(
@@ -569,6 +583,9 @@ class Study(Strict):
 
     def seeds_of(self, model: str, variant: str) -> list[int]:
         """Return the seeds of a model's trainings on a variant; only the study's first if it needs no training."""
+        own = self.models[model].only_seeds
+        if own is not None:
+            return [seed for seed in self.train.seeds if seed in own]
         return seeds_of(self.train.seeds, self.train.original_seeds, variant, self.models[model].trains)
 
     def variants_of(self, dataset: str) -> list[str]:

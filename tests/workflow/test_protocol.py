@@ -34,7 +34,7 @@ def study(**changes: Any) -> dict[str, Any]:
     """Return a study of two seeds with a method that is fitted for each, and attackers."""
     value = clips.study("protocol", VARIANTS, {"r3d": MODEL | {"settings": MODEL["settings"] | {"frames": 2}}})
     value["datasets"] = {
-        "clips": clips.dataset(**CLIPS, clips={"train": 24, "val": 24}),
+        "clips": clips.dataset(**CLIPS, clips={"train": 24, "val": 48}),
         "others": clips.dataset(**CLIPS, seed=3, clips={"train": 24, "val": 2}),
     }
     value["models"]["r3d"] |= {"datasets": ["clips"]}
@@ -43,7 +43,7 @@ def study(**changes: Any) -> dict[str, Any]:
     value["methods"] = {"gan": {"fit_on": "others", "refit": True, "fit": FIT}}
     value["evaluate"] = {"on": ["same"]}
     value["attack"] = {
-        "attacks": ["infer"], "own": {"dataset": "others"}, "seeds": [0, 1], "most": 96,
+        "attacks": ["infer"], "own": {"dataset": "others"}, "seeds": [0, 1],
         "attributes": {"known": ["build", "bag"]},
         "attackers": {"naive": {"knowledge": "naive", **ATTACKER}, "aware": {"knowledge": "aware", **ATTACKER}},
     }  # fmt: skip
@@ -99,6 +99,13 @@ def test_without_refit_nothing_is_fitted_twice() -> None:
             "'original' is not among evaluate.on",
         ),
         ({"report": {"primary": {"direction": "sideways"}}}, "report.primary.direction"),
+        ({"attack": {"datasets": ["clipz"]}}, r"attack.datasets: unknown data set 'clipz' \(did you mean 'clips'"),
+        ({"attack": {"datasets": ["others"], "own": {"dataset": "others"}}}, "'others' is the attacker's own"),
+        (
+            {"report": {"against": ["body-mask"]}},
+            r"report.against: 'body-mask' is not .*\(did you mean 'body-mask_out'",
+        ),
+        ({"models": {"r3d": MODEL | {"only_seeds": [4]}}}, r"models\.r3d\.only_seeds: 4 is not among train\.seeds"),
         ({"methods": {"blur": {"levels": {"fit2": {}}}}, "variants": ["original", "body-blur-fit2"]}, "fit2"),
     ],
 )
@@ -126,6 +133,13 @@ def test_no_training_can_be_chosen_on_what_is_reported() -> None:
     assert not [path for path in read if Path(path).name.split(".")[0] in tested]
 
 
+def test_a_start_is_trained_with_the_seed_that_is_used() -> None:
+    shipped = Plan(config_of("action"), PROJECT)
+    assert [one for one in shipped.files.trainings() if "/start/" in one] == ["others/original/start/seed0"]
+    assert json.loads(shipped.arguments.summary())["own_seeds"] == {"start": [0]}
+    assert "only_seeds" not in json.loads(shipped.arguments.recipe("start"))
+
+
 def config_of(name: str) -> dict[str, Any]:
     import yaml
 
@@ -139,6 +153,7 @@ def test_the_shipped_study_has_four_groups_of_people() -> None:
     assert len(set(seeds.values())) == 3, "each data set has people of its own"
     assert shipped.datasets["streetlife"].disjoint
     assert shipped.attack.own.dataset not in ("streetlife", shipped.methods["gan"].fit_on)
+    assert [name for name in shipped.datasets if shipped.attacked(name)] == ["streetlife"]
     start = shipped.starting_training("r3d")
     assert start is not None
     assert start[0] == "others", "nobody who is tested on, or trained on, or attacked, is in the start"

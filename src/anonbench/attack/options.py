@@ -125,6 +125,11 @@ class AttackConfig(Strict):
     """What is tried on each variant, by whom."""
 
     attacks: list[str] = Field([], description="Names of attacks; none: nothing is attacked.")
+    datasets: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="Data sets of the study whose people are attacked; all but the attacker's own unless given.",
+    )
     attackers: dict[str, AttackerConfig] = Field(
         default_factory=dict, description="Attackers by name; each learns for each attack that can be learnt."
     )

@@ -89,7 +89,7 @@ class ReportStudy:
     ``margins`` are by task, in the unit of its first metric, where they are not ``margin``; ``starts`` holds pairs of a
     data set and the models on it that differ in first weights or learning rate alone; ``primary`` is the question that
     was declared beforehand; ``refitted`` are the variants whose method is fitted anew for each of ``seeds``;
-    ``against`` those that every other one is compared with.
+    ``against`` those that every other one is compared with; ``own_seeds`` are by model, where they are not all.
     """
 
     name: str
@@ -114,6 +114,7 @@ class ReportStudy:
     attacks: Attacks | None = None
     refitted: tuple[str, ...] = ()
     against: tuple[str, ...] = ()
+    own_seeds: dict[str, list[int]] = field(default_factory=dict)
 
     def margin_of(self, task: str) -> float:
         """Return the difference below which a task's first metric counts as equal, in its unit."""
@@ -125,6 +126,8 @@ class ReportStudy:
 
     def seeds_of(self, model: str, variant: str) -> list[int]:
         """Return the seeds of a model's trainings on a variant."""
+        if model in self.own_seeds:
+            return list(self.own_seeds[model])
         return seeds_of(self.seeds, self.original_seeds, variant, self.trains(model))
 
     def seeds_told(self, model: str, variant: str, direction: str) -> list[int]:
@@ -209,6 +212,7 @@ class ReportStudy:
             files=tuple(value.get("files") or ()),
             attacks=_attacks(path, value.get("attacks")),
             refitted=tuple(value.get("refitted") or ()),
+            own_seeds=dict(value.get("own_seeds") or {}),
             against=tuple(options.get("against") or ()),
             **known,
         )
@@ -231,6 +235,7 @@ class _Written(BaseModel):
     directions: list[Direction] | None = None
     untrained: list[str] | None = None
     refitted: list[str] | None = None
+    own_seeds: dict[str, list[Seed]] | None = None
     files: list[str] | None = None
 
 
@@ -256,6 +261,7 @@ def _check_kinds(path: str | Path, value: dict[str, Any], options: dict[str, Any
         *(("asked", name, value["models"]) for _, name, _ in asked),
         *(("asked", name, written.variants) for *_, name in asked),
         *(("untrained", name, value["models"]) for name in written.untrained or []),
+        *(("own_seeds", name, value["models"]) for name in written.own_seeds or {}),
         *(("refitted", name, written.variants) for name in written.refitted or []),
         *(("starts", name, written.datasets) for name, _ in written.starts or []),
         *(("starts", name, value["models"]) for _, models in written.starts or [] for name in models),

@@ -54,7 +54,7 @@ TEXTS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "verdict", "split",
     "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
     "role", "unit", "best", "sampled", "first", "question", "attack", "risk", "attacker", "knowledge", "view", "chosen",
-    "measure", "headline", "why", "drawn",
+    "measure", "headline", "why", "drawn", "half", "reference",
 )  # fmt: skip
 
 WORDS = ("leaks", "chosen", "headline")

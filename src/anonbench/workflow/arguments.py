@@ -201,6 +201,7 @@ class Arguments:
         """Return the part of the study that the report reads, as JSON."""
         study = self.study
         refitted = [v for v in study.variants if len(study.made(v)) > 1]
+        own_seeds = {name: study.seeds_of(name, ORIGINAL) for name, model in study.models.items() if model.only_seeds}
         return compact(
             {
                 "name": study.name,
@@ -215,6 +216,7 @@ class Arguments:
                 "seeds": study.train.seeds,
                 **({"original_seeds": study.train.original_seeds} if study.train.original_seeds else {}),
                 **({"refitted": refitted} if refitted else {}),
+                **({"own_seeds": own_seeds} if own_seeds else {}),
                 "directions": study.evaluate.on,
                 "report": self._report(),
                 **({"attacks": self._attacks()} if study.attack.attacks else {}),
