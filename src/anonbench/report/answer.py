@@ -400,7 +400,7 @@ def _codec(study: ReportStudy, table: pd.DataFrame) -> list[str]:
 def _few_seeds(table: pd.DataFrame) -> list[str]:
     found = []
     for dataset, model, part in blocks(table):
-        if set(part.variant) == {ORIGINAL}:  # which is compared with nothing
+        if set(part.variant) == {ORIGINAL} != set(table.variant):  # a start, which is compared with nothing
             continue
         seeds = int(part.loc[part.n_seeds > 0, "n_seeds"].min())
         if seeds == 1:

@@ -27,7 +27,8 @@ def distortion(study: ReportStudy, anonymized: Path, dataset: str, variant: str)
         return 0.0
     folders = anonymized / dataset / ORIGINAL, anonymized / dataset / variant
     for split in (study.datasets[dataset]["val"], study.datasets[dataset]["train"]):
-        if manifests.exist(folders[1], split) and manifests.annotations_path(folders[0], split).is_file():
+        annotated = all(manifests.annotations_path(folder, split).is_file() for folder in folders)
+        if annotated and manifests.exist(folders[1], split):
             return _of(folders, split)
     return None
 
