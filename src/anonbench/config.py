@@ -22,7 +22,7 @@ from anonbench.manifests import PRIVATE
 from anonbench.recipe import Recipe
 from anonbench.records import MAX_PIXELS, RegionKind
 from anonbench.tasks.engines import VECTORIZED, Engine
-from anonbench.variants import ORIGINAL, Variant
+from anonbench.variants import FIT, ORIGINAL, Variant, plain, refitted
 
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
 SPLIT = r"^[A-Za-z0-9_]+$"
@@ -30,7 +30,7 @@ LEVEL = r"^[a-z0-9]+$"
 ENCODER = r"^(source|lossless|quality-([1-9]\d?|100))$"
 START = re.compile(r"models/(?P<dataset>[^/]+)/(?P<variant>[^/]+)/(?P<model>[^/]+)/seed(?P<seed>\d+)(/.*)?")
 """First weights that a training of the same study makes: their path, from the study's output folder."""
-NON_RECIPE_KEYS = {"datasets", "variants"}
+NON_RECIPE_KEYS = {"datasets", "variants", "only_seeds"}
 """Keys of a model that say what it is trained on, not how."""
 START_KEYS = {"initialisation", "base_learning_rate", "reference_batch_size"}
 """Keys of a recipe that may differ between models whose starts are compared."""
@@ -115,6 +115,11 @@ class MethodConfig(Strict):
         description="Data set of the study whose training split the method is fitted to; unless given, the one that is "
         "anonymized.",
     )
+    refit: bool = Field(
+        False,
+        description="Fit the method anew for each of `train.seeds`: models and attackers of a seed see what the fit of "
+        "that seed makes, so that intervals hold what fits do, too.",
+    )
 
 
 class AnonymizeConfig(Strict):
@@ -153,6 +158,11 @@ class ModelConfig(Recipe):
         min_length=1,
         description="variants of the study that it is trained on (or, if it needs no training, tested on), `original` "
         "among them; all unless given",
+    )
+    only_seeds: tuple[int, ...] | None = Field(
+        None,
+        min_length=1,
+        description="those of `train.seeds` that it is trained with; all unless given (one will do for a start)",
     )
 
 
@@ -235,6 +245,9 @@ class PrimaryConfig(Strict):
     category: str | None = Field(
         None, description="Its category; left out, the first category of people that a data set has."
     )
+    direction: Direction = Field(
+        "original", description="What is trained on and what is tested on, one of `evaluate.on`."
+    )
     metric: str | None = Field(
         None, description="Its metric: the first one of each of its tasks, which alone has intervals (may be left out)."
     )
@@ -259,6 +272,11 @@ class ReportConfig(Strict):
     )
     bootstrap: int = Field(1000, ge=100, le=100_000, description="Resamples of validation images for the intervals.")
     primary: PrimaryConfig = PrimaryConfig()
+    against: list[str] = Field(
+        [],
+        description="Variants that every other one is compared with, too, in what is kept and in what attackers find: "
+        "those that are there for all to beat, such as `body-mask_out`.",
+    )
     people_per_sheet: int = Field(4, ge=1, le=24, description="Rows of the before/after sheet.")
     vector_formats: list[Literal["pdf", "svg"]] = Field(
         ["pdf"], description="Formats in which figures are written for print, beside the PNG that the page shows."
@@ -334,6 +352,15 @@ class Study(Strict):
                 )
             if variant == ORIGINAL:
                 raise ValueError(f"report.primary.variants: '{ORIGINAL}' is what every other variant is compared with")
+        for variant in self.report.against:
+            if variant not in self.variants or variant == ORIGINAL:
+                near = nearest(variant, [v for v in self.variants if v != ORIGINAL])
+                raise ValueError(f"report.against: '{variant}' is not among the study's variants{near}")
+        if "direction" in primary.model_fields_set and primary.direction not in self.evaluate.on:
+            raise ValueError(
+                f"report.primary.direction: '{primary.direction}' is not among evaluate.on "
+                f"({', '.join(self.evaluate.on)})"
+            )
 
     def _check_attack(self) -> None:
         attack, known = self.attack, registry.names("attacks")
@@ -360,6 +387,11 @@ class Study(Strict):
         if attack.own.dataset is not None and attack.own.dataset not in self.datasets:
             near = nearest(attack.own.dataset, self.datasets)
             raise ValueError(f"attack.own.dataset: unknown data set '{attack.own.dataset}'{near}")
+        for name in attack.datasets or ():
+            if name not in self.datasets:
+                raise ValueError(f"attack.datasets: unknown data set '{name}'{nearest(name, self.datasets)}")
+            if name == attack.own.dataset:
+                raise ValueError(f"attack.datasets: '{name}' is the attacker's own; others are attacked")
         for name, attacker in attack.attackers.items():
             if not re.match(NAME, name):
                 raise ValueError(f"attack.attackers: '{name}' is not a valid name")
@@ -383,8 +415,9 @@ class Study(Strict):
                 )
 
     def attacked(self, dataset: str) -> bool:
-        """Tell whether a data set's people are attacked: those of all but the attacker's own data set."""
-        return bool(self.attack.attacks) and dataset != self.attack.own.dataset
+        """Tell whether a data set's people are attacked: those of all but the attacker's own, or of those named."""
+        named = self.attack.datasets
+        return bool(self.attack.attacks) and (dataset != self.attack.own.dataset if named is None else dataset in named)
 
     def one_source(self, own: str, dataset: str) -> bool:
         """Tell whether two data sets hold the same people: one block, or the same plugin and root."""
@@ -432,6 +465,10 @@ class Study(Strict):
         for text in self.variants:
             if self.variants.count(text) > 1:
                 raise ValueError(f"variants: duplicate variant '{text}'")
+            if text != plain(text):
+                raise ValueError(
+                    f"variants: '{text}': fits are not named here; methods.<name>.refit fits a method for each seed"
+                )
             self.parameters(text)
 
     @staticmethod
@@ -464,6 +501,9 @@ class Study(Strict):
             raise ValueError(
                 f"models.{name}.variants: '{ORIGINAL}' is missing: every difference is measured against it"
             )
+        for seed in model.only_seeds or ():
+            if seed not in self.train.seeds:
+                raise ValueError(f"models.{name}.only_seeds: {seed} is not among train.seeds")
         alone = set(model.variants or self.variants) == {ORIGINAL}
         if not model.trains and not alone and ON_DEPLOYED not in self.evaluate.on:
             raise ValueError(
@@ -478,6 +518,8 @@ class Study(Strict):
         method = registry.load("methods", name)
         used = {Variant.parse(text).level for text in self.variants if Variant.parse(text).method == name}
         for level in config.levels:
+            if FIT.fullmatch(level):
+                raise ValueError(f"methods.{name}.levels: '{level}' is what a further fit is called; use another name")
             if level not in method.levels and level not in used:
                 raise ValueError(f"methods.{name}.levels: unknown level '{level}'{nearest(level, method.levels)}")
             self._checked(name, level)
@@ -494,8 +536,15 @@ class Study(Strict):
             raise ValueError(
                 f"methods.{name}.fit_on: unknown data set '{config.fit_on}'{nearest(config.fit_on, self.datasets)}"
             )
-        if method.FitSettings is None and (config.fit or config.fit_on):
-            raise ValueError(f"methods.{name}: there is nothing to fit; remove fit and fit_on")
+        if method.FitSettings is None and (config.fit or config.fit_on or config.refit):
+            raise ValueError(f"methods.{name}: there is nothing to fit; remove fit, fit_on and refit")
+        learnt = self.learns_to_attack()
+        for seed in self.attack.seeds if config.refit and used and learnt else ():
+            if seed not in self.train.seeds:
+                raise ValueError(
+                    f"attack.seeds: {seed} is not among train.seeds, for which alone {name} is fitted (methods.{name}."
+                    "refit): an attacker sees what the fit of its own seed makes"
+                )
         for fitted in (used or {None}) if method.fit_levels else {None}:
             self.fit_settings(name, fitted)
 
@@ -547,6 +596,9 @@ class Study(Strict):
 
     def seeds_of(self, model: str, variant: str) -> list[int]:
         """Return the seeds of a model's trainings on a variant; only the study's first if it needs no training."""
+        own = self.models[model].only_seeds
+        if own is not None:
+            return [seed for seed in self.train.seeds if seed in own]
         return seeds_of(self.train.seeds, self.train.original_seeds, variant, self.models[model].trains)
 
     def variants_of(self, dataset: str) -> list[str]:
@@ -589,19 +641,33 @@ class Study(Strict):
             raise ValueError(f"methods.{method}.{where}.{explain(error, settings)}") from None
 
     def fit_name(self, variant: str) -> str:
-        """Return what the fit of a variant's method is called: ``<region>-<method>[-<level>]``.
+        """Return what the fit of a variant's method is called: ``<region>-<method>[-<level>][-fit<seed>]``.
 
         The level is left out where one fit serves all levels.
         """
         parsed = Variant.parse(variant)
         assert parsed.method is not None
         levels = registry.load("methods", parsed.method).fit_levels
-        return str(Variant(parsed.region, parsed.method, parsed.level if levels else None))
+        return str(Variant(parsed.region, parsed.method, parsed.level if levels else None, fit=parsed.fit))
 
     def is_fitted(self, variant: str) -> bool:
         """Tell whether a variant's method is fitted to data first."""
         name = Variant.parse(variant).method
         return name is not None and registry.load("methods", name).FitSettings is not None
+
+    def made_with(self, variant: str, seed: int) -> str:
+        """Return the name of a variant as models and attackers of a seed see it.
+
+        That is its own but where its method is fitted anew for each seed: then the first of `train.seeds` alone has
+        the plain name.
+        """
+        method = Variant.parse(variant).method
+        again = method is not None and self.methods.get(method, MethodConfig()).refit
+        return refitted(variant, seed) if again and seed != self.train.seeds[0] else variant
+
+    def made(self, variant: str) -> list[str]:
+        """Return the names of a variant over all seeds, the plain one first."""
+        return list(dict.fromkeys(self.made_with(variant, seed) for seed in self.train.seeds))
 
     def fitted_on(self, method: str, dataset: str) -> str:
         """Return the data set whose training split a method is fitted to, to anonymize ``dataset``."""

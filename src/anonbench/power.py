@@ -82,7 +82,7 @@ def power(
 
 def _question(study: config.Study) -> Primary:
     asked = study.report.primary
-    return Primary(tuple(asked.tasks), asked.category, tuple(asked.variants))
+    return Primary(tuple(asked.tasks), asked.category, tuple(asked.variants), asked.direction)
 
 
 def of_pilot(study: config.Study, results: Path, file: Path) -> Rows:
@@ -97,7 +97,7 @@ def of_pilot(study: config.Study, results: Path, file: Path) -> Rows:
         remedy = "it may be of an earlier version: write the pilot's report again"
         raise AnonbenchError(f"has no column '{missing[0]}'", file=path, remedy=remedy)
     table = primary(table)
-    table = table[(table.direction == ON_ORIGINAL) & (table.group != MEAN)]
+    table = table[(table.direction == _question(study).direction) & (table.group != MEAN)]
     rows: Rows = []
     for dataset in study.datasets:
         for model in study.models:
@@ -119,7 +119,7 @@ def _rows_of(study: config.Study, table: pd.DataFrame, path: Path, dataset: str,
         of_task = table[table.task == task]
         people = list(dict.fromkeys(of_task.category[of_task.group == PEOPLE]))
         category = question.category_of(list(dict.fromkeys(of_task.category)), people)
-        wanted = question.variants_of(study.told(dataset, model, ON_ORIGINAL))
+        wanted = question.variants_of(study.told(dataset, model, question.direction))
         for variant in (v for v in study.variants if category is not None and v in wanted):
             keys = {"dataset": dataset, "model": model, "task": task, "category": category, "variant": variant}
             here = of_task[(of_task.category == category) & (of_task.variant == variant)].to_dict("records")
@@ -174,6 +174,11 @@ def _pilot(row: Mapping[Any, Any], path: Path) -> Pilot | None:
 
 def of_published(study: config.Study) -> Rows:
     """Return what the published study knows of each variant of a study's primary question: by region and method."""
+    if _question(study).direction != ON_ORIGINAL:
+        raise AnonbenchError(
+            "the published study tested on original images alone", entry="report.primary.direction",
+            remedy="plan with --pilot",
+        )  # fmt: skip
     told = {v for d in study.datasets for m in study.models for v in study.told(d, m, ON_ORIGINAL)}
     wanted = _question(study).variants_of([v for v in study.variants if v in told])
     names = {v: _counterpart(v) for v in study.variants if v in wanted}

@@ -1,7 +1,11 @@
-"""A variant's name: ``original`` or ``<region>-<method>[-<level>]``, such as ``face-blur-medium``."""
+"""A variant's name: ``original`` or ``<region>-<method>[-<level>]``, such as ``face-blur-medium``.
+
+Of a method that is fitted anew for each seed (`refitted`) a further fit's variant has ``-fit<seed>`` behind that.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from anonbench import registry
@@ -13,13 +17,32 @@ REGIONS, EVERYTHING = "regions", "everything"
 """What a variant touches: regions of people, so that all else is a control, or every pixel of every image."""
 
 
+FIT = re.compile(r"fit(0|[1-9]\d*)")
+"""The last part of a name that says which further fit of its method made a variant."""
+
+
+def refitted(variant: str, seed: int) -> str:
+    """Return the name of a variant as the fit of its method with a seed makes it."""
+    return f"{variant}-fit{seed}"
+
+
+def plain(variant: str) -> str:
+    """Return a variant's name whichever fit of its method made it."""
+    name, _, last = variant.rpartition("-")
+    return name if name and FIT.fullmatch(last) else variant
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One variant of a data set; all three are None for the original."""
+    """One variant of a data set; all are None for the original.
+
+    ``fit``: the seed of the further fit of its method that made it, None for the first or only one.
+    """
 
     region: RegionKind | None = None
     method: str | None = None
     level: str | None = None
+    fit: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Variant:
@@ -29,7 +52,7 @@ class Variant:
         """
         if text == ORIGINAL:
             return cls()
-        parts = text.split("-")
+        parts = plain(text).split("-")
         if len(parts) not in (2, 3) or not all(parts):
             raise AnonbenchError(
                 f"'{text}' is not a variant{nearest(text, _examples())}",
@@ -42,7 +65,8 @@ class Variant:
             raise AnonbenchError(
                 f"variant '{text}': unknown method '{method}'{nearest(method, registry.names('methods'))}"
             )
-        return cls(RegionKind(region), method, parts[2] if len(parts) == 3 else None)
+        fit = int(text.rpartition("-fit")[2]) if text != plain(text) else None
+        return cls(RegionKind(region), method, parts[2] if len(parts) == 3 else None, fit)
 
     @property
     def touches(self) -> str | None:
@@ -63,7 +87,8 @@ class Variant:
     def __str__(self) -> str:
         if self.region is None or self.method is None:
             return ORIGINAL
-        return "-".join(part for part in (self.region.value, self.method, self.level) if part)
+        name = "-".join(part for part in (self.region.value, self.method, self.level) if part)
+        return name if self.fit is None else refitted(name, self.fit)
 
 
 def _examples() -> list[str]:

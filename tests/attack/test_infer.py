@@ -443,3 +443,35 @@ def test_attributes_of_a_damaged_table_are_refused(tmp_path: Path) -> None:
     town = build(tmp_path, {1: np.zeros((50, 50, 3), np.uint8)}, [person(1, 1, (0, 0, 9, 9), attributes="{")])
     with pytest.raises(AnonbenchError, match=r"val\.people\.parquet: has attributes that are not JSON"):
         read_subjects(town.variant("original"), town.annotations, "val", RegionKind.BODY, "person", SIZE)
+
+
+def test_groups_of_attributes_are_judged_by_themselves_too() -> None:
+    random = np.random.default_rng(3)
+    who, count = np.repeat(np.arange(60), 2), 120
+    groups = np.empty(count, dtype=object)
+    groups[:] = [str(k) for k in who]
+    labels = {name: np.repeat(random.choice(["no", "yes"], 60), 2).astype(object) for name in ("beard", "hat")}
+    sure = {
+        "beard": np.stack([labels["beard"] == value for value in ("no", "yes")], axis=1).astype(np.float64),
+        "hat": np.full((count, 2), 0.5),
+    }
+    guessed = Guessed({name: ["no", "yes"] for name in labels}, sure, dict.fromkeys(labels, np.full(2, 0.5)), {}, {})
+    seen = Subjects(
+        np.zeros((count, 2, 2, 3), np.uint8), np.arange(count), np.arange(count), groups, np.ones(count, bool),
+        nothing(count),
+    )  # fmt: skip
+    judged = judge(Traits(labels), guessed, seen, CHOOSE, None, {"known": ["beard"], "novel": ["hat"]})
+    found = {name: told(measure)["value"] for name, measure in judged.parts["test"].items()}
+    assert found["cmap/known"] == 1
+    assert found["cmap/novel"] < 0.7
+    assert found["cmap"] == pytest.approx((found["cmap/known"] + found["cmap/novel"]) / 2)
+    assert found["macro_f1/known"] == 1
+    alone = judge(Traits(labels), guessed, seen, CHOOSE)
+    assert set(alone.parts["test"]) == {name for name in found if "known" not in name and "novel" not in name}
+    with pytest.raises(
+        AnonbenchError, match=r"attack\.attributes\.known: nothing is said of 'bread' \(did you mean 'beard'"
+    ):
+        judge(Traits(labels), guessed, seen, CHOOSE, None, {"known": ["bread"]})
+    same = {**labels, "hat": np.array(["no"] * count, dtype=object)}
+    with pytest.raises(AnonbenchError, match=r"attack\.attributes\.novel: nothing of it can be judged: hat has fewer"):
+        judge(Traits(same), guessed, seen, CHOOSE, None, {"novel": ["hat"]})

@@ -94,7 +94,7 @@ def test_of_clips_whole_clips_are_drawn_and_the_record_says_so(tmp_path: Path) -
         assert len(set(zip(clips.tolist(), file["groups"].tolist(), strict=True))) == 10
         assert not set(clips[file["validation"]].tolist()) & set(clips[~file["validation"]].tolist())
         assert file["telling/10"] == file["telling/auc"] == 7
-    found = read_attempt(out.parent, "link", "original", [0])
+    found = read_attempt({0: out.parent}, "link", "original")
     assert (found.drawn, found.measures["linkability", "10"].people) == ("images", 7)
 
 

@@ -133,6 +133,8 @@ def test_methods_of_several_levels_are_found_mild_first() -> None:
     assert captions.dosed(frames)["frame", "downsample"] == [frames[1], frames[2], frames[0]]
     assert list(captions.dosed(["face-p-dark", "face-p-bleak"]).values()) == [["face-p-dark", "face-p-bleak"]]
     assert captions.dosed(["original", "face-blur-low", "body-blur-high"]) == {}
+    budgets = ["frame-p-b50", "frame-p-strict", "frame-p-b10"]
+    assert list(captions.dosed(budgets).values()) == [["frame-p-b10", "frame-p-b50"]], "another way is no strength"
 
 
 def test_a_dose_curve_goes_from_the_original_through_the_levels() -> None:

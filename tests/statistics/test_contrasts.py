@@ -272,3 +272,34 @@ def test_further_seeds_promise_no_more_than_what_the_others_know() -> None:
     values = np.array([[40.0, 40.1], [38.0, 42.0], [37.0, 33.0]])
     found = further(values, [40.0, 40.2, 40.1, 39.9]).contrast(1)
     assert found.freedom < 1.5
+
+
+def test_a_variant_that_is_made_anew_for_each_seed_speaks_for_itself_alone() -> None:
+    random = np.random.default_rng(5)
+    values = 40 + random.normal(0, 1, (4, 3))
+    values[3] += np.array([9.0, -9.0, 0.0])  # what its fits do
+    apart = np.array([False, False, False, True])
+    found, bare = panel(values, apart=apart), panel(values[:3])
+    for variant in (1, 2):
+        assert found.contrast(variant) == bare.contrast(variant), "fits say nothing of the others"
+    own = found.contrast(3)
+    paired = values[3] - values[0]
+    assert own.variance == pytest.approx(paired.var(ddof=1) / 3)
+    assert own.freedom == 2
+    assert own.interval() == pytest.approx(panel(values[[0, 3]]).contrast(1).interval()), "the paired t interval"
+    more = panel(values, apart=apart, further=np.array([40.0, 41.0])).contrast(3)
+    whole = np.array([*values[0], 40.0, 41.0])
+    assert more.variance == pytest.approx(whole.var(ddof=1) / 5 + values[3].var(ddof=1) / 3)
+
+
+def test_intervals_of_refitted_variants_cover_what_fits_do() -> None:
+    random = np.random.default_rng(7)
+    held = {True: 0, False: 0}
+    for _ in range(400):
+        values = random.normal(0, 0.5, (5, 3)) + random.normal(0, 1, (1, 3))
+        values[4] += random.normal(0, 3, 3)  # fits, of which the expectation is asked
+        for own in held:
+            low, high = panel(values, apart=np.array([False] * 4 + [own])).contrast(4).interval()
+            held[own] += low <= 0 <= high
+    assert held[True] / 400 > 0.92
+    assert held[False] < held[True] - 20, "pooled with the others it would be too narrow"

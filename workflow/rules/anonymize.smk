@@ -5,16 +5,17 @@ rule fit:
         images=plan.files.training_images(),
         people=plan.files.training_people(),
     output:
-        weights="<anonymized>/{dataset}/private/fits/{region}-{method}{level}/weights.safetensors",
-        record="<anonymized>/{dataset}/private/fits/{region}-{method}{level}/fit.json",
+        weights="<anonymized>/{dataset}/private/fits/{region}-{method}{level}{again}/weights.safetensors",
+        record="<anonymized>/{dataset}/private/fits/{region}-{method}{level}{again}/fit.json",
     log:
-        "<logs>/fit/{dataset}/{region}-{method}{level}/fit.log",
+        "<logs>/fit/{dataset}/{region}-{method}{level}{again}/fit.log",
     benchmark:
-        "<logs>/fit/{dataset}/{region}-{method}{level}/bench.tsv"
+        "<logs>/fit/{dataset}/{region}-{method}{level}{again}/bench.tsv"
     wildcard_constraints:
         region="face|body|frame",
         method="[a-z0-9_]+",
-        level="(-[a-z0-9]+)?",
+        level=r"(-(?!fit\d)[a-z0-9]+)?",
+        again=r"(-fit\d+)?",
     conda:
         environment("train")
     threads: plan.study.train.threads
@@ -26,10 +27,10 @@ rule fit:
         data_folder=lambda w, input: str(Path(input.record).parent),
         annotations=lambda w, input: str(Path(input.images).parent),
         folder=lambda w, output: str(Path(output.weights).parent),
-        logs=lambda w: f"{plan.files.folder('logs')}/fit/{w.dataset}/{w.region}-{w.method}{w.level}",
+        logs=lambda w: f"{plan.files.folder('logs')}/fit/{w.dataset}/{w.region}-{w.method}{w.level}{w.again}",
         split=lambda w: plan.files.training_split(w.dataset),
         settings=lambda w: plan.arguments.fit_settings(w.method, w.level[1:] or None),
-        seed=plan.study.seed,
+        seed=lambda w: plan.arguments.fit_seed(w.again),
         device=plan.study.train.device,
         threads=plan.study.train.threads,
         code=lambda w: plan.fingerprints.fit_code(w.method),

@@ -16,7 +16,7 @@ from anonbench.workflow.plan import Plan
 # the objects of thousands of jobs all stay, and looking for garbage among them is a sixth of the time
 gc.set_threshold(50_000, 20, 50)
 
-VARIANT = f"original|({'|'.join(RegionKind)})-[a-z0-9_]+(-[a-z0-9]+)?"
+VARIANT = rf"original|({'|'.join(RegionKind)})-[a-z0-9_]+(-[a-z0-9]+)?(-fit\d+)?"
 
 uses_conda = any(
     "conda" in str(method).lower()

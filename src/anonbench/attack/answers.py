@@ -125,7 +125,8 @@ def _guessed(
         mine = (own or site.annotations) / f"{record['own']['split']}.people.parquet"
         disjoint(identities_of(mine), raw, (mine, site.table("people")))
     seen = restored_by(model, seen, device, threads)
-    return judge(plugin.truth(site, raw), guess_with(model, device, threads)(seen.crops), seen, choose, site.scenes())
+    guessed = guess_with(model, device, threads)(seen.crops)
+    return judge(plugin.truth(site, raw), guessed, seen, choose, site.scenes(), site.attributes)
 
 
 def _recalled(

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from anonbench import portable, registry
 from anonbench.arguments import mapping
-from anonbench.attack.options import AttackerConfig
+from anonbench.attack.options import AttackConfig, AttackerConfig
 from anonbench.blocks import explain
 from anonbench.detectors.config import DetectorConfig
 from anonbench.errors import AnonbenchError
@@ -96,6 +96,9 @@ def attack(
     validation: Annotated[float, typer.Option(help="Share of the people on whom attackers are chosen.")] = 0.3,
     most: Annotated[int, typer.Option(min=2, help="Most people of a split; which, a seed draws.")] = 2000,
     seed: Annotated[int, typer.Option(help="The study's seed, of whom is drawn.")] = 0,
+    attributes: Annotated[
+        str, typer.Option(help="Groups of attributes that are judged by themselves, too: {name: [attributes]} as JSON.")
+    ] = "{}",
     resamples: Annotated[int, typer.Option(min=0, help="Resamples of people to compute measures on.")] = 0,
     device: Device = "auto",
     threads: Threads = 1,
@@ -120,11 +123,12 @@ def attack(
         from anonbench.attack.answers import run_answers
         from anonbench.attack.members import Members
 
+        groups = AttackConfig.model_validate({"attributes": mapping(attributes, "--attributes")}).attributes
         members = None
         if fit is not None:
             members = Members(fit, fit_original or original, fit_annotations or annotations)
         said = run_answers(
-            attack, Site(variant, original, annotations, probe, most, seed), out, model=model,
+            attack, Site(variant, original, annotations, probe, most, seed, groups), out, model=model,
             detector=None if detector is None else _detector(detector), members=members, own=own, own_names=own_names,
             validation=validation, resamples=resamples, device=device, threads=threads,
         )  # fmt: skip

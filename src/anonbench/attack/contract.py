@@ -118,6 +118,7 @@ class Site:
 
     ``variant``, ``original`` and ``annotations`` are folders: of the attacked variant, of the original of the same data
     set, and of its tables; ``split`` is theirs. At most ``most`` people are attacked; which, ``seed`` draws.
+    ``attributes``: by name, groups of attributes that are judged by themselves, too.
     """
 
     variant: Path
@@ -126,6 +127,7 @@ class Site:
     split: str
     most: int | None = None
     seed: int = 0
+    attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def table(self, name: str) -> Path:
         """Return the table of ``images``, ``people`` or ``regions``."""

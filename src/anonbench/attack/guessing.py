@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from anonbench.attack.answers import TEST, VALIDATION, mean_over
 from anonbench.attack.contract import Answers, Choose, Measure, Statistic, Traits, drawn_together
 from anonbench.attack.subjects import Subjects
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, nearest
 from anonbench.seeding import generator
 from anonbench.statistics.rates import share_of
 from anonbench.statistics.resampling import FEWEST
@@ -63,13 +63,16 @@ class _Class:
 
 
 def judge(
-    truth: Traits, guessed: Guessed, seen: Subjects, choose: Choose, scenes: Mapping[int, int] | None = None
-) -> Answers:
+    truth: Traits, guessed: Guessed, seen: Subjects, choose: Choose, scenes: Mapping[int, int] | None = None,
+    together: Mapping[str, Sequence[str]] | None = None,
+) -> Answers:  # fmt: skip
     """Return how good guesses are, on the people on whom attackers are chosen and on the others.
 
     ``truth`` is that of the N people ``seen``, in their order; ``scenes`` are `Site.scenes`, without clips not needed.
-    Of an attribute those values count that the attacker has
-    met and that `FEWEST` of the reported people (or images) have. Raises AnonbenchError where nothing can be judged.
+    Of an attribute those values count that the attacker has met and that `FEWEST` of the reported people (or images)
+    have. ``together``: by name, attributes that are judged as a group, too, by the same threshold. Raises
+    AnonbenchError where nothing can be judged, for an attribute of a group of which nothing is said, and where nothing
+    of a group can be judged.
     """
     images = seen.images.tolist()
     groups, drawn = drawn_together(seen.identities, np.array([(scenes or {}).get(image, image) for image in images]))
@@ -88,10 +91,14 @@ def judge(
             entry="attack.attacks",
             remedy="leave out the attack, or give people attributes",
         )  # fmt: skip
+    within = {name: _group(name, of, kept, truth, skipped) for name, of in (together or {}).items()}
     threshold = _threshold(truth, guessed, kept, chosen)
     measures: dict[str, dict[str, Measure]] = {}
     for part, rows in parts.items():
         found = _of_attributes(truth, guessed, kept, rows, groups, seen.covered, threshold)
+        for name, few in within.items():
+            some = _of_attributes(truth, guessed, few, rows, groups, seen.covered, threshold)
+            found |= {f"{measure}/{name}": some[measure] for measure in (CMAP, MACRO_F1)}
         for name, of in numbers.items():
             there = rows & _known(of)
             statistic = r_squared(of[there], guessed.numbers[name][there])
@@ -124,6 +131,21 @@ def _countable(
         else:
             kept[name] = often
     return kept, skipped
+
+
+def _group(
+    name: str, attributes: Sequence[str], kept: Mapping[str, list[str]], truth: Traits, skipped: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """Return what counts of a group of attributes."""
+    where = f"attack.attributes.{name}"
+    for one in attributes:
+        if one not in truth.labels:
+            raise AnonbenchError(f"nothing is said of '{one}'{nearest(one, truth.labels)}", entry=where)
+    found = {one: kept[one] for one in attributes if one in kept}
+    if not found:
+        why = "; ".join(f"{one} {skipped.get(one, 'has one value alone')}" for one in attributes)
+        raise AnonbenchError(f"nothing of it can be judged: {why}", entry=where, remedy="name other attributes")
+    return found
 
 
 def _of_attributes(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from anonbench.blocks import Strict
 from anonbench.detectors.config import DetectorConfig
@@ -124,6 +125,11 @@ class AttackConfig(Strict):
     """What is tried on each variant, by whom."""
 
     attacks: list[str] = Field([], description="Names of attacks; none: nothing is attacked.")
+    datasets: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="Data sets of the study whose people are attacked; all but the attacker's own unless given.",
+    )
     attackers: dict[str, AttackerConfig] = Field(
         default_factory=dict, description="Attackers by name; each learns for each attack that can be learnt."
     )
@@ -141,6 +147,11 @@ class AttackConfig(Strict):
     gallery: str | None = Field(
         None, pattern=SPLIT, description="Split of original images in which the same people are looked for."
     )
+    attributes: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="Groups of attributes by name that `infer` judges by themselves, too, such as `known` ones, which "
+        "a method was fitted to hide, and `novel` ones.",
+    )
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="One attacker per seed.")
     sizes: list[Annotated[int, Field(ge=2)]] = Field(
         [10, 100], min_length=1, description="Sizes of the galleries in which somebody is to be found; all people, too."
@@ -152,3 +163,13 @@ class AttackConfig(Strict):
         lt=1,
         description="Share of the attacked people on whom the strongest attacker is chosen; the others are reported.",
     )
+
+    @field_validator("attributes")
+    @classmethod
+    def _groups(cls, groups: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name, of in groups.items():
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
+                raise ValueError(f"'{name}' is not a valid name (use lower-case letters, digits and _)")
+            if twice := [one for one in of if of.count(one) > 1]:
+                raise ValueError(f"{name}: '{twice[0]}' stands there twice")
+        return groups

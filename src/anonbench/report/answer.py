@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from anonbench.directions import ON_ORIGINAL, in_words
+from anonbench.directions import ON_ORIGINAL, ON_SAME, in_words
 from anonbench.records import UNANNOTATED
 from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, HANDLED, OVERLAPPED, PEOPLE
 from anonbench.report.impact import CONFIRMATORY
@@ -115,7 +115,8 @@ def _lead(on: str, rows: pd.DataFrame, question: pd.DataFrame, fixed: bool) -> s
     ]
     whom = _whom(str(rows.category.iloc[0]))
     seeds = int(rows.n_seeds.min())
-    how = "a model that is not trained" if fixed else f"models trained on the originals with {_trained(rows)}"
+    trained = "trained and tested on the originals" if direction(rows) == ON_SAME else "trained on the originals"
+    how = "a model that is not trained" if fixed else f"models {trained} with {_trained(rows)}"
     base = f"{on}, {how} reach{'es' if fixed else ''} {joined(levels)} on {whom}"
     size = f" ({int(rows.instances.max())} in {_count(int(rows.samples.max()), str(rows.sampled.iloc[0]))})."
     if question.empty:
@@ -248,7 +249,7 @@ def warnings(
     trained = table[table.model.map(study.trains).astype(bool)]
     found = [*_missing(study, table), *_learning(study, table), *_leaks(study, records), *_unequal(records)]
     found += [*_controls_moved(table), *_codec(study, table), *_few_seeds(trained), *_few_samples(table)]
-    found += [] if seeds is None else _uneven(trained, primary(seeds))
+    found += [] if seeds is None else _uneven(trained[~trained.variant.isin(study.refitted)], primary(seeds))
     found += _shared(table, counts or {})
     found += [*_fell_back(cover), *_visible(cover)]
     return [*dict.fromkeys(found)] + [f"{name} is missing, so the page does not show it." for name in absent]
@@ -399,6 +400,8 @@ def _codec(study: ReportStudy, table: pd.DataFrame) -> list[str]:
 def _few_seeds(table: pd.DataFrame) -> list[str]:
     found = []
     for dataset, model, part in blocks(table):
+        if set(part.variant) == {ORIGINAL} != set(table.variant):  # a start, which is compared with nothing
+            continue
         seeds = int(part.loc[part.n_seeds > 0, "n_seeds"].min())
         if seeds == 1:
             found.append(

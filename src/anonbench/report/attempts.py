@@ -19,6 +19,7 @@ from anonbench.report.study import parts
 from anonbench.statistics.contrasts import Contrast, Panel
 from anonbench.statistics.rates import at_least, level, rate_interval
 from anonbench.statistics.resampling import FEWEST
+from anonbench.variants import refitted
 
 ATTACKER, CONTROL, REFERENCE = "attacker", "control", "reference"
 SURROUNDINGS = "surroundings"
@@ -134,18 +135,18 @@ class Attempt:
         return all(self.attacker.get(key) == other.attacker.get(key) for key in ("region", "view"))
 
 
-def read_attempt(folder: Path, attack: str, variant: str, seeds: list[int]) -> Attempt:
-    """Read the attacks of an attacker's seeds.
+def read_attempt(folders: Mapping[int, Path], attack: str, variant: str) -> Attempt:
+    """Read the attacks of an attacker's seeds; ``folders`` are those that hold each seed's.
 
     Raises AnonbenchError for one that is missing or damaged, of another variant or attack, and where two seeds have
     attacked other people or have drawn them otherwise.
     """
-    read = [_read(folder / f"seed{seed}", attack, variant) for seed in seeds]
+    read = [_read(folder / f"seed{seed}", attack, variant, seed) for seed, folder in folders.items()]
     first = read[0]
-    for seed, one in zip(seeds, read, strict=True):
+    for (seed, folder), one in zip(folders.items(), read, strict=True):
         if one.sample != first.sample:
             raise AnonbenchError(
-                f"is about other people than seed{seeds[0]} beside it, or draws them otherwise",
+                f"is about other people than seed{next(iter(folders))} beside it, or draws them otherwise",
                 file=folder / f"seed{seed}" / "metrics.json", remedy="attack with both again",
             )  # fmt: skip
     measures = {}
@@ -200,7 +201,7 @@ class _Read:
     sample: tuple[object, ...]
 
 
-def _read(place: Path, attack: str, variant: str) -> _Read:
+def _read(place: Path, attack: str, variant: str, seed: int) -> _Read:
     """Read the attack of one seed; see `read_attempt`."""
     file, scores = place / "metrics.json", place / "scores.npz"
     metrics = read_json(file)
@@ -212,7 +213,7 @@ def _read(place: Path, attack: str, variant: str) -> _Read:
         people, written = (metrics["people"], metrics["draw"]), metrics["files"].get("scores")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise AnonbenchError(f"contains no attack ({error})", file=file, remedy=AGAIN) from None
-    if told != (attack, variant):
+    if told not in ((attack, variant), (attack, refitted(variant, seed))):
         raise AnonbenchError(f"tells of {told[0]} on {told[1]}, not of {attack} on {variant}", file=file, remedy=AGAIN)
     if written is not None and scores.is_file() and sha256_file(scores) != written:
         raise AnonbenchError("is not the file that metrics.json tells of", file=scores, remedy=AGAIN)
@@ -232,6 +233,7 @@ def _named(part: Mapping[str, Any]) -> dict[Key, _Single]:
             parted = {
                 "covered": of.get("covered", part.get("covered")), "value_covered": of.get("of_covered"),
                 "value_missed": of.get("of_missed"), "share_missed": of.get("share_of_missed"),
+                "prevalence": of.get("prevalence"),
             }  # fmt: skip
             found[name, ""] = _Single(
                 _number(of["value"]), chance, int(of["units"]), int(of["people"]), parted, ("", name)

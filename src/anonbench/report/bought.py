@@ -162,6 +162,7 @@ def _point(row: Any, kept: Any, several: bool) -> str:
         start += ":"
     who = WHO.get(row.knowledge, f"the attack by {row.attacker}")
     beside = f"; on originals {share(row.raw)} %" if is_number(row.raw) else ""
+    beside += f"; whoever learnt from originals alone {share(row.naive)} %" if is_number(row.naive) else ""
     said = f"{number(100 * row.value)} % ({_ends(row)}{beside}; {row.attacker})"
     if row.verdict == NO_VERDICT:
         failed = "the attack was not seen to work" if row.why == NOT_TRIED else "the attack failed"

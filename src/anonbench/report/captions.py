@@ -51,9 +51,10 @@ CAPTIONS = {
         "what the strongest attacker finds, a column for each risk that the Article 29 Working Party names and a panel "
         "for each attack. Bars are 95 % intervals, those of attacks of all variants at once. The strongest attacker of "
         "a variant was chosen on people who are not among those that are shown. Lines join the strengths of one method "
-        "(their first letters: l for low). The broad grey line is the Pareto front of the means: no variant keeps more "
-        "where less is found. In shade, variants that keep little are put close together. Lower right is better. There "
-        "is no one score: how much of the one is worth how much of the other is for the reader to say.",
+        "(their first letters, l for low, or their numbers, such as budgets). The broad grey line is the Pareto front "
+        "of the means: no variant keeps more where less is found. In shade, variants that keep little are put close "
+        "together. Lower right is better. There is no one score: how much of the one is worth how much of the other is "
+        "for the reader to say.",
     ),
     "starts": Caption(
         "answer",
@@ -130,15 +131,25 @@ AS_IT_IS = {
 def dosed(variants: Iterable[str]) -> dict[tuple[str, str], list[str]]:
     """Return the variants by region and method, mild first, of methods of which there are two levels or more.
 
-    ``low``, ``medium`` and ``high`` and names that begin with a number have an order of their own; others keep the
-    study's.
+    ``low``, ``medium`` and ``high`` and names with a number have an order of their own; others keep the study's and,
+    beside such that have one, are no strengths but other ways, and left out.
     """
     found: dict[tuple[str, str], list[str]] = {}
     for variant in variants:
         region, method, level = parts(variant)
         if level:
             found.setdefault((region, method), []).append(variant)
-    return {key: sorted(of, key=_strength) for key, of in found.items() if len(of) > 1}
+    ordered = {key: [v for v in of if _strength(v)[0] < UNORDERED] or of for key, of in found.items()}
+    return {key: by_strength(of) for key, of in ordered.items() if len(of) > 1}
+
+
+def by_strength(variants: Iterable[str]) -> list[str]:
+    """Return variants by their levels, mild first; those whose levels have no order last, as they come."""
+    return sorted(variants, key=_strength)
+
+
+UNORDERED = 2
+"""What `_strength` begins with for levels that have no order."""
 
 
 def _strength(variant: str) -> tuple[int, float]:
@@ -147,7 +158,7 @@ def _strength(variant: str) -> tuple[int, float]:
     digits = "".join(letter for letter in level if letter in "0123456789.").strip(".")
     if level in known:
         return (0, known.index(level))
-    return (1, float(digits)) if digits.replace(".", "", 1).isdigit() else (2, 0)
+    return (1, float(digits)) if digits.replace(".", "", 1).isdigit() else (UNORDERED, 0)
 
 
 def names(variants: Iterable[str], starts: bool, attacked: bool = False) -> tuple[str, ...]:

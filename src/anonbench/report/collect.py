@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anonbench.directions import ON_ORIGINAL, Evaluation, pair
+from anonbench.directions import ON_ORIGINAL, Evaluation
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence
 from anonbench.evaluate.evidence import TaskEvidence
@@ -144,9 +144,9 @@ def read_runs(
     start: tuple[Path, dict[str, Any]] | None = None
     draw = Draw(study.bootstrap, study.seed, dataset)
     for variant in runs:
-        trained, tested = pair(direction, variant)
         for seed in study.seeds_told(model, variant, direction):
-            folder = sources.evaluation(Evaluation(dataset, trained, model, seed, tested))
+            evaluation = study.evaluation(dataset, model, direction, variant, seed)
+            trained, folder = evaluation.trained, sources.evaluation(evaluation)
             if allow_missing and not (folder / "metrics.json").exists():
                 continue
             run = read_run(folder, draw)
@@ -286,7 +286,7 @@ def _subsets_of(
     """Return value, instances and images by seed of each task, category of people, subset and metric."""
     found: dict[tuple[str, str, str, str], dict[int, tuple[float, int, int]]] = {}
     for seed in study.seeds_of(model, variant):
-        path = sources.evaluation(Evaluation(dataset, variant, model, seed, ORIGINAL)) / "metrics.json"
+        path = sources.evaluation(study.evaluation(dataset, model, ON_ORIGINAL, variant, seed)) / "metrics.json"
         if not path.exists():
             continue
         metrics = read_json(path)
@@ -403,9 +403,10 @@ def evaluated(study: ReportStudy, dataset: str, evaluations: Path) -> dict[str, 
     for model in study.models:
         for direction in study.directions:
             for variant in study.told(dataset, model, direction):
-                trained, tested = pair(direction, variant)
-                for seed in study.seeds_of(model, trained):
-                    path = evaluations / Evaluation(dataset, trained, model, seed, tested).folder / "metrics.json"
+                for seed in study.seeds_told(model, variant, direction):
+                    path = (
+                        evaluations / study.evaluation(dataset, model, direction, variant, seed).folder / "metrics.json"
+                    )
                     if path.exists():
                         found: dict[str, Any] = read_json(path)
                         return found
@@ -420,7 +421,7 @@ def leaks(study: ReportStudy, sources: Sources, dataset: str, model: str) -> str
     said = set()
     for variant in study.trained(dataset, model):
         for seed in study.seeds_of(model, variant):
-            record = training_record(sources, dataset, variant, model, seed) or {}
+            record = training_record(sources, dataset, study.made_with(variant, seed), model, seed) or {}
             said.add((record.get("initialisation") or {}).get("leaks"))
     return LEAKS if True in said else "false" if False in said else ""
 
@@ -433,8 +434,9 @@ def curves(study: ReportStudy, sources: Sources, allow_missing: bool = False) ->
     frames: list[pd.DataFrame] = []
     leaky = {(d, m): leaks(study, sources, d, m) for d in study.datasets for m in study.models}
     for dataset, model, variant, seed in study.trainings():
-        record = training_record(sources, dataset, variant, model, seed)
-        folder = sources.models / dataset / variant / model / f"seed{seed}"
+        made = study.made_with(variant, seed)
+        record = training_record(sources, dataset, made, model, seed)
+        folder = sources.models / dataset / made / model / f"seed{seed}"
         if record is None:
             if allow_missing:
                 continue

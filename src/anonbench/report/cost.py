@@ -15,6 +15,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.report.collect import read_timing
 from anonbench.report.study import ReportStudy
 from anonbench.report.tables import is_number
+from anonbench.variants import plain
 
 STAGES = ("annotate", "detect", "regions", "fit", "anonymize", "merge", "train", "predict", "evaluate")
 """Folders of the logs whose jobs are counted, in the order of the work; the report itself is not."""
@@ -77,6 +78,19 @@ def cost(study: ReportStudy, records: list[dict[str, Any]], logs: Path | None = 
     return pd.concat([table, pd.DataFrame([last])], ignore_index=True)[list(COLUMNS)]
 
 
+def per_image(logs: Path, dataset: str, variant: str) -> float | None:
+    """Return the mean seconds that writing an image of a variant took, reading and encoding it included, or None.
+
+    Those of the command itself, over all its splits and shards, without the start of Python.
+    """
+    spent, images = 0.0, 0.0
+    for path in sorted((logs / "anonymize" / dataset / variant).glob("*.timing.json")):
+        timing = read_timing(path)
+        if is_number(timing.get("seconds")) and is_number(timing.get("images")):
+            spent, images = spent + timing["seconds"], images + timing["images"]
+    return spent / images if images else None
+
+
 def hours(table: pd.DataFrame) -> str:
     """Return the sum in words, '1.25 GPU hours and 0.10 CPU hours'; '' when nothing is known."""
     if table.empty:
@@ -118,7 +132,8 @@ def _job(
     study: ReportStudy, stage: str, path: Path, logs: Path, on_gpu: set[tuple[str, str, str]]
 ) -> dict[str, Any] | None:
     """Return a job by its benchmark file; None when the study no longer has it."""
-    dataset, variant, model, *_ = (*path.relative_to(logs / stage).parts[:-1], "", "")
+    dataset, made, model, *_ = (*path.relative_to(logs / stage).parts[:-1], "", "")
+    variant = plain(made)
     if stage == "fit":  # <region>-<method>, which variants of several levels share
         known = any(v == variant or v.startswith(f"{variant}-") for v in study.variants)
     else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from anonbench.directions import ON_ORIGINAL, TESTED, Evaluation, pair
+from anonbench.directions import ON_ORIGINAL, TESTED, Evaluation
 from anonbench.report.collect import CONTROL, MEAN, OVERLAPPED, PEOPLE, PRIMARY, TOUCHED
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
 from anonbench.report.tables import PLURALS, has, interval_of, is_number, number, percent, rows_of, shown, span
@@ -203,12 +203,15 @@ def _interval(row: Any, study: ReportStudy) -> str:
 
 def _evaluations(row: Any, study: ReportStudy) -> list[tuple[str, str, str]]:
     """Return the evaluations that a row is made from, as the variant trained on, the seeds, the one tested on."""
-    own, reference = (row.variant, *pair(row.direction, row.variant)), (ORIGINAL, ORIGINAL, ORIGINAL)
-    found = {}
-    for variant, trained, tested in (own, reference):
-        seeds = ",".join(str(seed) for seed in study.seeds_told(row.model, variant, row.direction))
-        found[trained, tested] = f"{{{seeds}}}" if "," in seeds else seeds
-    return [(trained, seeds, tested) for (trained, tested), seeds in found.items()]
+    found: dict[tuple[str, str], list[int]] = {}
+    for variant in dict.fromkeys((row.variant, ORIGINAL)):
+        for seed in study.seeds_told(row.model, variant, row.direction):
+            on = row.direction if variant != ORIGINAL else ON_ORIGINAL
+            one = study.evaluation(row.dataset, row.model, on, variant, seed)
+            found.setdefault((one.trained, one.tested), []).append(seed)
+    every = {places: sorted(set(seeds), key=seeds.index) for places, seeds in found.items()}
+    said = {places: ",".join(map(str, seeds)) for places, seeds in every.items()}
+    return [(a, f"{{{seeds}}}" if "," in seeds else seeds, b) for (a, b), seeds in said.items()]
 
 
 def _seeds(row: Any, study: ReportStudy) -> str:

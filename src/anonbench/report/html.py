@@ -16,15 +16,16 @@ from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, TESTED
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.provenance import provenance
+from anonbench.report.animation import animations
 from anonbench.report.answer import answers, warnings
 from anonbench.report.bought import LIMITS, bought, risks, told_to_paste
 from anonbench.report.captions import SECTIONS, listed
 from anonbench.report.collect import CONTROL, COVERAGE_COLUMNS, PEOPLE, Sources, evaluated, training_record
-from anonbench.report.cost import cost, hours
+from anonbench.report.cost import cost, hours, per_image
 from anonbench.report.explorer import BADGES, anchors, chosen, explorer, key
 from anonbench.report.figures.cost import cost_figure
 from anonbench.report.figures.style import save, styled
-from anonbench.report.methods import methods
+from anonbench.report.methods import about, methods
 from anonbench.report.page import render
 from anonbench.report.slider import sliders
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
@@ -53,6 +54,8 @@ from anonbench.report.tables import (
     units,
     write_csv,
 )
+from anonbench.report.tradeoff import pivot
+from anonbench.report.versus import told
 from anonbench.statistics.verdicts import MISSING, REFERENCE
 from anonbench.tasks.base import title
 
@@ -100,10 +103,13 @@ def write_html(
         "anonbench": __version__,
     }  # fmt: skip
     ids = anchors(chosen(table)[0])
+    both = [] if attacked is None else _tradeoff(read_csv(tables / "tradeoff.csv"), table, logs)
     page = render(
         study=study,
         answer=answer,
         attacks=attacks,
+        tradeoff=both,
+        against=told(read_csv(tables / "versus.csv")) if study.against and attacks else [],
         risks=[] if attacked is None else risks(attacked),
         limits=LIMITS,
         leaky=f"{DAGGER} {footnote(table, study)}." if leaky(table) else "",
@@ -112,12 +118,14 @@ def write_html(
         fixed=[m for m in study.models if not study.trains(m)],
         trained=[m for m in study.models if study.trains(m)],
         margins=margins(study, primary(table)),
+        asked=about(study),
         on_original=ON_ORIGINAL in study.directions,
         tested=[TESTED[on] for on in study.directions if on != ON_ORIGINAL],
         units=units(primary(table)),
         lower=lower(primary(table)),
         samples=" and ".join(dict.fromkeys(PLURALS[sampled] for sampled in table.sampled)),
         sliders=sliders(study, anonymized) if anonymized is not None else [],
+        animations=animations(study, anonymized) if anonymized is not None else [],
         numbers=explorer(
             table,
             read_table(tables, "seeds"),
@@ -150,6 +158,15 @@ def write_html(
     return "\n".join(paragraph.plain() for paragraph in answer)
 
 
+def _tradeoff(frame: pd.DataFrame, table: pd.DataFrame, logs: Path | None) -> list[dict[str, Any]]:
+    """Return the tables of what is kept beside what is found, with what writing an image took."""
+    keys = frame[["dataset", "variant"]].drop_duplicates().itertuples(index=False)
+    if logs is None:
+        return pivot(frame, table)
+    spent = {(dataset, variant): per_image(logs, dataset, variant) for dataset, variant in keys}
+    return pivot(frame, table, {key: seconds for key, seconds in spent.items() if seconds is not None})
+
+
 def _as_named(folder: Path) -> Path:
     """Return a folder as a command in the project would name it: of one elsewhere its name, not this machine's path."""
     return Path(folder.name) if folder.is_absolute() else folder
@@ -170,11 +187,12 @@ def _records(study: ReportStudy, models: Path, timings: Path | None) -> tuple[li
     sources = Sources(Path(), models, Path(), timings)
     records, absent = [], []
     for dataset, model, variant, seed in study.trainings():
-        record = training_record(sources, dataset, variant, model, seed)
+        made = study.made_with(variant, seed)
+        record = training_record(sources, dataset, made, model, seed)
         if record is None:
-            absent.append(f"the training record of {dataset}/{variant}/{model}/seed{seed}")
+            absent.append(f"the training record of {dataset}/{made}/{model}/seed{seed}")
         elif not isinstance(record, dict):
-            raise AnonbenchError("is not a training record", file=models / dataset / variant / model)
+            raise AnonbenchError("is not a training record", file=models / dataset / made / model)
         else:
             keys = {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
             records.append({**record, **keys})

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL
+from anonbench.directions import ON_DEPLOYED
 from anonbench.errors import AnonbenchError
 from anonbench.report.collect import (
     CONTROL,
@@ -174,6 +174,16 @@ def impact(study: ReportStudy, sources: Sources, allow_missing: bool = False) ->
     return pd.DataFrame(rows, columns=list(IMPACT_COLUMNS)), pd.DataFrame(seeds, columns=list(SEED_COLUMNS))
 
 
+def asked(study: ReportStudy, sources: Sources, allow_missing: bool = False) -> Iterator[tuple[str, Compared]]:
+    """Yield model and comparison of each task and category that the primary question asks about."""
+    on = study.primary.direction
+    for dataset in study.datasets:
+        for model in study.models:
+            if on in study.directions and study.trained(dataset, model) and study.told(dataset, model, on):
+                runs = read_runs(study, sources, dataset, model, allow_missing, on)
+                yield from ((model, one) for one in _compared(study, dataset, model, runs, on) if one.primary)
+
+
 @dataclass(frozen=True)
 class Compared:
     """One category of one task over all variants: ``scores`` by variant and seed.
@@ -231,7 +241,9 @@ class Compared:
             means = [float(np.concatenate([values[0], further]).mean()), *map(float, values[1:].mean(axis=1))]
             learnt = np.array([self.task.learnt(mean) for mean in means])
             drawn = np.array([one.replicates for one in more]) if more else None
-            self._panels[seeds] = named, Panel(values, replicates, self.telling, learnt, self.pools, further, drawn)
+            apart = np.array([v in self.study.refitted for v in named])
+            panel = Panel(values, replicates, self.telling, learnt, self.pools, further, drawn, apart)
+            self._panels[seeds] = named, panel
         named, panel = self._panels[seeds]
         return panel.contrast(named.index(variant), ratio)
 
@@ -339,7 +351,7 @@ def _certain(contrast: Contrast) -> bool:
 
 def _family_factor(study: ReportStudy, dataset: str, found: list[Compared], direction: str) -> float:
     """Return the factor that widens the intervals of a model's primary question on a data set."""
-    if direction != ON_ORIGINAL:
+    if direction != study.primary.direction:
         return 1.0
     members = [
         Member(f"{compared.name} {compared.category}", compared.sampled, contrast)
@@ -369,7 +381,7 @@ def _compared(study: ReportStudy, dataset: str, model: str, runs: Runs, directio
         for found in (f for seeds in scored.values() for f in seeds.values()):
             found |= _means(found, judged, people, task)
         asked = None
-        if direction == ON_ORIGINAL and name in study.primary.tasks_of(names):
+        if direction == study.primary.direction and name in study.primary.tasks_of(names):
             asked = study.primary.category_of(judged, [c for c in judged if c in people])
         for category in dict.fromkeys((*judged, *(c for f in of_original for c in f))):
             scores = {v: {s: f[category] for s, f in seeds.items() if category in f} for v, seeds in scored.items()}

@@ -155,7 +155,12 @@ def _counts(
         yield macro(task, "margin"), f"{study.margin_of(task):g}"
     for dataset in study.datasets:
         people = cover[(cover.dataset == dataset) & (cover.category != UNANNOTATED)].drop_duplicates("category")
-        trained = [r for d, m, v, s in study.trainings() if d == dataset if (r := training_record(sources, d, v, m, s))]
+        trained = [
+            r
+            for d, m, v, s in study.trainings()
+            if d == dataset
+            if (r := training_record(sources, d, study.made_with(v, s), m, s))
+        ]
         images = {(record.get("data") or {}).get("images") for record in trained} - {None}
         if len(images) == 1:
             yield macro(dataset, "training images"), f"{images.pop()}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from anonbench.directions import TESTED
+from anonbench.directions import ON_ORIGINAL, TESTED
 from anonbench.files import read_json
 from anonbench.manifests import summary_path
 from anonbench.records import UNANNOTATED
@@ -123,6 +123,7 @@ def _anonymization(study: ReportStudy, cover: pd.DataFrame, anonymized: Path | N
                 where = f" of {dataset}" if len(study.datasets) > 1 else ""
                 details.append(f"{share} of the people{where} changed")
         said.append(f"{variant}: {phrase(variant)}" + (f" ({'; '.join(details)})" if details else ""))
+    again = [v for v in treated if v in study.refitted]
     text = f"Anonymization. The images were compared in {_count(len(treated), 'variant')} beside the original. "
     text += "Annotations are the same in all. "
     text += "; ".join(said) + "."
@@ -131,6 +132,11 @@ def _anonymization(study: ReportStudy, cover: pd.DataFrame, anonymized: Path | N
         text += f" All variants went through the same encoder policy ({next(iter(policies))})."
     elif policies:
         text += " Encoder policies: " + ", ".join(f"{v} {p}" for v, p in encoders.items()) + "."
+    if again:
+        text += (
+            f" The method of {joined(again)} was fitted anew for each seed: the model and the attackers of a seed saw "
+            "what the fit of that seed made, and differences have the spread of their own seeds alone."
+        )
     return text + f" Seed of the anonymization: {study.seed}."
 
 
@@ -239,8 +245,8 @@ def _statistics(study: ReportStudy, table: pd.DataFrame, evaluations: Path | Non
             )
     if has(own, "simultaneous_low"):
         text += (
-            "The intervals of the primary question, declared beforehand, hold simultaneously (a parametric max-t), and "
-            "its verdicts rest on them. "
+            f"The intervals of the primary question, declared beforehand{about(study)}, hold simultaneously (a "
+            "parametric max-t), and its verdicts rest on them. "
         )
     if has(own, "equivalence_low"):
         text += (
@@ -251,6 +257,12 @@ def _statistics(study: ReportStudy, table: pd.DataFrame, evaluations: Path | Non
         text += f"An interval inside {margins(study, own)} is called “{SAME}”. "
     text += f"One that excludes zero is called a drop or a gain, any other “{UNSURE}”."
     return text + (" Rows outside the family are exploratory." if has(own, "question") else "")
+
+
+def about(study: ReportStudy) -> str:
+    """Return, where it is not the usual one, the direction of the primary question in words."""
+    on = study.primary.direction
+    return "" if on == ON_ORIGINAL else f" (models {TESTED[on]})"
 
 
 def _software(study: ReportStudy, made: dict[str, Any], records: list[dict[str, Any]], evaluations: Path | None) -> str:

@@ -31,24 +31,30 @@ from anonbench.statistics.rates import gain, residual
 
 PRIVACY_COLUMNS = (
     "dataset", "variant", "region", "method", "level", "attack", "risk", "attacker", "knowledge", "view", "role",
-    "chosen", "measure", "size", "headline", "value", "value_low", "value_high", "simultaneous_low",
-    "simultaneous_high", "chance", "verdict", "why", "raw", "control", "residual", "gain", "gain_low", "gain_high",
-    "error_seeds", "error_people", "freedom", "covered", "value_covered", "value_missed", "share_missed",
-    "crowd_median", "crowd_below_10", "n_seeds", "units", "people", "drawn",
+    "strength", "chosen", "measure", "size", "headline", "value", "value_low", "value_high", "simultaneous_low",
+    "simultaneous_high", "chance", "prevalence", "verdict", "why", "naive", "gap", "gap_low", "gap_high", "raw",
+    "control", "residual", "gain", "gain_low", "gain_high", "error_seeds", "error_people", "freedom", "covered",
+    "value_covered", "value_missed", "share_missed", "crowd_median", "crowd_below_10", "n_seeds", "units", "people",
+    "drawn",
 )  # fmt: skip
 """Columns of privacy.csv: a row per variant, attack, attacker, measure and, of linkability, size of the gallery.
 
-``risk``: which of WP29's three the measure is about; ``chosen``: the strongest attacker, on people who are not among
-those that are told of; ``headline``: the measure that an attack is judged by. ``value``, 0..1 but for R2, with its 95 %
-interval over people and attackers' seeds; ``simultaneous``: of the chosen attackers of all variants together;
-``chance``: what knowing nothing gives; ``verdict`` and ``why`` it is doubtful: `gates`. ``raw``: the same on original
-images, by whoever sees the same and learnt from originals; ``control``: the best control of the same region;
-``residual`` and ``gain``: `statistics.rates`, the latter with its 95 % interval. ``error_seeds`` and ``error_people``:
-standard errors of the value, ``freedom``: their degrees of freedom. ``covered``: share of the units (probes) that the
-variant changed; ``value_covered`` and ``value_missed`` are theirs and the others' (of linkability always among
-everybody), ``share_missed`` the part of the risk that comes from the latter. ``crowd``: in people. ``people``: whom
-``units`` show, or, where ``drawn`` says images, in how many images they are; intervals are over these."""
+``risk``: which of WP29's three the measure is about; ``strength``: success on people who are not among those that are
+told of; ``chosen``: the strongest attacker there; ``headline``: the measure that an attack is judged by. ``value``,
+0..1 but for R2, with its 95 % interval over people and attackers' seeds; ``simultaneous``: of the chosen attackers of
+all variants together; ``chance``: what knowing nothing gives; ``prevalence``: of average precisions the mean share of
+those who have a value; ``verdict`` and ``why`` it is doubtful: `gates`. ``naive``: the same by the strongest of those
+who see the same and learnt from originals alone, ``gap``: what this attacker finds beyond that, with its 95 % interval;
+``raw``: the same on original images, by whoever sees the same and learnt from originals; ``control``: the best control
+of the same region; ``residual`` and ``gain``: `statistics.rates`, the latter with its 95 % interval. ``error_seeds``
+and ``error_people``: standard errors of the value, ``freedom``: their degrees of freedom. ``covered``: share of the
+units (probes) that the variant changed; ``value_covered`` and ``value_missed`` are theirs and the others' (of
+linkability always among everybody), ``share_missed`` the part of the risk that comes from the latter. ``crowd``: in
+people. ``people``: whom ``units`` show, or, where ``drawn`` says images, in how many images they are; intervals are
+over these."""
 
+NAIVE = "naive"
+"""What an attacker knows who has learnt from original images alone."""
 SINGLED = "singling out"
 
 
@@ -58,22 +64,27 @@ def privacy(study: ReportStudy, attacks: Path) -> pd.DataFrame:
     Raises AnonbenchError when an attack is missing or damaged.
     """
     rows: list[dict[str, Any]] = []
-    asked = study.attacks or Attacks((), (), {}, [], [])
-    for dataset in asked.datasets:
-        folder = attacks / dataset
-        for attack in asked.attacks:
-            found = {
-                variant: {
-                    name: read_attempt(folder / variant / attack / name, attack, variant, asked.seeds_of(attack))
-                    for name in asked.whom(attack, variant)
-                }
-                for variant in study.variants_of(dataset)
-            }
-            rows += [{"dataset": dataset, "attack": attack, **row} for row in _Attack(study, dataset, found).rows()]
+    for dataset, attack, found in attempts_of(study, attacks):
+        rows += [{"dataset": dataset, "attack": attack, **row} for row in _Attack(study, dataset, found).rows()]
     table = pd.DataFrame(rows, columns=list(PRIVACY_COLUMNS))
     numbers = [name for name in table.columns if name not in TEXTS and name not in INTEGERS]
     # rounded as in the file, so that nobody who rounds it once more finds another number than the other tables have
     return table.astype(dict.fromkeys(numbers, float)).round(4).astype({"people": int})
+
+
+def attempts_of(study: ReportStudy, attacks: Path) -> Iterator[tuple[str, str, dict[str, Attempts]]]:
+    """Yield data set, attack and the attempts by variant; raise AnonbenchError where one is missing or damaged."""
+    asked = study.attacks or Attacks((), (), {}, [], [])
+    for dataset in asked.datasets:
+        for attack in asked.attacks:
+
+            def read(variant: str, name: str, dataset: str = dataset, attack: str = attack) -> Attempt:
+                places = {seed: study.made_with(variant, seed) for seed in asked.seeds_of(attack)}
+                folders = {seed: attacks / dataset / made / attack / name for seed, made in places.items()}
+                return read_attempt(folders, attack, variant)
+
+            variants = study.variants_of(dataset)
+            yield dataset, attack, {v: {name: read(v, name) for name in asked.whom(attack, v)} for v in variants}
 
 
 class _Attack:
@@ -85,7 +96,7 @@ class _Attack:
         self.chosen = {variant: strongest(attempts) for variant, attempts in self.found.items()}
         self.asked = study.primary.variants_of(list(self.found))
         self.seed = (study.seed, dataset)
-        self.headline = _headline([one for attempts in self.found.values() for one in able(attempts).values()])
+        self.headline = headline_of(self.found)
         self.doubts = doubts(self.found, self.headline) if self.headline else {}
 
     @functools.cache  # noqa: B019 (lives as long as a table is made)
@@ -114,8 +125,10 @@ class _Attack:
                         "variant": variant, "region": region, "method": method, "level": strength, "attacker": name,
                         "knowledge": of.get("knowledge") or "", "view": of.get("view") or "", "role": attempt.role,
                         "risk": SINGLED if key[0] == SINGLING_OUT else attempt.risk, "measure": key[0], "size": key[1],
+                        "strength": attempt.strength,
                         "chosen": _told(name == self.chosen[variant]), "headline": _told(key == self.headline),
                         **self._numbers(variant, name, key), **_beside(attempt, key, bare, controls),
+                        **_beyond(attempt, key, attempts),
                         **measured.parted,
                         "n_seeds": len(measured.values), "units": measured.units, "people": measured.people,
                         "drawn": attempt.drawn,
@@ -147,9 +160,10 @@ class _Attack:
         }
 
 
-def _headline(attempts: list[Attempt]) -> Key | None:
+def headline_of(found: Mapping[str, Attempts]) -> Key | None:
     """Return the measure that an attack is judged by: linkability in the largest stated gallery that all have, or among
-    all, or, where nothing is linked, the first; None for no attempt."""
+    all, or, where nothing is linked, the first; None for no attempt. ``found``: the attempts by variant."""
+    attempts = [one for of in found.values() for one in able(of).values()]
     if not attempts:
         return None
     sizes = [size for name, size in attempts[0].measures if name == LINKABILITY]
@@ -181,6 +195,26 @@ def _beside(attempt: Attempt, key: Key, bare: Attempt | None, controls: list[Att
         ends = _gain_interval(measured, control, raw)
         found |= {} if ends is None else {"gain_low": ends[0], "gain_high": ends[1]}
     return found
+
+
+def _beyond(attempt: Attempt, key: Key, others: Attempts) -> dict[str, Any]:
+    """Return what an attacker finds beyond the strongest naive one that sees the same; {} for a naive one."""
+    if attempt.attacker.get("knowledge") in (None, NAIVE):
+        return {}
+    same = {
+        name: one
+        for name, one in others.items()
+        if one.attacker.get("knowledge") == NAIVE and one.role == attempt.role and one.sees_as(attempt)
+    }
+    best = max(same.values(), key=lambda one: one.strength or 0.0) if same else None
+    naive = None if best is None else best.measures.get(key)
+    if best is None or naive is None:
+        return {}
+    measured = attempt.measures[key]
+    found = {"naive": naive.value, "gap": measured.value - naive.value}
+    contrast = measured.less(naive) if attempt.sample == best.sample else None
+    ends = None if contrast is None else contrast.interval()
+    return found | ({} if ends is None else {"gap_low": ends[0], "gap_high": ends[1]})
 
 
 def _gain_interval(measured: Measured, control: Measured, raw: Measured) -> tuple[float, float] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from anonbench.directions import ON_ORIGINAL, Evaluation
+from anonbench.directions import ON_ORIGINAL
 from anonbench.files import read_json
 from anonbench.report.collect import Sources, leaks
 from anonbench.report.study import ORIGINAL, ReportStudy
@@ -58,7 +58,7 @@ def _measured(
 ) -> Iterator[tuple[tuple[str, str, str, int], float]]:
     """Yield task, category, metric and seed with the value of each metric by size on people."""
     for seed in study.seeds_of(model, variant):
-        path = sources.evaluation(Evaluation(dataset, variant, model, seed, ORIGINAL)) / "metrics.json"
+        path = sources.evaluation(study.evaluation(dataset, model, ON_ORIGINAL, variant, seed)) / "metrics.json"
         if not path.exists():
             continue
         for name, measured in read_json(path)["tasks"].items():

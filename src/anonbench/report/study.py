@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 
 from anonbench import registry
 from anonbench.blocks import explain
-from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, seeds_of, told
+from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, Evaluation, pair, seeds_of, told
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json, sha256_file
 from anonbench.records import RegionKind
-from anonbench.variants import ORIGINAL
+from anonbench.variants import ORIGINAL, refitted
 
 VECTOR_FORMATS = ("pdf", "svg")
 IDENTITY = "identity"
@@ -27,12 +27,14 @@ class Primary:
     """The question that a study declares beforehand; what is left out is chosen without looking at results.
 
     ``tasks``: those that a model has of them, or all of its own where it has none; ``category``: the data set's first
-    one of people; ``variants``: all but the original and those that only re-encode.
+    one of people; ``variants``: all but the original and those that only re-encode. ``direction``: what
+    is tested on what.
     """
 
     tasks: tuple[str, ...] = ("detection", "pose")
     category: str | None = None
     variants: tuple[str, ...] = ()
+    direction: str = ON_ORIGINAL
 
     def tasks_of(self, names: Sequence[str]) -> list[str]:
         """Return the tasks that are asked of a model with the named ones."""
@@ -86,7 +88,8 @@ class ReportStudy:
     as commands name them;
     ``margins`` are by task, in the unit of its first metric, where they are not ``margin``; ``starts`` holds pairs of a
     data set and the models on it that differ in first weights or learning rate alone; ``primary`` is the question that
-    was declared beforehand.
+    was declared beforehand; ``refitted`` are the variants whose method is fitted anew for each of ``seeds``;
+    ``against`` those that every other one is compared with; ``own_seeds`` are by model, where they are not all.
     """
 
     name: str
@@ -109,6 +112,9 @@ class ReportStudy:
     primary: Primary = Primary()
     files: tuple[str, ...] = ()
     attacks: Attacks | None = None
+    refitted: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
+    own_seeds: dict[str, list[int]] = field(default_factory=dict)
 
     def margin_of(self, task: str) -> float:
         """Return the difference below which a task's first metric counts as equal, in its unit."""
@@ -120,12 +126,23 @@ class ReportStudy:
 
     def seeds_of(self, model: str, variant: str) -> list[int]:
         """Return the seeds of a model's trainings on a variant."""
+        if model in self.own_seeds:
+            return list(self.own_seeds[model])
         return seeds_of(self.seeds, self.original_seeds, variant, self.trains(model))
 
     def seeds_told(self, model: str, variant: str, direction: str) -> list[int]:
         """Return the seeds that a direction tells of a variant: where one model is tested on all, there are pairs."""
         seeds = self.seeds_of(model, variant)
         return [seed for seed in seeds if direction != ON_DEPLOYED or seed not in self.original_seeds]
+
+    def made_with(self, variant: str, seed: int) -> str:
+        """Return the name of a variant's folder as models and attackers of a seed see it."""
+        return refitted(variant, seed) if variant in self.refitted and seed != self.seeds[0] else variant
+
+    def evaluation(self, dataset: str, model: str, direction: str, variant: str, seed: int) -> Evaluation:
+        """Return the evaluation that tells of a variant in a direction."""
+        trained, tested = pair(direction, self.made_with(variant, seed))
+        return Evaluation(dataset, trained, model, seed, tested)
 
     def trained(self, dataset: str, model: str) -> list[str]:
         """Return the variants of a data set that a model is trained on, in the study's order; [] for none."""
@@ -194,6 +211,9 @@ class ReportStudy:
             primary=_primary(path, options.get("primary") or {}),
             files=tuple(value.get("files") or ()),
             attacks=_attacks(path, value.get("attacks")),
+            refitted=tuple(value.get("refitted") or ()),
+            own_seeds=dict(value.get("own_seeds") or {}),
+            against=tuple(options.get("against") or ()),
             **known,
         )
 
@@ -214,6 +234,8 @@ class _Written(BaseModel):
     starts: list[tuple[str, list[str]]] | None = None
     directions: list[Direction] | None = None
     untrained: list[str] | None = None
+    refitted: list[str] | None = None
+    own_seeds: dict[str, list[Seed]] | None = None
     files: list[str] | None = None
 
 
@@ -239,10 +261,14 @@ def _check_kinds(path: str | Path, value: dict[str, Any], options: dict[str, Any
         *(("asked", name, value["models"]) for _, name, _ in asked),
         *(("asked", name, written.variants) for *_, name in asked),
         *(("untrained", name, value["models"]) for name in written.untrained or []),
+        *(("own_seeds", name, value["models"]) for name in written.own_seeds or {}),
+        *(("refitted", name, written.variants) for name in written.refitted or []),
         *(("starts", name, written.datasets) for name, _ in written.starts or []),
         *(("starts", name, value["models"]) for _, models in written.starts or [] for name in models),
+        *(("report.against", name, written.variants) for name in options.get("against") or ()),
         *(("report.primary.variants", name, written.variants) for name in question.variants),
         *(("report.primary.tasks", name, registry.names("tasks")) for name in question.tasks),
+        ("report.primary.direction", question.direction, get_args(Direction)),
     ]
     for entry, name, known in named:
         if name not in known:
@@ -281,7 +307,7 @@ def _attacks(path: str | Path, value: Any) -> Attacks | None:
 def _primary(path: str | Path, value: Any) -> Primary:
     try:
         given = {key: tuple(value[key]) for key in ("tasks", "variants") if value.get(key)}
-        return Primary(category=value.get("category"), **given)
+        return Primary(category=value.get("category"), direction=value.get("direction") or ON_ORIGINAL, **given)
     except (AttributeError, TypeError):
         raise AnonbenchError("must hold lists of tasks and variants", file=path, entry="report.primary") from None
 

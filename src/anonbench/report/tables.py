@@ -54,7 +54,7 @@ TEXTS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "verdict", "split",
     "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
     "role", "unit", "best", "sampled", "first", "question", "attack", "risk", "attacker", "knowledge", "view", "chosen",
-    "measure", "headline", "why", "drawn",
+    "measure", "headline", "why", "drawn", "half", "reference",
 )  # fmt: skip
 
 WORDS = ("leaks", "chosen", "headline")
@@ -89,12 +89,16 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
     """Write every table into ``out`` and return the impact table.
 
     ``impact.{csv,md,tex}``, ``seeds.csv``, ``subsets.csv``, ``coverage.csv``, ``people.csv``, ``sizes.csv``,
-    ``curves.csv``, ``numbers.tex`` and ``metrics.json``, of a study that attacks also ``privacy.{csv,md,tex}``. The
-    same inputs give the same bytes. Raises AnonbenchError when an input is missing or broken.
+    ``curves.csv``, ``numbers.tex`` and ``metrics.json``, of a study that attacks also ``privacy.{csv,md,tex}`` and
+    ``tradeoff.{csv,md}``, of one that names variants to beat ``versus.csv``. The same inputs give the same bytes.
+    Raises AnonbenchError when an input is missing or broken.
     """
     from anonbench.report.macros import macros  # which rounds and escapes with this module
     from anonbench.report.privacy import privacy
     from anonbench.report.privacy_text import flat_privacy, privacy_latex, privacy_macros, privacy_markdown
+    from anonbench.report.tradeoff import markdown as tradeoff_markdown
+    from anonbench.report.tradeoff import tradeoff
+    from anonbench.report.versus import versus
 
     cover, present = coverage(study, sources), ledger(study, sources)
     losses = curves(study, sources, allow_missing)
@@ -107,9 +111,13 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
     metrics, numbers = flat(table), []
     if study.attacks is not None and sources.attacks is not None:
         bought = frames["privacy"] = privacy(study, sources.attacks)
+        both = frames["tradeoff"] = tradeoff(study, table, bought, sources.anonymized)
+        texts["tradeoff.md"] = tradeoff_markdown(both, table)
         texts |= {"privacy.md": privacy_markdown(bought), "privacy.tex": privacy_latex(bought)}
         metrics |= flat_privacy(bought)
         numbers = list(privacy_macros(bought))
+    if study.against:
+        frames["versus"] = versus(study, sources, allow_missing)
     texts["numbers.tex"] = macros(table, cover, study, sources, numbers)
     # all is computed before anything is written, so that no new table stands beside an old one
     for name, frame in frames.items():

@@ -20,6 +20,10 @@ of the means has the variance
 The first is the original's plain variance over its n + m seeds, the second the others' mean square as above. The third
 is what pairing cannot take out or takes out beyond that: nothing at m = n, left out where it is negative.
 
+Of a variant that is made anew for each seed, by a method that is fitted again, e(v, s) holds what the fit does as well:
+it spreads more than the others, and its difference has the variance of its own paired differences, n - 1 degrees of
+freedom, alone.
+
 Images are the other source. With replicates of y on resampled images, the covariance of the difference between
 different seeds is what images do to all seeds alike; what they do to one seed is in the spread over seeds already, as
 in the analysis of many readers and many cases (Obuchowski and Rockette 1995). Images are as many as they are, so that
@@ -141,6 +145,8 @@ class Panel:
     drawn. ``learnt`` (V): a model below the floor of its task has no spread that could speak for others, and shares
     with them nothing that a seed does. ``pools``: whether there is a training behind each variant; if not, one model's
     values on several variants move together in ways of their own, and each difference has its own spread alone.
+    ``apart`` (V): a variant that is itself made anew for each seed spreads by that, too, so that its differences have
+    their own spread alone, and speak for no other's.
     """
 
     values: np.ndarray
@@ -150,6 +156,7 @@ class Panel:
     pools: bool = True
     further: np.ndarray = field(default_factory=lambda: np.empty(0))
     further_replicates: np.ndarray | None = None
+    apart: np.ndarray | None = None
 
     @property
     def seeds(self) -> int:
@@ -161,8 +168,13 @@ class Panel:
         """Return the residuals (V', n) of the variants that learnt, each once, and not those whose models are the
         original's: they would have it speak for them."""
         own = self.learnt & (self.values != self.values[0]).any(axis=1)
+        own &= ~self._apart
         found = np.unique(self.values[own], axis=0)
         return np.asarray(found - found.mean(axis=1, keepdims=True))
+
+    @cached_property
+    def _apart(self) -> np.ndarray:
+        return np.zeros(len(self.values), dtype=bool) if self.apart is None else self.apart
 
     @cached_property
     def _squares(self) -> dict[str, Term]:
@@ -215,8 +227,15 @@ class Panel:
             return [], 0.0, 1
         alone = Term(float(self.values[variant].var(ddof=1)) / n, n - 1, f"{OWN} {variant}")
         if len(self._original) > n:
-            return self._unpaired(alone, self.learnt[variant] and several > 1 and self.learnt[0], ratio)
-        if not self.pools or not self.learnt[0] or not several or (several == 1 and self.learnt[variant]):
+            pooled = self.learnt[variant] and several > 1 and self.learnt[0] and not self._apart[variant]
+            return self._unpaired(alone, pooled, ratio)
+        if (
+            self._apart[variant]
+            or not self.pools
+            or not self.learnt[0]
+            or not several
+            or (several == 1 and self.learnt[variant])
+        ):
             paired = self.values[variant] - ratio * self.values[0]
             return [Term(float(paired.var(ddof=1)) / n, n - 1, f"{OWN} {variant}")], 0.0, 1
         squares = self._squares

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import registry
+from anonbench.attack.contract import Guessing
 from anonbench.attack.options import ATTACKERS, DETECTORS
 from anonbench.config import NON_RECIPE_KEYS, Study
+from anonbench.directions import ON_ORIGINAL
 from anonbench.seeding import seed_of
 from anonbench.variants import ORIGINAL
 from anonbench.workflow.files import Files
@@ -69,6 +71,10 @@ class Arguments:
             return self.study.seed
         return seed_of("attacker", self.study.seed) % 2**31
 
+    def fit_seed(self, again: str) -> int:
+        """Return the seed of a fit: the study's, but for a further one (``-fit<seed>``)."""
+        return seed_of("fit", self.study.seed, again.removeprefix("-fit")) % 2**31 if again else self.study.seed
+
     def attacker(self, name: str) -> str:
         """Return an attacker as the study describes it, as JSON."""
         return compact(self.study.attack.attackers[name].model_dump(mode="json"))
@@ -102,8 +108,14 @@ class Arguments:
         return (
             f"{names}--probe {self.files.probe_split(dataset)} {gallery}{sizes}"
             f" --validation {block.validation} --most {block.most} --seed {self.study.seed}"
-            f" --resamples {self.study.report.bootstrap}"
+            f" --resamples {self.study.report.bootstrap}{self._attributes(attack)}"
         )
+
+    def _attributes(self, attack: str) -> str:
+        """Return the option of `anonbench attack` that names groups of attributes, of an attack that guesses them."""
+        groups = self.study.attack.attributes
+        guesses = issubclass(registry.load("attacks", attack), Guessing)
+        return f" --attributes {shlex.quote(compact(groups))}" if groups and guesses else ""
 
     def each(self, option: str, values: list[str]) -> str:
         """Return an option, repeated for each value."""
@@ -181,9 +193,19 @@ class Arguments:
             "sizes": study.attack.sizes,
         }
 
+    def _report(self) -> dict[str, Any]:
+        """Return what the report asks and draws; what came later and is left alone changes no older study's file."""
+        block = self.study.report
+        found = block.model_dump(mode="json", exclude={"against"} if not block.against else None)
+        if block.primary.direction == ON_ORIGINAL:
+            del found["primary"]["direction"]
+        return found
+
     def summary(self) -> str:
         """Return the part of the study that the report reads, as JSON."""
         study = self.study
+        refitted = [v for v in study.variants if len(study.made(v)) > 1]
+        own_seeds = {name: study.seeds_of(name, ORIGINAL) for name, model in study.models.items() if model.only_seeds}
         return compact(
             {
                 "name": study.name,
@@ -197,8 +219,10 @@ class Arguments:
                 "starts": study.compared_starts(),
                 "seeds": study.train.seeds,
                 **({"original_seeds": study.train.original_seeds} if study.train.original_seeds else {}),
+                **({"refitted": refitted} if refitted else {}),
+                **({"own_seeds": own_seeds} if own_seeds else {}),
                 "directions": study.evaluate.on,
-                "report": study.report.model_dump(mode="json"),
+                "report": self._report(),
                 **({"attacks": self._attacks()} if study.attack.attacks else {}),
             }
         )

@@ -22,7 +22,7 @@ TABLES = (
     "curves.csv", "numbers.tex", "metrics.json",
 )  # fmt: skip
 
-ATTACKED = ("privacy.csv", "privacy.md", "privacy.tex")
+ATTACKED = ("privacy.csv", "privacy.md", "privacy.tex", "tradeoff.csv", "tradeoff.md")
 """Tables of a study that attacks its variants, too."""
 
 
@@ -175,8 +175,9 @@ class Files:
         for name, dataset in self.study.datasets.items():
             tested = {one.tested for one in self.evaluations() if one.dataset == name} | {ORIGINAL}
             variants = self.study.variants_of(name)
-            found += [self._file("manifest", name, v, dataset.val) for v in variants if v in tested]
-            found += [self._file("manifest", name, v, dataset.train) for v in variants]
+            every = [made for v in variants for made in self.study.made(v)]
+            found += [self._file("manifest", name, v, dataset.val) for v in every if v in tested]
+            found += [self._file("manifest", name, v, dataset.train) for v in every]
         return found
 
     def manifests_of(self, wildcards: Any) -> list[str]:
@@ -215,7 +216,7 @@ class Files:
                     for seed in (
                         self.study.seeds_of(model, variant) if variant in self.study.trained(dataset, model) else ()
                     ):
-                        yield f"{dataset}/{variant}/{model}/seed{seed}"
+                        yield f"{dataset}/{self.study.made_with(variant, seed)}/{model}/seed{seed}"
 
     def weights(self) -> list[str]:
         """Return the weights of every training."""
@@ -234,8 +235,8 @@ class Files:
                 # the original tested on the original is the reference of every difference
                 asked = [v for v in told if v == ORIGINAL or direction in study.evaluate.on]
                 for variant in asked:
-                    trained, tested = pair(direction, variant)
                     for seed in study.seeds_of(model, variant):
+                        trained, tested = pair(direction, study.made_with(variant, seed))
                         found[Evaluation(dataset, trained, model, seed, tested)] = None
         return list(found)
 
@@ -246,7 +247,8 @@ class Files:
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of the tables."""
-        return TABLES + (ATTACKED if self.study.attack.attacks else ())
+        found = TABLES + (ATTACKED if self.study.attack.attacks else ())
+        return (*found, *(["versus.csv"] if self.study.report.against else []))
 
     def tables_after_impact(self) -> tuple[str, ...]:
         """Return the names of all tables but the first, which has a place of its own in Snakemake's report."""
@@ -260,7 +262,7 @@ class Files:
         """Return ``<dataset>/<variant>/<attack>/<attacker>/seed<n>`` of every attack."""
         block = self.study.attack
         return [
-            f"{dataset}/{variant}/{attack}/{attacker}/seed{seed}"
+            f"{dataset}/{self.study.made_with(variant, seed)}/{attack}/{attacker}/seed{seed}"
             for dataset in self.study.datasets
             if self.study.attacked(dataset)
             for variant in self.study.variants_of(dataset)

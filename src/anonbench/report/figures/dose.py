@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from anonbench.report.captions import dosed
+from anonbench.report.captions import by_strength, dosed
 from anonbench.report.collect import PEOPLE
 from anonbench.report.figures.impact import whose
 from anonbench.report.figures.style import (
@@ -158,7 +158,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, row: Row, looks: dict[str, tuple[str,
 
 def _places(row: Row) -> dict[str, float]:
     """Return where each level stands, mild first, and at the right of them each method without levels."""
-    of = dosed(f"{row.region}-any-{parts(v)[2]}" for variants in row.methods.values() for v in variants)
-    levels = list(dict.fromkeys(parts(v)[2] for v in of[row.region, "any"]))
+    every = by_strength([v for variants in row.methods.values() for v in variants])
+    levels = list(dict.fromkeys(parts(v)[2] for v in every))
     places = {level: float(k + 1) for k, level in enumerate(levels)}
     return places | {variant: len(levels) + 1.0 + k for k, variant in enumerate(row.beside)}

@@ -131,7 +131,7 @@ def _draw(axis: Axes, panel: Panel, kept: dict[str, Any], looks: dict[str, tuple
         if tall:
             axis.plot([x, x], [100 * end for end in tall], color=colour, lw=0.8, alpha=0.7, zorder=2)
         axis.plot([x], [y], lw=0, zorder=5, **_mark(region, colour, marker))
-        note = level[:1] if variant in leveled else ""
+        note = (level if any(letter.isdigit() for letter in level) else level[:1]) if variant in leveled else ""
         note += "?" if of[variant].verdict == NO_VERDICT else ""
         if note:
             text = axis.annotate(

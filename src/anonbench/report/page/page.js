@@ -154,6 +154,20 @@
     show();
   }
 
+  /* --- clips: a button that stops them, beside what the system asks for --- */
+  for (const clips of $$(".clips")) {
+    const stills = $$("source", clips);
+    const asked = stills[0]?.media;
+    if (!asked || matchMedia(asked).matches) continue;
+    const button = make("button", { type: "button", textContent: "Stop the clips" });
+    button.addEventListener("click", () => {
+      const stopped = stills[0].media !== asked;
+      stills.forEach((still) => (still.media = stopped ? asked : "all"));
+      button.textContent = stopped ? "Stop the clips" : "Play the clips";
+    });
+    clips.before(make("p", {}, button));
+  }
+
   /* --- copying --- */
   for (const text of $$("pre[data-copy]")) {
     const button = make("button", { type: "button", textContent: text.dataset.copy });
