@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ from anonbench.seeding import seed_of
 from anonbench.studies import DEFAULT
 from anonbench.variants import Variant
 from anonbench.workflow.plan import Plan
+from tests.codec import tiny
 from tests.fixtures.outside import install
 
 from .conftest import Dataset, photograph
@@ -39,6 +41,9 @@ def frame(width: int, height: int) -> Region:
 
 def changed(pixels: np.ndarray, variant: str, parameters: dict[str, Any] | None = None) -> np.ndarray:
     method = make(Variant.parse(variant), parameters)
+    if method.FitSettings is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            method.load(tiny.write(Path(folder) / "weights.safetensors"), FRAME, "cpu")
     return engine.anonymize_image(pixels, [frame(*pixels.shape[1::-1])], method, image_id=3, seed=1)
 
 

@@ -121,13 +121,13 @@ def test_no_regions_give_zero_and_no_gradient() -> None:
 
 def test_each_factor_is_a_setting() -> None:
     own = (BEFORE, AFTER, torch.full((1,), 0.5), boxes([[0, 0, 2, 4]], []), boxes([[0, 0, 2, 4]], []), AFTER)
-    once = terms(Loss(background=1, people=1, heads=1, restorer=1, rate=1, head_term="inverse"), *own)
-    for name, key in (("background",) * 2, ("people",) * 2, ("heads",) * 2, ("rate",) * 2, ("restorer", "restored")):
-        twice = terms(
-            Loss(**{**dict(background=1, people=1, heads=1, restorer=1, rate=1, head_term="inverse"), name: 2}), *own
-        )
+    factors = {"background": 1.0, "people": 1.0, "heads": 1.0, "restorer": 1.0, "rate": 1.0}
+    once = terms(Loss.model_validate({**factors, "head_term": "inverse"}), *own)
+    for name in factors:
+        twice = terms(Loss.model_validate({**factors, "head_term": "inverse", name: 2.0}), *own)
         for term in once:
-            assert twice[term] == pytest.approx(once[term] * (2 if term == key else 1))
+            of_it = term == ("restored" if name == "restorer" else name)
+            assert twice[term] == pytest.approx(once[term] * (2 if of_it else 1))
 
 
 # One box of 1x4 pixels in the first row.

@@ -58,7 +58,7 @@ def test_what_is_refused(weights: Path, tmp_path: Path) -> None:
     where = ("--weights", weights, "--out", tmp_path / "out")
     with pytest.raises(AnonbenchError, match=r"a\.jpg: would be written as a\.bin, as .*a\.png is"):
         run("encode", tmp_path / "a.png", tmp_path / "a.jpg", *where)
-    with pytest.raises(AnonbenchError, match=r"a\.png: an image of 20x20 is larger than 500 pixels"):
+    with pytest.raises(AnonbenchError, match=r"a\.png, --max-pixels: an image of 20x20 is larger than 500 pixels"):
         run("encode", tmp_path / "a.png", *where, "--max-pixels", 500)
     with pytest.raises(AnonbenchError, match=r"none\.png: no such image"):
         run("encode", tmp_path / "none.png", *where)

@@ -6,6 +6,7 @@ g(x) = x + tanh(a) tanh(x), three numbers wide inside. It rises everywhere, so d
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -27,7 +28,7 @@ class Density(nn.Module):
         self.channels = channels
         scale = SCALE ** (1 / (len(WIDTHS) - 1))
         self.matrices, self.biases, self.factors = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
-        for inside, outside in zip(WIDTHS, WIDTHS[1:], strict=False):
+        for inside, outside in itertools.pairwise(WIDTHS):
             start = math.log(math.expm1(1 / scale / outside))
             self.matrices.append(nn.Parameter(torch.full((channels, outside, inside), start)))
             self.biases.append(nn.Parameter(torch.rand(channels, outside, 1) - 0.5))
