@@ -114,7 +114,7 @@ def test_boxes_that_shrink_to_nothing_are_left_out(vanishing: list[float]) -> No
 def test_no_regions_give_zero_and_no_gradient() -> None:
     after = AFTER.clone().requires_grad_(True)
     found = terms(Loss(background=0, rate=0), BEFORE, after, torch.ones(1), boxes([], []), boxes([], []), after)
-    assert all(float(found[name]) == 0 for name in ("people", "heads", "restored"))
+    assert all(float(found[name].detach()) == 0 for name in ("people", "heads", "restored"))
     (found["people"] + found["heads"] + found["restored"]).backward()
     assert after.grad is None or not after.grad.any()
 
@@ -480,7 +480,7 @@ def test_it_learns_to_hide_heads_and_to_keep_the_rest(tmp_path: Path) -> None:
     small.write(images, people)
     common: dict[str, Any] = {
         "channels": 12, "size": [64, 64], "iterations": 250, "learning_rate": 0.004, "head_scale": 1.0,
-        "choose_every": 50, "flip": 0.0, "batch_size": 8, "learn_steps": False,
+        "choose_every": 50, "flip": 0.0, "batch_size": 8, "learn_steps": False, "loss": {"rate": 0.005},
     }  # fmt: skip
     left, error = {}, {}
     for method in ("roi_codec", "roi_codec_people"):
@@ -497,11 +497,11 @@ def test_it_learns_to_hide_heads_and_to_keep_the_rest(tmp_path: Path) -> None:
             found.append(np.corrcoef(a, b)[0, 1] ** 2 * b.var() / a.var())
             mask = np.ones((64, 64), bool)
             mask[max(y0 - 6, 0) : y1 + 6, max(x0 - 6, 0) : x1 + 6] = False
-            outside.append(np.square(before - after)[mask].mean())
+            outside.append(np.square(before - after)[mask].mean() / before[mask].var(0).mean())
         left[method], error[method] = float(np.mean(found)), float(np.mean(outside))
-    print(left, error)
-    assert left["roi_codec"] < 0.3 * left["roi_codec_people"]
-    assert error["roi_codec"] < 300
+    # of what the other codec leaves of heads 0.0003 are left; of the rest it loses 0.30, and the other one 0.24
+    assert left["roi_codec"] < 0.1 * left["roi_codec_people"], left
+    assert error["roi_codec"] < 0.5, error
 
 
 def weights_for(folder: Path, **options: Any) -> Path:

@@ -120,7 +120,7 @@ class Compressor:
         outside = (places < 0) | (places >= sizes - 1)
         starts = np.cumsum(sizes, 0) - sizes
         total = float(bits[starts + np.where(outside, sizes - 1, places)].sum())
-        for channel in np.flatnonzero(outside.any(1)):
+        for channel in np.flatnonzero(outside.any(1)).tolist():
             total += self._far(channel, (places + tables.first[:, None])[channel][outside[channel]], tables.step)
         return total
 

@@ -169,7 +169,7 @@ class Fitting(Learner[Batch]):
         if self.sources.held:
             self.look(self.iterations)
             codec.load_state_dict(self.best.weights)
-        return codec.cpu().to(memory_format=torch.contiguous_format).eval().requires_grad_(False)  # type: ignore[call-overload]
+        return codec.cpu().to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
 
     def out_of_memory(self, batch: Batch, iteration: int) -> AnonbenchError:
         """Say which batch is worth a try; the tries are steps, and their weights are lost with the training."""

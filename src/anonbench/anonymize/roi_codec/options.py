@@ -61,6 +61,7 @@ PUBLISHED: dict[str, Any] = {
     "gradient_clip": None,
     "learn_steps": False,
     "flip": 0.0,
+    "restorer_channels": 48,
     "checkpoint_every": 500,
     "choose_every": 1000,
 }
@@ -121,7 +122,7 @@ class FitSettings(Strict):
         0.05, ge=0, le=1, description="Share of the learning rate at the end, reached by a half cosine."
     )
     restorer_rate: float = Field(0.001, gt=0, description="Adam's learning rate for the restorer.")
-    restorer_channels: int = Field(24, ge=1, le=512, description="Channels of the restorer.")
+    restorer_channels: int = Field(12, ge=1, le=512, description="Channels of the restorer.")
     gradient_clip: float | None = Field(
         1.0, gt=0, description="Norm that gradients are clipped to; null: they are not."
     )
