@@ -322,6 +322,8 @@ def test_a_method_is_fitted_to_frames(dataset: Dataset, tmp_path: Path, monkeypa
         plan = Plan(study, Path(__file__).parents[2])
         asked = SimpleNamespace(dataset="streetlife", region="frame", variant="frame-toy_fitted", split="train")
         assert plan.files.training_people()(asked) == "annotations/streetlife/train.people.parquet"
+        assert plan.files.training_faces()(asked) == ["annotations/streetlife/train.regions.parquet"]
+        assert plan.files.training_faces()(SimpleNamespace(dataset="streetlife", region="body")) == []
         assert plan.files.people_file()(asked) == ["annotations/streetlife/train.people.parquet"]
         assert plan.files.fitted()(asked) == ["anonymized/streetlife/private/fits/frame-toy_fitted/weights.safetensors"]
     finally:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from anonbench import images
-from anonbench.codec.stream import MAX_PIXELS, check_size
+from anonbench.codec import MAX_PIXELS
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_bytes
 
@@ -34,6 +34,7 @@ def encode(
     """Write each image as a stream, NAME.bin; print its bits per pixel, real and as the density estimates them."""
     targets = _targets(files, out, SUFFIX)
     from anonbench.codec.compressor import Compressor  # torch takes seconds to import
+    from anonbench.codec.stream import check_size
     from anonbench.seeding import generator
 
     compressor, _ = Compressor.load(weights, device)

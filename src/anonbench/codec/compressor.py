@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from anonbench import portable
-from anonbench.codec import stream, weights
+from anonbench.codec import MAX_PIXELS, stream, weights
 from anonbench.codec.networks import Codec, padded
-from anonbench.codec.stream import MAX_PIXELS, MODEL_BYTES, Stream
+from anonbench.codec.stream import MODEL_BYTES, Stream
 from anonbench.codec.tables import Tables, costs
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file

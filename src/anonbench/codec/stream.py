@@ -17,8 +17,6 @@ from anonbench.errors import AnonbenchError
 MAGIC = b"anbc"
 VERSION = 1
 MODEL_BYTES = 8
-MAX_PIXELS = 1 << 25
-"""Pixels of the largest image that is coded unless a caller says otherwise; 256 channels take some 9 GB for it."""
 _HEAD = struct.Struct(f"<4sB{MODEL_BYTES}sBI")
 _FARTHEST = 1 << 30
 
