@@ -158,11 +158,11 @@ def code(method: RoiCodec, size: tuple[int, int], device: torch.device, repeats:
 
     @torch.inference_mode()
     def analysis() -> object:
-        return compressor.codec.analysis(x)
+        return compressor.codec.latents(x)
 
     @torch.inference_mode()
     def synthesis() -> object:
-        return compressor.codec.synthesis(y)
+        return compressor.codec.images(y)
 
     took = milliseconds(device, {
         "analysis": analysis,
@@ -204,9 +204,9 @@ def batch(method: RoiCodec, size: tuple[int, int], device: torch.device, count: 
     x = torch.from_numpy(stack).permute(0, 3, 1, 2).float().div(255)
     x = padded(x, compressor.architecture.stride).to(device)
     with torch.inference_mode():
-        y = compressor.codec.analysis(x).round()
+        y = compressor.codec.latents(x).round()
         took = milliseconds(device, {
-            "analysis": lambda: compressor.codec.analysis(x), "synthesis": lambda: compressor.codec.synthesis(y)
+            "analysis": lambda: compressor.codec.latents(x), "synthesis": lambda: compressor.codec.images(y)
         }, 5)  # fmt: skip
     return {"size": size, "batch": count, "milliseconds": took, **{
         f"{name}_images_per_second": round(1000 * count / of, 1) for name, of in took.items()

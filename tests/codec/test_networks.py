@@ -186,7 +186,14 @@ def test_training_sees_noise_where_coding_rounds() -> None:
     assert 0 <= float(decoded.min()) <= float(decoded.max()) <= 1
 
 
-@pytest.mark.parametrize("wrong", [{"channels": 0}, {"hidden": 9}, {"noise": float("nan")}, {"channels": 10**9}])
+def test_the_gain_is_given_and_taken_back() -> None:
+    plain, loud = codec(), codec(gain=8.0)
+    x = torch.rand(1, 3, 8, 16)
+    assert torch.equal(loud.latents(x), 8 * plain.latents(x))
+    assert torch.equal(loud.images(loud.latents(x)), plain.images(plain.latents(x)))
+
+
+@pytest.mark.parametrize("wrong", [{"channels": 0}, {"hidden": 9}, {"noise": float("nan")}, {"channels": 10**9}, {"gain": 0.0}])
 def test_architectures_are_checked(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="hidden layers"):
+    with pytest.raises(ValueError, match=r"hidden layers|a gain of 0"):
         Architecture(**{"channels": 4, "hidden": 1, **wrong})  # type: ignore[arg-type]

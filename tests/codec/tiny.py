@@ -15,10 +15,10 @@ from anonbench.codec.tables import TOTAL, Tables, tabulate
 STEPS = (1.0, 2.0)
 
 
-def codec(channels: int = 6, hidden: int = 1, noise: float = 0.0, seed: int = 0) -> Codec:
+def codec(channels: int = 6, hidden: int = 1, noise: float = 0.0, gain: float = 1.0, seed: int = 0) -> Codec:
     """Return a codec with random weights."""
     torch.manual_seed(seed)
-    made = Codec(Architecture(channels, hidden, noise))
+    made = Codec(Architecture(channels, hidden, noise, gain))
     with torch.no_grad():
         made.analysis[-1].weight.mul_(20)
     return made.eval().requires_grad_(False)

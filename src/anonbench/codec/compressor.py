@@ -81,7 +81,7 @@ class Compressor:
         self._settle()
         with torch.inference_mode():
             x = torch.from_numpy(np.array(pixels, order="C")).to(self.device).permute(2, 0, 1)[None].float() / 255
-            y = self.codec.analysis(padded(x, self.architecture.stride))[0].float().cpu().numpy()
+            y = self.codec.latents(padded(x, self.architecture.stride))[0].cpu().numpy()
         if self.architecture.noise:
             random = random or np.random.default_rng()
             y = y + np.float32(self.architecture.noise) * random.standard_normal(y.shape, np.float32)
@@ -95,7 +95,7 @@ class Compressor:
         self._settle()
         with torch.inference_mode():
             y = torch.from_numpy(coded.latents).to(self.device)[None].float() * self.tables[coded.step].step
-            x = self.codec.synthesis(y)[0, :, : coded.height, : coded.width].float()
+            x = self.codec.images(y)[0, :, : coded.height, : coded.width]
             return (x * 255).round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
     def pack(self, coded: Coded) -> bytes:

@@ -23,8 +23,10 @@ BETA_LEAST = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """``channels`` of every layer and of the latents, ``hidden`` layers, and the deviation of the ``noise`` channel.
+    """``channels`` of every layer and of the latents, ``hidden`` layers, ``noise`` of the channel, ``gain`` of latents.
 
+    The gain multiplies what the analysis gives and divides what the synthesis gets. It changes no codec that can be
+    reached, but a large one lets a short training begin with latents that stand out of their rounding.
     The noise (in latents' own units, before they are rounded) is part of the codec: what is fainter than it is lost for
     whoever has the stream, whatever they know.
     """
@@ -32,10 +34,13 @@ class Architecture:
     channels: int
     hidden: int
     noise: float = 0.0
+    gain: float = 1.0
 
     def __post_init__(self) -> None:
         if not (1 <= self.channels <= 4096 and 0 <= self.hidden <= 6 and 0 <= self.noise <= 100):
             raise ValueError(f"{self.channels} channels, {self.hidden} hidden layers, noise {self.noise}")
+        if not 1e-3 <= self.gain <= 1e3:
+            raise ValueError(f"a gain of {self.gain}")
 
     @property
     def stride(self) -> int:
@@ -104,6 +109,15 @@ class Codec(nn.Module):
         self.synthesis = nn.Sequential(*up, _deconv(n, 3), nn.Sigmoid())
         self.density = Density(n)
 
+    def latents(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the latents of images ((N, 3, H, W) in 0..1, sides multiples of the stride) before their rounding."""
+        return self.analysis(x).float() * self.architecture.gain
+
+    def images(self, y: torch.Tensor) -> torch.Tensor:
+        """Return the images of latents, in 0..1."""
+        decoded: torch.Tensor = self.synthesis(y / self.architecture.gain)
+        return decoded.float()
+
     def forward(
         self, x: torch.Tensor, noise: torch.Tensor, step: float = 1.0, channel: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -113,13 +127,13 @@ class Codec(nn.Module):
         -0.5..0.5) stands for the rounding (Balle et al. 2017, arXiv 1611.01704), ``channel`` (standard normal) for the
         noise channel. Likelihoods are those of intervals of ``step``.
         """
-        y = self.analysis(x).float()
+        y = self.latents(x)
         if channel is not None:
             y = y + self.architecture.noise * channel
         y = y + step * noise
         with torch.autocast(y.device.type, enabled=False):  # eight bits are too few for likelihoods
             likelihoods = self.density(y, step)
-        return self.synthesis(y).float(), likelihoods
+        return self.images(y), likelihoods
 
 
 def padded(x: torch.Tensor, stride: int) -> torch.Tensor:

@@ -61,9 +61,14 @@ class Fitting(Learner[Batch]):
         self.iterations, self.checkpoint_every = fit.iterations, fit.checkpoint_every
         torch.manual_seed(seed_of("init", seed))
         form = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-        made: list[Any] = [Codec(Architecture(fit.channels, fit.hidden, fit.noise)), Restorer(fit.restorer_channels)]
+        made: list[Any] = [
+            Codec(Architecture(fit.channels, fit.hidden, fit.noise, fit.gain)),
+            Restorer(fit.restorer_channels),
+        ]
         self.codec, self.restorer = (network.to(device, memory_format=form) for network in made)
-        self.optimizer = torch.optim.Adam(self.codec.parameters(), fit.learning_rate, fused=True)
+        networks = [*self.codec.analysis.parameters(), *self.codec.synthesis.parameters()]
+        self.optimizer = torch.optim.Adam(networks, fit.learning_rate, fused=True)
+        self.describing = torch.optim.Adam(self.codec.density.parameters(), fit.density_rate, fused=True)
         self.restoring = torch.optim.Adam(self.restorer.parameters(), fit.restorer_rate, fused=True)
         self.best = Best()
 
@@ -73,12 +78,18 @@ class Fitting(Learner[Batch]):
         return self.fit.loss.restorer > 0
 
     def parts(self) -> dict[str, Any]:
-        found = {"codec": self.codec, "optimizer": self.optimizer, "best": self.best}
+        found = {
+            "codec": self.codec, "optimizer": self.optimizer, "describing": self.describing, "best": self.best
+        }  # fmt: skip
         return found | ({"restorer": self.restorer, "restoring": self.restoring} if self.attacked else {})
 
     def rates(self, iteration: int) -> Sequence[tuple[torch.optim.Optimizer, float]]:
         share = half_cosine(iteration, self.iterations, self.fit.last_rate)
-        return [(self.optimizer, self.fit.learning_rate * share), (self.restoring, self.fit.restorer_rate)]
+        return [
+            (self.optimizer, self.fit.learning_rate * share),
+            (self.describing, self.fit.density_rate * share),
+            (self.restoring, self.fit.restorer_rate),
+        ]
 
     def batches(self, first: int) -> Generator[Batch, None, None]:
         numbers = range(first, self.iterations)
@@ -105,10 +116,12 @@ class Fitting(Learner[Batch]):
         values = {name: float(value.detach()) for name, value in (losses | found).items()}
         finite(values, iteration, **DIVERGED)
         self.optimizer.zero_grad(set_to_none=True)
+        self.describing.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         if fit.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.codec.parameters(), fit.gradient_clip)
         self.optimizer.step()
+        self.describing.step()
         return values
 
     def _step_of(self, iteration: int) -> float:
@@ -149,13 +162,13 @@ class Fitting(Learner[Batch]):
         total = sum(map(self.size, batches))
         for number, batch in enumerate(batches):
             x, people, heads = self._inputs(batch)
-            y = self.codec.analysis(x).float()
+            y = self.codec.latents(x)
             if self.fit.noise:
                 draw = torch.Generator(self.device).manual_seed(seed_of("look", self.seed, number))
                 y = y + self.fit.noise * torch.randn(y.shape, generator=draw, device=self.device)
             for step in steps:
                 rounded = torch.round(y / step) * step
-                decoded = self.codec.synthesis(rounded).float()
+                decoded = self.codec.images(rounded)
                 restored = self.restorer(decoded) if self.attacked else None
                 losses = terms(self.fit.loss, x, decoded, self.codec.density(rounded, step), people, heads, restored)
                 share = self.size(batch) / total / len(steps)

@@ -57,6 +57,8 @@ PUBLISHED: dict[str, Any] = {
     "batch_size": 14,
     "iterations": 30_000,
     "learning_rate": 0.0001,
+    "density_rate": 0.0001,
+    "gain": 1.0,
     "last_rate": 1.0,
     "gradient_clip": None,
     "learn_steps": False,
@@ -97,6 +99,13 @@ class FitSettings(Strict):
         description="Standard deviation of normal noise that is added to latents before they are rounded, in training "
         "and whenever an image is encoded: what is fainter than it cannot be restored.",
     )
+    gain: float = Field(
+        16.0,
+        ge=0.001,
+        le=1000,
+        description="What latents are multiplied by before they are rounded, and divided by after it, so that a short "
+        "training begins with latents that stand out.",
+    )
     steps: list[float] = Field(
         [1.0, 1.5, 2.0, 3.0, 4.0],
         min_length=1,
@@ -117,9 +126,10 @@ class FitSettings(Strict):
     )
     batch_size: int = Field(8, ge=1, description="Images in one step.")
     iterations: int = Field(1500, ge=1, description="Steps of the optimiser.")
-    learning_rate: float = Field(0.001, gt=0, description="Adam's.")
+    learning_rate: float = Field(0.002, gt=0, description="Adam's.")
+    density_rate: float = Field(0.005, gt=0, description="Adam's learning rate for the density of the latents.")
     last_rate: float = Field(
-        0.05, ge=0, le=1, description="Share of the learning rate at the end, reached by a half cosine."
+        0.05, ge=0, le=1, description="Share of the learning rates at the end, reached by a half cosine."
     )
     restorer_rate: float = Field(0.001, gt=0, description="Adam's learning rate for the restorer.")
     restorer_channels: int = Field(12, ge=1, le=512, description="Channels of the restorer.")
