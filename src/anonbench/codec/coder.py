@@ -70,16 +70,25 @@ def _models(counts: bytes, sizes: bytes) -> list[Any]:
     import constriction
 
     make: Any = constriction.stream.model.Categorical
-    edges = np.cumsum(np.frombuffer(sizes, np.int32))[:-1]
-    rows = np.split(np.frombuffer(counts, np.int32), edges)
-    return [make(row.astype(np.float64) / TOTAL, lazy=False, perfect=False) for row in rows]
+    return [make(row.astype(np.float64) / TOTAL, lazy=False, perfect=False) for row in _rows(counts, sizes)]
+
+
+@functools.lru_cache(maxsize=16)
+def _ends(counts: bytes, sizes: bytes) -> list[np.ndarray]:
+    """Return `ends` of each channel, computed once."""
+    return [ends(row) for row in _rows(counts, sizes)]
+
+
+def _rows(counts: bytes, sizes: bytes) -> list[np.ndarray]:
+    """Return the counts of each channel."""
+    return np.split(np.frombuffer(counts, np.int32), np.cumsum(np.frombuffer(sizes, np.int32))[:-1])
 
 
 class _Plain:
     """The same in Python."""
 
     def __init__(self, tables: Tables) -> None:
-        self.ends = [ends(tables.of(channel)) for channel in range(len(tables.sizes))]
+        self.ends = _ends(tables.counts.tobytes(), tables.sizes.tobytes())
 
     def encode(self, symbols: np.ndarray) -> np.ndarray:
         state, words = 0, []

@@ -113,7 +113,8 @@ class Fitting(Learner[Batch]):
             found = self._restore(x, decoded.detach(), heads) if self.attacked else {}
             restored = self._restored(decoded) if self.attacked else None
         losses = terms(fit.loss, x, decoded, likelihoods, people, heads, restored)
-        values = {name: float(value.detach()) for name, value in (losses | found).items()}
+        told = losses | found
+        values = dict(zip(told, torch.stack([value.detach() for value in told.values()]).tolist(), strict=True))
         finite(values, iteration, **DIVERGED)
         self.optimizer.zero_grad(set_to_none=True)
         self.describing.zero_grad(set_to_none=True)
