@@ -32,7 +32,7 @@ from .conftest import Dataset, person, photograph, region
 FRAME = RegionKind.FRAME
 TINY: dict[str, Any] = {
     "channels": 4, "hidden": 0, "size": [32, 32], "batch_size": 3, "iterations": 6, "steps": [1.0, 2.0],
-    "restorer_channels": 4, "checkpoint_every": 2, "choose_every": 1, "held_out": 0.3,
+    "restorer_channels": 4, "checkpoint_every": 2, "choose_every": 1, "held_out": 0.3, "hide_from": 0.0,
 }  # fmt: skip
 """A training of a second."""
 
@@ -385,6 +385,14 @@ def test_whose_boxes_there_are(dataset: Dataset) -> None:
     assert {one: of.tolist() for one, of in heads.items()} == {1: [[5, 5, 9, 9]]}, "the study's own choice of faces"
 
 
+def test_heads_count_from_a_share_of_the_training_on(dataset: Dataset, tmp_path: Path) -> None:
+    curve = run(with_boxes(dataset), tmp_path / "fit", hide_from=0.5, choose_from=0.0)["loss_curve"]
+    later = {"heads", "restored", "restorer"}
+    assert [later <= set(row) for row in curve] == [False] * 3 + [True] * 3
+    assert not any(later & set(row) for row in curve[:3])
+    assert json.loads((tmp_path / "fit" / "fit.json").read_text())["chosen"]["iteration"] >= 3
+
+
 def test_few_images_are_too_few(dataset: Dataset, tmp_path: Path) -> None:
     rows = regions.read(dataset.annotations / "train.images.parquet", regions.IMAGES).to_pylist()
     regions.write(dataset.annotations / "train.images.parquet", rows[:1], regions.IMAGES)
@@ -481,6 +489,7 @@ def test_it_learns_to_hide_heads_and_to_keep_the_rest(tmp_path: Path) -> None:
     common: dict[str, Any] = {
         "channels": 12, "size": [64, 64], "iterations": 250, "learning_rate": 0.004, "head_scale": 1.0,
         "choose_every": 50, "flip": 0.0, "batch_size": 8, "learn_steps": False, "loss": {"rate": 0.005},
+        "hide_from": 0.3,
     }  # fmt: skip
     left, error = {}, {}
     for method in ("roi_codec", "roi_codec_people"):

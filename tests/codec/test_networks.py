@@ -193,7 +193,9 @@ def test_the_gain_is_given_and_taken_back() -> None:
     assert torch.equal(loud.images(loud.latents(x)), plain.images(plain.latents(x)))
 
 
-@pytest.mark.parametrize("wrong", [{"channels": 0}, {"hidden": 9}, {"noise": float("nan")}, {"channels": 10**9}, {"gain": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"channels": 0}, {"hidden": 9}, {"noise": float("nan")}, {"channels": 10**9}, {"gain": 0.0}]
+)
 def test_architectures_are_checked(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"hidden layers|a gain of 0"):
         Architecture(**{"channels": 4, "hidden": 1, **wrong})  # type: ignore[arg-type]

@@ -100,8 +100,11 @@ class Fitting(Learner[Batch]):
 
     def step(self, batch: Batch, iteration: int) -> dict[str, float]:
         fit = self.fit
-        if iteration and iteration >= fit.choose_from * self.iterations and iteration % fit.choose_every == 0:
+        first = max(fit.choose_from, fit.hide_from) * self.iterations
+        if iteration and iteration >= first and iteration % fit.choose_every == 0:
             self.look(iteration)
+        hides = iteration >= fit.hide_from * self.iterations
+        attacked = hides and self.attacked
         x, people, heads = self._inputs(batch)
         step = self._step_of(iteration)
         draw = torch.Generator(self.device).manual_seed(seed_of("noise", self.seed, iteration))
@@ -110,9 +113,11 @@ class Fitting(Learner[Batch]):
             noise = torch.rand(shape, generator=draw, device=self.device) - 0.5
             channel = torch.randn(shape, generator=draw, device=self.device) if fit.noise else None
             decoded, likelihoods = self.codec(x, noise, step, channel)
-            found = self._restore(x, decoded.detach(), heads) if self.attacked else {}
-            restored = self._restored(decoded) if self.attacked else None
+            found = self._restore(x, decoded.detach(), heads) if attacked else {}
+            restored = self._restored(decoded) if attacked else None
         losses = terms(fit.loss, x, decoded, likelihoods, people, heads, restored)
+        if not hides:
+            del losses["heads"]
         told = losses | found
         values = dict(zip(told, torch.stack([value.detach() for value in told.values()]).tolist(), strict=True))
         finite(values, iteration, **DIVERGED)

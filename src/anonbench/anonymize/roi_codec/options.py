@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from anonbench.blocks import Strict
 
-PUBLISHED_LOSS: dict[str, Any] = {"heads": 0.6, "head_term": "inverse", "restorer": 0.0}
+PUBLISHED_LOSS: dict[str, Any] = {"heads": 0.6, "head_term": "inverse", "restorer": 0.0, "rate": 0.04}
 """Of arXiv 2406.05726. The defaults of `Loss` are ours."""
 LOSSES: dict[str, dict[str, Any]] = {"ours": {}, "published": PUBLISHED_LOSS}
 
@@ -23,7 +23,7 @@ class Loss(Strict):
     )
     background: float = Field(1.0, ge=0, description="Factor of the mean squared error (MSE) of the whole image.")
     people: float = Field(1.0, ge=0, description="Factor of the MSE in people's boxes.")
-    heads: float = Field(1.0, ge=0, description="Factor of the term of heads; 0: a codec that hides nobody.")
+    heads: float = Field(4.0, ge=0, description="Factor of the term of heads; 0: a codec that hides nobody.")
     head_term: Literal["inverse", "bounded", "flat", "correlation"] = Field(
         "flat",
         description="In each head's box: `inverse`: 1 - MSE, as published; `bounded`: max(0, 1 - MSE / margin), "
@@ -32,12 +32,12 @@ class Loss(Strict):
     )
     margin: float = Field(0.05, gt=0, le=1, description="MSE that is enough for `bounded`.")
     restorer: float = Field(
-        0.1,
+        0.02,
         ge=0,
         description="Factor of the share of heads' variance that a network restores, which learns to do so from what "
         "is decoded, in turns with the codec; 0: there is none.",
     )
-    rate: float = Field(0.04, ge=0, description="Factor of the bits per pixel.")
+    rate: float = Field(0.01, ge=0, description="Factor of the bits per pixel.")
 
     @model_validator(mode="before")
     @classmethod
@@ -59,6 +59,7 @@ PUBLISHED: dict[str, Any] = {
     "learning_rate": 0.0001,
     "density_rate": 0.0001,
     "gain": 1.0,
+    "hide_from": 0.0,
     "last_rate": 1.0,
     "gradient_clip": None,
     "learn_steps": False,
@@ -115,7 +116,7 @@ class FitSettings(Strict):
     learn_steps: bool = Field(
         True, description="Draw one of the steps for each batch; otherwise the first is learned and the others follow."
     )
-    size: tuple[int, int] = Field((128, 128), description="Width and height of what is learned from, in pixels.")
+    size: tuple[int, int] = Field((96, 96), description="Width and height of what is learned from, in pixels.")
     sampling: Literal["crop", "resize"] = Field(
         "crop",
         description="`crop`: a window of an image as it is; `resize`: the whole image at that size, as published.",
@@ -125,8 +126,8 @@ class FitSettings(Strict):
         1.3, gt=0, le=4, description="By how much sides of face boxes are multiplied to be a head's."
     )
     batch_size: int = Field(8, ge=1, description="Images in one step.")
-    iterations: int = Field(1500, ge=1, description="Steps of the optimiser.")
-    learning_rate: float = Field(0.002, gt=0, description="Adam's.")
+    iterations: int = Field(1200, ge=1, description="Steps of the optimiser.")
+    learning_rate: float = Field(0.003, gt=0, description="Adam's.")
     density_rate: float = Field(0.005, gt=0, description="Adam's learning rate for the density of the latents.")
     last_rate: float = Field(
         0.05, ge=0, le=1, description="Share of the learning rates at the end, reached by a half cosine."
@@ -136,6 +137,12 @@ class FitSettings(Strict):
     gradient_clip: float | None = Field(
         1.0, gt=0, description="Norm that gradients are clipped to; null: they are not."
     )
+    hide_from: float = Field(
+        0.3,
+        ge=0,
+        lt=1,
+        description="Share of the training before heads count: what can be seen nowhere cannot be hidden somewhere.",
+    )
     flip: float = Field(0.5, ge=0, le=1, description="Probability of mirroring an image.")
     held_out: float = Field(
         0.1, ge=0, lt=1, description="Share of the split's images that are not learned from and on which weights are "
@@ -144,7 +151,10 @@ class FitSettings(Strict):
     held_out_most: int = Field(64, ge=1, description="Held-out images that are looked at, at most.")
     choose_every: int = Field(150, ge=1, description="Steps between two looks at held-out images.")
     choose_from: float = Field(
-        0.5, ge=0, le=1, description="Share of the training before the first look, when the restorer knows little."
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the training before the first look, when a restorer knows little; `hide_from` at least.",
     )
     max_images: int | None = Field(None, ge=2, description="Images of the split, at most, drawn by the seed.")
     precision: Literal["fp32", "bf16"] = Field(
