@@ -94,8 +94,8 @@ def varint(value: int) -> bytes:
     [
         (b"", "a number is cut short"),
         (varint(0) + varint(4) + varint(0), "an image of 0x4 pixels has none"),
-        (varint(60_000) + varint(60_000) + varint(0), "larger than 33554432 pixels"),
-        (varint(5_000) + varint(5_000) + varint(0), "an image of 5000x5000, which no 0 bits can be"),
+        (varint(60_000) + varint(60_000) + varint(0), "larger than 16777216 pixels"),
+        (varint(4_000) + varint(4_000) + varint(0), "an image of 4000x4000, which no 0 bits can be"),
         (varint(2**32) + varint(1) + varint(0), "larger than"),
         (b"\xff" * 9, "a number is too long"),
         (varint(8) + varint(8) + varint(9), "its parts do not fit"),
