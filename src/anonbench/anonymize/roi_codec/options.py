@@ -23,7 +23,7 @@ class Loss(Strict):
     )
     background: float = Field(1.0, ge=0, description="Factor of the mean squared error (MSE) of the whole image.")
     people: float = Field(1.0, ge=0, description="Factor of the MSE in people's boxes.")
-    heads: float = Field(4.0, ge=0, description="Factor of the term of heads; 0: a codec that hides nobody.")
+    heads: float = Field(2.0, ge=0, description="Factor of the term of heads; 0: a codec that hides nobody.")
     head_term: Literal["inverse", "bounded", "flat", "correlation"] = Field(
         "flat",
         description="In each head's box: `inverse`: 1 - MSE, as published; `bounded`: max(0, 1 - MSE / margin), "
@@ -127,7 +127,7 @@ class FitSettings(Strict):
     )
     batch_size: int = Field(8, ge=1, description="Images in one step.")
     iterations: int = Field(1200, ge=1, description="Steps of the optimiser.")
-    learning_rate: float = Field(0.003, gt=0, description="Adam's.")
+    learning_rate: float = Field(0.002, gt=0, description="Adam's.")
     density_rate: float = Field(0.005, gt=0, description="Adam's learning rate for the density of the latents.")
     last_rate: float = Field(
         0.05, ge=0, le=1, description="Share of the learning rates at the end, reached by a half cosine."
@@ -135,7 +135,7 @@ class FitSettings(Strict):
     restorer_rate: float = Field(0.001, gt=0, description="Adam's learning rate for the restorer.")
     restorer_channels: int = Field(12, ge=1, le=512, description="Channels of the restorer.")
     gradient_clip: float | None = Field(
-        1.0, gt=0, description="Norm that gradients are clipped to; null: they are not."
+        10.0, gt=0, description="Norm that gradients are clipped to; null: they are not."
     )
     hide_from: float = Field(
         0.3,
