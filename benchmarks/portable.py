@@ -52,6 +52,11 @@ LEARNED = {
     "identity_iterations": 1, "warmup_iterations": 1, "iterations": 2, "zernike": 4, "taps": 5,
 }  # fmt: skip
 """Likewise, of a minimax."""
+CODEC = {
+    "channels": 8, "size": [32, 32], "batch_size": 2, "iterations": 2, "steps": [0.25, 1.0], "restorer_channels": 4,
+    "choose_every": 1, "choose_from": 0.0, "held_out": 0.25, "noise": 0.1,
+}  # fmt: skip
+"""The same of a codec."""
 SIZE = {"min_size": [96], "max_size": 128}
 """Of a training: small, since an emulated processor takes a minute for what a real one does in half a second."""
 
@@ -62,13 +67,13 @@ class Jobs:
     def __init__(self, folder: Path) -> None:
         self.folder, self.data, self.annotations = folder, folder / "data", folder / "annotations"
 
-    def run(self, command: str, **options: object) -> None:
-        """Run a command of anonbench; what it prints goes to standard error."""
+    def run(self, command: str, *files: Path, **options: object) -> None:
+        """Run a command of anonbench, over files if any; what it prints goes to standard error."""
         from anonbench.cli import app
 
         arguments = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
         with contextlib.redirect_stdout(sys.stderr):
-            app([command, *arguments], standalone_mode=False)
+            app([command, *map(str, files), *arguments], standalone_mode=False)
 
     def digests(self, figures: bool = False) -> Iterator[tuple[str, str]]:
         """Yield each kind of job with the sha256 of what it made."""
@@ -102,6 +107,7 @@ class Jobs:
             yield f"fit, {kind}", _tree(place, "weights.safetensors", "fit.json")
             weights = {"weights": place / "weights.safetensors", "device": "cpu"}
             yield f"{kind}-gan", self.variant(f"{kind}-gan", **weights)
+        yield from self.codec()
         if figures:
             yield "figures", self.figures()
         yield from self.detectors()
@@ -136,6 +142,23 @@ class Jobs:
             self.run("anonymize", data=self.data, **common, **options)
             self.run("merge", **common)
         return str(manifests.summary_of(out, "train")["digest"])
+
+    def codec(self) -> Iterator[tuple[str, str]]:
+        """Yield a codec's weights, a variant of frames, the streams of its originals, and what is decoded of them."""
+        place, streams, decoded = self.folder / "fit-codec", self.folder / "streams", self.folder / "decoded"
+        self.run(
+            "fit", data=self.data, annotations=self.annotations, region="frame", method="roi_codec", device="cpu",
+            settings=json.dumps(CODEC), out=place,
+        )  # fmt: skip
+        yield "fit, codec", _tree(place, "weights.safetensors", "fit.json")
+        weights = {"weights": place / "weights.safetensors", "device": "cpu"}
+        parameters = json.dumps({"step": CODEC["steps"][0]})
+        yield "frame-roi_codec", self.variant("frame-roi_codec", parameters=parameters, encoder="lossless", **weights)
+        images = sorted((self.folder / "original" / "train").iterdir())
+        self.run("encode", *images, step=CODEC["steps"][0], seed=0, out=streams, **weights)
+        yield "streams", _tree(streams)
+        self.run("decode", *sorted(streams.iterdir()), out=decoded, **weights)
+        yield "decoded", _tree(decoded)
 
     def detectors(self) -> Iterator[tuple[str, str]]:
         """Yield what the detectors that need no weights of the user's find in an image, at a low threshold."""

@@ -29,6 +29,8 @@ COMMANDS = {
     "anonymize": "anonbench.anonymize.cli",
     "merge": "anonbench.anonymize.cli",
     "export": "anonbench.anonymize.export",
+    "encode": "anonbench.codec.cli",
+    "decode": "anonbench.codec.cli",
     "train": "anonbench.train.cli",
     "predict": "anonbench.train.cli",
     "evaluate": "anonbench.evaluate.cli",

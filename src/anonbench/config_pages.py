@@ -47,12 +47,13 @@ def _block_of(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
 def _plugins() -> Iterator[tuple[str, type[BaseModel]]]:
     for name in registry.names("datasets"):
         yield f"datasets.<name>.options of `{name}`", registry.load("datasets", name).Options
+    shown: set[type[BaseModel]] = set()
     for name in registry.names("methods"):
         method = registry.load("methods", name)
         yield f"methods.{name}.parameters", method.Parameters
-        if method.FitSettings is not None:
-            yield f"methods.{name}.fit", method.FitSettings
-    shown: set[type[BaseModel]] = set()
+        if method.FitSettings is not None and not shown & {*method.FitSettings.__mro__}:  # none has but other presets
+            yield from blocks(method.FitSettings, f"methods.{name}.fit")
+            shown.add(method.FitSettings)
     for name in sorted(registry.names("trainers"), key=lambda name: name != "torchvision"):
         for path, model in blocks(registry.load("trainers", name).Settings, "models.<name>.settings"):
             if model not in shown:  # trainers that build the same networks share blocks

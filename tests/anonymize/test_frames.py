@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ from anonbench.seeding import seed_of
 from anonbench.studies import DEFAULT
 from anonbench.variants import Variant
 from anonbench.workflow.plan import Plan
+from tests.codec import tiny
 from tests.fixtures.outside import install
 
 from .conftest import Dataset, photograph
@@ -41,7 +43,11 @@ def frame(width: int, height: int) -> Region:
 def changed(pixels: np.ndarray, variant: str, parameters: dict[str, Any] | None = None) -> np.ndarray:
     method = make(Variant.parse(variant), parameters)
     if method.FitSettings is not None:
-        method = ready(method)
+        if "codec" in method.name:
+            with tempfile.TemporaryDirectory() as folder:
+                method.load(tiny.write(Path(folder) / "weights.safetensors"), FRAME, "cpu")
+        else:
+            method = ready(method)
     return engine.anonymize_image(pixels, [frame(*pixels.shape[1::-1])], method, image_id=3, seed=1)
 
 
@@ -320,6 +326,8 @@ def test_a_method_is_fitted_to_frames(dataset: Dataset, tmp_path: Path, monkeypa
         plan = Plan(study, Path(__file__).parents[2])
         asked = SimpleNamespace(dataset="streetlife", region="frame", variant="frame-toy_fitted", split="train")
         assert plan.files.training_people()(asked) == "annotations/streetlife/train.people.parquet"
+        assert plan.files.training_faces()(asked) == ["annotations/streetlife/train.regions.parquet"]
+        assert plan.files.training_faces()(SimpleNamespace(dataset="streetlife", region="body")) == []
         assert plan.files.people_file()(asked) == ["annotations/streetlife/train.people.parquet"]
         assert plan.files.fitted()(asked) == ["anonymized/streetlife/private/fits/frame-toy_fitted/weights.safetensors"]
     finally:

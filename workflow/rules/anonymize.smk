@@ -4,6 +4,7 @@ rule fit:
         record="<data>/{dataset}/download.json",
         images=plan.files.training_images(),
         people=plan.files.training_people(),
+        faces=plan.files.training_faces(),
     output:
         weights="<anonymized>/{dataset}/private/fits/{region}-{method}{level}{again}/weights.safetensors",
         record="<anonymized>/{dataset}/private/fits/{region}-{method}{level}{again}/fit.json",

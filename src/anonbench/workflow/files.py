@@ -122,6 +122,14 @@ class Files:
         """Return an input function: the table of where people are in the training split."""
         return lambda w: self._table(w.dataset, self.training_split(w.dataset), RegionKind(w.region).table)
 
+    def training_faces(self) -> Callable[[Any], list[str]]:
+        """Return an input function: of a method that is fitted to frames, the table of where faces are in them."""
+        return lambda w: (
+            [self._table(w.dataset, self.training_split(w.dataset), RegionKind.FACE.table)]
+            if RegionKind(w.region) is RegionKind.FRAME
+            else []
+        )
+
     def _table(self, dataset: str, split: str, name: str) -> str:
         return f"{self.folder('annotations')}/{dataset}/{split}.{name}.parquet"
 

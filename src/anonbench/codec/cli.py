@@ -1,0 +1,92 @@
+"""The commands `anonbench encode` and `anonbench decode`: images to streams of a fitted codec, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anonbench import images
+from anonbench.codec import MAX_PIXELS
+from anonbench.errors import AnonbenchError
+from anonbench.files import write_bytes
+
+SUFFIX = ".bin"
+Weights = Annotated[Path, typer.Option(help="What anonbench fit wrote for a codec.")]
+Out = Annotated[Path, typer.Option(help="Folder for the files.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+MaxPixels = Annotated[int, typer.Option(min=1, help="Pixels of an image at most, once it is padded.")]
+
+
+def encode(
+    files: Annotated[list[Path], typer.Argument(help="Images; what their EXIF orientation says is applied.")],
+    weights: Weights,
+    out: Out,
+    step: Annotated[float, typer.Option(help="Step of the latents, one that the codec was fitted for.")] = 1.0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the noise channel, if the codec has one; drawn when left out.")
+    ] = None,
+    device: Device = "auto",
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Write each image as a stream, NAME.bin; print its bits per pixel, real and as the density estimates them."""
+    targets = _targets(files, out, SUFFIX)
+    from anonbench.codec.compressor import Compressor  # torch takes seconds to import
+    from anonbench.codec.stream import check_size
+    from anonbench.seeding import generator
+
+    compressor, _ = Compressor.load(weights, device)
+    for file, target in zip(files, targets, strict=True):
+        data = images.read_bytes(file)
+        width, height = images.header(data, file=file).upright
+        check_size(width, height, compressor.architecture, max_pixels, file=file)
+        pixels = images.decode(data, file=file, max_pixels=max_pixels).pixels
+        coded = compressor.analyse(pixels, step, None if seed is None else generator("encode", seed, file.name))
+        written = compressor.pack(coded)
+        write_bytes(target, written)
+        count = coded.width * coded.height
+        typer.echo(
+            f"{target}: {len(written)} bytes, {8 * len(written) / count:.4f} bits per pixel "
+            f"({compressor.estimate(coded) / count:.4f} estimated)"
+        )
+
+
+def decode(
+    files: Annotated[list[Path], typer.Argument(help="Streams that anonbench encode wrote.")],
+    weights: Weights,
+    out: Out,
+    device: Device = "auto",
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Write each stream as an image, NAME.png."""
+    targets = _targets(files, out, ".png")
+    import cv2
+    import numpy as np
+
+    from anonbench.codec.compressor import Compressor
+
+    compressor, _ = Compressor.load(weights, device)
+    for file, target in zip(files, targets, strict=True):
+        if not file.is_file():
+            raise AnonbenchError("no such file", file=file)
+        pixels = compressor.decode(file.read_bytes(), max_pixels=max_pixels, file=file)
+        write_bytes(target, cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes())
+        typer.echo(f"{target}: {pixels.shape[1]}x{pixels.shape[0]}")
+
+
+def _targets(files: Sequence[Path], out: Path, suffix: str) -> list[Path]:
+    """Return the files to write; raise AnonbenchError where two would be one."""
+    targets = [out / f"{file.stem}{suffix}" for file in files]
+    for number, target in enumerate(targets):
+        if target in targets[:number]:
+            other = files[targets.index(target)]
+            raise AnonbenchError(
+                f"would be written as {target.name}, as {other} is",
+                file=files[number],
+                remedy="give each its own name or folder",
+            )
+        if target.resolve() == files[number].resolve():
+            raise AnonbenchError("would be overwritten", file=files[number], remedy="choose another --out")
+    return targets

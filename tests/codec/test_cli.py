@@ -1,0 +1,84 @@
+"""`anonbench encode` and `anonbench decode`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from anonbench.cli import app
+from anonbench.codec.compressor import Compressor
+from anonbench.errors import AnonbenchError
+from tests.anonymize.conftest import photograph
+
+from .tiny import write
+
+
+def run(*words: Any) -> str:
+    """Run a command in this process; return what it printed."""
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture(name="weights")
+def _weights(tmp_path: Path) -> Path:
+    return write(tmp_path / "weights.safetensors")
+
+
+def test_images_become_files_and_files_images(weights: Path, tmp_path: Path) -> None:
+    colour, grey = photograph(50, 37), photograph(21, 40)[..., 0]
+    cv2.imwrite(str(tmp_path / "colour.png"), colour[..., ::-1])
+    cv2.imwrite(str(tmp_path / "grey.png"), grey)
+    said = run(
+        "encode", tmp_path / "colour.png", tmp_path / "grey.png", "--weights", weights, "--out", tmp_path / "bin"
+    )
+    compressor, _ = Compressor.load(weights, "cpu")
+    data = (tmp_path / "bin" / "colour.bin").read_bytes()
+    assert data == compressor.encode(colour)
+    assert f"{len(data)} bytes, {8 * len(data) / (50 * 37):.4f} bits per pixel (" in said
+    said = run("decode", tmp_path / "bin" / "colour.bin", tmp_path / "bin" / "grey.bin", "--weights", weights,
+               "--out", tmp_path / "png")  # fmt: skip
+    assert "grey.png: 21x40" in said
+    shown = cv2.imread(str(tmp_path / "png" / "colour.png"))[..., ::-1]
+    assert (shown == compressor.decode(data)).all()
+    assert (cv2.imread(str(tmp_path / "png" / "grey.png"))[..., ::-1] == compressor.decode(
+        compressor.encode(np.repeat(grey[..., None], 3, 2)))).all()  # fmt: skip
+
+
+def test_what_is_refused(weights: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        cv2.imwrite(str(tmp_path / name), photograph(20, 20))
+    where = ("--weights", weights, "--out", tmp_path / "out")
+    with pytest.raises(AnonbenchError, match=r"a\.jpg: would be written as a\.bin, as .*a\.png is"):
+        run("encode", tmp_path / "a.png", tmp_path / "a.jpg", *where)
+    with pytest.raises(AnonbenchError, match=r"a\.png, --max-pixels: an image of 20x20 is larger than 500 pixels"):
+        run("encode", tmp_path / "a.png", *where, "--max-pixels", 500)
+    with pytest.raises(AnonbenchError, match=r"none\.png: no such image"):
+        run("encode", tmp_path / "none.png", *where)
+    with pytest.raises(AnonbenchError, match=r"none\.bin: no such file"):
+        run("decode", tmp_path / "none.bin", *where)
+    with pytest.raises(
+        AnonbenchError, match=r"a\.jpg: is not a stream of this codec; give what anonbench encode wrote"
+    ):
+        run("decode", tmp_path / "a.jpg", *where)
+    with pytest.raises(AnonbenchError, match=r"a\.png: would be overwritten"):
+        run("decode", tmp_path / "a.png", "--weights", weights, "--out", tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_noise_follows_the_seed_and_the_name(tmp_path: Path) -> None:
+    weights = write(tmp_path / "weights.safetensors", noise=1.0)
+    cv2.imwrite(str(tmp_path / "a.png"), photograph(20, 20))
+    found = []
+    for out, seed in (("x", ("--seed", 1)), ("y", ("--seed", 1)), ("z", ("--seed", 2)), ("w", ())):
+        run("encode", tmp_path / "a.png", "--weights", weights, "--out", tmp_path / out, *seed)
+        found.append((tmp_path / out / "a.bin").read_bytes())
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
