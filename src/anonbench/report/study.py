@@ -84,6 +84,8 @@ class ReportStudy:
     so; ``untrained`` are the models that need no training,
     which have the first seed alone; ``directions`` are those that are evaluated; ``files`` are the configuration files
     as commands name them;
+    ``on_original`` are the models that are trained on original images alone;
+    ``sheet`` are the variants that the before/after sheet shows beside the original, () for all;
     ``margins`` are by task, in the unit of its first metric, where they are not ``margin``; ``starts`` holds pairs of a
     data set and the models on it that differ in first weights or learning rate alone; ``primary`` is the question that
     was declared beforehand.
@@ -109,6 +111,8 @@ class ReportStudy:
     primary: Primary = Primary()
     files: tuple[str, ...] = ()
     attacks: Attacks | None = None
+    sheet: tuple[str, ...] = ()
+    on_original: tuple[str, ...] = ()
 
     def margin_of(self, task: str) -> float:
         """Return the difference below which a task's first metric counts as equal, in its unit."""
@@ -117,6 +121,10 @@ class ReportStudy:
     def trains(self, model: str) -> bool:
         """Tell whether a model is trained; if not, it is the same whatever the seed and the variant."""
         return model not in self.untrained
+
+    def varies(self, model: str) -> bool:
+        """Tell whether a model is trained on each variant; if not, variants only test it."""
+        return self.trains(model) and model not in self.on_original
 
     def seeds_of(self, model: str, variant: str) -> list[int]:
         """Return the seeds of a model's trainings on a variant."""
@@ -130,11 +138,11 @@ class ReportStudy:
     def trained(self, dataset: str, model: str) -> list[str]:
         """Return the variants of a data set that a model is trained on, in the study's order; [] for none."""
         asked = self._asked(dataset, model)
-        return asked if self.trains(model) else [v for v in asked if v == ORIGINAL]
+        return asked if self.varies(model) else [v for v in asked if v == ORIGINAL]
 
     def told(self, dataset: str, model: str, direction: str) -> list[str]:
         """Return the variants of a data set that a model tells something of in a direction; see `directions.told`."""
-        return told(direction, self._asked(dataset, model), self.trains(model))
+        return told(direction, self._asked(dataset, model), self.varies(model))
 
     def _asked(self, dataset: str, model: str) -> list[str]:
         return self.asked.get(dataset, {}).get(model, self.variants)
@@ -194,6 +202,8 @@ class ReportStudy:
             primary=_primary(path, options.get("primary") or {}),
             files=tuple(value.get("files") or ()),
             attacks=_attacks(path, value.get("attacks")),
+            sheet=tuple(options.get("sheet") or ()),
+            on_original=tuple(value.get("on_original") or ()),
             **known,
         )
 
@@ -214,6 +224,7 @@ class _Written(BaseModel):
     starts: list[tuple[str, list[str]]] | None = None
     directions: list[Direction] | None = None
     untrained: list[str] | None = None
+    on_original: list[str] | None = None
     files: list[str] | None = None
 
 
@@ -239,6 +250,7 @@ def _check_kinds(path: str | Path, value: dict[str, Any], options: dict[str, Any
         *(("asked", name, value["models"]) for _, name, _ in asked),
         *(("asked", name, written.variants) for *_, name in asked),
         *(("untrained", name, value["models"]) for name in written.untrained or []),
+        *(("on_original", name, value["models"]) for name in written.on_original or []),
         *(("starts", name, written.datasets) for name, _ in written.starts or []),
         *(("starts", name, value["models"]) for _, models in written.starts or [] for name in models),
         *(("report.primary.variants", name, written.variants) for name in question.variants),
@@ -306,6 +318,12 @@ def is_identity(variant: str) -> bool:
     return parts(variant)[1] == IDENTITY
 
 
+def is_coded(variant: str) -> bool:
+    """Tell whether a variant's method is a codec, which says what it takes."""
+    method = parts(variant)[1]
+    return method in registry.names("methods") and bool(getattr(registry.load("methods", method), "codec", False))
+
+
 _DOING = {
     "blur": "blurring",
     "pixelate": "pixelating",
@@ -314,6 +332,9 @@ _DOING = {
     "gan": "synthesizing",
     "downsample": "downsampling",
     "grey": "taking the colours out of",
+    "jpeg": "coding as JPEG",
+    "webp": "coding as WebP",
+    "avif": "coding as AVIF",
     "diffusion": "in-painting",
     "adaptive_blur": "blurring, by the size of face and image,",
     "adaptive_pixelate": "pixelating, by the size of face and image,",

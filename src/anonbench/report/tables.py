@@ -33,7 +33,7 @@ from anonbench.report.collect import (
 )
 from anonbench.report.impact import IMPACT_COLUMNS, SEED_COLUMNS, impact
 from anonbench.report.sizes import SIZE_COLUMNS, sizes
-from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
+from anonbench.report.study import ORIGINAL, ReportStudy, is_coded, is_identity
 from anonbench.statistics.verdicts import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
 from anonbench.tasks.base import ALL, UNTOUCHED, title
 
@@ -48,13 +48,16 @@ PLURALS = {
 }
 """What intervals are drawn over, in words."""
 
-INTEGERS = ("n_seeds", "seeds_needed", "samples_needed", "instances", "images", "samples", "seed", "iteration", "units")
+INTEGERS = (
+    "n_seeds", "seeds_needed", "samples_needed", "instances", "images", "samples", "seed", "iteration", "units", "frames",
+    "weak", "points",
+)  # fmt: skip
 
 TEXTS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "verdict", "split",
     "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
     "role", "unit", "best", "sampled", "first", "question", "attack", "risk", "attacker", "knowledge", "view", "chosen",
-    "measure", "headline", "why", "drawn",
+    "measure", "headline", "why", "drawn", "curve", "anchor",
 )  # fmt: skip
 
 WORDS = ("leaks", "chosen", "headline")
@@ -89,12 +92,13 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
     """Write every table into ``out`` and return the impact table.
 
     ``impact.{csv,md,tex}``, ``seeds.csv``, ``subsets.csv``, ``coverage.csv``, ``people.csv``, ``sizes.csv``,
-    ``curves.csv``, ``numbers.tex`` and ``metrics.json``, of a study that attacks also ``privacy.{csv,md,tex}``. The
-    same inputs give the same bytes. Raises AnonbenchError when an input is missing or broken.
+    ``curves.csv``, ``numbers.tex`` and ``metrics.json``, of a study that attacks also ``privacy.{csv,md,tex}``, of one
+    with codecs ``rates.{csv,md}`` and ``bd_rates.csv``. The same inputs give the same bytes. Raises AnonbenchError when an input is missing or broken.
     """
     from anonbench.report.macros import macros  # which rounds and escapes with this module
     from anonbench.report.privacy import privacy
     from anonbench.report.privacy_text import flat_privacy, privacy_latex, privacy_macros, privacy_markdown
+    from anonbench.report.rates import bd_rates, rates, rates_markdown
 
     cover, present = coverage(study, sources), ledger(study, sources)
     losses = curves(study, sources, allow_missing)
@@ -110,6 +114,10 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
         texts |= {"privacy.md": privacy_markdown(bought), "privacy.tex": privacy_latex(bought)}
         metrics |= flat_privacy(bought)
         numbers = list(privacy_macros(bought))
+    if any(map(is_coded, study.variants)):
+        taken = frames["rates"] = rates(study, sources)
+        frames["bd_rates"] = bd_rates(taken, table)
+        texts["rates.md"] = rates_markdown(taken, frames["bd_rates"], table, frames.get("privacy"))
     texts["numbers.tex"] = macros(table, cover, study, sources, numbers)
     # all is computed before anything is written, so that no new table stands beside an old one
     for name, frame in frames.items():

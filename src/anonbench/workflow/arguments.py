@@ -180,6 +180,7 @@ class Arguments:
     def summary(self) -> str:
         """Return the part of the study that the report reads, as JSON."""
         study = self.study
+        alone = [name for name, model in study.models.items() if model.trains and not model.varies]
         return compact(
             {
                 "name": study.name,
@@ -190,11 +191,12 @@ class Arguments:
                 "models": {n: m.model_dump(mode="json", exclude=NON_RECIPE_KEYS) for n, m in study.models.items()},
                 "asked": {d: {m: study.asked(d, m) for m in study.models} for d in study.datasets},
                 "untrained": [name for name, model in study.models.items() if not model.trains],
+                **({"on_original": alone} if alone else {}),
                 "starts": study.compared_starts(),
                 "seeds": study.train.seeds,
                 **({"original_seeds": study.train.original_seeds} if study.train.original_seeds else {}),
                 "directions": study.evaluate.on,
-                "report": study.report.model_dump(mode="json"),
+                "report": study.report.model_dump(mode="json", exclude=None if study.report.sheet else {"sheet"}),
                 **({"attacks": self._attacks()} if study.attack.attacks else {}),
             }
         )

@@ -14,6 +14,7 @@ from anonbench.config import DatasetConfig, Study
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Evaluation, pair
 from anonbench.records import RegionKind
 from anonbench.report import captions
+from anonbench.report.study import is_coded
 from anonbench.variants import ORIGINAL, Variant
 
 TABLES = (
@@ -23,6 +24,9 @@ TABLES = (
 
 ATTACKED = ("privacy.csv", "privacy.md", "privacy.tex")
 """Tables of a study that attacks its variants, too."""
+
+CODED = ("rates.csv", "rates.md", "bd_rates.csv")
+"""Tables of a study with codecs, too."""
 
 
 class Files:
@@ -100,11 +104,12 @@ class Files:
         return of(Path(self.variant_folder(dataset, variant)), split).as_posix()
 
     def people_file(self) -> Callable[[Any], list[str]]:
-        """Return an input function: the table of where people are in a split; none for the original."""
+        """Return an input function: the tables of where people are in a split; none for the original."""
 
         def file(w: Any) -> list[str]:
-            region = Variant.parse(w.variant).region
-            return [] if region is None else [self._table(w.dataset, w.split, region.table)]
+            regions = [variant.region for variant in self.study.made_from(w.variant)]
+            tables = dict.fromkeys(region.table for region in regions if region is not None)
+            return [self._table(w.dataset, w.split, table) for table in tables]
 
         return file
 
@@ -240,7 +245,8 @@ class Files:
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of the tables."""
-        return TABLES + (ATTACKED if self.study.attack.attacks else ())
+        coded = any(map(is_coded, self.study.variants))
+        return TABLES + (ATTACKED if self.study.attack.attacks else ()) + (CODED if coded else ())
 
     def tables_after_impact(self) -> tuple[str, ...]:
         """Return the names of all tables but the first, which has a place of its own in Snakemake's report."""
