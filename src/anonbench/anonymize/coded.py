@@ -64,7 +64,7 @@ class Coded(Method):
 
     Parameters: ClassVar[type[CodedParameters]] = CodedParameters  # type: ignore[assignment]
 
-    levels: ClassVar[dict[str, dict[str, Any]]] = {f"q{quality}": {"quality": quality} for quality in (80, 40, 20, 10, 5)}
+    levels: ClassVar[dict[str, dict[str, Any]]] = {f"q{quality}": {"quality": quality} for quality in (80, 40, 20, 10)}
 
     kinds: ClassVar[frozenset[RegionKind]] = frozenset((RegionKind.FRAME,))
 
