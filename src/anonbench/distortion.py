@@ -47,9 +47,9 @@ def ms_ssim(one: np.ndarray, other: np.ndarray, counted: np.ndarray | None = Non
 
     Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality assessment" (Asilomar 2003), with
     their constants: the product over scales of contrast and structure, and at the coarsest of luminance, each to the
-    power of its weight; means over the places where the window fits into the picture; negative means count as 0. Of each
-    colour by itself, then the mean, as learned codecs are judged. A scale halves the picture by averaging 2x2 pixels (a
-    last odd row or column is left out). A picture in which the window does not fit at all five scales (sides
+    power of its weight; means over the places where the window fits into the picture; negative means count as 0. Of
+    each colour by itself, then the mean, as learned codecs are judged. A scale halves the picture by averaging 2x2
+    pixels (a last odd row or column is left out). A picture in which the window does not fit at all five scales (sides
     below 176) has fewer, whose weights are enlarged to the same sum.
 
     ``counted`` (bool HxW): only windows that see nothing but these pixels count; scales end before there is none. None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ def test_a_file_is_the_picture_again_and_says_what_codes_it(format: str, size: t
         found = lossy.decode(data)
         assert found.shape == pixels.shape
         assert 0 < lossy.picture_bytes(data, format) < len(data)
-    assert np.abs(found.astype(int) - pixels).mean() < 12
+    if min(size) > 40:  # chroma is coded at half the resolution
+        assert np.abs(found.astype(int) - pixels).mean() < 12
 
 
 @formats
@@ -78,7 +80,7 @@ def test_a_jpeg_with_restarts_and_several_scans_is_counted_whole() -> None:
 
 
 def test_what_a_format_cannot_hold_is_refused() -> None:
-    with pytest.raises(AnonbenchError, match="unknown format 'jpg' .*jpeg"):
+    with pytest.raises(AnonbenchError, match=r"unknown format 'jpg' .*jpeg"):
         lossy.encode(photograph(8, 8), "jpg", 50)
     wide = np.zeros((1, 16_384, 3), np.uint8)
     with pytest.raises(AnonbenchError, match="is 16384x1 pixels, and webp holds no more than 16383"):
@@ -106,7 +108,7 @@ def test_of_a_quality_that_is_not_whole_frames_get_one_of_the_two() -> None:
     found = [coded(photograph(16, 16), "jpeg", image_id=k, quality=30.25).facts["quality"] for k in range(400)]
     assert set(found) == {30, 31}
     assert 60 < found.count(31) < 140
-    assert coded(photograph(16, 16), "jpeg").facts["quality"] == 75
+    assert coded(photograph(16, 16), "jpeg", shrink=1).facts["quality"] == 75
     assert coded(photograph(16, 16), "jpeg", quality=0.0).facts["quality"] == 1
 
 
@@ -162,7 +164,13 @@ def test_a_rate_is_the_mean_of_the_split_whatever_the_shards(dataset: Dataset, t
     target = float(np.mean(facts_of(dataset.run(f"frame-{format}-q20", encoder=LOSSLESS), "bpp"))) * 1.12
     asked = {"bpp": target}
     outs = [
-        dataset.run(f"frame-{format}-q20", tmp_path / f"{shards}", shards=shards, parameters={"quality": None, **asked}, encoder=LOSSLESS)
+        dataset.run(
+            f"frame-{format}-q20",
+            tmp_path / f"{shards}",
+            shards=shards,
+            parameters={"quality": None, **asked},
+            encoder=LOSSLESS,
+        )
         for shards in (1, 3)
     ]
     rates = facts_of(outs[0], "bpp")
@@ -179,8 +187,10 @@ def test_a_rate_is_the_mean_of_the_split_whatever_the_shards(dataset: Dataset, t
 
 def test_rates_that_cannot_be_reached_are_refused(dataset: Dataset) -> None:
     for target, said in ((0.01, "shrink"), (60.0, "between them")):
-        with pytest.raises(AnonbenchError, match=rf"jpeg cannot reach {target:g} bits per pixel: the 8 frames .*{said}"):
-            dataset.run("frame-jpeg-q20", parameters={"bpp": target}, encoder=LOSSLESS)
+        with pytest.raises(
+            AnonbenchError, match=rf"jpeg cannot reach {target:g} bits per pixel: the 8 frames .*{said}"
+        ):
+            dataset.run("frame-jpeg-q20", parameters={"quality": None, "bpp": target}, encoder=LOSSLESS)
     assert not manifests.exist(dataset.folder / "out" / "frame-jpeg-q20", "train")
 
 
@@ -188,17 +198,19 @@ def test_few_frames_cannot_be_matched_to_any_rate(dataset: Dataset) -> None:
     """With one frame there are only the rates of whole qualities."""
     pixels = images.read_rgb(dataset.data / "raw" / "1.jpg")
     rates = [8 * len(lossy.encode(pixels, "avif", quality)) / pixels[..., 0].size for quality in range(20, 60)]
-    low, high = max(zip(rates, rates[1:], strict=False), key=lambda pair: pair[1] / pair[0])
+    low, high = max(itertools.pairwise(rates), key=lambda pair: pair[1] / pair[0])
     assert high / low > 1.05
-    first = {"sample": 1, "bpp": math.sqrt(low * high)}
+    first = {"quality": None, "sample": 1, "bpp": math.sqrt(low * high)}
     rows = regions.read(dataset.annotations / "train.images.parquet", regions.IMAGES)
     regions.write(dataset.annotations / "train.images.parquet", rows.slice(0, 1).to_pylist(), regions.IMAGES)
-    with pytest.raises(AnonbenchError, match=r"avif cannot be matched to .* within 2% on 1 frames: the nearest rates are"):
+    with pytest.raises(
+        AnonbenchError, match=r"avif cannot be matched to .* within 2% on 1 frames: the nearest rates are"
+    ):
         dataset.shard("frame-avif-q20", parameters=first, encoder=LOSSLESS).run()
 
 
 def test_a_sample_is_the_same_for_every_shard_and_no_larger_than_asked(dataset: Dataset) -> None:
-    given = {"bpp": 1.0, "sample": 4}
+    given = {"quality": None, "bpp": 1.0, "sample": 4}
     said = []
     for shard in range(2):
         path = dataset.shard("frame-jpeg-q20", shard=shard, shards=2, parameters=given, encoder=LOSSLESS).run()
@@ -234,7 +246,14 @@ def test_faces_are_blurred_before_they_are_coded(dataset: Dataset, tmp_path: Pat
 
 def test_rows_tell_whom_nothing_but_coding_was_done_to(dataset: Dataset) -> None:
     people = [
-        {"image_id": i, "person_id": 10 * i + k, "category": "person", "area": 1.0, "box": [10.0, 5.0, 60.0, 110.0], "face": face}
+        {
+            "image_id": i,
+            "person_id": 10 * i + k,
+            "category": "person",
+            "area": 1.0,
+            "box": [10.0, 5.0, 60.0, 110.0],
+            "face": face,
+        }
         for i in range(1, 9)
         for k, face in enumerate(([25.0, 10.0, 25.0, 30.0], None))
     ]
@@ -242,7 +261,10 @@ def test_rows_tell_whom_nothing_but_coding_was_done_to(dataset: Dataset) -> None
     given = {"quality": 60, "after": "face-blur-high"}
     alone = dataset.run("frame-jpeg-q20", encoder=LOSSLESS)
     both = dataset.run("frame-jpeg-q40", parameters=given, encoder=LOSSLESS)
-    weak = [{row["person_id"]: row.get("weak") for row in manifests.rows_of(out, "train") if row["type"] == "person"} for out in (alone, both)]
+    weak = [
+        {row["person_id"]: row.get("weak") for row in manifests.rows_of(out, "train") if row["type"] == "person"}
+        for out in (alone, both)
+    ]
     said = "compressed, and nothing is hidden on purpose"
     assert set(weak[0].values()) == {said}
     blurred = {10 * i for i in range(1, 7)}  # who has a face's region
@@ -272,7 +294,16 @@ def test_what_is_measured_outside_of_faces_stands_beside_the_bits(dataset: Datas
     assert summary["facts_mean"]["bpp"]["count"] == 8
     assert 15 < summary["facts_mean"]["psnr_outside_faces"]["mean"] < 45
     assert 0.5 < summary["facts_mean"]["msssim_outside_faces"]["mean"] < 1
-    everywhere = [{"image_id": 1, "person_id": 1, "category": "person", "area": 1.0, "box": None, "face": [0.0, 0.0, 999.0, 999.0]}]
+    everywhere = [
+        {
+            "image_id": 1,
+            "person_id": 1,
+            "category": "person",
+            "area": 1.0,
+            "box": None,
+            "face": [0.0, 0.0, 999.0, 999.0],
+        }
+    ]
     regions.write(dataset.annotations / "train.people.parquet", everywhere, regions.PEOPLE)
     out = dataset.run("frame-jpeg-q10", encoder=LOSSLESS)
     facts = [row["facts"] for row in manifests.rows_of(out, "train") if row["type"] == "frame"]
@@ -306,7 +337,7 @@ def test_what_comes_before_has_the_study_s_parameters() -> None:
 
 def test_the_workflow_reads_both_tables_and_both_codes() -> None:
     jpeg = {"levels": {"faceblur1": {"bpp": 0.5, "after": "face-blur-medium"}}}
-    plan = Plan(config.parse(study(methods={"jpeg": jpeg})), Path(config.__file__).parents[2])
+    plan = Plan(study(methods={"jpeg": jpeg}), Path(config.__file__).parents[2])
 
     class Wildcards:
         dataset, split, variant = "streetlife", "train", "frame-jpeg-faceblur1"

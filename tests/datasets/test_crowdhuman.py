@@ -92,6 +92,6 @@ def test_files_of_another_form_are_refused(tmp_path: Path, line: str, said: str)
 def test_an_image_that_is_not_there_is_named(root: Path) -> None:
     image = next((root / "Images").iterdir())
     image.unlink()
+    split = "val" if "val" in image.name else "train"
     with pytest.raises(AnonbenchError, match="is not on disk"):
-        for split in crowdhuman.SPLITS:
-            CrowdHuman().read(root, split)
+        CrowdHuman().read(root, split)

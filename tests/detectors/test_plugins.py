@@ -57,7 +57,9 @@ class TestCenterFace:
 class TestMtcnn:
     def test_without_its_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-        with pytest.raises(AnonbenchError, match=r"package facenet-pytorch, which is not installed; .*envs/mtcnn\.yaml"):
+        with pytest.raises(
+            AnonbenchError, match=r"package facenet-pytorch, which is not installed; .*envs/mtcnn\.yaml"
+        ):
             make("mtcnn")
 
     def test_finds_drawn_faces_where_they_are(self) -> None:

@@ -17,7 +17,16 @@ from anonbench.report import captions
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
 from anonbench.report.html import write_html
-from anonbench.report.rates import BD_COLUMNS, PSNR, RATE_COLUMNS, anchor_of, bd_rates, curve_of, rate_table, rates, series
+from anonbench.report.rates import (
+    BD_COLUMNS,
+    PSNR,
+    RATE_COLUMNS,
+    anchor_of,
+    curve_of,
+    rate_table,
+    rates,
+    series,
+)
 from anonbench.report.study import ReportStudy, is_coded
 from anonbench.report.tables import read_csv, write_tables
 
@@ -50,7 +59,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ReportStudy]:
     for codec, (psnr, factor) in CODECS.items():
         for level, bpp in RATES.items():
             facts = {"bpp": factor * bpp, "bits": 1000.0 * bpp, "picture_bits": 900.0 * bpp, "quality": 10.0 * level}
-            spoil(root, f"frame-{codec}-r{level}", **facts, psnr_outside_faces=psnr + 3 * level, msssim_outside_faces=0.9)
+            spoil(
+                root, f"frame-{codec}-r{level}", **facts, psnr_outside_faces=psnr + 3 * level, msssim_outside_faces=0.9
+            )
     spoil(root, "frame-jpeg-faceblur2", bpp=0.49, bits=500.0, psnr_outside_faces=36.0, msssim_outside_faces=0.9)
     study = ReportStudy.read(root / "study.json")
     write_tables(study, sources(root), root / "tables")
@@ -73,7 +84,9 @@ def test_curves_are_named_by_what_comes_before_the_number() -> None:
 
 def test_which_methods_are_codecs() -> None:
     assert [v for v in (*variants(), "frame-nosuch-1", "frame-identity") if is_coded(v)] == list(variants())[1:-1]
-    assert captions.dosed(["frame-jpeg-r1", "frame-jpeg-r2", "face-blur-low", "face-blur-high"]).keys() == {("face", "blur")}
+    assert captions.dosed(["frame-jpeg-r1", "frame-jpeg-r2", "face-blur-low", "face-blur-high"]).keys() == {
+        ("face", "blur")
+    }
 
 
 def test_rates_come_from_the_manifests(made: tuple[Path, ReportStudy]) -> None:
@@ -87,7 +100,9 @@ def test_rates_come_from_the_manifests(made: tuple[Path, ReportStudy]) -> None:
     unknown = table.set_index("variant").loc["frame-jpeg-faceblur2"]
     assert pd.isna(unknown.share_picture)
     assert pd.isna(unknown.quality)
-    pd.testing.assert_frame_equal(rates(study, sources(root)), table.astype({"frames": int, "weak": int}), check_dtype=False)
+    pd.testing.assert_frame_equal(
+        rates(study, sources(root)), table.astype({"frames": int, "weak": int}), check_dtype=False
+    )
 
 
 def test_half_the_bits_for_the_same_picture_are_minus_half(made: tuple[Path, ReportStudy]) -> None:
@@ -145,7 +160,14 @@ def test_a_manifest_without_rates_is_named(made: tuple[Path, ReportStudy], tmp_p
 
 
 def test_a_study_without_codecs_has_none_of_it(tmp_path: Path) -> None:
-    write_study(tmp_path, seeds=(0,), images=8, quality={"original": 0.8, "face-blur-medium": 0.7}, tasks=("detection",), bootstrap=100)
+    write_study(
+        tmp_path,
+        seeds=(0,),
+        images=8,
+        quality={"original": 0.8, "face-blur-medium": 0.7},
+        tasks=("detection",),
+        bootstrap=100,
+    )
     study = ReportStudy.read(tmp_path / "study.json")
     write_tables(study, sources(tmp_path), tmp_path / "tables")
     assert not list((tmp_path / "tables").glob("*rates*"))

@@ -1,4 +1,4 @@
-"""Codecs through the whole workflow: rates of the images that are tested on, one model that is in use, rates on the page."""
+"""Codecs through the whole workflow: rates of what is tested on, one model that is in use, rates on the page."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ def test_the_rate_is_that_of_the_images_that_are_tested_on(coded: Project) -> No
         assert said["tuned"]["images"] == 12
     files = manifests.files_under(root / "frame-jpeg-r1" / "val")
     pixels = {
-        name: [images.read_rgb(root / variant / "val" / name).astype(int) for variant in ("frame-jpeg-r1", "frame-jpeg-faceblur1")]
+        name: [
+            images.read_rgb(root / variant / "val" / name).astype(int)
+            for variant in ("frame-jpeg-r1", "frame-jpeg-faceblur1")
+        ]
         for name in files
     }
     assert any(np.abs(one - other).max() > 60 for one, other in pixels.values()), "faces are blurred before"

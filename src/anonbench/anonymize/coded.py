@@ -29,8 +29,8 @@ class CodedParameters(After):
         None,
         ge=0,
         le=lossy.HIGHEST,
-        description="The format's quality, 75 unless a rate is given. Of one that is not whole, such as 30.4, the frames "
-        "get the two next to it, here four in ten the higher one.",
+        description="The format's quality, 75 unless a rate is given. Of one that is not whole, such as 30.4, the "
+        "frames get the two next to it, here four in ten the higher one.",
     )
     bpp: float | None = Field(
         None,
@@ -42,7 +42,9 @@ class CodedParameters(After):
         1, ge=1, le=64, description="Pixels of the frame per coded pixel, along each side; decoded frames are enlarged."
     )
     sample: int = Field(
-        256, ge=1, description="Frames of a split, at even distances, in which a rate is searched for; all if it has fewer."
+        256,
+        ge=1,
+        description="Frames of a split, at even distances, in which a rate is searched for; all if it has fewer.",
     )
 
     @model_validator(mode="after")
@@ -98,7 +100,8 @@ class Coded(Method):
     def tune(self, crops: Sequence[Crop]) -> dict[str, Any]:
         """Find the quality at which some frames take the rate in the mean; return what was found.
 
-        Raises AnonbenchError for a rate that the format does not reach at any quality, or not to 2 % with so few frames.
+        Raises AnonbenchError for a rate that the format does not reach at any quality, or not to 2 % with so few
+        frames.
         """
         if not crops:
             self._quality = float(lossy.LOWEST[self.format])
@@ -130,14 +133,15 @@ class Coded(Method):
         if abs(means[many] / target - 1) > WITHIN:
             near = sorted(means, key=lambda mean: abs(mean - target))[:2]
             raise AnonbenchError(
-                f"{self.format} cannot be matched to {target:g} bits per pixel within {WITHIN:.0%} on {len(crops)} frames: "
+                f"{self.format} cannot be matched to {target:g} bits per pixel within {WITHIN:.0%} on "
+                f"{len(crops)} frames: "
                 f"the nearest rates are {' and '.join(f'{mean:.4f}' for mean in sorted(near))}",
                 entry=f"method {self.name} bpp",
                 remedy="ask for one of them, name a quality, or take more images",
             )
         ends = [0.0, *draws[order], 1.0]
         share = 1.0 if many == len(crops) else 0.0 if many == 0 else (ends[many] + ends[many + 1]) / 2
-        self._quality = low + share
+        self._quality = float(low + share)
         return {"images": len(crops), "quality": self._quality, "bpp": round(float(means[many]), 6)}
 
     def change(self, crop: Crop) -> Changed:

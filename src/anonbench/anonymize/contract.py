@@ -43,14 +43,14 @@ class Changed:
 class After(Strict):
     """Parameters of a method that may work on another variant's images instead of the original ones.
 
-    So a frame may be coded after faces were blurred in it. Whom the other variant changed, and how, stands in the rows of
-    people as `weak` tells: the method's own reason is said of the others.
+    So a frame may be coded after faces were blurred in it. Whom the other variant changed, and how, stands in the rows
+    of people as `weak` tells: the method's own reason is said of the others.
     """
 
     after: str | None = Field(
         None,
-        description="Variant that the method works on, such as face-blur-medium; it need not be one of the study's. The "
-        "original unless given. None of a method that is fitted, or that itself comes after another.",
+        description="Variant that the method works on, such as face-blur-medium; it need not be one of the study's. "
+        "The original unless given. None of a method that is fitted, or that itself comes after another.",
     )
     after_parameters: dict[str, Any] | None = Field(
         None, description="Parameters of that variant's method; those of the study, or of its level, unless given."
@@ -197,8 +197,8 @@ class Method(abc.ABC):
     compressed once more. None: the study's. What a study says of the method (``methods.<name>.encoder``) beats it."""
 
     codec: ClassVar[bool] = False
-    """Whether the method is a codec: it declares the facts ``bits`` and ``bpp``, and what it does to each frame outside of
-    faces is measured beside them (`DISTORTION`)."""
+    """Whether the method is a codec: it declares the facts ``bits`` and ``bpp``, and what it does to each frame outside
+    of faces is measured beside them (`DISTORTION`)."""
 
     sample: int = 0
     """Frames of a split, at even distances, that the method wants to see before it changes any (`tune`); 0: none."""
@@ -253,7 +253,7 @@ class Method(abc.ABC):
         raise NotImplementedError(f"{type(self).__name__} has no weights")
 
     def tune(self, crops: Sequence[Crop]) -> dict[str, Any]:
-        """Look at ``sample`` frames of a split, the same for every shard of it; return what the manifest says of that."""
+        """Look at ``sample`` frames of a split, the same for each of its shards; return what the manifest says."""
         raise NotImplementedError(f"{type(self).__name__} asks for no sample")
 
     @abc.abstractmethod

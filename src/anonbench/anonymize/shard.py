@@ -147,7 +147,10 @@ class Shard:
 
     def _sampled(self, everything: pa.Table, root: Path, method: Method) -> list[Crop]:
         """Return the frames of the split's sample as the method will see them, fewer where they are large."""
-        largest = max((w * h * 3 for w, h in zip(*(everything[k].to_pylist() for k in ("width", "height")), strict=True)), default=1)
+        largest = max(
+            (w * h * 3 for w, h in zip(*(everything[k].to_pylist() for k in ("width", "height")), strict=True)),
+            default=1,
+        )
         most = min(method.sample, max(_FEWEST, _HELD // largest), len(everything))
         rows = everything.take([(2 * k + 1) * len(everything) // (2 * most) for k in range(most)]).to_pylist()
         people, earlier, crops = self.people(rows), _Earlier.of(self, method, rows), []
@@ -378,7 +381,8 @@ class _Earlier:
 def _told(
     outcome: engine.Outcome, earlier: Sequence[engine.Outcome], work: Work, original: np.ndarray | None
 ) -> engine.Outcome:
-    """Return an outcome of a frame with what was done to people before, and how far it is from the original, if asked."""
+    """Return an outcome with what was done to people before, and how far the frame is from the ``original``, if
+    given."""
     weak = dict(outcome.weak_people)
     for one in (one for one in earlier if one.status != engine.CONTROL):
         hidden = set(weak) - set(one.weak_people) if one.person_id == 0 else {one.person_id}

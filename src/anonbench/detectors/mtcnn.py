@@ -28,7 +28,9 @@ SMALLEST = 12
 class Options(DetectorOptions):
     """Settings of MTCNN."""
 
-    threshold: float = Field(0.7, ge=0, le=1, description="Detections below this score of the last network are dropped.")
+    threshold: float = Field(
+        0.7, ge=0, le=1, description="Detections below this score of the last network are dropped."
+    )
     smallest: int = Field(20, ge=SMALLEST, description="Pixels along the side of the smallest face that is looked for.")
 
 
@@ -44,7 +46,7 @@ class Mtcnn(Detector):
         if found is None or found.origin is None:
             raise AnonbenchError(
                 "the detector mtcnn needs the package facenet-pytorch, which is not installed",
-                remedy="run with --use-conda, which installs envs/mtcnn.yaml, or install it by hand without its dependencies",
+                remedy="run with --use-conda, which installs envs/mtcnn.yaml, or install it without its dependencies",
             )
         import torch
         from facenet_pytorch import MTCNN

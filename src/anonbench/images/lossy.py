@@ -1,8 +1,8 @@
 """Photographs in a lossy format at a quality: what the codecs of a study write, and how much of it is the picture.
 
 JPEG by libjpeg-turbo with Huffman tables made for the image, WebP by libwebp, AVIF by libaom at speed 6 on one thread;
-all with chroma at half the resolution (4:2:0), as their encoders do by default, and by Pillow, whose wheels hold them. The
-same pixels give the same bytes. JPEG XL is in no locked package.
+all with chroma at half the resolution (4:2:0), as their encoders do by default, and by Pillow, whose wheels hold them.
+The same pixels give the same bytes. JPEG XL is in no locked package.
 """
 
 from __future__ import annotations

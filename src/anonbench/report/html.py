@@ -271,7 +271,13 @@ def _rates(tables: Path, table: pd.DataFrame, attacked: pd.DataFrame | None) -> 
         bd_heads, bd_lines = bd_table(differences, dataset)
         anchor = mine.anchor.iloc[0] if len(mine) else ""
         found.append(
-            {"dataset": dataset, "heads": heads, "lines": lines, "anchor": anchor, "bd": {"heads": bd_heads, "lines": bd_lines}}
+            {
+                "dataset": dataset,
+                "heads": heads,
+                "lines": lines,
+                "anchor": anchor,
+                "bd": {"heads": bd_heads, "lines": bd_lines},
+            }
         )
     return found
 

@@ -1,4 +1,4 @@
-"""What codecs take and leave: bits per pixel, the picture outside of faces, what is found, curves and their difference."""
+"""What codecs take and leave: bits per pixel, pictures outside of faces, what is found, and how curves differ."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ RATE_COLUMNS = (
     "dataset", "split", "variant", "method", "curve", "frames", "bpp", "share_picture", "quality", "psnr", "msssim",
     "weak",
 )  # fmt: skip
-"""Columns of rates.csv, a row per variant that a codec has made, from its manifest: of the split that is tested on, where
-that is anonymized, else of the one that is trained on. ``curve``: what it is joined with (`curve_of`); ``bpp``: bits of
-the file per pixel, mean of the frames; ``share_picture``: the share (0..1) of bits that code the picture, the rest are
-headers and tables; ``quality``: the codec's own; ``psnr`` (decibels) and ``msssim``: outside of faces, means of the frames;
-``weak``: people who may still be recognised by what was done to them, as their rows say."""
+"""Columns of rates.csv, a row per variant that a codec has made, from its manifest: of the split that is tested on,
+where that is anonymized, else of the one that is trained on. ``curve``: what it is joined with (`curve_of`); ``bpp``:
+bits of the file per pixel, mean of the frames; ``share_picture``: the share (0..1) of bits that code the picture, the
+rest are headers and tables; ``quality``: the codec's own; ``psnr`` (decibels) and ``msssim``: outside of faces, means
+of the frames; ``weak``: people who may still be recognised by what was done to them, as their rows say."""
 
 BD_COLUMNS = ("dataset", "curve", "anchor", "measure", "points", "bd_rate")
 """Columns of bd_rates.csv: by how many per cent more bits ``curve`` takes than ``anchor`` for as much of a ``measure``
@@ -98,7 +98,11 @@ def series(taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | Non
     """
     mine = taken[taken.dataset == dataset]
     found = [
-        Series(name, {row.variant: float(getattr(row, column)) for row in rows_of(mine) if is_number(getattr(row, column))}, None)
+        Series(
+            name,
+            {row.variant: float(getattr(row, column)) for row in rows_of(mine) if is_number(getattr(row, column))},
+            None,
+        )
         for name, column in ((PSNR, "psnr"), (MSSSIM, "msssim"))
     ]
     coded = set(mine.variant)

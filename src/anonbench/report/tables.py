@@ -49,8 +49,8 @@ PLURALS = {
 """What intervals are drawn over, in words."""
 
 INTEGERS = (
-    "n_seeds", "seeds_needed", "samples_needed", "instances", "images", "samples", "seed", "iteration", "units", "frames",
-    "weak", "points",
+    "n_seeds", "seeds_needed", "samples_needed", "instances", "images", "samples", "seed", "iteration", "units",
+    "frames", "weak", "points",
 )  # fmt: skip
 
 TEXTS = (
@@ -93,7 +93,8 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
 
     ``impact.{csv,md,tex}``, ``seeds.csv``, ``subsets.csv``, ``coverage.csv``, ``people.csv``, ``sizes.csv``,
     ``curves.csv``, ``numbers.tex`` and ``metrics.json``, of a study that attacks also ``privacy.{csv,md,tex}``, of one
-    with codecs ``rates.{csv,md}`` and ``bd_rates.csv``. The same inputs give the same bytes. Raises AnonbenchError when an input is missing or broken.
+    with codecs ``rates.{csv,md}`` and ``bd_rates.csv``. The same inputs give the same bytes. Raises AnonbenchError when
+    an input is missing or broken.
     """
     from anonbench.report.macros import macros  # which rounds and escapes with this module
     from anonbench.report.privacy import privacy

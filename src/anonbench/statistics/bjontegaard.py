@@ -18,11 +18,11 @@ def bd_rate(
 
     Points are (rate, quality), such as bits per pixel and decibels, in any order; rates are above 0. The logarithm of
     the rate is interpolated over the quality by piecewise cubic polynomials that keep its order (Fritsch and Carlson
-    1980), and averaged over the qualities that both curves have: Bjøntegaard, VCEG-M33 (2001), with the interpolation of
-    the common test conditions of HEVC (JCTVC-L1100), since one cubic through all points overshoots.
+    1980), and averaged over the qualities that both curves have: Bjøntegaard, VCEG-M33 (2001), with the interpolation
+    of the common test conditions of HEVC (JCTVC-L1100), since one cubic through all points overshoots.
 
-    None where nothing can be said: fewer than ``fewest`` points, a curve on which more bits do not give more quality, or
-    no common quality.
+    None where nothing can be said: fewer than ``fewest`` points, a curve on which more bits do not give more quality,
+    or no common quality.
     """
     curves = [_curve(points, fewest) for points in (anchor, other)]
     if curves[0] is None or curves[1] is None:

@@ -80,7 +80,7 @@ class Plan:
         return int(self.gpus() > 0 and self.anonymize_environment(variant) != "data")
 
     def training_environment(self, model: str) -> str:
-        """Return the name of the environment that a model is trained in and predicts in: its detector's, its trainer's."""
+        """Return the name of the environment that a model is trained in and predicts in."""
         recipe = self.study.models[model]
         detector = getattr(getattr(recipe.settings, "detector", None), "plugin", None)
         return self._own_environment(detector) or self._own_environment(recipe.trainer) or "train"

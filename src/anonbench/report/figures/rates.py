@@ -16,9 +16,7 @@ from anonbench.report.tables import capital, rows_of
 COLUMNS = 3
 
 
-def rates_figure(
-    taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | None, study: ReportStudy
-) -> Figure:
+def rates_figure(taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | None, study: ReportStudy) -> Figure:
     """Draw a panel per measure of each data set, a line per codec and what comes before it; bits on a log scale.
 
     ``taken`` is rates.csv, ``table`` impact.csv, ``privacy`` privacy.csv. The dashed line is the original.
