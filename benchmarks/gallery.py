@@ -19,7 +19,7 @@ from anonbench import config
 from anonbench.files import read_json, write_text
 from anonbench.images import read_rgb
 from anonbench.names import encoded
-from anonbench.report.sheet import choose, crop_box, face_box
+from anonbench.report.sheet import choose, crop_box, face_box, statuses
 from anonbench.variants import ORIGINAL, Variant
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +40,7 @@ def main(
     (dataset, block), *_ = settings.datasets.items()
     anonymized = ROOT / settings.output / "anonymized" / dataset
     truth = read_json(anonymized / ORIGINAL / "annotations" / f"{block.train}.json")
-    person, image = choose(truth, PEOPLE)[number]
+    person, image, _ = choose(truth, PEOPLE, statuses(anonymized, settings.variants, block.train))[number]
     size = image["width"], image["height"]
     figures = docs / "figures" / "gallery"
     figures.mkdir(parents=True, exist_ok=True)
