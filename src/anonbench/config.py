@@ -359,6 +359,11 @@ class Study(Strict):
                 raise ValueError(f"attack.attacks: {name} asks whom a method was fitted to, and no variant's method is")
             if registry.load("attacks", name).needs_gallery and attack.gallery is None:
                 raise ValueError(f"attack.gallery: {name} looks for people in another split; name it")
+        for variant in attack.variants:
+            if variant not in self.variants:
+                raise ValueError(
+                    f"attack.variants: '{variant}' is not among the study's variants{nearest(variant, self.variants)}"
+                )
         tried = {registry.load("attacks", name).by for name in attack.attacks}
         if ATTACKERS in tried and not attack.attackers:
             raise ValueError("attack.attackers: nobody attacks; describe an attacker")
@@ -423,6 +428,8 @@ class Study(Strict):
         """Return who tries an attack on a variant: attackers, detectors of what its region hides, or `nobody`."""
         plugin, of = registry.load("attacks", attack), self.attack.attackers
         by = plugin.by
+        if self.attack.variants and variant not in (ORIGINAL, *self.attack.variants):
+            return []
         if plugin.of_fitted and not self.is_fitted(variant):
             return []
         if by == ATTACKERS:

@@ -92,6 +92,12 @@ def test_models_that_only_test_need_the_direction(coded: Project) -> None:
     done = coded.snakemake("--dry-run", config="wrong")
     assert done.returncode != 0
     assert "models.tiny: it is trained on original images, so variants can only be used to test it" in done.stdout
+    attack = {"attacks": ["find"], "detectors": {"faces": {"plugin": "centerface"}}, "variants": ["frame-jpeg-r2"]}
+    coded.study("wrong", {**STUDY, "attack": attack})
+    done = coded.snakemake("--dry-run", config="wrong")
+    assert "attack.variants: 'frame-jpeg-r2' is not among the study's variants" in done.stdout
+    coded.study("wrong", {**STUDY, "attack": {**attack, "variants": ["frame-jpeg-r1"]}})
+    assert coded.jobs("attacks", config="wrong")["attack"] == 2, "the original and the one"
     coded.study("wrong", {**STUDY, "report": {"sheet": ["frame-jpeg-r2"]}})
     done = coded.snakemake("--dry-run", config="wrong")
     assert "report.sheet: 'frame-jpeg-r2' is not among the study's variants" in done.stdout

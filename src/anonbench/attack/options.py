@@ -124,6 +124,10 @@ class AttackConfig(Strict):
     """What is tried on each variant, by whom."""
 
     attacks: list[str] = Field([], description="Names of attacks; none: nothing is attacked.")
+    variants: list[str] = Field(
+        default_factory=list,
+        description="Variants that are attacked, and the original, which always is; all of the study unless given.",
+    )
     attackers: dict[str, AttackerConfig] = Field(
         default_factory=dict, description="Attackers by name; each learns for each attack that can be learnt."
     )
