@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,8 +60,8 @@ def encode(pixels: np.ndarray, format: str, quality: int) -> bytes:
 
 
 def decode(data: bytes) -> np.ndarray:
-    """Return a file's pixels, uint8 HxWx3 RGB."""
-    return images.decode(data).pixels
+    """Return the pixels of a file that `encode` wrote, uint8 HxWx3 RGB; they have fitted into memory before."""
+    return images.decode(data, max_pixels=sys.maxsize).pixels
 
 
 def picture_bytes(data: bytes, format: str) -> int:
