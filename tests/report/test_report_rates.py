@@ -27,7 +27,7 @@ from anonbench.report.rates import (
     rates,
     series,
 )
-from anonbench.report.study import ReportStudy, is_coded
+from anonbench.report.study import ReportStudy, is_coded, phrase
 from anonbench.report.tables import read_csv, write_tables
 
 RATES = {1: 0.25, 2: 0.5, 3: 1.0, 4: 2.0}
@@ -122,7 +122,7 @@ def test_values_are_those_of_people_and_the_original_stands_beside(made: tuple[P
     taken, table = (read_csv(root / "tables" / f"{name}.csv") for name in ("rates", "impact"))
     found = {one.name: one for one in series(taken, table, None, "streetlife")}
     ((name, of),) = [(name, one) for name, one in found.items() if "compact" in name]
-    assert name.endswith("compact, trained on it")
+    assert name == "box AP: compact, trained on it"
     assert set(of.values) == set(taken.variant)
     rows = table[(table.metric == "AP") & (table.category == "person")].set_index("variant").value
     assert of.original == rows["original"]
@@ -172,3 +172,8 @@ def test_a_study_without_codecs_has_none_of_it(tmp_path: Path) -> None:
     write_tables(study, sources(tmp_path), tmp_path / "tables")
     assert not list((tmp_path / "tables").glob("*rates*"))
     assert "rates" not in captions.names(study.variants, starts=False)
+
+
+def test_codecs_are_told_in_words() -> None:
+    assert phrase("frame-jpeg-r1") == "coding whole images as JPEG (r1)"
+    assert phrase("frame-avif-q20") == "coding whole images as AVIF (q20)"

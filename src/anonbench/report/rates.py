@@ -114,7 +114,7 @@ def series(taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | Non
         part = part[(part.category == most_frequent(part)) & part.value.notna()]
         of = {row.variant: float(row.value) for row in rows_of(part)}
         what = WHAT[str(direction)]
-        name = f"{title(str(task))} {part.metric.iloc[0] if len(part) else ''}: {model}{what}"
+        name = f"{title(str(task))}: {model}{what}"
         found.append(Series(name, {v: x for v, x in of.items() if v in coded}, of.get(ORIGINAL)))
     if privacy is not None:
         told = privacy[(privacy.dataset == dataset) & (privacy.chosen == "true") & (privacy.headline == "true")]

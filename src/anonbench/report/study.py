@@ -332,13 +332,11 @@ _DOING = {
     "gan": "synthesizing",
     "downsample": "downsampling",
     "grey": "taking the colours out of",
-    "jpeg": "coding as JPEG",
-    "webp": "coding as WebP",
-    "avif": "coding as AVIF",
     "diffusion": "in-painting",
     "adaptive_blur": "blurring, by the size of face and image,",
     "adaptive_pixelate": "pixelating, by the size of face and image,",
 }
+_CODING = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 _OF = {RegionKind.FACE.value: "faces", RegionKind.BODY.value: "bodies", RegionKind.FRAME.value: "whole images"}
 
 
@@ -348,5 +346,7 @@ def phrase(variant: str) -> str:
     what = _OF.get(region, region)
     if method == IDENTITY:
         return _DOING[IDENTITY]
+    if method in _CODING:
+        return f"coding {what} as {_CODING[method]}" + (f" ({level})" if level else "")
     doing = f"{_DOING[method]} {what}" if method in _DOING else f"{method.replace('_', ' ')} of {what}"
     return f"{doing} ({level})" if level else doing

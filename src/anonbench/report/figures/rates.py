@@ -36,8 +36,9 @@ def rates_figure(taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame
         _panel(axis, taken[taken.dataset == dataset], one, looks)
         name = capital(one.name)
         axis.set_title(f"{dataset}: {name}" if several else name, fontsize=6.5, fontweight="normal", wrap=True)
-    for axis in axes[-1]:
-        axis.set_xlabel("bits per pixel")
+        axis.set_xlim(0.85 * taken.bpp.min(), taken.bpp.max() / 0.85)
+    for axis in axes.flat[max(len(panels) - COLUMNS, 0) : len(panels)]:  # the lowest of each column
+        axis.set_xlabel("bits per pixel", fontsize=7)
     handles = [
         Line2D([], [], color=colour, marker=marker, ms=4.5, lw=1.2, label=curve)
         for curve, (colour, marker) in looks.items()
