@@ -18,7 +18,8 @@ from PIL import Image
 from anonbench import config
 from anonbench.files import read_json, write_text
 from anonbench.images import read_rgb
-from anonbench.report.sheet import choose, crop_box, face_box
+from anonbench.names import encoded
+from anonbench.report.sheet import choose, crop_box, face_box, statuses
 from anonbench.variants import ORIGINAL, Variant
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +40,7 @@ def main(
     (dataset, block), *_ = settings.datasets.items()
     anonymized = ROOT / settings.output / "anonymized" / dataset
     truth = read_json(anonymized / ORIGINAL / "annotations" / f"{block.train}.json")
-    person, image = choose(truth, PEOPLE)[number]
+    person, image, _ = choose(truth, PEOPLE, statuses(anonymized, settings.variants, block.train))[number]
     size = image["width"], image["height"]
     figures = docs / "figures" / "gallery"
     figures.mkdir(parents=True, exist_ok=True)
@@ -48,7 +49,8 @@ def main(
     around = {"body": person["bbox"], "face": face_box(person), "frame": (0, 0, *size)}
     for name in settings.variants:
         variant = Variant.parse(name)
-        pixels = Image.fromarray(read_rgb(anonymized / name / block.train / image["file_name"], size))
+        stored = encoded(image["file_name"], settings.encoder(name) if variant.method else None)
+        pixels = Image.fromarray(read_rgb(anonymized / name / block.train / stored, size))
         for kind, (_, shown) in SHOWN.items():
             if kind not in kinds or variant.region not in (None, kind):
                 continue

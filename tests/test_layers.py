@@ -16,8 +16,8 @@ FOUNDATION = {
 }  # fmt: skip
 """Know nobody but each other."""
 SHARED = {
-    "categories", "codec", "crops", "datasets", "detectors", "directions", "images", "learning", "manifests", "names",
-    "people", "recipe", "regions", "statistics", "tasks", "variants", "windows",
+    "categories", "codec", "crops", "datasets", "detectors", "directions", "distortion", "images", "learning",
+    "manifests", "names", "people", "recipe", "regions", "statistics", "tasks", "variants", "windows",
 }  # fmt: skip
 """What stages share: stand on the foundation and on each other."""
 STAGES = {"annotate", "anonymize", "attack", "download", "evaluate", "report", "train"}

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
-from anonbench.anonymize.contract import check_kinds
+from anonbench.anonymize.contract import After, check_kinds
 from anonbench.attack.options import ATTACKERS, DETECTORS, NAIVE, NOBODY, AttackConfig
 from anonbench.blocks import Strict, explain
 from anonbench.detectors.base import StoredDetections
@@ -30,7 +30,7 @@ LEVEL = r"^[a-z0-9]+$"
 ENCODER = r"^(source|lossless|quality-([1-9]\d?|100))$"
 START = re.compile(r"models/(?P<dataset>[^/]+)/(?P<variant>[^/]+)/(?P<model>[^/]+)/seed(?P<seed>\d+)(/.*)?")
 """First weights that a training of the same study makes: their path, from the study's output folder."""
-NON_RECIPE_KEYS = {"datasets", "variants", "only_seeds"}
+NON_RECIPE_KEYS = {"datasets", "variants", "only_seeds", "trained_on"}
 """Keys of a model that say what it is trained on, not how."""
 START_KEYS = {"initialisation", "base_learning_rate", "reference_batch_size"}
 """Keys of a recipe that may differ between models whose starts are compared."""
@@ -164,6 +164,16 @@ class ModelConfig(Recipe):
         min_length=1,
         description="those of `train.seeds` that it is trained with; all unless given (one will do for a start)",
     )
+    trained_on: Literal["variants", "original"] = Field(
+        "variants",
+        description="`original`: it is trained on original images alone, and variants only test it (direction "
+        "`deployed`), as of a model that is in use already",
+    )
+
+    @property
+    def varies(self) -> bool:
+        """Whether it is another model for each variant: it is trained, and on each of them."""
+        return self.trains and self.trained_on == "variants"
 
 
 class TrainConfig(Strict):
@@ -278,6 +288,10 @@ class ReportConfig(Strict):
         "those that are there for all to beat, such as `body-mask_out`.",
     )
     people_per_sheet: int = Field(4, ge=1, le=24, description="Rows of the before/after sheet.")
+    sheet: list[str] = Field(
+        default_factory=list,
+        description="Variants that the before/after sheet shows beside the original; all unless given.",
+    )
     vector_formats: list[Literal["pdf", "svg"]] = Field(
         ["pdf"], description="Formats in which figures are written for print, beside the PNG that the page shows."
     )
@@ -344,6 +358,11 @@ class Study(Strict):
                     f"report.primary.metric: '{primary.metric}' is not the first metric of {name} ({first}), and only "
                     "that has intervals"
                 )
+        for variant in self.report.sheet:
+            if variant not in self.variants:
+                raise ValueError(
+                    f"report.sheet: '{variant}' is not among the study's variants{nearest(variant, self.variants)}"
+                )
         for variant in primary.variants:
             if variant not in self.variants:
                 raise ValueError(
@@ -371,6 +390,11 @@ class Study(Strict):
                 raise ValueError(f"attack.attacks: {name} asks whom a method was fitted to, and no variant's method is")
             if registry.load("attacks", name).needs_gallery and attack.gallery is None:
                 raise ValueError(f"attack.gallery: {name} looks for people in another split; name it")
+        for variant in attack.variants:
+            if variant not in self.variants:
+                raise ValueError(
+                    f"attack.variants: '{variant}' is not among the study's variants{nearest(variant, self.variants)}"
+                )
         tried = {registry.load("attacks", name).by for name in attack.attacks}
         if ATTACKERS in tried and not attack.attackers:
             raise ValueError("attack.attackers: nobody attacks; describe an attacker")
@@ -441,6 +465,8 @@ class Study(Strict):
         """Return who tries an attack on a variant: attackers, detectors of what its region hides, or `nobody`."""
         plugin, of = registry.load("attacks", attack), self.attack.attackers
         by = plugin.by
+        if self.attack.variants and variant not in (ORIGINAL, *self.attack.variants):
+            return []
         if plugin.of_fitted and not self.is_fitted(variant):
             return []
         if by == ATTACKERS:
@@ -505,9 +531,10 @@ class Study(Strict):
             if seed not in self.train.seeds:
                 raise ValueError(f"models.{name}.only_seeds: {seed} is not among train.seeds")
         alone = set(model.variants or self.variants) == {ORIGINAL}
-        if not model.trains and not alone and ON_DEPLOYED not in self.evaluate.on:
+        if not model.varies and not alone and ON_DEPLOYED not in self.evaluate.on:
+            why = "is trained on original images" if model.trains else "needs no training"
             raise ValueError(
-                f"models.{name}: it needs no training, so variants can only be used to test it; add "
+                f"models.{name}: it {why}, so variants can only be used to test it; add "
                 f"`{ON_DEPLOYED}` to evaluate.on, or set its variants to [{ORIGINAL}]"
             )
         self._check_start(name)
@@ -586,13 +613,13 @@ class Study(Strict):
         return [v for v in self.variants if chosen.variants is None or v in chosen.variants]
 
     def trained(self, dataset: str, model: str) -> list[str]:
-        """Return the variants of a data set that a model is trained on; the original alone if it needs no training."""
+        """Return the variants of a data set that a model is trained on; the original alone unless it varies."""
         asked = self.asked(dataset, model)
-        return asked if self.models[model].trains else [v for v in asked if v == ORIGINAL]
+        return asked if self.models[model].varies else [v for v in asked if v == ORIGINAL]
 
     def told(self, dataset: str, model: str, direction: str) -> list[str]:
         """Return the variants of a data set that a model has results for in a direction; see `directions.told`."""
-        return told(direction, self.asked(dataset, model), self.models[model].trains)
+        return told(direction, self.asked(dataset, model), self.models[model].varies)
 
     def seeds_of(self, model: str, variant: str) -> list[int]:
         """Return the seeds of a model's trainings on a variant; only the study's first if it needs no training."""
@@ -702,11 +729,21 @@ class Study(Strict):
         if parsed.level is not None and parsed.level not in levels:
             raise ValueError(f"variants: '{variant}': unknown level '{parsed.level}'{nearest(parsed.level, levels)}")
         parameters = self._checked(parsed.method, parsed.level)
+        checked = method.Parameters.model_validate(parameters)
         try:
-            check_kinds(parsed, method, method.Parameters.model_validate(parameters))
+            check_kinds(parsed, method, checked)
         except AnonbenchError as error:
             raise ValueError(f"variants: {error}") from None
+        if isinstance(checked, After) and checked.after and checked.after_parameters is None:
+            parameters["after_parameters"] = self.parameters(checked.after)
         return parameters
+
+    def made_from(self, variant: str) -> list[Variant]:
+        """Return the variants whose regions are changed to make one: that which it comes after, if any, and itself."""
+        method = Variant.parse(variant).method
+        follows = method is not None and issubclass(registry.load("methods", method).Parameters, After)
+        after = self.parameters(variant)["after"] if follows else None
+        return [Variant.parse(name) for name in (after, variant) if name]
 
     def encoder(self, variant: str) -> str:
         """Return a variant's encoder policy: the study's for its method, what the method asks for, or the study's."""

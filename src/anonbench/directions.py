@@ -54,13 +54,13 @@ def pair(direction: str, variant: str) -> tuple[str, str]:
     }[direction]
 
 
-def told(direction: str, variants: Sequence[str], trains: bool) -> list[str]:
+def told(direction: str, variants: Sequence[str], varies: bool) -> list[str]:
     """Return those of a model's variants that a direction tells something of.
 
-    A model that needs no training is the same whatever it would be trained on: it tells of a variant when it is
-    deployed on it; on the original it has its reference; and of training on a variant it says nothing.
+    One that does not vary, since it needs no training or has its training on original images alone, tells of a variant
+    when it is deployed on it; on the original it has its reference; and of training on a variant it says nothing.
     """
-    if trains or direction == ON_DEPLOYED:
+    if varies or direction == ON_DEPLOYED:
         return list(variants)
     return [v for v in variants if v == ORIGINAL and direction == ON_ORIGINAL]
 

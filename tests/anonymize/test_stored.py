@@ -292,6 +292,7 @@ def test_the_sheet_finds_images_under_their_own_names(dataset: Dataset, tmp_path
         datasets={"streetlife": {"train": "train"}},
         people_per_sheet=1,
         vector_formats=(),
+        sheet=(),
         variants_of=lambda dataset: ["original", "frame-downsample-4x"],
     )
     write_sheet(study, "streetlife", tmp_path / "anonymized", tmp_path)

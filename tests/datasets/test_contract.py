@@ -32,7 +32,7 @@ NAMED_BY_FILES = ("market1501",)
 """Data sets whose labels are the names of their images."""
 WHOLE = ("ucf101", "hmdb51", "vispr")
 """Data sets that do not say where in an image people are: each image is a crowd."""
-MASKLESS = ("widerface", "crowdpose", "market1501", "lfw", *WHOLE)
+MASKLESS = ("widerface", "crowdpose", "crowdhuman", "market1501", "lfw", *WHOLE)
 
 
 @dataclass(frozen=True)

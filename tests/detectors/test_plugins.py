@@ -54,6 +54,22 @@ class TestCenterFace:
             make("centerface")
 
 
+class TestMtcnn:
+    def test_without_its_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(
+            AnonbenchError, match=r"package facenet-pytorch, which is not installed; .*envs/mtcnn\.yaml"
+        ):
+            make("mtcnn")
+
+    def test_finds_drawn_faces_where_they_are(self) -> None:
+        pytest.importorskip("facenet_pytorch")
+        places = [(300, 60, 96), (80, 250, 128)]
+        found = detect(make("mtcnn"), drawn.scene(640, 480, places))
+        assert len(found) >= 1
+        assert all(any(centre_in(box, *place) for place in places) for box in found)
+
+
 class TestYuNet:
     def test_boxes_come_from_the_file(self, tmp_path: Path) -> None:
         model = drawn.yunet(tmp_path / "model.onnx")

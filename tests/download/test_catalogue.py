@@ -13,7 +13,7 @@ from anonbench import catalogue, registry
 from anonbench.errors import AnonbenchError
 
 PUBLISHED = Path(__file__).parents[2] / "config" / "datasets.csv"
-WITHOUT_ROWS = {"streetlife", "coco", "market1501", "lfw", "ucf101", "hmdb51", "vispr"}
+WITHOUT_ROWS = {"streetlife", "coco", "crowdhuman", "market1501", "lfw", "ucf101", "hmdb51", "vispr"}
 """Plugins that fetch nothing: one renders, the others read a copy that is on disk."""
 
 

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 import yaml
 
+from anonbench.studies import DEFAULT
 from anonbench.workflow.fingerprints import CONDA_NAMES
+from anonbench.workflow.plan import Plan
 from tests.workflow.conftest import PROJECT, TINY, Project
 
 RULES = {path.name: path.read_text() for path in sorted((PROJECT / "workflow" / "rules").glob("*.smk"))}
 LOCK = dict(re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+)", (PROJECT / "requirements.lock").read_text(), re.MULTILINE))
 
-PLUGINS = ("deepprivacy2", "detectron2", "diffusion")
+PLUGINS = ("deepprivacy2", "detectron2", "diffusion", "mtcnn")
 """Plugins with an environment of their own, of packages that are not in the lock."""
 
 
@@ -56,6 +58,18 @@ def test_environments_agree_with_the_lock(path: Path) -> None:
             continue
         assert not pinned or locked == pinned or locked.startswith(pinned + "."), f"{entry}, locked {locked}"
     assert path.with_suffix(".post-deploy.sh").is_file()
+
+
+def test_a_detector_that_is_a_model_runs_in_its_own_environment() -> None:
+    ready = {"trainer": "ready_made", "tasks": ["faces"]}
+    models = {
+        name: {**ready, "settings": {"detector": {"plugin": plugin}}}
+        for name, plugin in (("m", "mtcnn"), ("c", "centerface"))
+    }
+    plan = Plan(
+        {**DEFAULT, "models": {**models, "t": {"preset": "cpu-short"}}, "evaluate": {"on": ["deployed"]}}, PROJECT
+    )
+    assert [plan.training_environment(name) for name in ("m", "c", "t")] == ["mtcnn", "ready_made", "train"]
 
 
 def test_the_default_study_plans_every_job(project: Project) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, field_validator
 from tqdm import tqdm
 
 from anonbench import registry
@@ -22,7 +22,7 @@ from anonbench.records import OF_PEOPLE, Region, RegionKind
 from anonbench.variants import Variant
 from anonbench.windows import Window
 
-__all__ = ("Changed", "Crop", "FitJob", "Fitted", "Method", "Result", "check_kinds", "checked_facts", "make")
+__all__ = ("After", "Changed", "Crop", "FitJob", "Fitted", "Method", "Result", "check_kinds", "checked_facts", "make")
 """With the crop: what the author of a method needs."""
 
 Scalar = str | int | float | bool | None
@@ -40,9 +40,49 @@ class Changed:
     facts: Mapping[str, Scalar] = field(default_factory=dict)
 
 
+class After(Strict):
+    """Parameters of a method that may work on another variant's images instead of the original ones.
+
+    So a frame may be coded after faces were blurred in it. Whom the other variant changed, and how, stands in the rows
+    of people as `weak` tells: the method's own reason is said of the others.
+    """
+
+    after: str | None = Field(
+        None,
+        description="Variant that the method works on, such as face-blur-medium; it need not be one of the study's. "
+        "The original unless given. None of a method that is fitted, or that itself comes after another.",
+    )
+    after_parameters: dict[str, Any] | None = Field(
+        None, description="Parameters of that variant's method; those of the study, or of its level, unless given."
+    )
+
+    @field_validator("after")
+    @classmethod
+    def _possible(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            variant = Variant.parse(value)
+            if variant.method is None:
+                raise ValueError("the original is what a method works on anyway; leave it out")
+            method = registry.load("methods", variant.method)
+            variant.check_kinds(variant.method, method.kinds)
+        except AnonbenchError as error:
+            raise ValueError(str(error)) from None
+        if method.FitSettings is not None or method.clips or issubclass(method.Parameters, After):
+            raise ValueError(f"{variant.method} is fitted, works on videos, or comes after another method itself")
+        return value
+
+
 Result = np.ndarray | Changed
 """What a method makes of a crop."""
 AResult = TypeVar("AResult", bound=Result)
+
+DISTORTION = {
+    "psnr_outside_faces": "peak signal to noise ratio to the original in decibels, outside of faces, 100 at most",
+    "msssim_outside_faces": "multi-scale structural similarity to the original, 0..1, outside of faces",
+}
+"""Facts of each frame that a codec has coded; null where a frame is too small, or nothing but faces."""
 
 _LARGEST = 1e300
 """Of facts, so that the sum of all is finite."""
@@ -158,6 +198,13 @@ class Method(abc.ABC):
     """Encoder policy that the method asks for: ``lossless`` for one that is a codec itself, whose output must not be
     compressed once more. None: the study's. What a study says of the method (``methods.<name>.encoder``) beats it."""
 
+    codec: ClassVar[bool] = False
+    """Whether the method is a codec: it declares the facts ``bits`` and ``bpp``, and what it does to each frame outside
+    of faces is measured beside them (`DISTORTION`)."""
+
+    sample: int = 0
+    """Frames of a split, at even distances, that the method wants to see before it changes any (`tune`); 0: none."""
+
     fallback: str | None = None
     """Method for a person whom this one failed on. None: a failure ends the run."""
 
@@ -210,6 +257,10 @@ class Method(abc.ABC):
     def load(self, weights: Path, kind: RegionKind, device: str) -> dict[str, Any]:
         """Read what `fit` wrote for regions of a kind, before any crop; return what the manifest says of it."""
         raise NotImplementedError(f"{type(self).__name__} has no weights")
+
+    def tune(self, crops: Sequence[Crop]) -> dict[str, Any]:
+        """Look at ``sample`` frames of a split, the same for each of its shards; return what the manifest says."""
+        raise NotImplementedError(f"{type(self).__name__} asks for no sample")
 
     @abc.abstractmethod
     def change(self, crop: Crop) -> Result:

@@ -17,8 +17,8 @@ from anonbench.records import ANONYMIZED, UNANNOTATED
 from anonbench.variants import EVERYTHING, Variant
 
 _COMMON = ("dataset", "variant", "region", "touches", "method", "level", "parameters", "encoder", "seed", "anonbench")
-_OF_SOME = ("weights_sha256", "fitted_on", "fallback", "facts")
-"""What the manifests of methods with weights, or with facts, say of them."""
+_OF_SOME = ("weights_sha256", "fitted_on", "fallback", "facts", "tuned")
+"""What the manifests of methods with weights, with facts, or that looked at a sample first, say of them."""
 _KEYS = {
     "image": {"image_id", "file_name", "action", "sha256", "bytes"},
     "frame": {"image_id", "status", "pixels", "method"},

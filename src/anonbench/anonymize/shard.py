@@ -6,19 +6,20 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from anonbench import __version__, images, manifests, names, regions, workers
+from anonbench import __version__, distortion, images, manifests, names, regions, workers
 from anonbench.anonymize import engine
-from anonbench.anonymize.contract import Method, make
-from anonbench.crops import Work, person_seed
+from anonbench.anonymize.contract import DISTORTION, After, Method, make
+from anonbench.crops import Crop, Work, cut, person_seed
 from anonbench.datasets.record import hashes_of, root_of
 from anonbench.errors import AnonbenchError
 from anonbench.files import place, sha256_bytes, sha256_file, write_bytes, write_json
@@ -28,6 +29,10 @@ from anonbench.resources import peak_memory
 from anonbench.variants import Variant
 
 _Image = dict[str, Any]
+_HELD = 2**28
+"""Bytes of pixels that are held at once while a method looks at a sample."""
+_FEWEST = 8
+"""Frames of a sample, however large they are."""
 _RESERVED = ("annotations", "manifests")
 
 
@@ -91,13 +96,16 @@ class Shard:
             for row in regions.shard_of(everything, self.shard, self.shards).to_pylist()
         ]
         people = self.people(rows)
+        if method is not None and method.sample:
+            fitted |= {"tuned": method.tune(self._sampled(everything, root, method))}
+        earlier = None if method is None else _Earlier.of(self, method, rows)
         path = manifests.shard_path(self.out, self.split, self.shard)
         self._check_folder_is_ours()
         path.unlink(missing_ok=True)
         header = self.header(record.get("dataset", self.data.name), method, fitted)
         started = time.perf_counter()
         written: dict[int, list[manifests.Row]] = {}
-        self.work(rows, root, people, method, written.update)
+        self.work(rows, root, people, method, written.update, earlier)
         if self.timing is not None:
             write_json(self.timing, _timing(written, time.perf_counter() - started))
         ordered = [row for image_id in sorted(written) for row in written[image_id]]
@@ -121,17 +129,37 @@ class Shard:
             "shard": self.shard,
             "shards": self.shards,
             "anonbench": __version__,
-            **({"facts": dict(method.facts)} if method and method.facts else {}),
+            **({"facts": {**method.facts, **(DISTORTION if method.codec else {})}} if method and method.facts else {}),
             **fitted,
         }
 
-    def people(self, rows: list[_Image]) -> People | Frames:
-        """Return who is in the images, and where."""
-        region = self.variant.region
+    def people(self, rows: list[_Image], region: RegionKind | None = None) -> People | Frames:
+        """Return who is in the images, and where; of the variant's region unless another is given."""
+        region = region or self.variant.region
         if region is None:
             return People.nobody()
         table = self.annotations / f"{self.split}.{region.table}.parquet"
         return Frames.read(table, rows) if region is RegionKind.FRAME else People.read(table, region, rows)
+
+    def _sampled(self, everything: pa.Table, root: Path, method: Method) -> list[Crop]:
+        """Return the frames of the split's sample as the method will see them, fewer where they are large."""
+        largest = max(
+            (w * h * 3 for w, h in zip(*(everything[k].to_pylist() for k in ("width", "height")), strict=True)),
+            default=1,
+        )
+        most = min(method.sample, max(_FEWEST, _HELD // largest), len(everything))
+        rows = everything.take([(2 * k + 1) * len(everything) // (2 * most) for k in range(most)]).to_pylist()
+        people, earlier, crops = self.people(rows), _Earlier.of(self, method, rows), []
+        for row in rows:
+            source = f"{root}/{row['path']}"
+            decoded = images.decode(images.read_bytes(source), file=source, **regions.frame_of(row))
+            work = self._work(row, decoded.pixels, people, source)
+            if earlier is not None:
+                earlier([row], [work])
+            (region,) = work.regions
+            window = method.window(region, row["width"], row["height"])
+            crops.append(cut(work, region, window, method.padding, self.seed))
+        return crops
 
     def load(self, method: Method) -> dict[str, Any]:
         """Give a fitted method its weights; return what the manifest's header says of the method."""
@@ -179,6 +207,7 @@ class Shard:
         people: People | Frames,
         method: Method | None,
         keep: Callable[[dict[int, list[manifests.Row]]], object],
+        earlier: _Earlier | None = None,
     ) -> None:
         """Write images on threads; ``keep`` gets the manifest rows of images, by id, as they are written."""
         groups = _clips(rows) if method and method.clips else _batches(rows, method.batch if method else 1)
@@ -189,7 +218,7 @@ class Shard:
         bar = tqdm(total=len(rows), desc=f"{self.variant} {self.split}", unit="image", disable=None)
 
         def write(group: list[_Image]) -> None:
-            keep(self.write(group, root, people, method, turns))
+            keep(self.write(group, root, people, method, turns, earlier))
             finished.extend(row["image_id"] for row in group)
 
         workers.run(write, groups, self.threads, bar, lambda: len(finished))
@@ -201,10 +230,11 @@ class Shard:
         people: People | Frames,
         method: Method | None,
         turns: AbstractContextManager[Any] = contextlib.nullcontext(),  # noqa: B008 (it has no state)
+        earlier: _Earlier | None = None,
     ) -> dict[int, list[manifests.Row]]:
         """Write a few images (several at a time for a method that works on batches or clips only); return their rows.
 
-        People are changed within ``turns``.
+        People are changed within ``turns``, after ``earlier``.
         """
         found: dict[int, manifests.Row] = {}
         outcomes: dict[int, list[engine.Outcome]] = {}
@@ -220,20 +250,16 @@ class Shard:
                 found[image_id] = self._untouched(row, source, data, strip=method is not None)
         if method is not None and todo:
             with turns:
-                works = [
-                    Work(
-                        image_id=row["image_id"],
-                        pixels=decoded.pixels,
-                        regions=people.regions(row),
-                        keypoints=people.keypoints(row["image_id"]),
-                        file=source,
-                        people=people.people(row),
-                        split=self.split,
-                    )
-                    for row, source, _, decoded in todo
-                ]
+                works = [self._work(row, decoded.pixels, people, source) for row, source, _, decoded in todo]
+                originals = [work.pixels.copy() if method.codec else None for work in works]
+                first = earlier([row for row, *_ in todo], works) if earlier else [[] for _ in works]
                 change = engine.anonymize_clip if method.clips else engine.anonymize
-                changed = change(works, method, self.seed)
+                changed = [
+                    [_told(one, before, work, original) for one in outcome]
+                    for outcome, before, work, original in zip(
+                        change(works, method, self.seed), first, works, originals, strict=True
+                    )
+                ]
             for (row, _, data, decoded), work, outcome in zip(todo, works, changed, strict=True):
                 encoded = images.encode(work.pixels, decoded, self.encoder, file=work.file)
                 row = {**row, "file_name": names.encoded(row["file_name"], self.encoder)}
@@ -247,6 +273,17 @@ class Shard:
             ]
             for row in rows
         }
+
+    def _work(self, row: _Image, pixels: np.ndarray, people: People | Frames, source: str) -> Work:
+        return Work(
+            image_id=row["image_id"],
+            pixels=pixels,
+            regions=people.regions(row),
+            keypoints=people.keypoints(row["image_id"]),
+            file=source,
+            people=people.people(row),
+            split=self.split,
+        )
 
     def _region_rows(
         self, image_id: int, people: list[dict[str, Any]], outcomes: list[engine.Outcome]
@@ -309,6 +346,54 @@ class Shard:
         else:
             place(Path(source), target, "reflink")
         return _image_row(row, "copied" if same else "stripped", data, data if same else kept, None, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """The variant that a method works on instead of the original images: its method, and who is where for it."""
+
+    shard: Shard
+    method: Method
+    people: People | Frames
+
+    @classmethod
+    def of(cls, shard: Shard, method: Method, rows: list[_Image]) -> _Earlier | None:
+        """Return what comes before a method in some images; None if it works on the originals."""
+        wanted = method.parameters
+        if not isinstance(wanted, After) or wanted.after is None:
+            return None
+        variant = Variant.parse(wanted.after)
+        return cls(shard, make(variant, wanted.after_parameters), shard.people(rows, variant.region))
+
+    def __call__(self, rows: list[_Image], works: list[Work]) -> list[list[engine.Outcome]]:
+        """Change images in place, as the variant would; return the outcomes of its regions."""
+        own = [
+            self.shard._work(row, work.pixels, self.people, work.file or "")
+            for row, work in zip(rows, works, strict=True)
+        ]
+        return engine.anonymize(own, self.method, self.shard.seed)
+
+
+def _told(
+    outcome: engine.Outcome, earlier: Sequence[engine.Outcome], work: Work, original: np.ndarray | None
+) -> engine.Outcome:
+    """Return an outcome with what was done to people before, and how far the frame is from the ``original``, if
+    given."""
+    weak = dict(outcome.weak_people)
+    for one in (one for one in earlier if one.status != engine.CONTROL):
+        hidden = set(weak) - set(one.weak_people) if one.person_id == 0 else {one.person_id}
+        weak = {person: one.weak_people.get(person, why) for person, why in weak.items() if person not in hidden}
+        if one.weak is not None:
+            weak[one.person_id] = one.weak
+    facts = outcome.facts
+    if original is not None:
+        faces = [one.subject for one in work.people]
+        height, width = original.shape[:2]
+        counted = distortion.outside(faces, width, height)
+        measured = zip(DISTORTION, (distortion.psnr, distortion.ms_ssim), strict=True)
+        values = {name: measure(original, work.pixels, counted) for name, measure in measured}
+        facts = {**facts, **{name: None if v is None else round(v, 4) for name, v in values.items()}}
+    return replace(outcome, weak_people=weak, facts=facts)
 
 
 def _batches(rows: list[_Image], size: int) -> list[list[_Image]]:

@@ -82,8 +82,15 @@ class Job:
 
     @functools.cached_property
     def method(self) -> Method:
-        """The method, with its weights if it is fitted."""
-        return make(self.variant, self.parameters)
+        """The method, with its weights if it is fitted; raise AnonbenchError for one that needs a whole data set."""
+        made = make(self.variant, self.parameters)
+        if made.sample or getattr(made.parameters, "after", None):
+            raise AnonbenchError(
+                f"{self.variant} is made for a data set: it looks at all images first, or comes after another variant",
+                entry="--parameters",
+                remedy="name a quality instead of a rate, and run the other variant before",
+            )
+        return made
 
     @functools.cached_property
     def fitted(self) -> Row:

@@ -130,6 +130,10 @@ class AttackConfig(Strict):
         min_length=1,
         description="Data sets of the study whose people are attacked; all but the attacker's own unless given.",
     )
+    variants: list[str] = Field(
+        default_factory=list,
+        description="Variants that are attacked, and the original, which always is; all of the study unless given.",
+    )
     attackers: dict[str, AttackerConfig] = Field(
         default_factory=dict, description="Attackers by name; each learns for each attack that can be learnt."
     )

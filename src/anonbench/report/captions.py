@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from anonbench.report.study import ReportStudy, parts
+from anonbench.report.study import ReportStudy, is_coded, parts
 
-Section = Literal["answer", "privacy", "detail", "sheet", "coverage", "training", "cost"]
+Section = Literal["answer", "rates", "privacy", "detail", "sheet", "coverage", "training", "cost"]
 SECTIONS = get_args(Section)
 
 
@@ -55,6 +55,14 @@ CAPTIONS = {
         "of the means: no variant keeps more where less is found. In shade, variants that keep little are put close "
         "together. Lower right is better. There is no one score: how much of the one is worth how much of the other is "
         "for the reader to say.",
+    ),
+    "rates": Caption(
+        "rates",
+        "Rate curves: pictures, what models find and what attackers find over bits per pixel, a line per codec",
+        "What is left over the bits that codecs take (per pixel of the frame, whole files, on a logarithmic scale): "
+        "the picture outside of faces, what models find in the decoded images, what the strongest attacker finds. A "
+        "line joins the rates of one codec and of what was done before it was used. Points are means of images, and of "
+        "seeds; their intervals are in the tables. The dashed line is the original.",
     ),
     "starts": Caption(
         "answer",
@@ -132,12 +140,13 @@ def dosed(variants: Iterable[str]) -> dict[tuple[str, str], list[str]]:
     """Return the variants by region and method, mild first, of methods of which there are two levels or more.
 
     ``low``, ``medium`` and ``high`` and names with a number have an order of their own; others keep the study's and,
-    beside such that have one, are no strengths but other ways, and left out.
+    beside such that have one, are no strengths but other ways, and left out. Codecs are left out: their dose is a rate,
+    and has a figure of its own.
     """
     found: dict[tuple[str, str], list[str]] = {}
     for variant in variants:
         region, method, level = parts(variant)
-        if level:
+        if level and not is_coded(variant):
             found.setdefault((region, method), []).append(variant)
     ordered = {key: [v for v in of if _strength(v)[0] < UNORDERED] or of for key, of in found.items()}
     return {key: by_strength(of) for key, of in ordered.items() if len(of) > 1}
@@ -166,8 +175,10 @@ def names(variants: Iterable[str], starts: bool, attacked: bool = False) -> tupl
 
     ``starts``: some of its models differ in first weights or learning rate alone; ``attacked``: variants are attacked.
     """
-    asked = {"tradeoff": attacked, "starts": starts, "dose": bool(dosed(variants))}
-    drawn = ("impact", "tradeoff", "starts", "dose", "categories", "sizes", "coverage", "people", "curves")
+    variants = list(variants)
+    coded = any(map(is_coded, variants))
+    asked = {"rates": coded, "tradeoff": attacked, "starts": starts, "dose": bool(dosed(variants))}
+    drawn = ("impact", "rates", "tradeoff", "starts", "dose", "categories", "sizes", "coverage", "people", "curves")
     return tuple(name for name in drawn if asked.get(name, True))
 
 

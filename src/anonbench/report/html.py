@@ -27,8 +27,9 @@ from anonbench.report.figures.cost import cost_figure
 from anonbench.report.figures.style import save, styled
 from anonbench.report.methods import about, methods
 from anonbench.report.page import render
+from anonbench.report.rates import bd_table, rate_table
 from anonbench.report.slider import sliders
-from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
+from anonbench.report.study import ORIGINAL, ReportStudy, is_coded, is_identity
 from anonbench.report.tables import (
     DAGGER,
     PLURALS,
@@ -110,6 +111,7 @@ def write_html(
         attacks=attacks,
         tradeoff=both,
         against=told(read_csv(tables / "versus.csv")) if study.against and attacks else [],
+        rates=_rates(tables, table, attacked) if any(map(is_coded, study.variants)) else [],
         risks=[] if attacked is None else risks(attacked),
         limits=LIMITS,
         leaky=f"{DAGGER} {footnote(table, study)}." if leaky(table) else "",
@@ -275,6 +277,27 @@ def _subsets(table: pd.DataFrame) -> list[dict[str, Any]]:
         dataset, model, task, category, variant = (str(name) for name in names)
         lines.append({"key": [dataset, marked(model, part), title(task), category, variant], "cells": cells})
     return lines
+
+
+def _rates(tables: Path, table: pd.DataFrame, attacked: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Return per data set what its codecs take and leave, and how their curves differ."""
+    taken, differences = (read_csv(tables / f"{name}.csv") for name in ("rates", "bd_rates"))
+    found = []
+    for dataset in dict.fromkeys(taken.dataset):
+        heads, lines = rate_table(taken, table, attacked, dataset)
+        mine = differences[differences.dataset == dataset]
+        bd_heads, bd_lines = bd_table(differences, dataset)
+        anchor = mine.anchor.iloc[0] if len(mine) else ""
+        found.append(
+            {
+                "dataset": dataset,
+                "heads": heads,
+                "lines": lines,
+                "anchor": anchor,
+                "bd": {"heads": bd_heads, "lines": bd_lines},
+            }
+        )
+    return found
 
 
 def _coverage(cover: pd.DataFrame) -> dict[str, Any]:

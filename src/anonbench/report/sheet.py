@@ -88,7 +88,7 @@ def write_sheet(study: ReportStudy, dataset: str, anonymized: Path, out: Path) -
         raise AnonbenchError(f"unknown data set '{dataset}'{nearest(dataset, study.datasets)}", entry="--dataset")
     split = study.datasets[dataset]["train"]
     root = anonymized / dataset
-    variants = study.variants_of(dataset)
+    variants = [v for v in study.variants_of(dataset) if not study.sheet or v in (ORIGINAL, *study.sheet)]
     truth = _truth(root / ORIGINAL / "annotations" / f"{split}.json")
     rows = choose(truth, study.people_per_sheet, statuses(root, variants, split))
     if not rows:

@@ -86,6 +86,8 @@ class ReportStudy:
     so; ``untrained`` are the models that need no training,
     which have the first seed alone; ``directions`` are those that are evaluated; ``files`` are the configuration files
     as commands name them;
+    ``on_original`` are the models that are trained on original images alone;
+    ``sheet`` are the variants that the before/after sheet shows beside the original, () for all;
     ``margins`` are by task, in the unit of its first metric, where they are not ``margin``; ``starts`` holds pairs of a
     data set and the models on it that differ in first weights or learning rate alone; ``primary`` is the question that
     was declared beforehand; ``refitted`` are the variants whose method is fitted anew for each of ``seeds``;
@@ -115,6 +117,8 @@ class ReportStudy:
     refitted: tuple[str, ...] = ()
     against: tuple[str, ...] = ()
     own_seeds: dict[str, list[int]] = field(default_factory=dict)
+    sheet: tuple[str, ...] = ()
+    on_original: tuple[str, ...] = ()
 
     def margin_of(self, task: str) -> float:
         """Return the difference below which a task's first metric counts as equal, in its unit."""
@@ -123,6 +127,10 @@ class ReportStudy:
     def trains(self, model: str) -> bool:
         """Tell whether a model is trained; if not, it is the same whatever the seed and the variant."""
         return model not in self.untrained
+
+    def varies(self, model: str) -> bool:
+        """Tell whether a model is trained on each variant; if not, variants only test it."""
+        return self.trains(model) and model not in self.on_original
 
     def seeds_of(self, model: str, variant: str) -> list[int]:
         """Return the seeds of a model's trainings on a variant."""
@@ -147,11 +155,11 @@ class ReportStudy:
     def trained(self, dataset: str, model: str) -> list[str]:
         """Return the variants of a data set that a model is trained on, in the study's order; [] for none."""
         asked = self._asked(dataset, model)
-        return asked if self.trains(model) else [v for v in asked if v == ORIGINAL]
+        return asked if self.varies(model) else [v for v in asked if v == ORIGINAL]
 
     def told(self, dataset: str, model: str, direction: str) -> list[str]:
         """Return the variants of a data set that a model tells something of in a direction; see `directions.told`."""
-        return told(direction, self._asked(dataset, model), self.trains(model))
+        return told(direction, self._asked(dataset, model), self.varies(model))
 
     def _asked(self, dataset: str, model: str) -> list[str]:
         return self.asked.get(dataset, {}).get(model, self.variants)
@@ -214,6 +222,8 @@ class ReportStudy:
             refitted=tuple(value.get("refitted") or ()),
             own_seeds=dict(value.get("own_seeds") or {}),
             against=tuple(options.get("against") or ()),
+            sheet=tuple(options.get("sheet") or ()),
+            on_original=tuple(value.get("on_original") or ()),
             **known,
         )
 
@@ -236,6 +246,7 @@ class _Written(BaseModel):
     untrained: list[str] | None = None
     refitted: list[str] | None = None
     own_seeds: dict[str, list[Seed]] | None = None
+    on_original: list[str] | None = None
     files: list[str] | None = None
 
 
@@ -263,6 +274,7 @@ def _check_kinds(path: str | Path, value: dict[str, Any], options: dict[str, Any
         *(("untrained", name, value["models"]) for name in written.untrained or []),
         *(("own_seeds", name, value["models"]) for name in written.own_seeds or {}),
         *(("refitted", name, written.variants) for name in written.refitted or []),
+        *(("on_original", name, value["models"]) for name in written.on_original or []),
         *(("starts", name, written.datasets) for name, _ in written.starts or []),
         *(("starts", name, value["models"]) for _, models in written.starts or [] for name in models),
         *(("report.against", name, written.variants) for name in options.get("against") or ()),
@@ -332,6 +344,12 @@ def is_identity(variant: str) -> bool:
     return parts(variant)[1] == IDENTITY
 
 
+def is_coded(variant: str) -> bool:
+    """Tell whether a variant's method is a codec, which says what it takes."""
+    method = parts(variant)[1]
+    return method in registry.names("methods") and bool(getattr(registry.load("methods", method), "codec", False))
+
+
 _DOING = {
     "blur": "blurring",
     "pixelate": "pixelating",
@@ -344,6 +362,7 @@ _DOING = {
     "adaptive_blur": "blurring, by the size of face and image,",
     "adaptive_pixelate": "pixelating, by the size of face and image,",
 }
+_CODING = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 _OF = {RegionKind.FACE.value: "faces", RegionKind.BODY.value: "bodies", RegionKind.FRAME.value: "whole images"}
 
 
@@ -353,5 +372,7 @@ def phrase(variant: str) -> str:
     what = _OF.get(region, region)
     if method == IDENTITY:
         return _DOING[IDENTITY]
+    if method in _CODING:
+        return f"coding {what} as {_CODING[method]}" + (f" ({level})" if level else "")
     doing = f"{_DOING[method]} {what}" if method in _DOING else f"{method.replace('_', ' ')} of {what}"
     return f"{doing} ({level})" if level else doing

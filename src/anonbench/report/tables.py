@@ -33,7 +33,7 @@ from anonbench.report.collect import (
 )
 from anonbench.report.impact import IMPACT_COLUMNS, SEED_COLUMNS, impact
 from anonbench.report.sizes import SIZE_COLUMNS, sizes
-from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
+from anonbench.report.study import ORIGINAL, ReportStudy, is_coded, is_identity
 from anonbench.statistics.verdicts import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
 from anonbench.tasks.base import ALL, UNTOUCHED, title
 
@@ -48,13 +48,16 @@ PLURALS = {
 }
 """What intervals are drawn over, in words."""
 
-INTEGERS = ("n_seeds", "seeds_needed", "samples_needed", "instances", "images", "samples", "seed", "iteration", "units")
+INTEGERS = (
+    "n_seeds", "seeds_needed", "samples_needed", "instances", "images", "samples", "seed", "iteration", "units",
+    "frames", "weak", "points",
+)  # fmt: skip
 
 TEXTS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "verdict", "split",
     "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
     "role", "unit", "best", "sampled", "first", "question", "attack", "risk", "attacker", "knowledge", "view", "chosen",
-    "measure", "headline", "why", "drawn", "half", "reference",
+    "measure", "headline", "why", "drawn", "half", "reference", "curve", "anchor",
 )  # fmt: skip
 
 WORDS = ("leaks", "chosen", "headline")
@@ -90,12 +93,13 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
 
     ``impact.{csv,md,tex}``, ``seeds.csv``, ``subsets.csv``, ``coverage.csv``, ``people.csv``, ``sizes.csv``,
     ``curves.csv``, ``numbers.tex`` and ``metrics.json``, of a study that attacks also ``privacy.{csv,md,tex}`` and
-    ``tradeoff.{csv,md}``, of one that names variants to beat ``versus.csv``. The same inputs give the same bytes.
-    Raises AnonbenchError when an input is missing or broken.
+    ``tradeoff.{csv,md}``, of one that names variants to beat ``versus.csv``, of one with codecs ``rates.{csv,md}`` and
+    ``bd_rates.csv``. The same inputs give the same bytes. Raises AnonbenchError when an input is missing or broken.
     """
     from anonbench.report.macros import macros  # which rounds and escapes with this module
     from anonbench.report.privacy import privacy
     from anonbench.report.privacy_text import flat_privacy, privacy_latex, privacy_macros, privacy_markdown
+    from anonbench.report.rates import bd_rates, rates, rates_markdown
     from anonbench.report.tradeoff import markdown as tradeoff_markdown
     from anonbench.report.tradeoff import tradeoff
     from anonbench.report.versus import versus
@@ -118,6 +122,10 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
         numbers = list(privacy_macros(bought))
     if study.against:
         frames["versus"] = versus(study, sources, allow_missing)
+    if any(map(is_coded, study.variants)):
+        taken = frames["rates"] = rates(study, sources)
+        frames["bd_rates"] = bd_rates(taken, table)
+        texts["rates.md"] = rates_markdown(taken, frames["bd_rates"], table, frames.get("privacy"))
     texts["numbers.tex"] = macros(table, cover, study, sources, numbers)
     # all is computed before anything is written, so that no new table stands beside an old one
     for name, frame in frames.items():

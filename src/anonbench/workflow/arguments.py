@@ -196,7 +196,9 @@ class Arguments:
     def _report(self) -> dict[str, Any]:
         """Return what the report asks and draws; what came later and is left alone changes no older study's file."""
         block = self.study.report
-        found = block.model_dump(mode="json", exclude={"against"} if not block.against else None)
+        found = block.model_dump(
+            mode="json", exclude={name for name in ("against", "sheet") if not getattr(block, name)}
+        )
         if block.primary.direction == ON_ORIGINAL:
             del found["primary"]["direction"]
         return found
@@ -206,6 +208,7 @@ class Arguments:
         study = self.study
         refitted = [v for v in study.variants if len(study.made(v)) > 1]
         own_seeds = {name: study.seeds_of(name, ORIGINAL) for name, model in study.models.items() if model.only_seeds}
+        alone = [name for name, model in study.models.items() if model.trains and not model.varies]
         return compact(
             {
                 "name": study.name,
@@ -216,6 +219,7 @@ class Arguments:
                 "models": {n: m.model_dump(mode="json", exclude=NON_RECIPE_KEYS) for n, m in study.models.items()},
                 "asked": {d: {m: study.asked(d, m) for m in study.models} for d in study.datasets},
                 "untrained": [name for name, model in study.models.items() if not model.trains],
+                **({"on_original": alone} if alone else {}),
                 "starts": study.compared_starts(),
                 "seeds": study.train.seeds,
                 **({"original_seeds": study.train.original_seeds} if study.train.original_seeds else {}),

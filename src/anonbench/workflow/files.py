@@ -15,6 +15,7 @@ from anonbench.config import DatasetConfig, Study
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Evaluation, pair
 from anonbench.records import RegionKind
 from anonbench.report import captions
+from anonbench.report.study import is_coded
 from anonbench.variants import ORIGINAL, Variant
 
 TABLES = (
@@ -24,6 +25,9 @@ TABLES = (
 
 ATTACKED = ("privacy.csv", "privacy.md", "privacy.tex", "tradeoff.csv", "tradeoff.md")
 """Tables of a study that attacks its variants, too."""
+
+CODED = ("rates.csv", "rates.md", "bd_rates.csv")
+"""Tables of a study with codecs, too."""
 
 
 class Files:
@@ -106,11 +110,12 @@ class Files:
         return of(Path(self.variant_folder(dataset, variant)), split).as_posix()
 
     def people_file(self) -> Callable[[Any], list[str]]:
-        """Return an input function: the table of where people are in a split; none for the original."""
+        """Return an input function: the tables of where people are in a split; none for the original."""
 
         def file(w: Any) -> list[str]:
-            region = Variant.parse(w.variant).region
-            return [] if region is None else [self._table(w.dataset, w.split, region.table)]
+            regions = [variant.region for variant in self.study.made_from(w.variant)]
+            tables = dict.fromkeys(region.table for region in regions if region is not None)
+            return [self._table(w.dataset, w.split, table) for table in tables]
 
         return file
 
@@ -256,6 +261,7 @@ class Files:
     def tables(self) -> tuple[str, ...]:
         """Return the names of the tables."""
         found = TABLES + (ATTACKED if self.study.attack.attacks else ())
+        found += CODED if any(map(is_coded, self.study.variants)) else ()
         return (*found, *(["versus.csv"] if self.study.report.against else []))
 
     def tables_after_impact(self) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ class Fingerprints:
     def method_code(self, variant: str) -> str:
         """Return the hash of the code that writes a variant: of the stage, the method and the method's fallback."""
         name = Variant.parse(variant).method
-        methods = [] if name is None else [name]
+        methods = [one.method for one in self.study.made_from(variant) if one.method is not None]
         if name is not None:
             fallback = getattr(registry.load("methods", name), "fallback", None)
             fallback = self.study.parameters(variant).get("fallback", fallback)

@@ -87,7 +87,9 @@ class Plan:
     @functools.cache  # noqa: B019 (one plan per process)
     def training_environment(self, model: str) -> str:
         """Return the name of the environment that a model is trained in and predicts in."""
-        return self.files.own_environment(self.study.models[model].trainer) or "train"
+        recipe = self.study.models[model]
+        detector = getattr(getattr(recipe.settings, "detector", None), "plugin", None)
+        return self.files.own_environment(detector) or self.files.own_environment(recipe.trainer) or "train"
 
     @functools.cache  # noqa: B019 (one plan per process)
     def attack_gpus(self, attack: str) -> int:

@@ -10,11 +10,12 @@ from anonbench.report.figures.coverage import coverage_figure, people_figure
 from anonbench.report.figures.curves import curves_figure
 from anonbench.report.figures.dose import dose_figure
 from anonbench.report.figures.impact import impact_figure
+from anonbench.report.figures.rates import rates_figure
 from anonbench.report.figures.sizes import sizes_figure
 from anonbench.report.figures.starts import starts_figure
 from anonbench.report.figures.style import save, styled
 from anonbench.report.figures.tradeoff import tradeoff_figure
-from anonbench.report.study import ReportStudy
+from anonbench.report.study import ReportStudy, is_coded
 from anonbench.report.tables import read_csv, read_table
 
 
@@ -26,8 +27,11 @@ def write_figures(study: ReportStudy, tables: Path, out: Path) -> list[str]:
     table, seeds, people = (read_table(tables, name) for name in ("impact", "seeds", "people"))
     with styled():
         figures = {"impact": impact_figure(table, seeds, study)}
-        if study.attacks is not None:
-            figures["tradeoff"] = tradeoff_figure(table, read_csv(tables / "privacy.csv"), study)
+        attacked = read_csv(tables / "privacy.csv") if study.attacks is not None else None
+        if any(map(is_coded, study.variants)):
+            figures["rates"] = rates_figure(read_csv(tables / "rates.csv"), table, attacked, study)
+        if attacked is not None:
+            figures["tradeoff"] = tradeoff_figure(table, attacked, study)
         if dosed(study.variants):
             figures["dose"] = dose_figure(table, study)
         figures["categories"] = categories_figure(table, study)

@@ -1,0 +1,207 @@
+"""What codecs take and leave: bits per pixel, pictures outside of faces, what is found, and how curves differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+from tabulate import tabulate
+
+from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, ON_SAME
+from anonbench.errors import AnonbenchError
+from anonbench.manifests import summary_path
+from anonbench.report.collect import PEOPLE, Sources
+from anonbench.report.study import ORIGINAL, ReportStudy, is_coded, parts
+from anonbench.report.tables import is_number, most_frequent, number, primary, rows_of
+from anonbench.statistics.bjontegaard import bd_rate
+from anonbench.tasks.base import title
+
+RATE_COLUMNS = (
+    "dataset", "split", "variant", "method", "curve", "frames", "bpp", "share_picture", "quality", "psnr", "msssim",
+    "weak",
+)  # fmt: skip
+"""Columns of rates.csv, a row per variant that a codec has made, from its manifest: of the split that is tested on,
+where that is anonymized, else of the one that is trained on. ``curve``: what it is joined with (`curve_of`); ``bpp``:
+bits of the file per pixel, mean of the frames; ``share_picture``: the share (0..1) of bits that code the picture, the
+rest are headers and tables; ``quality``: the codec's own; ``psnr`` (decibels) and ``msssim``: outside of faces, means
+of the frames; ``weak``: people who may still be recognised by what was done to them, as their rows say."""
+
+BD_COLUMNS = ("dataset", "curve", "anchor", "measure", "points", "bd_rate")
+"""Columns of bd_rates.csv: by how many per cent more bits ``curve`` takes than ``anchor`` for as much of a ``measure``
+(`statistics.bjontegaard`), empty where nothing can be said."""
+
+PSNR, MSSSIM = "PSNR outside faces, dB", "MS-SSIM outside faces"
+
+WHAT = {ON_DEPLOYED: "", ON_ORIGINAL: ", trained on it", ON_SAME: ", trained and tested on it"}
+"""What a measure says of its direction; usually codecs are in use, and models see what was decoded."""
+
+_LEVEL = re.compile(r"([a-z]+)\d+")
+
+
+class Series(NamedTuple):
+    """One measure of a data set's variants: values by variant, the original's, and its unit; ``found`` by attackers."""
+
+    name: str
+    values: dict[str, float]
+    original: float | None
+    found: bool = False
+
+
+def curve_of(variant: str) -> str:
+    """Return the curve that a variant is a point of: its method and what its level is called but for a number.
+
+    A letter alone before the number is no name: ``frame-jpeg-q20`` is a point of ``jpeg``, ``frame-jpeg-faceblur2`` of
+    ``jpeg faceblur``.
+    """
+    _, method, level = parts(variant)
+    found = _LEVEL.fullmatch(level)
+    name = found[1] if found else ""
+    return f"{method} {name}" if len(name) > 1 else method
+
+
+def rates(study: ReportStudy, sources: Sources) -> pd.DataFrame:
+    """Return the table of rates (see `RATE_COLUMNS`); raise AnonbenchError for a manifest that is missing."""
+    rows = []
+    for dataset, splits in study.datasets.items():
+        for variant in filter(is_coded, study.variants_of(dataset)):
+            tested = summary_path(sources.anonymized / dataset / variant, splits["val"]).exists()
+            which = "val" if tested else "train"
+            manifest = sources.manifest(study, dataset, variant, which)
+            assert manifest is not None
+            means = {name: of.get("mean") for name, of in (manifest.get("facts_mean") or {}).items()}
+            if not is_number(means.get("bpp")):
+                raise AnonbenchError(
+                    f"{dataset} {variant} {splits[which]}: its manifest does not say what the codec took",
+                    remedy="run the anonymize stage again",
+                )
+            picture = means.get("picture_bits")
+            rows.append(
+                {
+                    "dataset": dataset, "split": splits[which], "variant": variant, "method": parts(variant)[1],
+                    "curve": curve_of(variant), "frames": manifest["facts_mean"]["bpp"]["count"], "bpp": means["bpp"],
+                    "share_picture": picture / means["bits"] if picture is not None and means.get("bits") else None,
+                    "quality": means.get("quality"), "psnr": means.get("psnr_outside_faces"),
+                    "msssim": means.get("msssim_outside_faces"), "weak": manifest["people"].get("weak", 0),
+                }
+            )  # fmt: skip
+    frame = pd.DataFrame(rows, columns=list(RATE_COLUMNS))
+    numbers = ("bpp", "share_picture", "quality", "psnr", "msssim")
+    return frame.astype(dict.fromkeys(numbers, float)).round(4)
+
+
+def series(taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | None, dataset: str) -> list[Series]:
+    """Return what there is to draw over the rates of a data set: pictures, models tested on variants, attackers.
+
+    ``taken`` is rates.csv, ``table`` impact.csv, ``privacy`` privacy.csv.
+    """
+    mine = taken[taken.dataset == dataset]
+    found = [
+        Series(
+            name,
+            {row.variant: float(getattr(row, column)) for row in rows_of(mine) if is_number(getattr(row, column))},
+            None,
+        )
+        for name, column in ((PSNR, "psnr"), (MSSSIM, "msssim"))
+    ]
+    coded = set(mine.variant)
+    rows = primary(table)
+    rows = rows[(rows.dataset == dataset) & (rows.group == PEOPLE)]
+    for (model, task, direction), part in rows.groupby(["model", "task", "direction"], sort=False):
+        if not coded & set(part.variant):
+            continue
+        part = part[(part.category == most_frequent(part)) & part.value.notna()]
+        of = {row.variant: float(row.value) for row in rows_of(part)}
+        what = WHAT[str(direction)]
+        name = f"{title(str(task))}: {model}{what}"
+        found.append(Series(name, {v: x for v, x in of.items() if v in coded}, of.get(ORIGINAL)))
+    if privacy is not None:
+        told = privacy[(privacy.dataset == dataset) & (privacy.chosen == "true") & (privacy.headline == "true")]
+        for attack, part in told.groupby("attack", sort=False):
+            of = {row.variant: 100 * float(row.value) for row in rows_of(part) if is_number(row.value)}
+            found.append(
+                Series(f"attack {attack}, %", {v: x for v, x in of.items() if v in coded}, of.get(ORIGINAL), True)
+            )
+    return [one for one in found if one.values]
+
+
+def anchor_of(curves: Sequence[str]) -> str:
+    """Return the curve that others are compared with: JPEG, or without it the first."""
+    return "jpeg" if "jpeg" in curves else curves[0]
+
+
+def bd_rates(taken: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences of curves (see `BD_COLUMNS`) for as good a picture, and for as much as models find."""
+    rows = []
+    for dataset, mine in taken.groupby("dataset", sort=False):
+        curves = list(dict.fromkeys(mine.curve))
+        anchor = anchor_of(curves)
+        for one in series(taken, table, None, str(dataset)):
+            points = {curve: list(_points(mine[mine.curve == curve], one)) for curve in curves}
+            for curve in curves:
+                if curve != anchor:
+                    rows.append(
+                        {
+                            "dataset": dataset, "curve": curve, "anchor": anchor, "measure": one.name,
+                            "points": len(points[curve]), "bd_rate": bd_rate(points[anchor], points[curve]),
+                        }
+                    )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(BD_COLUMNS)).astype({"bd_rate": float}).round(4)
+
+
+def _points(mine: pd.DataFrame, one: Series) -> Iterator[tuple[float, float]]:
+    for row in rows_of(mine):
+        if row.variant in one.values:
+            yield float(row.bpp), one.values[row.variant]
+
+
+def rate_table(
+    taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | None, dataset: str
+) -> tuple[list[str], list[list[str]]]:
+    """Return heads and lines of what a data set's codecs take and leave, by curve and rate; first the original."""
+    found = series(taken, table, privacy, dataset)
+    heads = ["variant", "bits per pixel", "picture's share", "people not hidden", *(one.name for one in found)]
+    lines = [[ORIGINAL, "", "", "", *("" if one.original is None else number(one.original) for one in found)]]
+    mine = taken[taken.dataset == dataset]
+    order = {curve: k for k, curve in enumerate(dict.fromkeys(mine.curve))}
+    for row in sorted(rows_of(mine), key=lambda row: (order[row.curve], row.bpp)):
+        share = f"{100 * row.share_picture:.0f} %" if is_number(row.share_picture) else "–"
+        cells = [_cell(one, row.variant) for one in found]
+        lines.append([row.variant, f"{row.bpp:.3f}", share, str(int(row.weak)), *cells])
+    return heads, lines
+
+
+def _cell(one: Series, variant: str) -> str:
+    value = one.values.get(variant)
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if one.name == MSSSIM else number(value)
+
+
+def bd_table(differences: pd.DataFrame, dataset: str) -> tuple[list[str], list[list[str]]]:
+    """Return heads and lines of a data set's differences of curves: a line per curve, a column per measure."""
+    mine = differences[differences.dataset == dataset]
+    measures = list(dict.fromkeys(mine.measure))
+    lines = []
+    for curve, part in mine.groupby("curve", sort=False):
+        of: dict[str, Any] = {row.measure: row for row in rows_of(part)}
+        values = [of[m].bd_rate if m in of else None for m in measures]
+        lines.append([str(curve), *(f"{number(v, True)} %" if is_number(v) else "–" for v in values)])
+    return ["curve", *measures], lines
+
+
+def rates_markdown(
+    taken: pd.DataFrame, differences: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | None
+) -> str:
+    """Return rates and differences of curves as Markdown."""
+    said = ["# Rates", ""]
+    for dataset in dict.fromkeys(taken.dataset):
+        heads, lines = rate_table(taken, table, privacy, dataset)
+        said += [f"## {dataset}", "", tabulate(lines, headers=heads, tablefmt="github", disable_numparse=True), ""]
+        heads, lines = bd_table(differences, dataset)
+        if lines:
+            anchor = differences[differences.dataset == dataset].anchor.iloc[0]
+            said += [f"BD-rate: bits that a curve takes more than {anchor} for as much (below 0: less).", ""]
+            said += [tabulate(lines, headers=heads, tablefmt="github", disable_numparse=True), ""]
+    return "\n".join(said)

@@ -1,0 +1,352 @@
+"""Methods that are image formats: files, qualities, rates of a split, what comes before coding, what rows say."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from anonbench import config, images, manifests, regions
+from anonbench.anonymize import engine
+from anonbench.anonymize.contract import DISTORTION, make
+from anonbench.apply.job import Job
+from anonbench.crops import Work
+from anonbench.errors import AnonbenchError
+from anonbench.files import sha256_file
+from anonbench.images import lossy
+from anonbench.records import LOSSLESS, Region, RegionKind
+from anonbench.studies import DEFAULT
+from anonbench.variants import Variant
+from anonbench.workflow.plan import Plan
+
+from .conftest import Dataset, photograph
+
+formats = pytest.mark.parametrize("format", lossy.FORMATS)
+
+
+def coded(pixels: np.ndarray, format: str, image_id: int = 3, **parameters: Any) -> engine.Outcome:
+    """Return the outcome of a frame whose pixels are changed in place."""
+    height, width = pixels.shape[:2]
+    box, mask = (0, 0, width, height), np.ones((height, width), bool)
+    frame = Region(0, RegionKind.FRAME, "frame", box, mask, (0, 0, width, height))
+    method = make(Variant(RegionKind.FRAME, format), parameters)
+    ((outcome,),) = engine.anonymize([Work(image_id, pixels, [frame])], method, 1)
+    return outcome
+
+
+# --- files
+
+
+@formats
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 5), (64, 48), (97, 83), (160, 120)], ids=str)
+def test_a_file_is_the_picture_again_and_says_what_codes_it(format: str, size: tuple[int, int]) -> None:
+    pixels = photograph(*size)
+    for quality in (lossy.LOWEST[format], 50, lossy.HIGHEST):
+        data = lossy.encode(pixels, format, quality)
+        assert data == lossy.encode(pixels, format, quality)
+        assert images.header(data).size == size
+        assert images.header(data).format == format.upper()
+        found = lossy.decode(data)
+        assert found.shape == pixels.shape
+        assert 0 < lossy.picture_bytes(data, format) < len(data)
+    if min(size) > 40:  # chroma is coded at half the resolution
+        assert np.abs(found.astype(int) - pixels).mean() < 12
+
+
+@formats
+def test_what_codes_the_picture_grows_with_it_and_the_rest_does_not(format: str) -> None:
+    small, large = (lossy.encode(photograph(side, side), format, 50) for side in (64, 256))
+    rest = [len(data) - lossy.picture_bytes(data, format) for data in (small, large)]
+    assert lossy.picture_bytes(large, format) > 2 * lossy.picture_bytes(small, format)
+    assert abs(rest[0] - rest[1]) < 150  # of a JPEG the Huffman tables made for it
+
+
+def test_a_jpeg_with_restarts_and_several_scans_is_counted_whole() -> None:
+    import io
+
+    pixels = photograph(120, 90)
+    for settings in ({"restart_marker_blocks": 2}, {"progressive": True}):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=50, **settings)
+        data = buffer.getvalue()
+        plain = lossy.picture_bytes(lossy.encode(pixels, "jpeg", 50), "jpeg")
+        assert 0.7 * plain < lossy.picture_bytes(data, "jpeg") < min(len(data), 1.3 * plain)
+
+
+def test_what_a_format_cannot_hold_is_refused() -> None:
+    with pytest.raises(AnonbenchError, match=r"unknown format 'jpg' .*jpeg"):
+        lossy.encode(photograph(8, 8), "jpg", 50)
+    wide = np.zeros((1, 16_384, 3), np.uint8)
+    with pytest.raises(AnonbenchError, match="is 16384x1 pixels, and webp holds no more than 16383"):
+        lossy.encode(wide, "webp", 50)
+
+
+# --- qualities
+
+
+@formats
+def test_less_quality_takes_fewer_bits_and_is_further_away(format: str) -> None:
+    before = photograph(160, 120)
+    found = []
+    for quality in (5, 20, 50, 90):
+        pixels = before.copy()
+        facts = coded(pixels, format, quality=quality).facts
+        assert facts["quality"] == quality
+        assert facts["bpp"] == pytest.approx(facts["bits"] / before[..., 0].size, abs=1e-6)
+        assert facts["picture_bits"] < facts["bits"]
+        found.append((facts["bits"], -np.abs(pixels.astype(int) - before).mean()))
+    assert found == sorted(found)
+
+
+def test_of_a_quality_that_is_not_whole_frames_get_one_of_the_two() -> None:
+    found = [coded(photograph(16, 16), "jpeg", image_id=k, quality=30.25).facts["quality"] for k in range(400)]
+    assert set(found) == {30, 31}
+    assert 60 < found.count(31) < 140
+    assert coded(photograph(16, 16), "jpeg", shrink=1).facts["quality"] == 75
+    assert coded(photograph(16, 16), "jpeg", quality=0.0).facts["quality"] == 1
+
+
+@formats
+def test_grey_stays_grey(format: str) -> None:
+    pixels = np.repeat(photograph(64, 48)[..., :1], 3, axis=2)
+    coded(pixels, format, quality=60)
+    assert np.abs(np.diff(pixels.astype(int), axis=2)).max() <= 3
+
+
+def test_shrunk_frames_take_less_and_keep_their_size() -> None:
+    before = photograph(101, 67)
+    pixels = [before.copy() for _ in range(2)]
+    whole, half = (coded(p, "jpeg", quality=50, shrink=k) for p, k in zip(pixels, (1, 2), strict=True))
+    assert half.facts["bits"] < whole.facts["bits"]
+    assert half.facts["bpp"] == pytest.approx(half.facts["bits"] / (101 * 67), abs=1e-6)
+    small = cv2.resize(before, (50, 34), interpolation=cv2.INTER_AREA)
+    expected = cv2.resize(lossy.decode(lossy.encode(small, "jpeg", 50)), (101, 67), interpolation=cv2.INTER_LINEAR)
+    assert (pixels[1] == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"quality": 20, "bpp": 0.5}, "quality and bpp exclude each other"),
+        ({"quality": 101}, "quality"),
+        ({"bpp": 0}, "bpp"),
+        ({"bpp": -1}, "bpp"),
+        ({"shrink": 0}, "shrink"),
+        ({"after": "original"}, "the original is what a method works on anyway"),
+        ({"after": "face-blurr-medium"}, "unknown method 'blurr'.*blur"),
+        ({"after": "face-gan"}, "gan is fitted"),
+        ({"after": "frame-webp-q20"}, "comes after another method itself"),
+        ({"after": "face-downsample-2x"}, "does not work on the region 'face'"),
+        ({"after": "nonsense"}, "is not a variant"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(parameters: dict[str, Any], said: str) -> None:
+    with pytest.raises(AnonbenchError, match=said):
+        make(Variant.parse("frame-jpeg-q20"), {"quality": None, **parameters})
+
+
+# --- rates of a split
+
+
+def facts_of(out: Path, name: str) -> list[float]:
+    rows = manifests.rows_of(out, "train")
+    return [row["facts"][name] for row in rows if row["type"] == "frame"]
+
+
+@formats
+def test_a_rate_is_the_mean_of_the_split_whatever_the_shards(dataset: Dataset, tmp_path: Path, format: str) -> None:
+    target = float(np.mean(facts_of(dataset.run(f"frame-{format}-q20", encoder=LOSSLESS), "bpp"))) * 1.12
+    asked = {"bpp": target}
+    outs = [
+        dataset.run(
+            f"frame-{format}-q20",
+            tmp_path / f"{shards}",
+            shards=shards,
+            parameters={"quality": None, **asked},
+            encoder=LOSSLESS,
+        )
+        for shards in (1, 3)
+    ]
+    rates = facts_of(outs[0], "bpp")
+    assert np.mean(rates) == pytest.approx(target, rel=0.02)
+    assert max(rates) > 1.05 * min(rates), "one quality for all, not one rate"
+    assert len(set(facts_of(outs[0], "quality"))) <= 2
+    summary = manifests.summary_of(outs[0], "train")
+    assert summary["tuned"]["bpp"] == pytest.approx(np.mean(rates), abs=1e-5)
+    assert summary["tuned"]["images"] == 8
+    names = sorted(manifests.files_under(outs[0] / "train"))
+    assert all(sha256_file(outs[0] / "train" / name) == sha256_file(outs[1] / "train" / name) for name in names)
+    assert list(manifests.rows_of(outs[0], "train")) == list(manifests.rows_of(outs[1], "train"))
+
+
+def test_rates_that_cannot_be_reached_are_refused(dataset: Dataset) -> None:
+    for target, said in ((0.01, "shrink"), (60.0, "between them")):
+        with pytest.raises(
+            AnonbenchError, match=rf"jpeg cannot reach {target:g} bits per pixel: the 8 frames .*{said}"
+        ):
+            dataset.run("frame-jpeg-q20", parameters={"quality": None, "bpp": target}, encoder=LOSSLESS)
+    assert not manifests.exist(dataset.folder / "out" / "frame-jpeg-q20", "train")
+
+
+def test_few_frames_cannot_be_matched_to_any_rate(dataset: Dataset) -> None:
+    """With one frame there are only the rates of whole qualities."""
+    pixels = images.read_rgb(dataset.data / "raw" / "1.jpg")
+    rates = [8 * len(lossy.encode(pixels, "avif", quality)) / pixels[..., 0].size for quality in range(20, 60)]
+    low, high = max(itertools.pairwise(rates), key=lambda pair: pair[1] / pair[0])
+    assert high / low > 1.05
+    first = {"quality": None, "sample": 1, "bpp": math.sqrt(low * high)}
+    rows = regions.read(dataset.annotations / "train.images.parquet", regions.IMAGES)
+    regions.write(dataset.annotations / "train.images.parquet", rows.slice(0, 1).to_pylist(), regions.IMAGES)
+    with pytest.raises(
+        AnonbenchError, match=r"avif cannot be matched to .* within 2% on 1 frames: the nearest rates are"
+    ):
+        dataset.shard("frame-avif-q20", parameters=first, encoder=LOSSLESS).run()
+
+
+def test_a_sample_is_the_same_for_every_shard_and_no_larger_than_asked(dataset: Dataset) -> None:
+    given = {"quality": None, "bpp": 1.0, "sample": 4}
+    said = []
+    for shard in range(2):
+        path = dataset.shard("frame-jpeg-q20", shard=shard, shards=2, parameters=given, encoder=LOSSLESS).run()
+        said.append(manifests.read_rows(path)[0]["tuned"])
+    assert said[0] == said[1]
+    assert said[0]["images"] == 4
+
+
+def test_a_rate_of_one_frame_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AnonbenchError, match="a rate is that of a whole split"):
+        coded(photograph(20, 20), "jpeg", bpp=1.0)
+    for given in ({"bpp": 1.0}, {"after": "face-blur-medium"}):
+        job = Job(tmp_path, tmp_path / "out", Variant.parse("frame-jpeg-q20"), None, {"quality": None, **given})
+        with pytest.raises(AnonbenchError, match="is made for a data set"):
+            _ = job.method
+
+
+# --- after another variant
+
+
+def test_faces_are_blurred_before_they_are_coded(dataset: Dataset, tmp_path: Path) -> None:
+    blurred = dataset.run("face-blur-high", encoder=LOSSLESS)
+    given = {"quality": 100, "after": "face-blur-high"}
+    out = dataset.run("frame-jpeg-q20", parameters=given, encoder=LOSSLESS)
+    for name in ("1.png", "deep/3.png", "6.png"):
+        one, other = (images.read_rgb(folder / "train" / name).astype(int) for folder in (blurred, out))
+        assert np.abs(one - other).mean() < 3
+    plain = dataset.run("frame-jpeg-q40", parameters={"quality": 100}, encoder=LOSSLESS)
+    face = np.s_[14:36, 29:46]
+    one, other = (images.read_rgb(folder / "train" / "1.png").astype(int)[face] for folder in (plain, out))
+    assert np.abs(one - other).mean() > 5
+
+
+def test_rows_tell_whom_nothing_but_coding_was_done_to(dataset: Dataset) -> None:
+    people = [
+        {
+            "image_id": i,
+            "person_id": 10 * i + k,
+            "category": "person",
+            "area": 1.0,
+            "box": [10.0, 5.0, 60.0, 110.0],
+            "face": face,
+        }
+        for i in range(1, 9)
+        for k, face in enumerate(([25.0, 10.0, 25.0, 30.0], None))
+    ]
+    regions.write(dataset.annotations / "train.people.parquet", people, regions.PEOPLE)
+    given = {"quality": 60, "after": "face-blur-high"}
+    alone = dataset.run("frame-jpeg-q20", encoder=LOSSLESS)
+    both = dataset.run("frame-jpeg-q40", parameters=given, encoder=LOSSLESS)
+    weak = [
+        {row["person_id"]: row.get("weak") for row in manifests.rows_of(out, "train") if row["type"] == "person"}
+        for out in (alone, both)
+    ]
+    said = "compressed, and nothing is hidden on purpose"
+    assert set(weak[0].values()) == {said}
+    blurred = {10 * i for i in range(1, 7)}  # who has a face's region
+    assert {person for person, why in weak[1].items() if why is None} == blurred
+    assert {why for person, why in weak[1].items() if person not in blurred} == {said}
+    assert manifests.summary_of(both, "train")["people"]["weak"] == 16 - 6
+    little = dataset.run("frame-jpeg-q80", parameters={"quality": 60, "after": "face-blur-low"}, encoder=LOSSLESS)
+    told = {row["person_id"]: row.get("weak") for row in manifests.rows_of(little, "train") if row["type"] == "person"}
+    assert all("blurred by" in told[person] for person in blurred)
+    control = dataset.run("frame-jpeg-q10", parameters={"quality": 60, "after": "face-identity"}, encoder=LOSSLESS)
+    told = {row["person_id"]: row.get("weak") for row in manifests.rows_of(control, "train") if row["type"] == "person"}
+    assert set(told.values()) == {said}, "who went through a control is as visible as before"
+
+
+def test_a_whole_frame_may_come_before_as_well(dataset: Dataset) -> None:
+    out = dataset.run("frame-webp-q20", parameters={"quality": 90, "after": "frame-downsample-4x"}, encoder=LOSSLESS)
+    small = dataset.run("frame-downsample-4x", encoder=LOSSLESS)
+    one, other = (images.read_rgb(folder / "train" / "1.png").astype(int) for folder in (out, small))
+    assert np.abs(one - other).mean() < 5
+
+
+def test_what_is_measured_outside_of_faces_stands_beside_the_bits(dataset: Dataset) -> None:
+    out = dataset.run("frame-jpeg-q10", encoder=LOSSLESS)
+    summary = manifests.summary_of(out, "train")
+    assert summary["facts"].keys() == {"bits", "picture_bits", "bpp", "quality", *DISTORTION}
+    assert summary["facts_mean"].keys() == summary["facts"].keys()
+    assert summary["facts_mean"]["bpp"]["count"] == 8
+    assert 15 < summary["facts_mean"]["psnr_outside_faces"]["mean"] < 45
+    assert 0.5 < summary["facts_mean"]["msssim_outside_faces"]["mean"] < 1
+    everywhere = [
+        {
+            "image_id": 1,
+            "person_id": 1,
+            "category": "person",
+            "area": 1.0,
+            "box": None,
+            "face": [0.0, 0.0, 999.0, 999.0],
+        }
+    ]
+    regions.write(dataset.annotations / "train.people.parquet", everywhere, regions.PEOPLE)
+    out = dataset.run("frame-jpeg-q10", encoder=LOSSLESS)
+    facts = [row["facts"] for row in manifests.rows_of(out, "train") if row["type"] == "frame"]
+    assert facts[0]["psnr_outside_faces"] is None
+    assert facts[0]["msssim_outside_faces"] is None
+    assert facts[1]["psnr_outside_faces"] is not None
+
+
+# --- in a study
+
+
+def study(**more: Any) -> dict[str, Any]:
+    return {**DEFAULT, "variants": ["original", "frame-jpeg-faceblur1", "frame-jpeg-q20"], **more}
+
+
+def test_what_comes_before_has_the_study_s_parameters() -> None:
+    jpeg = {"levels": {"faceblur1": {"bpp": 0.5, "after": "face-blur-medium"}}}
+    blur = {"parameters": {"sigma": 99.0}}
+    read = config.parse(study(methods={"jpeg": jpeg, "blur": blur}))
+    found = read.parameters("frame-jpeg-faceblur1")
+    assert found["after_parameters"] == read.parameters("face-blur-medium")
+    assert found["after_parameters"]["sigma"] == 99.0
+    assert read.parameters("frame-jpeg-q20")["after_parameters"] is None
+    assert [str(one) for one in read.made_from("frame-jpeg-faceblur1")] == ["face-blur-medium", "frame-jpeg-faceblur1"]
+    assert [str(one) for one in read.made_from("original")] == ["original"]
+    assert read.encoder("frame-jpeg-q20") == LOSSLESS
+    wrong = {"levels": {"faceblur1": {"bpp": 0.5, "after": "face-blur-strong"}}}
+    with pytest.raises(AnonbenchError, match="unknown level 'strong'"):
+        config.parse(study(methods={"jpeg": wrong}))
+
+
+def test_the_workflow_reads_both_tables_and_both_codes() -> None:
+    jpeg = {"levels": {"faceblur1": {"bpp": 0.5, "after": "face-blur-medium"}}}
+    plan = Plan(study(methods={"jpeg": jpeg}), Path(config.__file__).parents[2])
+
+    class Wildcards:
+        dataset, split, variant = "streetlife", "train", "frame-jpeg-faceblur1"
+
+    files = plan.files.people_file()
+    assert [Path(name).name for name in files(Wildcards)] == ["train.regions.parquet", "train.people.parquet"]
+    Wildcards.variant = "frame-jpeg-q20"
+    assert [Path(name).name for name in files(Wildcards)] == ["train.people.parquet"]
+    Wildcards.variant = "original"
+    assert files(Wildcards) == []
+    code = plan.fingerprints.method_code
+    assert code("frame-jpeg-faceblur1") != code("frame-jpeg-q20")

@@ -1,0 +1,179 @@
+"""Rates: the table from manifests, curves and their difference, Markdown, figure and page."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from synthetic_study import QUALITY, dump, write_study
+
+from anonbench.errors import AnonbenchError
+from anonbench.manifests import summary_path
+from anonbench.report import captions
+from anonbench.report.collect import Sources
+from anonbench.report.figures import write_figures
+from anonbench.report.html import write_html
+from anonbench.report.rates import (
+    BD_COLUMNS,
+    PSNR,
+    RATE_COLUMNS,
+    anchor_of,
+    curve_of,
+    rate_table,
+    rates,
+    series,
+)
+from anonbench.report.study import ReportStudy, is_coded, phrase
+from anonbench.report.tables import read_csv, write_tables
+
+RATES = {1: 0.25, 2: 0.5, 3: 1.0, 4: 2.0}
+"""Bits per pixel by level."""
+CODECS = {"jpeg": (30.0, 1.0), "avif": (30.0, 0.5)}
+"""PSNR at the lowest rate; the rate of one is half of the other's for the same picture."""
+
+
+def variants() -> dict[str, float]:
+    """Return how well people are found in what was trained on each variant."""
+    coded = {f"frame-{codec}-r{level}": 0.70 + 0.03 * level for codec in CODECS for level in RATES}
+    return {"original": QUALITY["original"], **coded, "frame-jpeg-faceblur2": 0.7, "face-blur-medium": 0.83}
+
+
+def spoil(root: Path, variant: str, **facts: Any) -> None:
+    for split in ("train", "val"):
+        path = summary_path(root / "anonymized" / "streetlife" / variant, split)
+        value = json.loads(path.read_text())
+        value["facts_mean"] = {name: {"count": 12, "mean": mean} for name, mean in facts.items()}
+        value["people"]["weak"] = 200
+        dump(path, value)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ReportStudy]:
+    """Return a study of noise with two codecs at four rates, whose tables are written, and its folder."""
+    root = tmp_path_factory.mktemp("rates")
+    write_study(root, seeds=(0, 1), images=20, quality=variants(), tasks=("detection",), bootstrap=100)
+    for codec, (psnr, factor) in CODECS.items():
+        for level, bpp in RATES.items():
+            facts = {"bpp": factor * bpp, "bits": 1000.0 * bpp, "picture_bits": 900.0 * bpp, "quality": 10.0 * level}
+            spoil(
+                root, f"frame-{codec}-r{level}", **facts, psnr_outside_faces=psnr + 3 * level, msssim_outside_faces=0.9
+            )
+    spoil(root, "frame-jpeg-faceblur2", bpp=0.49, bits=500.0, psnr_outside_faces=36.0, msssim_outside_faces=0.9)
+    study = ReportStudy.read(root / "study.json")
+    write_tables(study, sources(root), root / "tables")
+    return root, study
+
+
+def sources(root: Path) -> Sources:
+    return Sources(root / "evaluations", root / "models", root / "anonymized", annotations=root / "annotations")
+
+
+def test_curves_are_named_by_what_comes_before_the_number() -> None:
+    named = {
+        "frame-jpeg-q20": "jpeg", "frame-jpeg-r1": "jpeg", "frame-jpeg-faceblur12": "jpeg faceblur",
+        "frame-roi_codec-cpu": "roi_codec", "frame-roi_codec": "roi_codec", "frame-avif-2x": "avif",
+    }  # fmt: skip
+    assert {variant: curve_of(variant) for variant in named} == named
+    assert anchor_of(["avif", "jpeg faceblur", "jpeg"]) == "jpeg"
+    assert anchor_of(["avif", "jpeg faceblur"]) == "avif"
+
+
+def test_which_methods_are_codecs() -> None:
+    assert [v for v in (*variants(), "frame-nosuch-1", "frame-identity") if is_coded(v)] == list(variants())[1:-1]
+    assert captions.dosed(["frame-jpeg-r1", "frame-jpeg-r2", "face-blur-low", "face-blur-high"]).keys() == {
+        ("face", "blur")
+    }
+
+
+def test_rates_come_from_the_manifests(made: tuple[Path, ReportStudy]) -> None:
+    root, study = made
+    table = read_csv(root / "tables" / "rates.csv")
+    assert list(table.columns) == list(RATE_COLUMNS)
+    assert len(table) == 9, "neither the original nor a blur is a codec"
+    row = table.set_index("variant").loc["frame-avif-r2"]
+    assert (row.bpp, row.share_picture, row.quality, row.psnr, row.frames, row.weak) == (0.25, 0.9, 20, 36, 12, 200)
+    assert (row.curve, row.split, row.method) == ("avif", "val", "avif")
+    unknown = table.set_index("variant").loc["frame-jpeg-faceblur2"]
+    assert pd.isna(unknown.share_picture)
+    assert pd.isna(unknown.quality)
+    pd.testing.assert_frame_equal(
+        rates(study, sources(root)), table.astype({"frames": int, "weak": int}), check_dtype=False
+    )
+
+
+def test_half_the_bits_for_the_same_picture_are_minus_half(made: tuple[Path, ReportStudy]) -> None:
+    root, _ = made
+    table = read_csv(root / "tables" / "bd_rates.csv")
+    assert list(table.columns) == list(BD_COLUMNS)
+    assert set(table.anchor) == {"jpeg"}
+    of = table[table.measure == PSNR].set_index("curve").bd_rate
+    assert of["avif"] == pytest.approx(-50)
+    assert pd.isna(of["jpeg faceblur"]), "one rate is no curve"
+    equal = table[table.measure == "MS-SSIM outside faces"].bd_rate
+    assert equal.isna().all(), "more bits that do not give more"
+
+
+def test_values_are_those_of_people_and_the_original_stands_beside(made: tuple[Path, ReportStudy]) -> None:
+    root, _ = made
+    taken, table = (read_csv(root / "tables" / f"{name}.csv") for name in ("rates", "impact"))
+    found = {one.name: one for one in series(taken, table, None, "streetlife")}
+    ((name, of),) = [(name, one) for name, one in found.items() if "compact" in name]
+    assert name == "box AP: compact, trained on it"
+    assert set(of.values) == set(taken.variant)
+    rows = table[(table.metric == "AP") & (table.category == "person")].set_index("variant").value
+    assert of.original == rows["original"]
+    assert of.values["frame-jpeg-r3"] == rows["frame-jpeg-r3"]
+    heads, lines = rate_table(taken, table, None, "streetlife")
+    assert len(lines) == 10
+    assert all(len(line) == len(heads) for line in lines)
+    assert [line[0] for line in lines[:5]] == ["original", *(f"frame-jpeg-r{k}" for k in RATES)]
+    markdown = (root / "tables" / "rates.md").read_text()
+    assert markdown.count("| frame-") == 9
+    assert "-50.0 %" in markdown.replace("−", "-")
+
+
+def test_figure_and_page_show_them(made: tuple[Path, ReportStudy]) -> None:
+    root, study = made
+    assert "rates" in captions.names(study.variants, starts=False)
+    assert "rates.png" in write_figures(study, root / "tables", root / "figures")
+    write_html(study, root / "tables", root / "figures", root / "models", root / "report.html")
+    page = (root / "report.html").read_text()
+    assert "What codecs take and leave" in page
+    assert re.search(r"<th scope=\"row\">frame-avif-r1</th><td>0\.125</td><td>90 %</td><td>200</td>", page)
+    assert "bits beside jpeg" in page
+
+
+def test_a_manifest_without_rates_is_named(made: tuple[Path, ReportStudy], tmp_path: Path) -> None:
+    root, study = made
+    path = summary_path(root / "anonymized" / "streetlife" / "frame-jpeg-r1", "val")
+    before = path.read_text()
+    try:
+        dump(path, {k: v for k, v in json.loads(before).items() if k != "facts_mean"})
+        with pytest.raises(AnonbenchError, match="frame-jpeg-r1 val: its manifest does not say what the codec took"):
+            rates(study, sources(root))
+    finally:
+        path.write_text(before)
+
+
+def test_a_study_without_codecs_has_none_of_it(tmp_path: Path) -> None:
+    write_study(
+        tmp_path,
+        seeds=(0,),
+        images=8,
+        quality={"original": 0.8, "face-blur-medium": 0.7},
+        tasks=("detection",),
+        bootstrap=100,
+    )
+    study = ReportStudy.read(tmp_path / "study.json")
+    write_tables(study, sources(tmp_path), tmp_path / "tables")
+    assert not list((tmp_path / "tables").glob("*rates*"))
+    assert "rates" not in captions.names(study.variants, starts=False)
+
+
+def test_codecs_are_told_in_words() -> None:
+    assert phrase("frame-jpeg-r1") == "coding whole images as JPEG (r1)"
+    assert phrase("frame-avif-q20") == "coding whole images as AVIF (q20)"
