@@ -185,10 +185,6 @@ class Samples(Sequence[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         return (self[k] for k in range(len(self)))
 
-    def ids(self) -> list[int]:
-        """Return the ids of the images, in order."""
-        return [int(image.id) for image in self._images]
-
 
 def _use(annotation: dict[str, Any], image: _Image) -> tuple[str, tuple[float, float, float, float]]:
     """Return what an annotation counts as (see `VariantSplit.counts`), and its box inside the image."""
