@@ -56,8 +56,9 @@ def run(project: Project, tools: Path, *words: str, **environment: str) -> subpr
     env = {**project.environment(), **environment}
     env["PATH"] = f"{tools}{os.pathsep}{env['PATH']}"
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", *words, "--configfile", "config/tiny.yaml"], cwd=project.folder, env=env,
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600, check=False,
+        [sys.executable, "-m", "snakemake", *words, "--configfile", "config/tiny.yaml"],
+        cwd=project.folder, env=env, text=True, timeout=600, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 

@@ -119,12 +119,12 @@ class VariantSplit:
 
     def of_images(self, hashes: dict[str, str], folder: Path) -> VariantSplit:
         """Return the same split, whose images in ``folder`` must be those of the hashes (sha256 by name)."""
-        known = {
-            sample.id: replace(sample, sha256=hashes.get(sample.path.relative_to(folder).as_posix()))
-            for sample in self.samples
-        }
-        clips = tuple(replace(clip, frames=tuple(known[frame.id] for frame in clip.frames)) for clip in self.clips)
-        return replace(self, samples=tuple(known.values()), clips=clips, images_digest=manifests.digest_of(hashes))
+
+        def known(sample: Sample) -> Sample:
+            return replace(sample, sha256=hashes.get(sample.path.relative_to(folder).as_posix()))
+
+        clips = tuple(replace(clip, frames=tuple(known(frame) for frame in clip.frames)) for clip in self.clips)
+        return replace(self, samples=self.samples.of(hashes), clips=clips, images_digest=manifests.digest_of(hashes))
 
     @classmethod
     def _from_coco(cls, coco: dict[str, Any], annotations: Sequence[Any], path: Path, images: Path) -> VariantSplit:
@@ -183,9 +183,14 @@ class Samples(Sequence[Sample]):
         first: np.ndarray,
         label_of: dict[int, int],
         folder: Path,
+        hashes: dict[str, str] | None = None,
     ) -> None:
         self._images, self._annotations, self._order, self._first = images, annotations, order, first
-        self._label_of, self._folder = label_of, folder
+        self._label_of, self._folder, self._hashes = label_of, folder, hashes or {}
+
+    def of(self, hashes: dict[str, str]) -> Samples:
+        """Return the same images, which must have these sha256, by file name."""
+        return Samples(self._images, self._annotations, self._order, self._first, self._label_of, self._folder, hashes)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -199,14 +204,12 @@ class Samples(Sequence[Sample]):
             return [self[k] for k in range(*index.indices(len(self)))]
         k = range(len(self))[index]
         places = self._order[self._first[k] : self._first[k + 1]].tolist()
-        return _sample(self._images[k], (self._annotations[p] for p in places), self._label_of, self._folder)
+        image = self._images[k]
+        made = _sample(image, (self._annotations[p] for p in places), self._label_of, self._folder)
+        return replace(made, sha256=self._hashes[image.file_name]) if image.file_name in self._hashes else made
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[k] for k in range(len(self)))
-
-    def ids(self) -> list[int]:
-        """Return the ids of the images, in order."""
-        return [int(image.id) for image in self._images]
 
 
 def _use(annotation: dict[str, Any], image: _Image) -> tuple[str, tuple[float, float, float, float]]:

@@ -46,11 +46,11 @@ MEASURED = {
     "regions": Need(215, 4, 2, 2),
     "fit": Need(1000, 10, 3600, 60),
     "fit_attacker": Need(1000, 10, 600, 600),
-    "anonymize": Need(250, 3, 2, 10),
+    "anonymize": Need(250, 15, 2, 10),
     "merge": Need(135, 10, 1, 2),
     "train": Need(900, 2, 60, 0),
     "predict": Need(950, 5, 10, 100),
-    "evaluate": Need(210, 20, 2, 30),
+    "evaluate": Need(210, 30, 2, 30),
     "attack": Need(1000, 20, 60, 300),
     "report_tables": Need(290, 20, 10, 30),
     "report_figures": Need(290, 0, 10, 0),
@@ -59,9 +59,9 @@ MEASURED = {
 }
 """By rule (docs/measurements/scale.md). Times are of one core, those of a network's jobs of two or of a GPU."""
 
-NETWORK = Need(900, 3, 10, 200)
+NETWORK = Need(900, 15, 10, 200)
 """What `anonymize` takes with a method that runs a network on each person."""
-OWN_ENVIRONMENT = Need(4000, 3, 60, 10_000)
+OWN_ENVIRONMENT = Need(4000, 15, 60, 10_000)
 """The same with a method that has an environment of its own: a published generator, seconds a person."""
 ON_GPU = frozenset(("fit", "fit_attacker", "train", "predict", "attack"))
 """Rules that run a network; `anonymize` does with some methods."""
