@@ -15,6 +15,7 @@ from torchvision.models import resnet18, resnet50
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from anonbench.anonymize.learned.optics import Lens
+from anonbench.learning.resizing import bilinear
 
 LUMA = (0.299, 0.587, 0.114)
 """Of red, green and blue (ITU-R BT.601), as the method `grey` has it."""
@@ -100,7 +101,7 @@ class UNet(nn.Module):
         current = found.pop()
         for up in self.up:
             beside = found.pop()
-            large = functional.interpolate(current, size=beside.shape[2:], mode="bilinear", align_corners=True)
+            large = bilinear(current, (beside.shape[2], beside.shape[3]), align_corners=True)
             current = up(torch.cat([beside, large], 1))
         logits: Tensor = self.last(current)
         return logits
@@ -192,7 +193,7 @@ class Anonymizer(nn.Module):
             logits = self.network(seen)
             found = torch.sigmoid(logits + torch.logit(seen, CLIPPED) if a.skip else logits)
         if a.shrink > 1:
-            found = functional.interpolate(found, scale_factor=a.shrink, mode="bilinear", align_corners=False)
+            found = bilinear(found, (found.shape[2] * a.shrink, found.shape[3] * a.shrink))
         return found.expand(-1, 3, -1, -1)
 
     def noisy(self, pictures: Tensor) -> Tensor:
