@@ -171,6 +171,8 @@ class Cluster:
                     if any(f"SLURMD_NODENAME={node}".encode() in variables for node in nodes):
                         tasks.add(pid)
         watching = {parents[pid] for pid in tasks if names.get(parents[pid]) == "slurmstepd"}
+        if set(nodes) == set(self.nodes):  # whatever they watched may be gone
+            watching |= {pid for pid, name in names.items() if name == "slurmstepd"}
         for pid in (*watching, *tasks):
             _kill(pid, signal.SIGKILL)
 
