@@ -210,7 +210,7 @@ REPORT = ["tables", "figures", "html"]
         ("anonymize/gan/training.py", ["fit", "anonymize"]),
         ("people.py", ["fit", "anonymize", "blur"]),
         ("crops.py", ["fit", "anonymize", "blur"]),
-        ("manifests.py", ["anonymize", "blur", "merge", "train", "predict", *REPORT]),
+        ("manifests.py", ["anonymize", "blur", "merge", "train", "predict", "evaluate", *REPORT]),
         ("annotate/clips.py", ["annotate"]),
         ("config.py", []),
         ("cli.py", []),
