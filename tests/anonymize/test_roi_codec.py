@@ -532,7 +532,7 @@ def test_a_variant_of_frames(dataset: Dataset, tmp_path: Path) -> None:
         assert (after[..., ::-1] == compressor.decode(data)).all()
         facts = row["facts"]
         assert facts["bits"] == 8 * len(data)
-        assert facts["bits_per_pixel"] == pytest.approx(8 * len(data) / before[..., 0].size, abs=1e-6)
+        assert facts["bpp"] == pytest.approx(8 * len(data) / before[..., 0].size, abs=1e-6)
         assert facts["mse"] == pytest.approx(np.square(before.astype(float) - after[..., ::-1]).mean(), abs=1e-3)
         assert facts["bits_estimated"] == pytest.approx(compressor.estimate(compressor.unpack(data)), abs=0.1)
     again = dataset.run("frame-roi_codec", tmp_path / "again", weights=weights, device="cpu", parameters={},

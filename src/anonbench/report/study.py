@@ -358,11 +358,16 @@ _DOING = {
     "gan": "synthesizing",
     "downsample": "downsampling",
     "grey": "taking the colours out of",
+    "learned": "a network or lens that learned to hide attributes in",
     "diffusion": "in-painting",
     "adaptive_blur": "blurring, by the size of face and image,",
     "adaptive_pixelate": "pixelating, by the size of face and image,",
 }
-_CODING = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
+_CODING = {
+    "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "roi_codec": "a learned codec that hides heads",
+    "roi_codec_published": "the published learned codec that hides heads",
+    "roi_codec_people": "the learned codec with nothing against heads", "stock_codec": "a stock learned codec",
+}  # fmt: skip
 _OF = {RegionKind.FACE.value: "faces", RegionKind.BODY.value: "bodies", RegionKind.FRAME.value: "whole images"}
 
 

@@ -31,10 +31,11 @@ class LearnedCodec(Method):
     kinds: ClassVar[frozenset[RegionKind]] = frozenset({RegionKind.FRAME})
     FitSettings: ClassVar[type[Strict] | None] = options.FitSettings
     stores: ClassVar[str | None] = LOSSLESS
+    codec: ClassVar[bool] = True
     facts: ClassVar[Mapping[str, str]] = {
         "bits": "bits of the stream, header included",
         "bits_estimated": "bits of the latents by the density that was fitted",
-        "bits_per_pixel": "bits of the stream by the image's pixels",
+        "bpp": "bits of the stream by the image's pixels",
         "mse": "mean squared error of the decoded image, of values in 0..255",
     }
 
@@ -71,7 +72,7 @@ class LearnedCodec(Method):
             {
                 "bits": bits,
                 "bits_estimated": round(self._compressor.estimate(coded), 1),
-                "bits_per_pixel": round(bits / (coded.width * coded.height), 6),
+                "bpp": round(bits / (coded.width * coded.height), 6),
                 "mse": round(error, 4),
             },
         )
