@@ -46,7 +46,6 @@ class Sizes:
     accuracy: int
     levels: int
     fit: int
-    steps: int
     network: Facts
     gan: Facts
     oom_batch: int
@@ -70,7 +69,6 @@ FULL = Sizes(
     accuracy=250,
     levels=12,
     fit=40,
-    steps=200,
     network={"preset": "mask-rcnn-r50"},
     gan={"preset": "published"},
     oom_batch=400,
@@ -91,7 +89,6 @@ SMALL = Sizes(
     accuracy=3,
     levels=3,
     fit=3,
-    steps=2,
     network={"preset": "cpu-short", "tasks": ["detection", "segmentation"]},
     gan={"preset": "cpu"},
     oom_batch=2,
@@ -449,21 +446,29 @@ def attack(job: Job) -> Facts:
     return {"fit": timing, "metrics": read_json(job.work / "attacks" / "metrics.json")["test"]["measures"]}
 
 
-def script(name: str) -> Callable[[Job], Facts]:
-    """Return the part that another benchmark is, which writes JSON lines to ``--out``."""
+def script(name: str, *full: str, small: tuple[str, ...]) -> Callable[[Job], Facts]:
+    """Return the part that another benchmark is, which writes JSON lines to ``--out``; its options on a GPU or not."""
 
     def run(job: Job) -> Facts:
         out = job.work / f"{name}.jsonl"
-        size, preset = ("224" if name == "learned" else "256", "published") if job.cuda else ("64", "cpu")
-        command = [sys.executable, HERE / f"{name}.py", "--device", job.device, "--size", size]
-        command += ["--steps", job.sizes.steps, "--preset", preset, "--out", out]
-        done = subprocess.run([str(part) for part in command])
+        out.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, HERE / f"{name}.py", "--device", job.device, "--out", out]
+        done = subprocess.run([*map(str, command), *(full if job.cuda else small)])
         if done.returncode:
             raise Failed(f"{name}.py ended with {done.returncode}")
         return {"lines": [json.loads(line) for line in out.read_text().splitlines()]}
 
     return run
 
+
+learned = script(
+    "learned", "--preset", "published", "--size", "224", "--steps", "40", "--turns", "3",
+    small=("--preset", "cpu", "--size", "64", "--steps", "4", "--turns", "1"),
+)  # fmt: skip
+codec = script(
+    "codec", "--preset", "published", "--size", "256", "--steps", "60", "--repeats", "5", "--batch", "16",
+    small=("--preset", "cpu", "--size", "64", "--steps", "2", "--repeats", "1", "--image-size", "64", "64"),
+)  # fmt: skip
 
 PARTS: dict[str, tuple[int, Callable[[Job], Facts]]] = {
     "machine": (60, machine),
@@ -476,6 +481,8 @@ PARTS: dict[str, tuple[int, Callable[[Job], Facts]]] = {
     "action": (90, action),
     "attack": (90, attack),
     "accuracy": (150, accuracy),
+    "learned": (90, learned),
+    "codec": (60, codec),
     "strict": (150, strict),
     "detectron2": (120, detectron2),
 }

@@ -152,7 +152,7 @@ def pixels_are_kept_and_lost(ledger: Ledger, out: Path, method: Method) -> None:
 
     What is painted is one colour, or follows the original no further than the method's strength says, or not at all.
     """
-    left = Mixed(ledger, method) if method.name in MIXING else Independent(ledger)
+    left = Mixed(ledger, method) if method.name in MIXING or method.codec else Independent(ledger)
     for photo in ledger.crowds.photos.values():
         before = images.read_rgb(ledger.crowds.root / SPLIT / photo.name, photo.pixels.shape[1::-1])
         after = images.read_rgb(out / SPLIT / photo.name, photo.pixels.shape[1::-1])
@@ -345,7 +345,7 @@ def strength(method: Method, region: Region, width: int, height: int) -> float:
         short = min(width, height)
         if method.name == "downsample":
             return p.factor / 2
-        if method.name in ("grey", "learned"):  # whose shapes stay, or what a fit made of them
+        if method.name in ("grey", "learned") or method.codec:  # whose shapes stay, or what a fit made of them
             return 0.0
         return (
             max(2.0, short / p.frame_cells)

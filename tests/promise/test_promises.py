@@ -40,6 +40,7 @@ from anonbench.variants import Variant
 
 from ..anonymize import learned_tiny
 from ..anonymize.gan_tiny import write_weights
+from ..codec import tiny as codec_tiny
 from . import crowds, promises
 from .promises import BrokenPromise
 
@@ -83,14 +84,15 @@ def variant(kind: RegionKind, name: str, turn: int) -> Variant:
 class Lot:
     """Crowds, their annotations, and the variants of them."""
 
-    def __init__(self, folder: Path, people: int, seed: int, weights: dict[RegionKind, Path]) -> None:
+    def __init__(self, folder: Path, people: int, seed: int, weights: dict[str, Path]) -> None:
         self.folder, self.annotations, self.weights = folder, folder / "annotations", weights
         self.crowds = crowds.make(folder / "data", people, seed)
         annotated(self.crowds.folder, self.annotations)
 
     def run(self, one: Variant, out: Path, *, shards: int = 1, threads: int = 1, strict: bool = False) -> Path:
         """Write a variant."""
-        fitted = registry.load("methods", one.method).FitSettings is not None
+        plugin = registry.load("methods", one.method)
+        fitted = plugin.FitSettings is not None
         for number in range(shards):
             Shard(
                 self.crowds.folder,
@@ -101,7 +103,7 @@ class Lot:
                 shard=number,
                 shards=shards,
                 threads=threads,
-                weights=self.weights[one.region] if fitted else None,
+                weights=self.weights["codec" if plugin.codec else one.region] if fitted else None,
                 device="cpu",
             ).run()
         merge(self.annotations, crowds.SPLIT, one, shards, out, strict=strict)
@@ -113,20 +115,21 @@ class Lot:
 
 
 @pytest.fixture(scope="module", name="weights")
-def _weights(tmp_path_factory: pytest.TempPathFactory) -> dict[RegionKind, Path]:
-    """Random weights of a tiny generator, and of a tiny anonymizer of frames."""
+def _weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Random weights of a tiny generator, and of a tiny anonymizer and a tiny codec of frames."""
     folder = tmp_path_factory.mktemp("weights")
     found = {kind: write_weights(folder / f"{kind}.safetensors", kind) for kind in KINDS}
-    return {**found, RegionKind.FRAME: learned_tiny.write_weights(folder / "frame.safetensors")}
+    frame = learned_tiny.write_weights(folder / "frame.safetensors")
+    return {**found, RegionKind.FRAME: frame, "codec": codec_tiny.write(folder / "codec.safetensors")}
 
 
 @pytest.fixture(scope="module", name="lot")
-def _lot(tmp_path_factory: pytest.TempPathFactory, weights: dict[RegionKind, Path]) -> Lot:
+def _lot(tmp_path_factory: pytest.TempPathFactory, weights: dict[str, Path]) -> Lot:
     return Lot(tmp_path_factory.mktemp("lot"), FEW, 1, weights)
 
 
 def test_every_method_keeps_its_promises(
-    people: int, first_seed: int, tmp_path: Path, weights: dict[RegionKind, Path]
+    people: int, first_seed: int, tmp_path: Path, weights: dict[str, Path]
 ) -> None:
     seen: Counter[str] = Counter()
     for number in range(-(-people // LOT)):
@@ -147,6 +150,8 @@ FRAMED = [
     for name in registry.names("methods")
     if RegionKind.FRAME in registry.load("methods", name).kinds
     for level in ([f"-{one}" for one in registry.load("methods", name).levels] or [""])
+    # of a codec's qualities one will do
+    if not registry.load("methods", name).codec or level == "" or level.endswith("q20")
 ]
 
 
@@ -208,7 +213,7 @@ def test_strict_fails_while_somebody_is_visible(lot: Lot, kind: RegionKind, tmp_
         lot.run(one, tmp_path, strict=True)
 
 
-def test_strict_passes_when_nobody_is(weights: dict[RegionKind, Path], tmp_path: Path) -> None:
+def test_strict_passes_when_nobody_is(weights: dict[str, Path], tmp_path: Path) -> None:
     lot = Lot(tmp_path, FEW, 2, weights)
     for image_id, group in lot.crowds.people.items():
         lot.crowds.people[image_id] = [one for one in group if one.mask is not None]
