@@ -143,6 +143,18 @@ def test_files_that_yaml_stumbles_over_are_named(tmp_path: Path, data: bytes, sa
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("level", ["fit0", "fit01", "fit2d"])
+def test_no_level_is_called_as_a_further_fit(level: str) -> None:
+    """Rules tell a level from a fit by its name: `fit01` was taken for a fit of no level, silently."""
+    levels = {level: {"sigma": 3.0, "kernel": 11}}
+    for study in (
+        {**DEFAULT, "variants": ["original", f"frame-blur-{level}"]},
+        {**DEFAULT, "methods": {"blur": {"levels": levels}}},
+    ):
+        with pytest.raises(AnonbenchError, match=level):
+            config.parse(study)
+
+
 def test_levels_of_the_study_reach_the_method() -> None:
     study = config.parse(_changed("methods/blur", {"levels": {"medium": {"sigma": 3.25}}}))
     assert study.parameters("face-blur-medium")["sigma"] == 3.25

@@ -28,6 +28,14 @@ def test_products_give_what_torch_gives_and_the_same_gradient(
     torch.testing.assert_close(two.grad, one.grad, rtol=1e-12, atol=1e-12)
 
 
+def test_half_precision_is_not_brighter_or_darker() -> None:
+    x = 1 + torch.rand(4, 3, 16, 16)
+    for dtype in (torch.bfloat16, torch.float16):
+        wanted = F.interpolate(x, (33, 31), mode="bilinear", align_corners=True)
+        found = by_products(x.to(dtype), (33, 31), align_corners=True).float()
+        assert abs(float((found - wanted).mean())) < 3e-4
+
+
 def test_a_processor_takes_torch_own_way_to_the_byte() -> None:
     x = torch.randn(1, 2, 6, 5)
     assert torch.equal(bilinear(x, (12, 10)), F.interpolate(x, (12, 10), mode="bilinear", align_corners=False))

@@ -22,7 +22,7 @@ from anonbench.manifests import PRIVATE
 from anonbench.recipe import Recipe
 from anonbench.records import MAX_PIXELS, RegionKind
 from anonbench.tasks.engines import VECTORIZED, Engine
-from anonbench.variants import FIT, ORIGINAL, Variant, plain, refitted
+from anonbench.variants import LIKE_A_FIT, ORIGINAL, Variant, plain, refitted
 
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
 SPLIT = r"^[A-Za-z0-9_]+$"
@@ -545,7 +545,7 @@ class Study(Strict):
         method = registry.load("methods", name)
         used = {Variant.parse(text).level for text in self.variants if Variant.parse(text).method == name}
         for level in config.levels:
-            if FIT.fullmatch(level):
+            if LIKE_A_FIT.match(level):
                 raise ValueError(f"methods.{name}.levels: '{level}' is what a further fit is called; use another name")
             if level not in method.levels and level not in used:
                 raise ValueError(f"methods.{name}.levels: unknown level '{level}'{nearest(level, method.levels)}")
@@ -565,8 +565,7 @@ class Study(Strict):
             )
         if method.FitSettings is None and (config.fit or config.fit_on or config.refit):
             raise ValueError(f"methods.{name}: there is nothing to fit; remove fit, fit_on and refit")
-        learnt = self.learns_to_attack()
-        for seed in self.attack.seeds if config.refit and used and learnt else ():
+        for seed in self.attack.seeds if config.refit and used and self.attack.attacks else ():
             if seed not in self.train.seeds:
                 raise ValueError(
                     f"attack.seeds: {seed} is not among train.seeds, for which alone {name} is fitted (methods.{name}."

@@ -19,6 +19,8 @@ REGIONS, EVERYTHING = "regions", "everything"
 
 FIT = re.compile(r"fit(0|[1-9]\d*)")
 """The last part of a name that says which further fit of its method made a variant."""
+LIKE_A_FIT = re.compile(r"fit\d")
+"""How no level may begin: the rules tell levels from fits by it."""
 
 
 def refitted(variant: str, seed: int) -> str:
@@ -64,6 +66,10 @@ class Variant:
         if method not in registry.names("methods"):
             raise AnonbenchError(
                 f"variant '{text}': unknown method '{method}'{nearest(method, registry.names('methods'))}"
+            )
+        if len(parts) == 3 and LIKE_A_FIT.match(parts[2]):
+            raise AnonbenchError(
+                f"variant '{text}': '{parts[2]}' looks like what a further fit is called", remedy="use another level"
             )
         fit = int(text.rpartition("-fit")[2]) if text != plain(text) else None
         return cls(RegionKind(region), method, parts[2] if len(parts) == 3 else None, fit)

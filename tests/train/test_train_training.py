@@ -26,6 +26,7 @@ from anonbench import portable
 from anonbench import recipe as recipes
 from anonbench.errors import AnonbenchError
 from anonbench.learning.distributed import Place
+from anonbench.learning.loop import LEAST_SCALE
 from anonbench.learning.supervised import optimizer_for
 from anonbench.recipe import Recipe
 from anonbench.train import initialisation, loop, models, torchvision, training
@@ -475,6 +476,18 @@ def test_another_error_of_the_arithmetic_is_no_lack_of_memory(
 def test_half_precision_floats_need_a_gpu(variant: Path, tmp_path: Path) -> None:
     with pytest.raises(AnonbenchError, match="fp16 needs a GPU"):
         train(variant, tmp_path, tiny_recipe(precision="fp16"))
+
+
+def test_gradients_that_never_fit_into_half_precision_end_a_training(variant: Path, tmp_path: Path) -> None:
+    data, recipe = VariantSplit.read(variant, "train"), tiny_recipe()
+    torch.manual_seed(0)
+    model = models.build(recipe, data.categories)
+    detector = loop.Detector(model, loop.Batches(data, recipe, 0), torch.device("cpu"))
+    detector.scaler = torch.amp.GradScaler("cpu", init_scale=LEAST_SCALE)
+    for parameter in model.parameters():
+        parameter.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(AnonbenchError, match="not finite at any scale"):
+        detector.step(detector.data[0], 0)
 
 
 def test_a_first_step_that_overflows_leaves_nothing_behind() -> None:

@@ -109,8 +109,10 @@ def _common_header(tables: list[list[Row]], paths: list[Path], split: str, varia
         expected |= {key: first.get(key) for key in of_all}
         for key, value in expected.items():
             if table[0].get(key) != value:
+                # what all shards looked for together may be wrong in either
+                which = f"this shard and {paths[0].name} again" if key == "tuned" else "this shard again"
                 raise AnonbenchError(
-                    f"has {key} {table[0].get(key)!r} instead of {value!r}", file=path, remedy="run this shard again"
+                    f"has {key} {table[0].get(key)!r} instead of {value!r}", file=path, remedy=f"run {which}"
                 )
     return first
 

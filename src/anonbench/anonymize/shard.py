@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,7 +97,7 @@ class Shard:
         ]
         people = self.people(rows)
         if method is not None and method.sample:
-            fitted |= {"tuned": method.tune(self._sampled(everything, root, method))}
+            fitted |= {"tuned": method.tune(self._sampled(everything, root, method, hashes))}
         earlier = None if method is None else _Earlier.of(self, method, rows)
         path = manifests.shard_path(self.out, self.split, self.shard)
         self._check_folder_is_ours()
@@ -141,7 +141,7 @@ class Shard:
         table = self.annotations / f"{self.split}.{region.table}.parquet"
         return Frames.read(table, rows) if region is RegionKind.FRAME else People.read(table, region, rows)
 
-    def _sampled(self, everything: pa.Table, root: Path, method: Method) -> list[Crop]:
+    def _sampled(self, everything: pa.Table, root: Path, method: Method, hashes: Mapping[str, str]) -> list[Crop]:
         """Return the frames of the split's sample as the method will see them, fewer where they are large."""
         largest = max(
             (w * h * 3 for w, h in zip(*(everything[k].to_pylist() for k in ("width", "height")), strict=True)),
@@ -152,7 +152,8 @@ class Shard:
         people, earlier, crops = self.people(rows), _Earlier.of(self, method, rows), []
         for row in rows:
             source = f"{root}/{row['path']}"
-            decoded = images.decode(images.read_bytes(source), file=source, **regions.frame_of(row))
+            data = images.read_bytes(source, hashes.get(row["path"]))
+            decoded = images.decode(data, file=source, **regions.frame_of(row))
             work = self._work(row, decoded.pixels, people, source)
             if earlier is not None:
                 earlier([row], [work])

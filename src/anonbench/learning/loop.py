@@ -26,6 +26,8 @@ from anonbench.learning.files import read_checkpoint, saving
 
 Batch = TypeVar("Batch")
 CURVE_POINTS = 100
+LEAST_SCALE = 2.0**-14
+"""Below it a loss that is scaled for fp16 says nothing: gradients are not finite at any scale."""
 
 
 class Learner(ABC, Generic[Batch]):

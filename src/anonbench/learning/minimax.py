@@ -11,12 +11,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import nn
 
-from anonbench.learning.loop import Batch, Learner, diverged, finite
+from anonbench.learning.loop import LEAST_SCALE, Batch, Learner, diverged, finite
 from anonbench.seeding import seed_of
 
 Precision = Literal["fp32", "bf16", "fp16"]
-LEAST_SCALE = 2.0**-14
-"""Below it a loss that is scaled for fp16 says nothing: gradients are not finite at any scale."""
 
 
 @dataclass(frozen=True, slots=True)

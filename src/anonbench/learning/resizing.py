@@ -21,9 +21,10 @@ def bilinear(x: torch.Tensor, size: tuple[int, int], align_corners: bool = False
 
 def by_products(x: torch.Tensor, size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
     """Return the same by one matrix product along each axis."""
-    rows, columns = (_weights(x.shape[2 + i], size[i], align_corners, x.device, x.dtype) for i in range(2))
+    wide = torch.promote_types(x.dtype, torch.float32)  # rows of weights in half precision do not sum to one
+    rows, columns = (_weights(x.shape[2 + i], size[i], align_corners, x.device, wide) for i in range(2))
     with torch.autocast(x.device.type, enabled=False):
-        return rows @ x @ columns.T
+        return (rows @ x.to(wide) @ columns.T).to(x.dtype)
 
 
 @functools.lru_cache(maxsize=64)

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from anonbench.errors import AnonbenchError
 from anonbench.learning import distributed, memory
 from anonbench.learning.distributed import Place
-from anonbench.learning.loop import Batch, Learner, diverged, finite
+from anonbench.learning.loop import LEAST_SCALE, Batch, Learner, diverged, finite
 from anonbench.learning.schedules import learning_rate
 from anonbench.recipe import Recipe
 from anonbench.seeding import seed_of
@@ -130,6 +130,8 @@ class Supervised(Learner[Batch]):
                 nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip)
             self.scaler.step(self.optimizer)
             self.scaler.update()
+            if self.scaler.is_enabled() and self.scaler.get_scale() < LEAST_SCALE:
+                raise diverged("gradients are not finite at any scale", iteration, **DIVERGED)
         except FloatingPointError as error:  # detectron2's, at proposals that are not finite
             raise diverged(str(error).strip(), iteration, **DIVERGED) from None
         return values
