@@ -144,7 +144,7 @@ def _is_left(path: str, part: re.Match[str]) -> bool:
     if part[2] == _HOST:
         return not _at_work(int(part[4]), part[3])
     try:
-        return time.time() - os.stat(path).st_mtime > _OLD
+        return time.time() - os.stat(path).st_ctime > _OLD  # a link has the mtime of what it links to
     except OSError:  # whole by now, and renamed
         return False
 
