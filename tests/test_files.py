@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -28,7 +32,7 @@ def test_an_error_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_write_left_is_removed_by_the_next_write_of_that_file(tmp_path: Path) -> None:
-    left, others = tmp_path / ".a.json.4999999.3.part", tmp_path / ".b.json.4999999.4.part"
+    left, others = (tmp_path / f".{name}.json.{files._HOST}-00000000.4999999.3.part" for name in "ab")
     left.write_text("half")
     others.write_text("somebody may be writing this one")
     files.write_json(tmp_path / "a.json", {"a": 1})
@@ -80,11 +84,53 @@ def test_an_error_about_another_file_is_not_explained_as_one_of_writing(tmp_path
 
 def test_what_another_process_is_writing_is_left_to_it(tmp_path: Path) -> None:
     """Process 1 is always there; the one that had our number is not."""
-    at_work, ours = tmp_path / ".a.json.1.0.part", tmp_path / f".a.json.{os.getpid()}.12345678.part"
+    here = f".a.json.{files._HOST}"
+    at_work, ours = tmp_path / f"{here}-00000000.1.0.part", tmp_path / f"{here}-00000000.{os.getpid()}.0.part"
     at_work.write_text("half")
     ours.write_text("half")
     files.write_json(tmp_path / "a.json", {})
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", at_work.name}
+
+
+@pytest.mark.parametrize("name", [".a.json.01234567-00000000.4999999.0.part", ".a.json.4999999.0.part"])
+def test_what_another_machine_is_writing_is_left_to_it_until_it_is_old(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its processes cannot be asked for; names without a machine are those of earlier versions."""
+    now = time.time()
+    for folder, hours in (("new", 1), ("old", 7)):
+        (tmp_path / folder).mkdir()
+        (part := tmp_path / folder / name).write_text("half")
+        os.utime(part, (0, 0))  # as a link to an old file
+        monkeypatch.setattr("time.time", lambda hours=hours: now + 3600 * hours)
+        files.write_json(tmp_path / folder / "a.json", {})
+        assert part.exists() == (folder == "new")
+
+
+def test_two_machines_whose_processes_have_one_number_write_two_temporary_files(tmp_path: Path) -> None:
+    """As two pods do: a fresh interpreter, the same number, the same count."""
+    code = "import os; os.getpid = lambda: 7; from anonbench import files\nwith files.atomic('a') as part: print(part)"
+    said = set()
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code + "; part.touch()"], cwd=tmp_path, capture_output=True)
+        said.add(done.stdout)
+        assert not done.stderr
+    assert len(said) == 2
+    assert files.is_temporary(said.pop().decode().strip())
+
+
+def test_a_child_of_fork_has_names_of_its_own() -> None:
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        child = pool.apply(files._temporary, ("a", "part"))
+    assert child.split(".")[2] != files._temporary("a", "part").split(".")[2]
+
+
+def test_what_a_killed_process_linked_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "s").write_bytes(b"abc")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / f".t.{files._HOST}-00000000.4999999.3.link").write_bytes(b"abc")
+    files.place(tmp_path / "s", tmp_path / "folder" / "t", "hardlink")
+    assert [p.name for p in (tmp_path / "folder").iterdir()] == ["t"]
 
 
 def test_who_removes_what_is_being_written_gets_told(tmp_path: Path) -> None:
@@ -181,7 +227,7 @@ def test_the_longest_names_can_be_written(tmp_path: Path, name: str, how: str) -
     assert [path.name for path in folder.iterdir()] == [name]
     if stem:
         (other := folder.with_name("again")).mkdir()
-        (left := other / f".{stem}.4999999.3.part").write_text("half")
+        (left := other / f".{stem}.{files._HOST}-00000000.4999999.3.part").write_text("half")
         files.write_bytes(other / name, b"whole")
         assert not left.exists()
 

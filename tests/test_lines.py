@@ -101,20 +101,53 @@ def test_what_is_not_json_is_refused(tmp_path: Path, bad: bytes) -> None:
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(text().replace(b'"bbox": [', b'"bbox": [[', 1))
+    with pytest.raises(AnonbenchError, match=r"is not valid JSON .*line 2"):
+        lines.read(path)
+
+
+def test_a_line_that_is_damaged_while_the_file_is_open_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(text())
     _, found = lines.read(path)
+    path.write_bytes(text().replace(b'"bbox": [', b'"bbox":[[', 1))
     with pytest.raises(AnonbenchError, match="is not valid JSON") as raised:
         list(found)
     assert raised.value.entry == "annotation number 0"
     assert found[1] == ENTRIES[1]
 
 
-@pytest.mark.parametrize("value", [{"images": [], "annotations": [{"id": 1}]}, {"images": []}, [1], "x"])
-def test_other_json_is_read_whole(tmp_path: Path, value: Any) -> None:
+def test_other_json_is_read_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_text(json.dumps(value))
-    head, found = lines.read(path)
-    assert head == value
-    assert list(found) == (value.get("annotations", []) if isinstance(value, dict) else [])
+    path.write_text(json.dumps(value := {"images": [], "annotations": [{"id": 1}]}))
+    assert lines.read(path) == (value, [{"id": 1}])
+
+
+@pytest.mark.parametrize("value", [{"images": []}, {"annotations": {}}, {"annotations": None}, [1], "x", None])
+def test_a_file_without_a_list_of_annotations_is_not_one_of_nobody(tmp_path: Path, value: Any) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(value))
+    with pytest.raises(AnonbenchError, match=r"a\.json: is not a COCO annotation file"):
+        lines.read(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"id":1},{"id":2},\n{"id":3}',
+        '{"id":1,"s":[{"a":1},\n{"b":2}]},\n{"id":2}',
+        '{"id":1,"area":-Infinity}',
+        '{"id":1,"name":"\\ud800"}',
+        '{"id":1,"area":1e999}',
+        '{"id":1},\n{"id":2},{"id":3,"s":[{"a":1},\n{"b":2}]}',
+    ],
+    ids=["two on a line", "one on two lines", "infinity", "half a character", "more than there is", "both"],
+)
+def test_json_that_is_laid_out_otherwise_is_read_all_the_same(tmp_path: Path, body: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"images":[],"categories":[],"annotations":[\n' + body + "\n]}\n")
+    entries = json.loads(path.read_text())["annotations"]
+    assert list(lines.read(path)[1]) == entries
+    if "999" not in body:
+        assert list(CocoFile(path).annotations) == entries
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

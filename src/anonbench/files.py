@@ -10,8 +10,11 @@ import itertools
 import json
 import os
 import re
+import secrets
 import shutil
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,8 @@ _CANNOT_CLONE = (
     errno.EPERM,
     errno.EBADF,
 )
-_PART = re.compile(r"\.(.+)\.(\d+)\.(?:\d+\.part|link)")
+_PART = re.compile(r"\.(.+?)\.(?:([0-9a-f]{8})-([0-9a-f]{8})\.)?(\d+)\.(?:\d+\.part|(?:\d+\.)?link)")
+"""A temporary name: of what it is to become, where its process runs, a random mark of it, its number, and a counter."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Reasons for which a file cannot be read that say nothing of what is in it."""
@@ -42,28 +46,52 @@ _REMEDIES = {
 """What to do when the system refuses to write, by its reason."""
 _LONG = 200
 """Bytes of a name above which the temporary file beside it, whose name is longer, is named by a hash."""
+_OLD = 6 * 3600
+"""Seconds after which what a process of another machine was writing is taken for left over: nobody can ask for it."""
 _leftovers: dict[str, dict[str, list[str]]] = {}
 _listing = threading.Lock()
+
+
+def _here() -> str:
+    """Return a mark of where numbers tell processes apart: this machine since its start, and this container in it."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        where = f"{boot} {os.readlink('/proc/self/ns/pid')} {socket.gethostname()}"
+    except OSError:
+        return secrets.token_hex(4)
+    return hashlib.sha256(where.encode()).hexdigest()[:8]
+
+
+_HOST = _here()
+_mark = secrets.token_hex(4)
+
+
+def _another_mark() -> None:
+    """Mark a child of fork as another process than its parent."""
+    global _mark
+    _mark = secrets.token_hex(4)
+
+
+os.register_at_fork(after_in_child=_another_mark)
 
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is renamed to ``path``, on any error removed.
 
-    What a killed process left of an earlier write of ``path`` is removed.
+    What a killed process left of an earlier write of ``path`` is removed: one of this machine at once, one of another,
+    which may still be at work, when it is hours old.
 
     Raises AnonbenchError when the system refuses to write (see `explained`).
     """
     path = os.fspath(path)
     folder, name = os.path.split(path)
     stem = _stem(name)
-    part = os.path.join(folder, f".{stem}.{os.getpid()}.{next(_NUMBERS)}.part")
+    part = os.path.join(folder, _temporary(stem, "part"))
     with explained(path, part):
         if not os.path.isdir(folder or "."):
             os.makedirs(folder, exist_ok=True)
-        for left in _left_in(folder or ".").pop(stem, ()):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(folder, left))
+        _clear(folder, stem)
         try:
             yield Path(part)
             os.replace(part, path)
@@ -78,6 +106,18 @@ def is_temporary(name: str) -> bool:
     return _PART.fullmatch(name) is not None
 
 
+def _temporary(stem: str, kind: str) -> str:
+    """Return a name that no other process, of whatever machine, gives to a file that it writes."""
+    return f".{stem}.{_HOST}-{_mark}.{os.getpid()}.{next(_NUMBERS)}.{kind}"
+
+
+def _clear(folder: str, stem: str) -> None:
+    """Remove what is left over of earlier writes of a file."""
+    for left in _left_in(folder or ".").pop(stem, ()):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, left))
+
+
 def _stem(name: str) -> str:
     """Return what the names of temporary files beside ``name`` begin with; a name may be as long as there are."""
     return name if len(os.fsencode(name)) <= _LONG else hashlib.sha256(os.fsencode(name)).hexdigest()
@@ -86,23 +126,33 @@ def _stem(name: str) -> str:
 def _left_in(folder: str) -> dict[str, list[str]]:
     """Return the temporary files in a folder by what they were to become, as this process found them at first.
 
-    Those that another process of this machine may still be writing are none of them.
+    Those that another process may still be writing are none of them.
     """
     with _listing:
         if folder not in _leftovers:
             found: dict[str, list[str]] = {}
             for name in os.listdir(folder):
                 part = _PART.fullmatch(name)
-                if part and not _at_work(int(part[2])):
+                if part and _is_left(os.path.join(folder, name), part):
                     found.setdefault(part[1], []).append(name)
             _leftovers[folder] = found
         return _leftovers[folder]
 
 
-def _at_work(process: int) -> bool:
-    """Tell whether another process has this number; one that had ours is gone."""
-    if process == os.getpid():
+def _is_left(path: str, part: re.Match[str]) -> bool:
+    """Tell whether nobody writes a temporary file any more; of another machine's, or an old name, its age tells."""
+    if part[2] == _HOST:
+        return not _at_work(int(part[4]), part[3])
+    try:
+        return time.time() - os.stat(path).st_ctime > _OLD  # a link has the mtime of what it links to
+    except OSError:  # whole by now, and renamed
         return False
+
+
+def _at_work(process: int, mark: str) -> bool:
+    """Tell whether a process of this machine is there; another one that had our number is gone."""
+    if process == os.getpid():
+        return mark == _mark
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -234,8 +284,9 @@ def place(source: Path, target: Path, how: str = "copy") -> None:
     """
     if how == "hardlink":
         target.parent.mkdir(parents=True, exist_ok=True)
-        link = target.with_name(f".{_stem(target.name)}.{os.getpid()}.link")
-        link.unlink(missing_ok=True)
+        stem = _stem(target.name)
+        link = target.with_name(_temporary(stem, "link"))
+        _clear(str(target.parent), stem)
         with explained(target, link):
             try:
                 os.link(source.resolve(), link)
@@ -243,8 +294,10 @@ def place(source: Path, target: Path, how: str = "copy") -> None:
                 if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
                     raise
             else:
-                os.replace(link, target)
-                link.unlink(missing_ok=True)  # rename is a no-op between two links of one file
+                try:
+                    os.replace(link, target)
+                finally:
+                    link.unlink(missing_ok=True)  # rename is a no-op between two links of one file
                 return
     with atomic(target) as part:
         if how != "reflink" or not _clone(source, part):

@@ -6,6 +6,7 @@ other file there is, of one line or of many more, is read whole.
 
 from __future__ import annotations
 
+import json
 import os
 import weakref
 from array import array
@@ -24,6 +25,8 @@ _BLOCK = 1024
 """Annotations that are read at once when all are."""
 
 _value = msgspec.json.Decoder().decode
+_pass_over = msgspec.json.Decoder(msgspec.Raw).decode
+"""Tells whether a text is one JSON value, in a seventh of the time of making it Python's objects."""
 
 
 class Lines(Sequence[dict[str, Any]]):
@@ -72,8 +75,8 @@ class Lines(Sequence[dict[str, Any]]):
 
     def _decode(self, line: bytes, place: int) -> dict[str, Any]:
         try:
-            value: dict[str, Any] = _value(line.rstrip(b",\n"))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            value: dict[str, Any] = self._loaded(line.rstrip(b",\n"))
+        except (ValueError, RecursionError) as error:
             raise AnonbenchError(
                 f"is not valid JSON ({error})",
                 file=self.path,
@@ -82,20 +85,30 @@ class Lines(Sequence[dict[str, Any]]):
             ) from None
         return value
 
+    @staticmethod
+    def _loaded(text: bytes) -> Any:
+        try:
+            return _value(text)
+        except msgspec.MsgspecError:  # 1e999, which `json` takes for infinity, as in a file that is read whole
+            return json.loads(text)
+
 
 def read(path: str | Path) -> tuple[Any, Sequence[Any]]:
     """Return what a COCO file holds besides its annotations, and these.
 
     Annotations come lazily (`Lines`) where each has a line of its own and is a JSON object; of any other file that is
-    JSON they are the list, or whatever else, under ``annotations`` (empty without), and the first value is the whole.
-    Raises AnonbenchError for a file that is missing or not JSON.
+    JSON they are the list under ``annotations``, and the first value is the whole. Raises AnonbenchError for a file
+    that is missing, not JSON, or without such a list.
     """
     path = Path(path)
     found = lazily(path)
     if found is not None:
         return found
     whole = read_json(path)
-    return whole, whole.get("annotations", ()) if isinstance(whole, dict) else ()
+    annotations = whole.get("annotations") if isinstance(whole, dict) else None
+    if not isinstance(annotations, list):
+        raise AnonbenchError("is not a COCO annotation file (it has no list of annotations)", file=path)
+    return whole, annotations
 
 
 def lazily(path: Path) -> tuple[dict[str, Any], Lines] | None:
@@ -122,6 +135,7 @@ def lazily(path: Path) -> tuple[dict[str, Any], Lines] | None:
                     and line.endswith((b"},\n", b"}\n"))
                 ):
                     return None
+                _pass_over(line.rstrip(b",\n"))  # a line may hold two, or a part of one
                 place, before = place + len(line), line
             else:
                 return None  # cut short

@@ -32,7 +32,7 @@ if words[:3] == ["create", "-f", "-"]:
     kill = "kill -9 $$" if not (jobs / "lost").exists() and {lose!r} else "true"
     (jobs / "lost").touch()
     script = f"{{kill}}; {{' '.join(container['command'])}} > {{jobs}}/{{name}}.log 2>&1"
-    run = f"sh -c '{{script}}' && echo '1 ' > {{jobs}}/{{name}}.state || echo ' 1' > {{jobs}}/{{name}}.state"
+    run = f"sh -c '{{script}}' && echo 1// > {{jobs}}/{{name}}.state || echo /1/ > {{jobs}}/{{name}}.state"
     subprocess.Popen(["sh", "-c", run], cwd=container["workingDir"], start_new_session=True,
                      stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     print(f"job.batch/{{name}} created")
@@ -40,7 +40,7 @@ elif words[:2] == ["get", "job"]:
     name = words[2]
     state = jobs / f"{{name}}.state"
     if (jobs / f"{{name}}.json").exists():
-        print(f"{{name}} {{state.read_text().rstrip(chr(10)) if state.exists() else ' '}}", end="")
+        print(f"{{name}}/{{state.read_text().strip() if state.exists() else '//'}}", end="")
 """
 
 
@@ -82,7 +82,10 @@ def test_kubernetes_runs_the_study_and_tries_a_lost_pod_again(project: Project, 
     memory = set()
     for job in submitted:
         assert job["spec"]["backoffLimit"] == 0
-        container = job["spec"]["template"]["spec"]["containers"][0]
+        assert "activeDeadlineSeconds" not in job["spec"], "a job that waits for a node takes none of its time"
+        pod = job["spec"]["template"]["spec"]
+        assert pod["activeDeadlineSeconds"] >= 600
+        container = pod["containers"][0]
         assert container["resources"]["limits"] == container["resources"]["requests"]
         assert container["volumeMounts"] == [{"name": "study", "mountPath": str(tmp_path)}]
         assert "nvidia.com/gpu" not in container["resources"]["limits"]
@@ -110,9 +113,18 @@ def test_what_kubernetes_lacks_is_said(tmp_path: Path, environment: dict[str, st
 
 @pytest.mark.parametrize(
     ("said", "state"),
-    [("job 1 ", "success"), ("job  1", "failed"), ("job  ", "running"), ("", "failed")],
+    [
+        ("job/1//", "success"),
+        ("job//1/", "failed"),
+        ("job//1/True", "failed"),
+        ("job///True", "failed"),
+        ("job///", "running"),
+        ("job///False", "running"),
+        ("", "failed"),
+    ],
 )
 def test_the_state_of_a_pod(tmp_path: Path, said: str, state: str) -> None:
+    """What `kubectl` prints of a job's name, of how many of its pods succeeded and failed, and whether it has."""
     program(tmp_path / "tools", "kubectl", f"#!/bin/sh\nprintf '%s' '{said}'\n")
     script = PROJECT / "profiles" / "kubernetes" / "status"
     path = f"{tmp_path / 'tools'}{os.pathsep}{os.environ['PATH']}"

@@ -79,14 +79,35 @@ def test_the_visible_box_may_stand_for_the_person(root: Path) -> None:
         ('{"ID": "b", "gtboxes": [{"tag": "person", "fbox": [1, 2, 3]}]}', "fbox of box 1 is not four numbers"),
         ('{"ID": "b", "gtboxes": [{"tag": "person", "fbox": [1, 2, NaN, 4]}]}', "fbox of box 1 is not four numbers"),
         ('{"ID": "b", "gtboxes": [{"tag": "mask", "fbox": [1, 2, 3, 4], "extra": 1}]}', "extra of box 1 is no object"),
+        (
+            '{"ID": "b", "gtboxes": [{"tag": "person", "fbox": [1, 2, 1' + "0" * 400 + ", 4]}]}",
+            "fbox of box 1 is not four numbers",
+        ),
+        ('{"ID": "b", "gtboxes": [' + "1" * 5000 + "]}", "line 2: is not an image's labels"),
+        ('{"ID": "b", "gtboxes": ' + "[" * 100_000, "line 2: .*nested too deeply"),
         ('{"ID": "first", "gtboxes": []}', "duplicate image first"),
     ],
 )
 def test_files_of_another_form_are_refused(tmp_path: Path, line: str, said: str) -> None:
     file = tmp_path / "annotation_train.odgt"
     file.write_text('{"ID": "first", "gtboxes": []}\n' + line + "\n")
-    with pytest.raises(AnonbenchError, match=said):
+    with pytest.raises(AnonbenchError, match=said) as raised:
         read_labels(file)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_mark_of_the_encoding_and_breaks_that_are_no_lines_are_text(tmp_path: Path) -> None:
+    file = tmp_path / "annotation_train.odgt"
+    lines = ['{"ID": "a", "gtboxes": []}', '{"ID": "b\u2028\x85c", "gtboxes": []}', ""]
+    file.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    assert list(read_labels(file)) == ["a", "b\u2028\x85c"]
+
+
+@pytest.mark.parametrize(("data", "said"), [(b" \n", "is empty"), (b"\xff", "is not text in UTF-8")])
+def test_a_file_without_text_is_said(tmp_path: Path, data: bytes, said: str) -> None:
+    (tmp_path / "annotation_train.odgt").write_bytes(data)
+    with pytest.raises(AnonbenchError, match=said):
+        read_labels(tmp_path / "annotation_train.odgt")
 
 
 def test_an_image_that_is_not_there_is_named(root: Path) -> None:

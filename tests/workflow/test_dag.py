@@ -44,12 +44,23 @@ def test_every_rule_declares_what_it_needs(name: str, text: str) -> None:
         assert (PROJECT / "envs" / f"{environment}.yaml").is_file()
 
 
+def packages(environment: dict[str, Any]) -> list[str]:
+    """Return the packages of conda, and those that pip adds."""
+    entries = environment["dependencies"]
+    return [package for entry in entries for package in ([entry] if isinstance(entry, str) else entry["pip"])]
+
+
+def test_the_environment_of_networks_has_the_fast_coder() -> None:
+    found = packages(yaml.safe_load((PROJECT / "envs" / "train.yaml").read_text()))
+    assert f"constriction=={LOCK['constriction']}" in found, "streams are coded by Python without it"
+
+
 @pytest.mark.parametrize("path", sorted((PROJECT / "envs").glob("*.yaml")), ids=lambda p: p.name)
 def test_environments_agree_with_the_lock(path: Path) -> None:
     environment = yaml.safe_load(path.read_text())
     assert environment["channels"] == ["conda-forge", "nodefaults"]
-    for entry in environment["dependencies"]:
-        name, _, pinned = entry.partition("=")
+    for entry in packages(environment):
+        name, _, pinned = entry.replace("==", "=").partition("=")
         if name in ("python", "pip"):
             continue
         locked = LOCK.get(CONDA_NAMES.get(name, name))

@@ -13,7 +13,7 @@ import yaml
 
 from anonbench.config import parse
 from anonbench.workflow.files import Files
-from anonbench.workflow.needs import LEAST_MINUTES, MEASURED, UNKNOWN, Needs
+from anonbench.workflow.needs import CODED, LEAST_MINUTES, MEASURED, NETWORK, UNKNOWN, Needs
 from tests.workflow.conftest import PROJECT, TINY, Project
 from tests.workflow.test_dag import blocks
 
@@ -99,6 +99,26 @@ def test_a_gpu_takes_memory_of_its_machine(needs: Callable[..., Needs]) -> None:
     assert with_gpu.memory("train")(JOB, 1) > without.memory("train")(JOB, 1) + 5000
     assert with_gpu.memory("merge")(JOB, 1) == without.memory("merge")(JOB, 1)
     assert with_gpu.memory("anonymize")(JOB, 1) == without.memory("anonymize")(JOB, 1)
+
+
+@pytest.mark.parametrize(
+    ("variant", "need"),
+    [
+        ("body-mask_out", MEASURED["anonymize"]), ("frame-avif-q40", CODED), ("frame-jpeg-q40", CODED),
+        ("frame-roi_codec", NETWORK), ("body-gan", NETWORK), ("original", MEASURED["anonymize"]),
+    ],
+)  # fmt: skip
+def test_what_codecs_and_networks_take_is_planned_for(
+    needs: Callable[..., Needs], variant: str, need: tuple[float, ...]
+) -> None:
+    assert needs(10)._method(variant) == need
+
+
+def test_a_codec_is_given_the_time_that_avif_takes(needs: Callable[..., Needs]) -> None:
+    """330 s for a thousand frames, after a search in 256 of them that every shard repeats."""
+    job = Wildcards(**{**vars(JOB), "variant": "frame-avif-q40"})
+    for images, shards, least in ((1000, 1, 330 + 85), (64_000, 64, 330 + 85), (1, 1, 85)):
+        assert 60 * needs(images, anonymize={"shards": shards}).time("anonymize")(job, 1) >= 1.5 * least
 
 
 def test_a_longer_training_gets_more_time(needs: Callable[..., Needs]) -> None:

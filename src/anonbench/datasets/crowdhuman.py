@@ -16,7 +16,7 @@ from pydantic import Field
 
 from anonbench.blocks import Strict
 from anonbench.datasets.base import DatasetAdapter, Sources, Split
-from anonbench.datasets.layout import AGAIN, check_split, image_size, need_folder, read_lines
+from anonbench.datasets.layout import AGAIN, check_split, image_size, need_folder
 from anonbench.errors import AnonbenchError
 
 SPLITS = ("train", "val")
@@ -115,15 +115,19 @@ def read_labels(file: Path) -> dict[str, list[dict[str, Any]]]:
     Raises AnonbenchError that names the line when the file is cut short or of another format.
     """
     labels: dict[str, list[dict[str, Any]]] = {}
-    for number, line in enumerate(read_lines(file), 1):
+    for number, line in enumerate(_lines(file), 1):
         if not line:
             continue
         try:
             name, boxes = _image(json.loads(line))
             if name in labels:
                 raise ValueError(f"duplicate image {name}")
-        except ValueError as error:
-            said = "it is no JSON; the file may be cut short" if isinstance(error, json.JSONDecodeError) else error
+        except (ValueError, RecursionError) as error:
+            said: object = error
+            if isinstance(error, json.JSONDecodeError):
+                said = "it is no JSON; the file may be cut short"
+            elif isinstance(error, RecursionError):
+                said = "it is nested too deeply"
             raise AnonbenchError(
                 f"is not an image's labels in CrowdHuman's format ({said})",
                 file=file,
@@ -132,6 +136,19 @@ def read_labels(file: Path) -> dict[str, list[dict[str, Any]]]:
             ) from None
         labels[name] = boxes
     return labels
+
+
+def _lines(file: Path) -> list[str]:
+    """Return the lines of a UTF-8 file, with or without its mark; names may hold what other texts break lines at."""
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise AnonbenchError("no such file", file=file, remedy=AGAIN) from None
+    except UnicodeDecodeError as error:
+        raise AnonbenchError(f"is not text in UTF-8 ({error.reason})", file=file, remedy=AGAIN) from None
+    if not text.strip():
+        raise AnonbenchError("is empty", file=file, remedy=AGAIN)
+    return [line.strip() for line in text.split("\n")]
 
 
 def _image(entry: Any) -> tuple[str, list[dict[str, Any]]]:
@@ -166,4 +183,9 @@ def _checked(row: Any, number: int) -> dict[str, Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False

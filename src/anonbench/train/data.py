@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -108,7 +109,7 @@ class VariantSplit:
             if clips:
                 actions, found = _clips(coco, variant.samples, path)
                 variant = replace(variant, actions=actions, clips=found)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise AnonbenchError(
                 f"is not a COCO annotation file ({type(error).__name__}: {error})", file=path
             ) from error
@@ -129,11 +130,11 @@ class VariantSplit:
     @classmethod
     def _from_coco(cls, coco: dict[str, Any], annotations: Sequence[Any], path: Path, images: Path) -> VariantSplit:
         categories = tuple(
-            Category(int(c["id"]), c["name"], is_people(c)) for c in sorted(coco["categories"], key=lambda c: c["id"])
+            Category(_id(c), c["name"], is_people(c)) for c in sorted(coco["categories"], key=lambda c: c["id"])
         )
         label_of = {category.id: label for label, category in enumerate(categories, start=1)}
         ordered = [
-            _Image(image["id"], int(image["width"]), int(image["height"]), image["file_name"], image.get("labels_on"))
+            _Image(_id(image), int(image["width"]), int(image["height"]), image["file_name"], image.get("labels_on"))
             for image in sorted(coco["images"], key=lambda image: image["id"])
         ]
         place = {image.id: place for place, image in enumerate(ordered)}
@@ -152,12 +153,17 @@ class VariantSplit:
                 raise AnonbenchError(f"names the unknown category {annotation['category_id']}", file=path, entry=entry)
             if len(annotation.get("keypoints") or [0] * 51) != 3 * len(KEYPOINTS):
                 raise AnonbenchError("keypoints are not COCO's 17 triples", file=path, entry=entry)
-            of[index], ids[index] = place[annotation["image_id"]], annotation["id"]
+            of[index], ids[index] = place[annotation["image_id"]], operator.index(annotation["id"])
             counts[_use(annotation, ordered[of[index]])[0]] += 1
         order = np.lexsort((ids, of))
         first = np.searchsorted(of[order], np.arange(len(ordered) + 1))
         samples = Samples(ordered, annotations, order, first, label_of, images)
         return cls(path, sha256_file(path), categories, samples, counts)
+
+
+def _id(entry: dict[str, Any]) -> int:
+    """Return an entry's id; raise TypeError for what is no integer, OverflowError for one of more than 64 bits."""
+    return int(np.int64(operator.index(entry["id"])))
 
 
 class _Image(NamedTuple):
@@ -281,7 +287,7 @@ def _clips(coco: dict[str, Any], samples: Sequence[Sample], path: Path) -> tuple
                 f"has the action {action!a:.80}, which is not among the file's", file=path, entry=entry
             )
         chosen = None if action is None else actions.index(action)
-        clips.append(Clip(int(video["id"]), tuple(there[place] for place in range(count)), chosen))
+        clips.append(Clip(_id(video), tuple(there[place] for place in range(count)), chosen))
     return actions, tuple(clips)
 
 

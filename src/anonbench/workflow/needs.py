@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from anonbench import registry
 from anonbench.config import Study
 from anonbench.variants import Variant
 from anonbench.workflow.files import Files
@@ -44,7 +45,7 @@ MEASURED = {
     "annotate": Need(180, 10, 2, 5),
     "detect": Need(400, 2, 5, 400),
     "regions": Need(215, 4, 2, 2),
-    "fit": Need(1000, 10, 3600, 60),
+    "fit": Need(2000, 10, 3600, 60),
     "fit_attacker": Need(1000, 10, 600, 600),
     "anonymize": Need(250, 15, 2, 10),
     "merge": Need(135, 10, 1, 2),
@@ -61,6 +62,8 @@ MEASURED = {
 
 NETWORK = Need(900, 15, 10, 200)
 """What `anonymize` takes with a method that runs a network on each person."""
+CODED = Need(400, 15, 150, 500)
+"""The same with a codec that is not fitted; each shard searches for the quality of a rate in up to 256 frames."""
 OWN_ENVIRONMENT = Need(4000, 15, 60, 10_000)
 """The same with a method that has an environment of its own: a published generator, seconds a person."""
 ON_GPU = frozenset(("fit", "fit_attacker", "train", "predict", "attack"))
@@ -133,9 +136,13 @@ class Needs:
 
     @functools.cache  # noqa: B019 (one plan per process)
     def _method(self, variant: str) -> Need:
-        if self.files.own_environment(Variant.parse(variant).method):
+        method = Variant.parse(variant).method
+        if self.files.own_environment(method):
             return OWN_ENVIRONMENT
-        return NETWORK if self.study.is_fitted(variant) else MEASURED["anonymize"]
+        if self.study.is_fitted(variant):
+            return NETWORK
+        coded = method is not None and registry.load("methods", method).codec
+        return CODED if coded else MEASURED["anonymize"]
 
     def _steps(self, model: str, images: int) -> float:
         """Return the seconds that the steps of a training take."""
