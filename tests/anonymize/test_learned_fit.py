@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -28,6 +29,7 @@ from anonbench.learning.minimax import LEAST_SCALE, Side
 from anonbench.records import RegionKind
 from anonbench.variants import Variant
 
+from .conftest import photograph
 from .learned_tiny import SETTINGS, write_clips
 
 CPU = torch.device("cpu")
@@ -446,6 +448,19 @@ def test_a_damaged_frame_is_named(clips: Path, tmp_path: Path) -> None:
     (clips / "data" / "raw" / "7.png").write_bytes(b"\x89PNG nonsense")
     with pytest.raises(AnonbenchError, match=r"7\.png"):
         run(clips, tmp_path / "fit", iterations=60)
+
+
+def test_frames_that_were_edited_are_refused(clips: Path) -> None:
+    asked = job(clips)
+    for row in asked.images:
+        row["sha256"] = sha256_file(asked.root / row["path"])
+    material = Material.read(asked)
+    material.digest(1)
+    cv2.imwrite(str(asked.root / "raw" / "7.png"), photograph(40, 30, 99))
+    with pytest.raises(AnonbenchError, match=r"7\.png: was edited or damaged after it was written"):
+        material.digest(1)
+    with pytest.raises(AnonbenchError, match=r"7\.png: was edited or damaged after it was written"):
+        [material.batch(iteration) for iteration in range(8)]
 
 
 @pytest.mark.parametrize("side", ["anonymizer", "rivals"])
