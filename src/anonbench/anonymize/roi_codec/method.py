@@ -78,4 +78,6 @@ class LearnedCodec(Method):
         )
 
     def weakness(self, crop: Crop) -> str | None:
-        return None if self._origin.get("hides") == "heads" else "by a codec that was fitted to hide nobody"
+        if self._origin.get("hides") == "heads":
+            return "by a codec that was fitted to hide heads: no fit promises it, only attackers tell what is hidden"
+        return "by a codec that was fitted to hide nobody"
