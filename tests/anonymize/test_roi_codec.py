@@ -394,9 +394,7 @@ def test_heads_count_from_a_share_of_the_training_on(dataset: Dataset, tmp_path:
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_originals_that_were_edited_are_refused(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, kept: bool
-) -> None:
+def test_originals_that_were_edited_are_refused(dataset: Dataset, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
     with_boxes(dataset)
     rows = regions.read(dataset.annotations / "train.images.parquet", regions.IMAGES).to_pylist()
     rows = [{**row, "sha256": sha256_file(dataset.data / row["path"])} for row in rows]
@@ -575,6 +573,15 @@ def test_everybody_may_be_recognised(dataset: Dataset, tmp_path: Path) -> None:
     assert set(found["heads"]) == {
         "by a codec that was fitted to hide heads: no fit promises it, only attackers tell what is hidden"
     }
+
+
+def test_the_codecs_that_hide_nobody_are_controls(dataset: Dataset, tmp_path: Path) -> None:
+    with_boxes(dataset)
+    for method, status in (("stock_codec", "control"), ("roi_codec_people", "control"), ("roi_codec", "anonymized")):
+        out = dataset.run(f"frame-{method}", tmp_path / method, weights=weights_for(tmp_path), device="cpu",
+                          parameters={}, encoder="lossless")  # fmt: skip
+        rows = [*manifests.rows_of(out, "train")]
+        assert {row["status"] for row in rows if row["type"] == "frame"} == {status}
 
 
 def test_without_weights_and_with_another_step(tmp_path: Path) -> None:
