@@ -33,7 +33,8 @@ class Architecture:
     """An anonymizer: what its file of weights has to say of it.
 
     ``width`` and ``height`` are the shape, in pixels, of what it was fitted to; ``noise`` is the standard deviation of
-    what is added to its output, in units of images in [0, 1].
+    what is added to its output, in units of images in [0, 1]. It follows from the study's seed: it hides from those who
+    do not know that.
     """
 
     network: str
