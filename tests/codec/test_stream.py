@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +102,26 @@ def varint(value: int) -> bytes:
         (varint(8) + varint(8) + varint(9), "its parts do not fit"),
         (varint(8) + varint(8) + varint(0) + b"abc", "its parts do not fit"),
         (varint(8) + varint(8) + varint(0) + bytes(8), "it ends in nothing"),
-        (varint(8) + varint(8) + varint(2) + b"\x01\x02" + b"\x01\x02\x03\x04" * 20, "its escapes do not fit"),
+        (varint(8) + varint(8) + varint(0) + b"\x01\x02\x03\x04" * 20, "its words are too many or too few"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_headers_that_lie_are_refused_before_anything_is_made(compressor: Compressor, body: bytes, said: str) -> None:
     with pytest.raises(AnonbenchError, match=said):
         compressor.decode(sealed(body, compressor.model))
+
+
+def test_streams_with_more_or_less_than_an_image_are_refused(compressor: Compressor) -> None:
+    """Their checksum and form are right: only the coder's end tells."""
+    told = Stream.unpack(compressor.encode(photograph(33, 21, 4)), compressor.model)
+    for words in (np.append(np.uint32(7), told.words), told.words[1:]):
+        wrong = replace(told, words=words.astype(np.uint32)).pack()
+        with pytest.raises(
+            AnonbenchError, match=r"a\.bin: is damaged or cut short \(its words are too many or too few"
+        ):
+            compressor.decode(wrong, file="a.bin")
+    with pytest.raises(AnonbenchError, match="its escapes do not fit"):
+        compressor.decode(replace(told, escapes=told.escapes + b"\x01").pack())
 
 
 def test_a_limit_of_pixels_counts_what_is_padded(compressor: Compressor) -> None:
