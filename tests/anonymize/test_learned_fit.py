@@ -162,6 +162,34 @@ def test_turns_phases_and_restarts(clips: Path, monkeypatch: pytest.MonkeyPatch)
     assert begun == [9]
 
 
+def test_observers_who_began_anew_learn_at_the_full_rate(clips: Path) -> None:
+    learner = fitting(
+        clips, learning_rate=0.01, rivals_rate=0.5, iterations=12, restart_every=6, restart_iterations=2,
+        rate_warmup=0.9, identity_iterations=0, warmup_iterations=0,
+    )  # fmt: skip
+    rates = [learner.rate(RIVALS, k) for k in range(12)]
+    assert rates[6:8] == [0.005, 0.005]
+    assert all(rate < 0.004 for rate in (*rates[:6], *rates[8:]))
+
+
+def test_nobody_begins_anew_for_nothing(clips: Path) -> None:
+    """A restart after which the anonymizer has no step is left out, and the steps are played in turns."""
+    for iterations, anew in ((8, []), (9, [6]), (16, [6]), (17, [6, 14])):
+        learner = fitting(
+            clips, identity_iterations=0, warmup_iterations=0, iterations=iterations, restart_every=6,
+            restart_iterations=2,
+        )  # fmt: skip
+        begun = []
+        for k in range(iterations):
+            before = learner.players.observers[0].project[0].weight.clone()
+            learner.before(k)
+            if (learner.players.observers[0].project[0].weight != before).any():
+                begun.append(k)
+        assert begun == anew
+        sides = [learner.turn(k) for k in range(iterations)]
+        assert sides[6:8] == ([RIVALS] * 2 if anew else [ANONYMIZER, RIVALS])
+
+
 def test_observers_begin_anew_and_nobody_else(clips: Path) -> None:
     learner = fitting(clips, loss="vita", restart_every=2, restart_iterations=1, warmup_iterations=0)
     batches = learner.batches(0)
