@@ -575,6 +575,15 @@ def test_everybody_may_be_recognised(dataset: Dataset, tmp_path: Path) -> None:
     }
 
 
+def test_a_step_that_nobody_fits_is_told_before_the_fit() -> None:
+    plugin = registry.load("methods", "roi_codec")
+    settings = FitSettings(**TINY).model_dump(mode="json")
+    assert plugin.misfit(plugin.Parameters(step=2.0), settings) is None
+    said = "step 3 is none that the codec is fitted for (fit.steps: 1, 2)"
+    assert plugin.misfit(plugin.Parameters(step=3.0), settings) == said
+    assert registry.load("methods", "learned").misfit(None, {}) is None
+
+
 def test_the_codecs_that_hide_nobody_are_controls(dataset: Dataset, tmp_path: Path) -> None:
     with_boxes(dataset)
     for method, status in (("stock_codec", "control"), ("roi_codec_people", "control"), ("roi_codec", "anonymized")):

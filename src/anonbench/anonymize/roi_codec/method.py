@@ -45,6 +45,14 @@ class LearnedCodec(Method):
         self._origin: dict[str, Any] = {}
 
     @classmethod
+    def misfit(cls, parameters: Any, settings: Mapping[str, Any]) -> str | None:
+        steps = settings["steps"]
+        if parameters.step in steps:
+            return None
+        known = ", ".join(f"{step:g}" for step in steps)
+        return f"step {parameters.step:g} is none that the codec is fitted for (fit.steps: {known})"
+
+    @classmethod
     def fit(cls, job: FitJob) -> Fitted:
         from anonbench.anonymize.roi_codec import training  # torch takes seconds to import
 
