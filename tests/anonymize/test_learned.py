@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from torch.nn import functional
 
 from anonbench.anonymize import engine
@@ -21,6 +24,7 @@ from anonbench.anonymize.learned.options import LEVELS, FitSettings
 from anonbench.anonymize.methods.learned import Learned
 from anonbench.crops import Work
 from anonbench.errors import AnonbenchError
+from anonbench.learning.files import save_tensors
 from anonbench.records import Region, RegionKind
 from anonbench.variants import Variant
 
@@ -193,8 +197,43 @@ def test_the_working_size_follows_the_scale_of_the_fit() -> None:
     a = network().architecture
     assert a.shape_for(16, 16) == (16, 16)
     assert a.shape_for(40, 20) == (32, 16)
-    assert a.shape_for(3, 300) == (16, 1600)
+    assert a.shape_for(30, 120) == (16, 64)
     assert a.shape_for(161, 160) == (16, 16)
+    assert a.shape_for(2, 2) == (16, 16)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 5000), (3, 300), (5000, 2), (200, 1)])
+def test_the_working_size_of_a_strip_is_bounded(width: int, height: int) -> None:
+    a = replace(network().architecture, width=224, height=224)
+    found = a.shape_for(width, height)
+    assert found[0] * found[1] <= 1.5 * max(4 * width * height, 16 * 224 * 224)
+    assert all(side % a.multiple == 0 for side in found)
+
+
+def test_a_strip_that_rounding_makes_far_larger_is_refused() -> None:
+    a = replace(network().architecture, shrink=16)
+    with pytest.raises(AnonbenchError, match=r"a frame of 1x9000000 pixels would be worked on as \d+x\d+"):
+        a.shape_for(1, 9_000_000)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"network": "linear"}, {"widths": []}, {"widths": [4, 0]}, {"widths": ["4"]}, {"colour": "blue"},
+        {"shrink": 0}, {"width": 0}, {"height": -1}, {"height": 64.5}, {"taps": 0}, {"zernike": 0}, {"noise": -0.1},
+        {"noise": math.nan}, {"noise": math.inf}, {"noise": 10**400}, {"noise": "much"}, {"more": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_architectures_that_a_file_may_not_ask_for(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    weights.save(tmp_path / "w", network(), {})
+    with safe_open(tmp_path / "w", "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        told = json.loads(file.metadata()[weights.FORMAT])
+    told["architecture"] |= wrong
+    save_tensors(tensors, tmp_path / "wrong", {weights.FORMAT: json.dumps(told)})
+    with pytest.raises(AnonbenchError, match=r"wrong: does not hold an anonymizer of this version"):
+        weights.load(tmp_path / "wrong")
 
 
 def test_noise_is_drawn_in_a_training_alone() -> None:

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -28,6 +29,7 @@ from anonbench.learning.minimax import LEAST_SCALE, Side
 from anonbench.records import RegionKind
 from anonbench.variants import Variant
 
+from .conftest import photograph
 from .learned_tiny import SETTINGS, write_clips
 
 CPU = torch.device("cpu")
@@ -158,6 +160,34 @@ def test_turns_phases_and_restarts(clips: Path, monkeypatch: pytest.MonkeyPatch)
     for k in range(learner.iterations):
         learner.before(k)
     assert begun == [9]
+
+
+def test_observers_who_began_anew_learn_at_the_full_rate(clips: Path) -> None:
+    learner = fitting(
+        clips, learning_rate=0.01, rivals_rate=0.5, iterations=12, restart_every=6, restart_iterations=2,
+        rate_warmup=0.9, identity_iterations=0, warmup_iterations=0,
+    )  # fmt: skip
+    rates = [learner.rate(RIVALS, k) for k in range(12)]
+    assert rates[6:8] == [0.005, 0.005]
+    assert all(rate < 0.004 for rate in (*rates[:6], *rates[8:]))
+
+
+def test_nobody_begins_anew_for_nothing(clips: Path) -> None:
+    """A restart after which the anonymizer has no step is left out, and the steps are played in turns."""
+    for iterations, anew in ((8, []), (9, [6]), (16, [6]), (17, [6, 14])):
+        learner = fitting(
+            clips, identity_iterations=0, warmup_iterations=0, iterations=iterations, restart_every=6,
+            restart_iterations=2,
+        )  # fmt: skip
+        begun = []
+        for k in range(iterations):
+            before = learner.players.observers[0].project[0].weight.clone()
+            learner.before(k)
+            if (learner.players.observers[0].project[0].weight != before).any():
+                begun.append(k)
+        assert begun == anew
+        sides = [learner.turn(k) for k in range(iterations)]
+        assert sides[6:8] == ([RIVALS] * 2 if anew else [ANONYMIZER, RIVALS])
 
 
 def test_observers_begin_anew_and_nobody_else(clips: Path) -> None:
@@ -446,6 +476,19 @@ def test_a_damaged_frame_is_named(clips: Path, tmp_path: Path) -> None:
     (clips / "data" / "raw" / "7.png").write_bytes(b"\x89PNG nonsense")
     with pytest.raises(AnonbenchError, match=r"7\.png"):
         run(clips, tmp_path / "fit", iterations=60)
+
+
+def test_frames_that_were_edited_are_refused(clips: Path) -> None:
+    asked = job(clips)
+    for row in asked.images:
+        row["sha256"] = sha256_file(asked.root / row["path"])
+    material = Material.read(asked)
+    material.digest(1)
+    cv2.imwrite(str(asked.root / "raw" / "7.png"), photograph(40, 30, 99))
+    with pytest.raises(AnonbenchError, match=r"7\.png: was edited or damaged after it was written"):
+        material.digest(1)
+    with pytest.raises(AnonbenchError, match=r"7\.png: was edited or damaged after it was written"):
+        [material.batch(iteration) for iteration in range(8)]
 
 
 @pytest.mark.parametrize("side", ["anonymizer", "rivals"])

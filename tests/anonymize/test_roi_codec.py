@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from anonbench import manifests, regions, registry
 from anonbench.anonymize.contract import make
-from anonbench.anonymize.roi_codec import loop
+from anonbench.anonymize.roi_codec import data, loop
 from anonbench.anonymize.roi_codec.data import Sources, boxes_of
 from anonbench.anonymize.roi_codec.losses import Boxes, correlation, explained, head_term, terms
 from anonbench.anonymize.roi_codec.options import FitSettings, Loss
@@ -393,6 +393,25 @@ def test_heads_count_from_a_share_of_the_training_on(dataset: Dataset, tmp_path:
     assert json.loads((tmp_path / "fit" / "fit.json").read_text())["chosen"]["iteration"] >= 3
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_originals_that_were_edited_are_refused(dataset: Dataset, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+    with_boxes(dataset)
+    rows = regions.read(dataset.annotations / "train.images.parquet", regions.IMAGES).to_pylist()
+    rows = [{**row, "sha256": sha256_file(dataset.data / row["path"])} for row in rows]
+    table, fit = dataset.annotations / "train.people.parquet", FitSettings(**TINY)
+    if not kept:
+        monkeypatch.setattr(data, "IN_MEMORY", 0)
+    sources = Sources.read(dataset.data, rows, table, fit, 5, 1)
+    cv2.imwrite(str(dataset.data / rows[0]["path"]), photograph(rows[0]["width"], rows[0]["height"], 99))
+    if kept:
+        assert sources.pixels(rows[0]).shape == (rows[0]["height"], rows[0]["width"], 3)
+    else:
+        with pytest.raises(AnonbenchError, match=r"1\.jpg: was edited or damaged after it was written"):
+            sources.pixels(rows[0])
+    with pytest.raises(AnonbenchError, match=r"1\.jpg: was edited or damaged after it was written"):
+        Sources.read(dataset.data, rows, table, fit, 5, 1)
+
+
 def test_few_images_are_too_few(dataset: Dataset, tmp_path: Path) -> None:
     rows = regions.read(dataset.annotations / "train.images.parquet", regions.IMAGES).to_pylist()
     regions.write(dataset.annotations / "train.images.parquet", rows[:1], regions.IMAGES)
@@ -540,15 +559,38 @@ def test_a_variant_of_frames(dataset: Dataset, tmp_path: Path) -> None:
     assert [*manifests.rows_of(again, "train")] == rows
 
 
-def test_who_may_be_recognised(dataset: Dataset, tmp_path: Path) -> None:
+def test_everybody_may_be_recognised(dataset: Dataset, tmp_path: Path) -> None:
+    """Whatever a fit asked for, it promises nothing of a person."""
     with_boxes(dataset)
-    for hides, weak in (("heads", 0), ("nobody", 13)):
+    found = {}
+    for hides in ("heads", "nobody"):
         weights = weights_for(tmp_path, origin={"hides": hides})
-        out = dataset.run("frame-stock_codec", tmp_path / hides, weights=weights, device="cpu", parameters={},
+        out = dataset.run("frame-roi_codec", tmp_path / hides, weights=weights, device="cpu", parameters={},
                           encoder="lossless")  # fmt: skip
-        marked = [row["weak"] for row in manifests.rows_of(out, "train") if "weak" in row]
-        assert len(marked) == weak or (weak and len(marked) > 5)
-        assert set(marked) <= {"by a codec that was fitted to hide nobody"}
+        found[hides] = [row["weak"] for row in manifests.rows_of(out, "train") if "weak" in row]
+    assert len(found["heads"]) == len(found["nobody"]) > 5
+    assert set(found["nobody"]) == {"by a codec that was fitted to hide nobody"}
+    assert set(found["heads"]) == {
+        "by a codec that was fitted to hide heads: no fit promises it, only attackers tell what is hidden"
+    }
+
+
+def test_a_step_that_nobody_fits_is_told_before_the_fit() -> None:
+    plugin = registry.load("methods", "roi_codec")
+    settings = FitSettings(**TINY).model_dump(mode="json")
+    assert plugin.misfit(plugin.Parameters(step=2.0), settings) is None
+    said = "step 3 is none that the codec is fitted for (fit.steps: 1, 2)"
+    assert plugin.misfit(plugin.Parameters(step=3.0), settings) == said
+    assert registry.load("methods", "learned").misfit(None, {}) is None
+
+
+def test_the_codecs_that_hide_nobody_are_controls(dataset: Dataset, tmp_path: Path) -> None:
+    with_boxes(dataset)
+    for method, status in (("stock_codec", "control"), ("roi_codec_people", "control"), ("roi_codec", "anonymized")):
+        out = dataset.run(f"frame-{method}", tmp_path / method, weights=weights_for(tmp_path), device="cpu",
+                          parameters={}, encoder="lossless")  # fmt: skip
+        rows = [*manifests.rows_of(out, "train")]
+        assert {row["status"] for row in rows if row["type"] == "frame"} == {status}
 
 
 def test_without_weights_and_with_another_step(tmp_path: Path) -> None:

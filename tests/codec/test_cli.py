@@ -73,6 +73,23 @@ def test_what_is_refused(weights: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_decode_overwrites_nothing(weights: Path, tmp_path: Path) -> None:
+    """A photograph and its stream have one name: what is decoded beside the photograph must not take its place."""
+    cv2.imwrite(str(tmp_path / "a.png"), photograph(20, 20))
+    before = (tmp_path / "a.png").read_bytes()
+    run("encode", tmp_path / "a.png", "--weights", weights, "--out", tmp_path / "bin")
+    with pytest.raises(AnonbenchError, match=r"a\.png, .*a\.bin: exists, and may be an original; choose another --out"):
+        run("decode", tmp_path / "bin" / "a.bin", "--weights", weights, "--out", tmp_path)
+    assert (tmp_path / "a.png").read_bytes() == before
+
+
+def test_an_image_that_no_png_can_hold(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Compressor, "decode", lambda *_, **__: np.zeros((1, 1_100_000, 3), np.uint8))
+    (tmp_path / "a.bin").touch()
+    with pytest.raises(AnonbenchError, match=r"a\.bin: holds an image of 1100000x1, which cannot be written as a PNG"):
+        run("decode", tmp_path / "a.bin", "--weights", weights, "--out", tmp_path / "out")
+
+
 def test_the_noise_follows_the_seed_and_the_name(tmp_path: Path) -> None:
     weights = write(tmp_path / "weights.safetensors", noise=1.0)
     cv2.imwrite(str(tmp_path / "a.png"), photograph(20, 20))

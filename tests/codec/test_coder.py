@@ -53,7 +53,33 @@ def test_both_write_and_read_the_same_words(seed: int, positions: int) -> None:
     words = fast.encode(symbols)
     assert words.tolist() == plain.encode(symbols).tolist()
     junk = rng.integers(1, 2**32, int(rng.integers(0, 9)), dtype=np.uint32)
-    assert (fast.decode(junk, positions) == plain.decode(junk, positions)).all()
+    for some in (junk, words[1:], words[:-1], np.append(junk, words).astype(np.uint32)):
+        assert understood(fast, some, positions) == understood(plain, some, positions)
+
+
+def understood(code: coder._Fast | coder._Plain, words: np.ndarray, positions: int) -> list[list[int]] | None:
+    """Return the symbols of words, None where they are refused."""
+    try:
+        found: list[list[int]] = code.decode(words, positions).tolist()
+    except ValueError:
+        return None
+    return found
+
+
+@ways
+@given(seed=st.integers(0, 2**32), positions=st.integers(1, 40))
+def test_words_that_are_left_or_missing_are_refused(way: str, seed: int, positions: int) -> None:
+    rng = np.random.default_rng(seed)
+    of = tables(rng)
+    symbols = (rng.random((4, positions)) * of.sizes[:, None]).astype(np.int32)
+    code = getattr(coder, way)(of)
+    words = code.encode(symbols)
+    foreign = rng.integers(1, 2**32, int(rng.integers(1, 4)), dtype=np.uint32)
+    for wrong in (np.append(foreign, words).astype(np.uint32), words[1:]):
+        found = understood(code, wrong, positions)
+        # where they are accepted they are what the symbols that were read are written as
+        assert found is None or code.encode(np.array(found, np.int32)).tolist() == wrong.tolist()
+    assert understood(code, np.append(foreign, words).astype(np.uint32), positions) != symbols.tolist()
 
 
 @ways

@@ -145,6 +145,20 @@ def test_far_tails_are_exact_and_bounded() -> None:
     assert float(bits(torch.tensor([0.5, 0.25]))) == 3
 
 
+def test_in_the_middle_of_a_distribution_is_its_peak() -> None:
+    """Where both ends of an interval are equally far from the median, their logits add up to 0, exactly."""
+    density = Density(1)
+    with torch.no_grad():
+        for bias in density.biases:
+            bias.zero_()
+    y = torch.tensor([-0.01, 0.0, 0.01]).view(1, 1, 1, 3)
+    around, middle, beyond = density(y).flatten().tolist()
+    assert middle == pytest.approx(around, rel=1e-3)
+    assert middle == pytest.approx(beyond, rel=1e-3)
+    density(y[..., 1:2]).sum().backward()
+    assert all(bool(torch.isfinite(one.grad).all()) for one in density.parameters() if one.grad is not None)
+
+
 def test_tables_hold_the_density() -> None:
     made = codec(channels=4)
     for step in (1.0, 0.3, 7.0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +102,26 @@ def varint(value: int) -> bytes:
         (varint(8) + varint(8) + varint(9), "its parts do not fit"),
         (varint(8) + varint(8) + varint(0) + b"abc", "its parts do not fit"),
         (varint(8) + varint(8) + varint(0) + bytes(8), "it ends in nothing"),
-        (varint(8) + varint(8) + varint(2) + b"\x01\x02" + b"\x01\x02\x03\x04" * 20, "its escapes do not fit"),
+        (varint(8) + varint(8) + varint(0) + b"\x01\x02\x03\x04" * 20, "its words are too many or too few"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_headers_that_lie_are_refused_before_anything_is_made(compressor: Compressor, body: bytes, said: str) -> None:
     with pytest.raises(AnonbenchError, match=said):
         compressor.decode(sealed(body, compressor.model))
+
+
+def test_streams_with_more_or_less_than_an_image_are_refused(compressor: Compressor) -> None:
+    """Their checksum and form are right: only the coder's end tells."""
+    told = Stream.unpack(compressor.encode(photograph(33, 21, 4)), compressor.model)
+    for words in (np.append(np.uint32(7), told.words), told.words[1:]):
+        wrong = replace(told, words=words.astype(np.uint32)).pack()
+        with pytest.raises(
+            AnonbenchError, match=r"a\.bin: is damaged or cut short \(its words are too many or too few"
+        ):
+            compressor.decode(wrong, file="a.bin")
+    with pytest.raises(AnonbenchError, match="its escapes do not fit"):
+        compressor.decode(replace(told, escapes=told.escapes + b"\x01").pack())
 
 
 def test_a_limit_of_pixels_counts_what_is_padded(compressor: Compressor) -> None:
@@ -203,6 +217,10 @@ def _architecture(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) ->
     metadata[weights.FORMAT] = metadata[weights.FORMAT].replace('"channels": 6', '"channels": 4000')
 
 
+def _step(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    metadata[weights.FORMAT] = metadata[weights.FORMAT].replace('"steps": [1.0', '"steps": [1' + 400 * "0")
+
+
 def _more(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
     tensors["more"] = torch.zeros(1)
 
@@ -219,6 +237,7 @@ def _other(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
         (_missing, r"another architecture than it says, first in 'analysis\.0\.weight'"),
         (_infinite, "holds numbers that are not finite"),
         (_architecture, "another architecture than it says"),
+        (_step, r"does not hold a codec of this version \(OverflowError"),
         (_more, "1 tensors that belong to nothing"),
         (_other, "does not hold a codec of this version"),
     ],

@@ -167,7 +167,7 @@ def pixels_are_kept_and_lost(ledger: Ledger, out: Path, method: Method) -> None:
         if photo.exact and after[~photo.opaque & ~covered].any():
             raise ledger.broken("what transparency hid is to be seen", photo)
         _outside(ledger, photo, before, after, covered, bool(masks))
-        if not method.anonymizes:
+        if not method.anonymizes and not method.codec:  # a codec that hides nobody changes pixels all the same
             if photo.exact and (after != before).any():
                 raise ledger.broken("the control has changed a pixel", photo)
         elif method.name == "mask_out":

@@ -240,6 +240,14 @@ class Method(abc.ABC):
         """Return the regions that the method can change with these ``Parameters``: all of ``kinds`` unless it says."""
         return cls.kinds
 
+    @classmethod
+    def misfit(cls, parameters: Any, settings: Mapping[str, Any]) -> str | None:
+        """Return why what is fitted with such complete ``FitSettings`` cannot be used with these ``Parameters``.
+
+        A study asks before anything is fitted; None where nothing speaks against it.
+        """
+        return None
+
     @property
     def name(self) -> str:
         """The name that the method is registered under: its module's."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from anonbench import images
@@ -60,11 +61,16 @@ def decode(
     device: Device = "auto",
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
-    """Write each stream as an image, NAME.png."""
+    """Write each stream as an image, NAME.png; no file that exists is overwritten."""
     targets = _targets(files, out, ".png")
-    import cv2
-    import numpy as np
-
+    for file, target in zip(files, targets, strict=True):
+        if target.exists():
+            raise AnonbenchError(
+                "exists, and may be an original",
+                file=target,
+                entry=str(file),
+                remedy="choose another --out",
+            )
     from anonbench.codec.compressor import Compressor
 
     compressor, _ = Compressor.load(weights, device)
@@ -72,8 +78,22 @@ def decode(
         if not file.is_file():
             raise AnonbenchError("no such file", file=file)
         pixels = compressor.decode(file.read_bytes(), max_pixels=max_pixels, file=file)
-        write_bytes(target, cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes())
+        write_bytes(target, _png(pixels, file))
         typer.echo(f"{target}: {pixels.shape[1]}x{pixels.shape[0]}")
+
+
+def _png(pixels: np.ndarray, file: Path) -> bytes:
+    """Return pixels (uint8 HxWx3 RGB) as a PNG; raise AnonbenchError for a size that it cannot have."""
+    import cv2
+
+    try:
+        done, data = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))
+    except cv2.error:
+        done = False
+    if not done:
+        height, width = pixels.shape[:2]
+        raise AnonbenchError(f"holds an image of {width}x{height}, which cannot be written as a PNG", file=file)
+    return data.tobytes()
 
 
 def _targets(files: Sequence[Path], out: Path, suffix: str) -> list[Path]:

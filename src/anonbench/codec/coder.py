@@ -18,6 +18,7 @@ from anonbench.codec.tables import TOTAL, Tables
 
 PRECISION = 24
 WORD = 32
+UNEVEN = "its words are too many or too few"
 
 
 def installed() -> bool:
@@ -33,7 +34,8 @@ def encode(symbols: np.ndarray, tables: Tables) -> np.ndarray:
 def decode(words: np.ndarray, tables: Tables, positions: int) -> np.ndarray:
     """Return the symbols (int32 CxK) that words hold, ``positions`` of each channel.
 
-    Any words are the words of some symbols: whether they are the right ones is not known here.
+    Raises ValueError where words are left, or were not enough: then they are not what `encode` made of so many symbols.
+    Whether these are the right ones is not known here.
     """
     return _Fast(tables).decode(words, positions) if installed() else _Plain(tables).decode(words, positions)
 
@@ -61,7 +63,10 @@ class _Fast:
 
     def decode(self, words: np.ndarray, positions: int) -> np.ndarray:
         coder = self.coder(np.ascontiguousarray(words, np.uint32))
-        return np.stack([coder.decode(model, positions) for model in self.models]).astype(np.int32)
+        found = np.stack([coder.decode(model, positions) for model in self.models]).astype(np.int32)
+        if not coder.is_empty():
+            raise ValueError(UNEVEN)
+        return found
 
 
 @functools.lru_cache(maxsize=16)
@@ -121,4 +126,6 @@ class _Plain:
                     state = state << WORD | left.pop()
                 decoded.append(symbol)
             row[:] = decoded
+        if state or left:
+            raise ValueError(UNEVEN)
         return found

@@ -47,7 +47,7 @@ class Density(nn.Module):
         """Return the probabilities between ``low`` and ``high`` (each C, 1, K)."""
         below, above = self.logits(low), self.logits(high)
         # the difference is taken on the side of zero where sigmoids are small, and thus exact
-        sign = -torch.sign(below + above).detach()
+        sign = torch.where(below + above > 0, -1.0, 1.0)
         return (torch.sigmoid(sign * above) - torch.sigmoid(sign * below)).abs()
 
     def forward(self, y: torch.Tensor, step: float = 1.0) -> torch.Tensor:

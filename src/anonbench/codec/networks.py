@@ -28,7 +28,7 @@ class Architecture:
     The gain multiplies what the analysis gives and divides what the synthesis gets. It changes no codec that can be
     reached, but a large one lets a short training begin with latents that stand out of their rounding.
     The noise (in latents' own units, before they are rounded) is part of the codec: what is fainter than it is lost for
-    whoever has the stream, whatever they know.
+    whoever has the stream, unless they know the seed that it was drawn by and draw it again.
     """
 
     channels: int

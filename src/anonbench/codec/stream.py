@@ -106,8 +106,8 @@ def write(latents: np.ndarray, tables: Tables) -> tuple[bytes, np.ndarray]:
 def read(stream: Stream, architecture: Architecture, tables: Tables, *, file: str | Path | None = None) -> np.ndarray:
     """Return the latents (int32 CxHxW, in steps) of a stream whose size was checked.
 
-    Raises AnonbenchError, before they are decoded, for an image that needs more bits than there are, and for escapes
-    that do not fit.
+    Raises AnonbenchError, before they are decoded, for an image that needs more bits than there are; for words that are
+    too many or too few, and for escapes that do not fit.
     """
     shape = architecture.latents(stream.width, stream.height)
     positions = shape[1] * shape[2]
@@ -118,14 +118,14 @@ def read(stream: Stream, architecture: Architecture, tables: Tables, *, file: st
             file=file,
             remedy="encode it again",
         )
-    symbols = coder.decode(stream.words, tables, positions).astype(np.int64)
-    outside = symbols == (tables.sizes - 1)[:, None]
-    found = symbols + tables.first[:, None]
     try:
+        symbols = coder.decode(stream.words, tables, positions).astype(np.int64)
+        outside = symbols == (tables.sizes - 1)[:, None]
+        found = symbols + tables.first[:, None]
         values, end = _read_varints(stream.escapes, int(outside.sum()))
         if end != len(stream.escapes) or any(value > 2 * _FARTHEST for value in values):
             raise Damaged("its escapes do not fit")
-    except Damaged as error:
+    except ValueError as error:
         raise AnonbenchError(f"is damaged or cut short ({error})", file=file, remedy="encode it again") from None
     plain = np.array(values, np.int64)
     found[outside] = np.where(plain % 2 == 1, -(plain + 1) // 2, plain // 2)

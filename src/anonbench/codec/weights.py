@@ -61,7 +61,7 @@ def load(path: Path) -> tuple[Codec, list[Tables], dict[str, Any]]:
         known = len(codec.state_dict()) + len(PARTS) * len(steps)
         if known != len(tensors):
             raise ValueError(f"{len(tensors) - known} tensors that belong to nothing")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         said = " ".join(str(error).split())
         raise AnonbenchError(
             f"does not hold a codec of this version ({type(error).__name__}: {said})", file=path, remedy=REMEDY

@@ -130,7 +130,7 @@ class Material:
         """Return the sha256 over names and bytes of all frames that may be seen, in order of their ids."""
 
         def of(row: Row) -> str:
-            data = images.read_bytes(f"{self.root}/{row['path']}")
+            data = images.read_bytes(f"{self.root}/{row['path']}", row.get("sha256"))
             return f"{hashlib.sha256(data).hexdigest()}  {row['file_name']}\n"
 
         rows = self.pictures
@@ -223,7 +223,8 @@ class Material:
     def _pixels(self, row: Row) -> np.ndarray:
         found = self._kept.get(row["image_id"])
         if found is None:
-            found = images.read_rgb(f"{self.root}/{row['path']}", (row["width"], row["height"]), row["labels_on"])
+            path, size = f"{self.root}/{row['path']}", (row["width"], row["height"])
+            found = images.read_rgb(path, size, row["labels_on"], row.get("sha256"))
             with self._lock:
                 if row["image_id"] not in self._kept and found.nbytes <= self._free:
                     self._free -= found.nbytes

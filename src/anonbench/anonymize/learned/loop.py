@@ -105,17 +105,28 @@ class Fitting(Minimax[Batch]):
         s = self.settings
         if iteration < self.begins:
             return ANONYMIZER if iteration < self.identity else RIVALS
+        if self._restarted(iteration) is not None:
+            return RIVALS
         place = iteration - self.begins
         if s.restart_every:
             place %= s.restart_every + s.restart_iterations
-            if place >= s.restart_every:
-                return RIVALS
         return ANONYMIZER if place % (1 + s.rival_steps) == 0 else RIVALS
+
+    def _restarted(self, iteration: int) -> int | None:
+        """Return the steps since observers began anew, None where they do not learn alone.
+
+        After the last restart the anonymizer has a step at least: otherwise nobody would mind who began anew.
+        """
+        s, place = self.settings, iteration - self.begins
+        if not s.restart_every or place < 0:
+            return None
+        since = place % (s.restart_every + s.restart_iterations) - s.restart_every
+        ends = iteration - since + s.restart_iterations
+        return since if since >= 0 and ends < self.iterations else None
 
     def before(self, iteration: int) -> None:
         """Let observers begin anew where it is time."""
-        s, place = self.settings, iteration - self.begins
-        if not s.restart_every or place < 0 or place % (s.restart_every + s.restart_iterations) != s.restart_every:
+        if self._restarted(iteration) != 0:
             return
         torch.manual_seed(seed_of("restart", self.seed, iteration))
         optimizer = self.sides[RIVALS].optimizer
@@ -129,6 +140,8 @@ class Fitting(Minimax[Batch]):
         share = s.anonymizer_rate if side == ANONYMIZER else s.rivals_rate
         if iteration < self.begins:
             return s.learning_rate * (s.rivals_rate if side == RIVALS else 1.0)
+        if self._restarted(iteration) is not None:  # they begin with random weights, as late as it may be
+            return s.learning_rate * s.rivals_rate
         place, count = iteration - self.begins, self.iterations - self.begins
         warm = min(1.0, (place + 1) / max(1.0, s.rate_warmup * count))
         return s.learning_rate * share * warm * half_cosine(place, count, LAST_RATE)

@@ -15,6 +15,7 @@ from torchvision.models import resnet18, resnet50
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from anonbench.anonymize.learned.optics import Lens
+from anonbench.errors import AnonbenchError
 from anonbench.learning.resizing import bilinear
 
 LUMA = (0.299, 0.587, 0.114)
@@ -23,6 +24,10 @@ CLIPPED = 0.01
 """Darkest and, from 1, brightest value whose logit is taken: that of 0 and 1 is infinite."""
 PROJECTED = 128
 """Numbers that a view is described by for NT-Xent, as SPAct has it."""
+MOST = 16_384
+"""Pixels of a side and channels of a level at most."""
+STRIP = 16
+"""Fitted shapes that a strip is worked on as at most, where that is more than four times its pixels."""
 DECODER = (256, 128, 64, 32)
 ENCODER = (64, 64, 128, 256)
 """Channels of the U-Net++ and of the four levels of a ResNet-18."""
@@ -33,7 +38,8 @@ class Architecture:
     """An anonymizer: what its file of weights has to say of it.
 
     ``width`` and ``height`` are the shape, in pixels, of what it was fitted to; ``noise`` is the standard deviation of
-    what is added to its output, in units of images in [0, 1].
+    what is added to its output, in units of images in [0, 1]. It follows from the study's seed: it hides from those who
+    do not know that.
     """
 
     network: str
@@ -47,6 +53,15 @@ class Architecture:
     zernike: int
     taps: int
 
+    def __post_init__(self) -> None:
+        sides = (self.width, self.height, self.shrink, self.zernike, self.taps, *self.widths)
+        if self.network not in ("unet", "unetplusplus", "optics") or self.colour not in ("rgb", "grey"):
+            raise ValueError(f"the network '{self.network}' of the colour '{self.colour}'")
+        if not self.widths or not all(type(side) is int and 1 <= side <= MOST for side in sides):
+            raise ValueError(f"sides and widths that are not whole numbers in 1..{MOST}, or none")
+        if not 0 <= self.noise <= 1:  # NaN is not
+            raise ValueError(f"noise of {self.noise}")
+
     @property
     def multiple(self) -> int:
         """What both sides of a picture have to be a multiple of."""
@@ -57,11 +72,19 @@ class Architecture:
         """Return width and height at which a frame is worked on.
 
         The largest rectangle of the fitted shape that fits into the frame then has the fitted number of pixels, but for
-        the rounding to `multiple`.
+        the rounding to `multiple`. That of a strip, in which it is tiny, is larger, so that the frame is worked on with
+        four times its own pixels at most, or `STRIP` times those of the fit. Raises AnonbenchError for a strip that is
+        so narrow that the rounding makes it far larger.
         """
-        scale = min(width / self.width, height / self.height)
-        sides = (max(1, round(side / scale / self.multiple)) * self.multiple for side in (width, height))
-        return next(sides), next(sides)
+        most = max(4 * width * height, STRIP * self.width * self.height)
+        scale = max(min(width / self.width, height / self.height), (width * height / most) ** 0.5)
+        sides = [max(1, round(side / scale / self.multiple)) * self.multiple for side in (width, height)]
+        if sides[0] * sides[1] > 4 * most:
+            raise AnonbenchError(
+                f"a frame of {width}x{height} pixels would be worked on as {sides[0]}x{sides[1]}",
+                remedy="leave it out, or cut it",
+            )
+        return sides[0], sides[1]
 
 
 class Double(nn.Sequential):

@@ -44,7 +44,7 @@ def load(path: Path) -> tuple[Anonymizer, dict[str, Any]]:
         told = json.loads(metadata[FORMAT])
         fields, origin = told["architecture"], dict(told["origin"])
         network = Anonymizer(Architecture(**{**fields, "widths": tuple(fields["widths"])}))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise AnonbenchError(
             f"does not hold an anonymizer of this version ({type(error).__name__}: {error})", file=path, remedy=REMEDY
         ) from None

@@ -11,6 +11,8 @@ from anonbench.anonymize.roi_codec.method import LearnedCodec
 class RoiCodecPeople(LearnedCodec):
     """Encodes and decodes frames, people better than the rest; a control."""
 
+    anonymizes: ClassVar[bool] = False
+
     class FitSettings(options.FitSettings):
         """How the codec is fitted: `roi_codec`'s settings without heads."""
 

@@ -11,6 +11,8 @@ from anonbench.anonymize.roi_codec.method import LearnedCodec
 class StockCodec(LearnedCodec):
     """Encodes and decodes frames for their error alone (Balle et al. 2018's factorised prior); a control."""
 
+    anonymizes: ClassVar[bool] = False
+
     class FitSettings(options.FitSettings):
         """How the codec is fitted: `roi_codec`'s settings without people and heads."""
 

@@ -62,7 +62,7 @@ class Sources:
         """Read the tables, and all images once; ``digest`` is the sha256 over their names and bytes.
 
         ``table`` is the table of people. Heads are the faces that the table of regions beside it holds; where it is not
-        there the data set's own. Raises AnonbenchError for fewer than two images.
+        there the data set's own. Raises AnonbenchError for fewer than two images, and for one that was edited.
         """
         rows = sorted(rows, key=lambda row: row["image_id"])
         if fit.max_images is not None and len(rows) > fit.max_images:
@@ -102,7 +102,7 @@ class Sources:
         def read(index: int) -> str:
             row = rows[index]
             source = f"{self.root}/{row['path']}"
-            data = images.read_bytes(source)
+            data = images.read_bytes(source, row.get("sha256"))
             if kept[index]:
                 pixels = images.decode(data, file=source, **frame_of(row)).pixels
                 self._kept[row["image_id"]] = pixels
@@ -123,7 +123,7 @@ class Sources:
         if kept is not None:
             return kept
         source = f"{self.root}/{row['path']}"
-        return images.decode(images.read_bytes(source), file=source, **frame_of(row)).pixels
+        return images.decode(images.read_bytes(source, row.get("sha256")), file=source, **frame_of(row)).pixels
 
     def batch(self, iteration: int, fit: FitSettings, seed: int) -> Batch:
         """Return the batch of an iteration, whatever came before."""

@@ -45,6 +45,14 @@ class LearnedCodec(Method):
         self._origin: dict[str, Any] = {}
 
     @classmethod
+    def misfit(cls, parameters: Any, settings: Mapping[str, Any]) -> str | None:
+        steps = settings["steps"]
+        if parameters.step in steps:
+            return None
+        known = ", ".join(f"{step:g}" for step in steps)
+        return f"step {parameters.step:g} is none that the codec is fitted for (fit.steps: {known})"
+
+    @classmethod
     def fit(cls, job: FitJob) -> Fitted:
         from anonbench.anonymize.roi_codec import training  # torch takes seconds to import
 
@@ -78,4 +86,6 @@ class LearnedCodec(Method):
         )
 
     def weakness(self, crop: Crop) -> str | None:
-        return None if self._origin.get("hides") == "heads" else "by a codec that was fitted to hide nobody"
+        if self._origin.get("hides") == "heads":
+            return "by a codec that was fitted to hide heads: no fit promises it, only attackers tell what is hidden"
+        return "by a codec that was fitted to hide nobody"
