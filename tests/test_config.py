@@ -155,6 +155,13 @@ def test_no_level_is_called_as_a_further_fit(level: str) -> None:
             config.parse(study)
 
 
+def test_a_step_that_a_codec_is_not_fitted_for_is_refused_before_the_fit() -> None:
+    study = {**DEFAULT, "variants": ["original", "frame-roi_codec-fine"]}
+    assert config.parse({**study, "methods": {"roi_codec": {"levels": {"fine": {"step": 1.5}}}}})
+    with pytest.raises(AnonbenchError, match=r"frame-roi_codec-fine.*0\.5"):
+        config.parse({**study, "methods": {"roi_codec": {"levels": {"fine": {"step": 0.5}}}}})
+
+
 def test_levels_of_the_study_reach_the_method() -> None:
     study = config.parse(_changed("methods/blur", {"levels": {"medium": {"sigma": 3.25}}}))
     assert study.parameters("face-blur-medium")["sigma"] == 3.25

@@ -733,6 +733,8 @@ class Study(Strict):
             check_kinds(parsed, method, checked)
         except AnonbenchError as error:
             raise ValueError(f"variants: {error}") from None
+        if method.FitSettings and (why := method.misfit(checked, self.fit_settings(parsed.method, parsed.level))):
+            raise ValueError(f"variants: '{variant}': {why}")
         if isinstance(checked, After) and checked.after and checked.after_parameters is None:
             parameters["after_parameters"] = self.parameters(checked.after)
         return parameters

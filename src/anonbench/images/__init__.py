@@ -2,8 +2,8 @@
 
 Pixels are uint8 HxWx3 in RGB everywhere, transparent ones as they show on black. A changed JPEG is written with its
 own quantisation tables and chroma subsampling (policy ``source``), which moves the background, too, the more the better
-the source's quality was, or as a PNG (``lossless``); a PNG stays PNG. Of the metadata only the colour profile survives, without its
-texts.
+the source's quality was, or as a PNG (``lossless``); a PNG stays PNG. Of the metadata only the colour profile survives,
+without its texts.
 
 Sizes are read from the header and checked before a pixel is decoded.
 """

@@ -98,7 +98,7 @@ class FitSettings(Strict):
         ge=0,
         le=100,
         description="Standard deviation of normal noise that is added to latents before they are rounded, in training "
-        "and whenever an image is encoded: what is fainter than it cannot be restored.",
+        "and whenever an image is encoded: what is fainter than it cannot be restored without the study's seed.",
     )
     gain: float = Field(
         16.0,
