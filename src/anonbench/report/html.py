@@ -110,7 +110,7 @@ def write_html(
         answer=answer,
         attacks=attacks,
         tradeoff=both,
-        against=told(read_csv(tables / "versus.csv")) if study.against and attacks else [],
+        against=told(read_csv(tables / "versus.csv"), study) if study.against and attacks else [],
         rates=_rates(tables, table, attacked) if any(map(is_coded, study.variants)) else [],
         risks=[] if attacked is None else risks(attacked),
         limits=LIMITS,

@@ -304,7 +304,7 @@ class Compared:
             "freedom": contrast.freedom if np.isfinite(contrast.freedom) else None,
             "samples_telling": self.telling,
         }
-        if (len(seeds) < 2 and not self.fixed) or self.telling < FEWEST or _certain(contrast):
+        if (len(seeds) < 2 and not self.fixed) or self.telling < FEWEST or certain(contrast):
             return found
         margin = self.study.margin_of(self.name)
         found["verdict"] = judged(found, margin, learnt, first.best)
@@ -344,7 +344,7 @@ class Compared:
                     }  # fmt: skip
 
 
-def _certain(contrast: Contrast) -> bool:
+def certain(contrast: Contrast) -> bool:
     """Tell whether different models show no spread at all, which says that too little was measured, not certainty."""
     return bool(contrast.terms) and contrast.variance == 0
 
