@@ -68,7 +68,7 @@ def _kept(study: ReportStudy, model: str, compared: Compared) -> Iterator[dict[s
         replicates = np.array([[of[s].replicates for s in seeds] for of in (base, own)])
         learnt = np.array([compared.task.learnt(float(mean)) for mean in values.mean(axis=1)])
         contrast = Panel(values, replicates, compared.telling, learnt, pools=False).contrast(1)
-        fixed = compared.fixed and not {variant, reference} & {*study.refitted}
+        fixed = compared.is_fixed(variant) and compared.is_fixed(reference)
         sure = (len(seeds) > 1 or fixed) and compared.telling >= FEWEST and not certain(contrast)
         yield {
             "dataset": compared.dataset, "half": KEPT, "model": model, "task": compared.name,
