@@ -240,13 +240,13 @@ def _folders(row: Any, study: ReportStudy, evaluations: Path) -> list[str]:
 def _commands(row: Any, study: ReportStudy, made: dict[str, Any], evaluations: Path, results: Path) -> str:
     """Return the commands that make a row again in a clone of the project."""
     lines = [f"git checkout {made['commit']}"] if made["commit"] else []
-    config = " ".join(study.files)
-    snakemake = f"snakemake --cores all{f' --configfile {config}' if config else ''}"
+    config = f" --configfile {' '.join(study.files)}" if study.files else ""  # which would take a target for a file
     files = " ".join(f"{folder}/metrics.json" for folder in _folders(row, study, evaluations))
     words = [row.dataset, row.model, row.task, row.category, row.group, row.direction, row.variant]
     pattern = ",".join(re.sub(r"([.*^$\\\[\]])", r"\\\1", word) for word in words)
     table = (results / "tables" / "impact.csv").as_posix()
-    lines += [f"{snakemake} {files}", f"{snakemake} {table}", f"grep '^{pattern},.*,{row.metric},{row.role},' {table}"]
+    lines += [f"snakemake {targets} --cores all{config}" for targets in (files, table)]
+    lines.append(f"grep '^{pattern},.*,{row.metric},{row.role},' {table}")
     return "\n".join(lines)
 
 

@@ -118,8 +118,8 @@ def off_target(taken: pd.DataFrame) -> list[str]:
         if off:
             found.append(
                 f"{dataset}: {joined(off)} {'takes' if len(off) == 1 else 'take'} other bits per pixel than asked for, "
-                f"by more than {100 * WITHIN:.0f} %: the sampled frames were matched, and all take others. Compare curves, not "
-                "single rates."
+                f"by more than {100 * WITHIN:.0f} %: the sampled frames were matched, and all take others. Compare "
+                "curves, not single rates."
             )
     return found
 
