@@ -73,7 +73,7 @@ def rates(study: ReportStudy, sources: Sources) -> pd.DataFrame:
             which = "val" if summary_path(folder / variant, splits["val"]).exists() else "train"
             fits = [m for m in study.made(variant) if m == variant or summary_path(folder / m, splits[which]).exists()]
             taken = pd.DataFrame([_taken(study, sources, dataset, made, which) for made in fits]).astype(float)
-            means: dict[str, Any] = taken.mean().to_dict()
+            means: dict[str, Any] = {str(name): mean for name, mean in taken.mean().items()}
             rows.append(
                 {
                     "dataset": dataset, "split": splits[which], "variant": variant, "method": parts(variant)[1],
