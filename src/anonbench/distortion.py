@@ -1,4 +1,4 @@
-"""How far a picture is from another: PSNR and MS-SSIM, over all of it or outside of some boxes."""
+"""How far a picture is from another: RMS, and PSNR and MS-SSIM, over all of it or outside of some boxes."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def outside(boxes: Sequence[Box], width: int, height: int) -> np.ndarray:
         left, top = max(int(np.floor(x)), 0), max(int(np.floor(y)), 0)
         free[top : max(int(np.ceil(y + h)), 0), left : max(int(np.ceil(x + w)), 0)] = False
     return free
+
+
+def rms(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the root mean square of the difference of pictures uint8 HxWx3, over all samples, in units of 0 to 1."""
+    apart = (other.astype(np.float64) - one.astype(np.float64)) / 255
+    return float(np.sqrt((apart**2).mean()))
 
 
 def psnr(one: np.ndarray, other: np.ndarray, counted: np.ndarray | None = None) -> float | None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,15 @@ def cell(table: pd.DataFrame, column: str, **of: str) -> Any:
 
 
 # --- the table
+
+
+def test_one_fit_that_hides_people_is_no_verdict(made: tuple[Path, ReportStudy, pd.DataFrame]) -> None:
+    root, study, before = made
+    table = privacy(replace(study, refitted=("body-mask_out", "body-blur-medium")), root / "attacks")
+    hidden, seen = ({"variant": v, "attacker": "body-aware"} for v in ("body-mask_out", "body-blur-medium"))
+    assert cell(before, "verdict", **hidden) == gates.AT_CHANCE
+    assert (cell(table, "verdict", **hidden), cell(table, "why", **hidden)) == (gates.NO_VERDICT, gates.ONE_FIT)
+    assert (cell(table, "verdict", **seen), cell(table, "why", **seen)) == (gates.ABOVE, "")
 
 
 def test_every_attempt_has_a_row_per_measure(made: tuple[Path, ReportStudy, pd.DataFrame]) -> None:

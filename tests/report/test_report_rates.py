@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,12 @@ from anonbench.report.figures import write_figures
 from anonbench.report.html import write_html
 from anonbench.report.rates import (
     BD_COLUMNS,
+    MSSSIM,
     PSNR,
     RATE_COLUMNS,
     anchor_of,
     curve_of,
+    off_target,
     rate_table,
     rates,
     series,
@@ -42,12 +46,13 @@ def variants() -> dict[str, float]:
     return {"original": QUALITY["original"], **coded, "frame-jpeg-faceblur2": 0.7, "face-blur-medium": 0.83}
 
 
-def spoil(root: Path, variant: str, **facts: Any) -> None:
+def spoil(root: Path, variant: str, target: float | None = None, **facts: Any) -> None:
     for split in ("train", "val"):
         path = summary_path(root / "anonymized" / "streetlife" / variant, split)
         value = json.loads(path.read_text())
         value["facts_mean"] = {name: {"count": 12, "mean": mean} for name, mean in facts.items()}
         value["people"]["weak"] = 200
+        value["parameters"] = {"bpp": target}
         dump(path, value)
 
 
@@ -60,9 +65,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ReportStudy]:
         for level, bpp in RATES.items():
             facts = {"bpp": factor * bpp, "bits": 1000.0 * bpp, "picture_bits": 900.0 * bpp, "quality": 10.0 * level}
             spoil(
-                root, f"frame-{codec}-r{level}", **facts, psnr_outside_faces=psnr + 3 * level, msssim_outside_faces=0.9
-            )
-    spoil(root, "frame-jpeg-faceblur2", bpp=0.49, bits=500.0, psnr_outside_faces=36.0, msssim_outside_faces=0.9)
+                root, f"frame-{codec}-r{level}", factor * (0.5 if level == 4 else 1.0) * bpp, **facts,
+                psnr_outside_faces=psnr + 3 * level, msssim_outside_faces=0.9,
+            )  # fmt: skip
+    spoil(root, "frame-jpeg-faceblur2", 0.495, bpp=0.49, bits=500.0, psnr_outside_faces=36.0, msssim_outside_faces=0.9)
     study = ReportStudy.read(root / "study.json")
     write_tables(study, sources(root), root / "tables")
     return root, study
@@ -105,6 +111,30 @@ def test_rates_come_from_the_manifests(made: tuple[Path, ReportStudy]) -> None:
     )
 
 
+def test_a_rate_stands_beside_the_one_that_was_asked_for(made: tuple[Path, ReportStudy]) -> None:
+    table = read_csv(made[0] / "tables" / "rates.csv").set_index("variant")
+    assert (table.bpp["frame-jpeg-r3"], table.bpp_target["frame-jpeg-r3"]) == (1.0, 1.0)
+    (said,) = off_target(table.reset_index())
+    assert said.startswith(
+        "streetlife: frame-jpeg-r4 (2.000 instead of 1) and frame-avif-r4 (1.000 instead of 0.5) take other bits"
+    )
+    assert off_target(table.reset_index().assign(bpp_target=None)) == []
+
+
+def test_rates_of_a_refitted_variant_are_means_over_its_fits(made: tuple[Path, ReportStudy], tmp_path: Path) -> None:
+    shutil.copytree(made[0], tmp_path / "study")
+    root, fit = tmp_path / "study", "frame-jpeg-faceblur2-fit1"
+    streetlife = root / "anonymized" / "streetlife"
+    for split in ("train", "val"):
+        before = summary_path(streetlife / "frame-jpeg-faceblur2", split)
+        summary_path(streetlife / fit, split).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(before, summary_path(streetlife / fit, split))
+    spoil(root, fit, 0.5, bpp=0.53, bits=500.0, psnr_outside_faces=38.0, msssim_outside_faces=0.9)
+    study = replace(made[1], refitted=("frame-jpeg-faceblur2",))
+    row = rates(study, sources(root)).set_index("variant").loc["frame-jpeg-faceblur2"]
+    assert (row.bpp, row.psnr, row.frames, row.weak) == (pytest.approx(0.51), 37.0, 12, 200)
+
+
 def test_half_the_bits_for_the_same_picture_are_minus_half(made: tuple[Path, ReportStudy]) -> None:
     root, _ = made
     table = read_csv(root / "tables" / "bd_rates.csv")
@@ -113,7 +143,8 @@ def test_half_the_bits_for_the_same_picture_are_minus_half(made: tuple[Path, Rep
     of = table[table.measure == PSNR].set_index("curve").bd_rate
     assert of["avif"] == pytest.approx(-50)
     assert pd.isna(of["jpeg faceblur"]), "one rate is no curve"
-    equal = table[table.measure == "MS-SSIM outside faces"].bd_rate
+    assert set(table.measure) == {PSNR, MSSSIM}, "of AP and attacks noise alone would make a difference"
+    equal = table[table.measure == MSSSIM].bd_rate
     assert equal.isna().all(), "more bits that do not give more"
 
 
@@ -145,6 +176,7 @@ def test_figure_and_page_show_them(made: tuple[Path, ReportStudy]) -> None:
     assert "What codecs take and leave" in page
     assert re.search(r"<th scope=\"row\">frame-avif-r1</th><td>0\.125</td><td>90 %</td><td>200</td>", page)
     assert "bits beside jpeg" in page
+    assert "frame-jpeg-r4 (2.000 instead of 1)" in page
 
 
 def test_a_manifest_without_rates_is_named(made: tuple[Path, ReportStudy], tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 import contextlib
 import io
+import itertools
 import json
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +22,7 @@ from synthetic_study import QUALITY, manifest, predictions, write_study
 from anonbench.errors import AnonbenchError
 from anonbench.report.answer import answers, warnings
 from anonbench.report.collect import Sources, common_seeds, coverage, curves, difference
+from anonbench.report.explorer import _seeds
 from anonbench.report.figures import coverage_figure, write_figures
 from anonbench.report.html import write_html
 from anonbench.report.impact import impact
@@ -85,6 +89,33 @@ def test_numbers_are_the_evaluations_numbers(made) -> None:
     row = _row(table, task="detection", category="car", variant="face-mask_out", metric="AP50")
     ap50 = [_metrics(root, "face-mask_out", s)["tasks"]["detection"]["parts"]["car"]["AP50"] for s in study.seeds]
     assert (row.role, row.value, row.verdict) == ("secondary", pytest.approx(np.mean(ap50), abs=1e-4), "")
+
+
+def test_a_refitted_variant_is_compared_over_common_seeds_alone(tmp_path) -> None:
+    quality = {"original": 0.85, "face-mask_out": 0.8, "face-blur-medium": 0.83, "body-blur-medium": 0.6}
+    file = write_study(
+        tmp_path, tasks=("detection",), quality=quality, noise=True, original_seeds=(3, 4), images=20, bootstrap=100
+    )
+    for stage, seed in itertools.product(("evaluations", "models"), (1, 2)):
+        folder = tmp_path / stage / "streetlife"
+        name = Path("compact") / f"seed{seed}"
+        (folder / f"face-mask_out-fit{seed}" / "compact").mkdir(parents=True)
+        (folder / "face-mask_out" / name).rename(folder / f"face-mask_out-fit{seed}" / name)
+    study = replace(ReportStudy.read(file), refitted=("face-mask_out",))
+    table, seeds = impact(study, _sources(tmp_path))
+    of = {
+        v: seeds[(seeds.variant == v) & (seeds.category == "person") & (seeds.metric == "AP")].value.to_numpy()
+        for v in quality
+    }
+    keys = {"task": "detection", "category": "person"}
+    row = _row(table, **keys, variant="face-mask_out")
+    paired = of["face-mask_out"] - of["original"][:3]
+    assert row.difference == pytest.approx(paired.mean())
+    assert row.error_seeds == pytest.approx(paired.std(ddof=1) / 3**0.5)
+    other = _row(table, **keys, variant="face-blur-medium")
+    assert other.difference == pytest.approx(of["face-blur-medium"].mean() - of["original"].mean())
+    words = [_seeds(_row(table, **keys, variant=v), study) for v in ("face-mask_out", "face-blur-medium")]
+    assert words == ["0, 1, 2", "0, 1, 2; of the original also 3, 4"]
 
 
 def test_further_seeds_of_the_original_narrow_every_difference(tmp_path) -> None:

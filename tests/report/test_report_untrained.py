@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from anonbench.report.answer import warnings
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
 from anonbench.report.html import write_html
+from anonbench.report.impact import impact
 from anonbench.report.study import ReportStudy
 from anonbench.report.tables import primary, read_csv, write_tables
 
@@ -120,6 +122,22 @@ def test_the_page_speaks_of_it_rightly(mixed: tuple[Path, Any, str]) -> None:
     curves = (mixed[0] / "tables/curves.csv").read_text()
     assert "compact" in curves
     assert "finder" not in curves
+
+
+def test_from_one_fit_of_a_method_there_is_no_verdict(mixed: tuple[Path, Any, str]) -> None:
+    """The model has no other seeds, but the variant would be another with another fit."""
+    root, before, _ = mixed
+    study = ReportStudy.read(root / "study.json")
+    study = replace(study, models={"finder": study.models["finder"]}, refitted=("body-mask_out",))
+    sources = Sources(root / "evaluations", root / "models", root / "anonymized", annotations=root / "annotations")
+    table, _ = impact(study, sources)
+    keys = ["direction", "task", "category", "variant"]
+    after, before = (primary(of)[primary(of).model == "finder"].set_index(keys).verdict for of in (table, before))
+    of_fit = after.index.get_level_values("variant") == "body-mask_out"
+    assert of_fit.any()
+    assert set(after[of_fit]) == {"cannot tell"}
+    assert "drop" in set(before[of_fit])
+    assert after[~of_fit].equals(before[~of_fit])
 
 
 def test_alone_there_are_still_figures_and_a_page(tmp_path: Path) -> None:

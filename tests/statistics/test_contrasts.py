@@ -287,9 +287,33 @@ def test_a_variant_that_is_made_anew_for_each_seed_speaks_for_itself_alone() -> 
     assert own.variance == pytest.approx(paired.var(ddof=1) / 3)
     assert own.freedom == 2
     assert own.interval() == pytest.approx(panel(values[[0, 3]]).contrast(1).interval()), "the paired t interval"
-    more = panel(values, apart=apart, further=np.array([40.0, 41.0])).contrast(3)
-    whole = np.array([*values[0], 40.0, 41.0])
-    assert more.variance == pytest.approx(whole.var(ddof=1) / 5 + values[3].var(ddof=1) / 3)
+    assert panel(values, apart=apart, further=np.array([40.0, 41.0])).contrast(3) == own, "of common seeds alone"
+
+
+def test_further_seeds_of_the_original_leave_draws_of_refitted_variants_as_they_are() -> None:
+    random = np.random.default_rng(6)
+    values, replicates, more = random.normal(40, 1, (3, 2)), random.normal(40, 1, (3, 2, 50)), random.normal(40, 1, 2)
+    drawn = random.normal(40, 1, (2, 50))
+    drawn[:, 25:] = np.nan
+    apart, learnt = np.array([False, False, True]), np.ones(3, dtype=bool)
+    found, bare = (
+        Panel(values, replicates, 40, learnt, True, *of, apart=apart).contrast(2) for of in ((more, drawn), ())
+    )
+    assert (found.value, found.terms, found.further) == (bare.value, bare.terms, 0)
+    assert np.array_equal(found.replicates, bare.replicates)  # type: ignore[arg-type]
+
+
+def test_intervals_of_refitted_variants_hold_with_further_seeds_of_the_original() -> None:
+    """Two seeds and two further ones, fits that spread three times as much as trainings, no effect of seeds."""
+    random = np.random.default_rng(8)
+    held, studies = 0, 3000
+    for _ in range(studies):
+        values = random.normal(0, 1, (5, 2))
+        values[4] += random.normal(0, 3, 2)
+        found = panel(values, apart=np.array([False] * 4 + [True]), further=random.normal(0, 1, 2)).contrast(4)
+        low, high = found.interval()
+        held += low <= 0 <= high
+    assert held / studies > 0.938
 
 
 def test_intervals_of_refitted_variants_cover_what_fits_do() -> None:

@@ -244,6 +244,7 @@ def test_variants_are_compared_with_what_is_there_to_beat(run: Project) -> None:
     for variant in ("frame-grey", "body-gan"):
         assert kept.difference[variant] == pytest.approx(of[variant] - of["body-mask_out"], abs=2e-4)
         assert kept.difference_low[variant] <= kept.difference[variant] <= kept.difference_high[variant]
+        assert kept.simultaneous_low[variant] <= kept.difference_low[variant]
     assert "Against what is there to beat" in (run.folder / "results/report.html").read_text()
 
 

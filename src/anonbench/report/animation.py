@@ -12,7 +12,7 @@ from PIL import Image
 
 from anonbench import manifests
 from anonbench.datasets.coco import CocoFile
-from anonbench.report.distortion import read
+from anonbench.report.apart import read
 from anonbench.report.study import ORIGINAL, ReportStudy, phrase
 
 WIDTH = 176
@@ -45,11 +45,12 @@ def animations(study: ReportStudy, anonymized: Path) -> list[dict[str, Any]]:
             continue
         originals = CocoFile(annotations)
         chosen = _chosen(originals)
+        if not chosen:
+            continue
         if len(chosen) * len(variants) > MOST:
             chosen = chosen[:1]
         groups = [_group(root, split, variant, originals, chosen) for variant in variants]
-        if chosen:
-            found.append({"dataset": dataset, "rule": _rule(split, len(chosen) > 1), "groups": groups})
+        found.append({"dataset": dataset, "rule": _rule(split, len(chosen) > 1), "groups": groups})
     return found
 
 
@@ -72,6 +73,11 @@ def _chosen(file: CocoFile) -> list[dict[str, Any]]:
 
 def _group(root: Path, split: str, variant: str, originals: CocoFile, videos: list[dict[str, Any]]) -> dict[str, Any]:
     named = {image["id"]: image for image in CocoFile(manifests.annotations_path(root / variant, split)).images}
+    known = {which: manifests.image_hashes(root / which, split) for which in (ORIGINAL, variant)}
+
+    def picture(which: str, image: dict[str, Any]) -> np.ndarray:
+        return read(root / which / split, image, known[which].get(image["file_name"]))
+
     clips = []
     for video in videos:
         frames = sorted(
@@ -80,10 +86,7 @@ def _group(root: Path, split: str, variant: str, originals: CocoFile, videos: li
         )[:FRAMES]
         if not frames:
             continue
-        both = [
-            _beside(read(root / ORIGINAL / split, image), read(root / variant / split, named[image["id"]]))
-            for image in frames
-        ]
+        both = [_beside(picture(ORIGINAL, image), picture(variant, named[image["id"]])) for image in frames]
         action = str(video["action"]).replace("_", " ")
         clips.append(
             {

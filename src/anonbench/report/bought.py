@@ -10,7 +10,7 @@ import pandas as pd
 
 from anonbench.report.answer import Paragraph
 from anonbench.report.attempts import ALL, CONTROL, LINKABILITY, REFERENCE
-from anonbench.report.gates import AT_CHANCE, NO_VERDICT, NOT_TRIED
+from anonbench.report.gates import AT_CHANCE, NO_VERDICT, NOT_TRIED, ONE_FIT
 from anonbench.report.impact import CONFIRMATORY
 from anonbench.report.privacy_text import (
     IMAGES,
@@ -146,6 +146,10 @@ def _does(row: Any) -> str:
     return f"finds the right person among {'all' if row.size == ALL else row.size} in"
 
 
+FAILED = {NOT_TRIED: "the attack was not seen to work", ONE_FIT: "who is found was not seen"}
+"""What is said of an attack without a verdict, by the only reason for that, where it did not fail."""
+
+
 def _point(row: Any, kept: Any, several: bool) -> str:
     """Say of a variant what it keeps, of which of ``several`` models, and what is still found."""
     start = capital(phrase(row.variant))
@@ -165,8 +169,7 @@ def _point(row: Any, kept: Any, several: bool) -> str:
     beside += f"; whoever learnt from originals alone {share(row.naive)} %" if is_number(row.naive) else ""
     said = f"{number(100 * row.value)} % ({_ends(row)}{beside}; {row.attacker})"
     if row.verdict == NO_VERDICT:
-        failed = "the attack was not seen to work" if row.why == NOT_TRIED else "the attack failed"
-        return f"{start} {failed}, so there is no verdict: {row.why} ({said})."
+        return f"{start} {FAILED.get(row.why, 'the attack failed')}, so there is no verdict: {row.why} ({said})."
     if row.verdict == AT_CHANCE:
         return f"{start} {who} was not seen to do better than chance: {said}."
     return f"{start} {who} still {_does(row)} {said}{f', or more: {row.why}' if row.why else ''}."

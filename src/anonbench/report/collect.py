@@ -238,7 +238,8 @@ def subsets(study: ReportStudy, sources: Sources) -> pd.DataFrame:
                 role = PRIMARY if metric == next(iter(metrics)) else SECONDARY
                 for variant in found:
                     own = found[variant].get((task, category, subset, metric), {})
-                    common, whole = common_seeds(own, base, study.original_seeds)
+                    further = study.original_seeds if variant not in study.refitted else ()
+                    common, whole = common_seeds(own, base, further)
                     both = [own[s][0] for s in common], [base[s][0] for s in whole]
                     _, instances, images = next(iter(base.values()))
                     rows.append(

@@ -205,7 +205,7 @@ def _evaluations(row: Any, study: ReportStudy) -> list[tuple[str, str, str]]:
     """Return the evaluations that a row is made from, as the variant trained on, the seeds, the one tested on."""
     found: dict[tuple[str, str], list[int]] = {}
     for variant in dict.fromkeys((row.variant, ORIGINAL)):
-        for seed in study.seeds_told(row.model, variant, row.direction):
+        for seed in _seeds_of(row, study, variant):
             on = row.direction if variant != ORIGINAL else ON_ORIGINAL
             one = study.evaluation(row.dataset, row.model, on, variant, seed)
             found.setdefault((one.trained, one.tested), []).append(seed)
@@ -214,10 +214,16 @@ def _evaluations(row: Any, study: ReportStudy) -> list[tuple[str, str, str]]:
     return [(a, f"{{{seeds}}}" if "," in seeds else seeds, b) for (a, b), seeds in said.items()]
 
 
+def _seeds_of(row: Any, study: ReportStudy, variant: str) -> list[int]:
+    """Return the seeds of a variant (or of the original) that a row rests on."""
+    seeds = study.seeds_told(row.model, variant, row.direction)
+    return [s for s in seeds if s not in study.original_seeds] if row.variant in study.refitted else seeds
+
+
 def _seeds(row: Any, study: ReportStudy) -> str:
     """Return the seeds of a row's trainings in words."""
-    own = study.seeds_told(row.model, row.variant, row.direction)
-    more = [s for s in study.seeds_told(row.model, ORIGINAL, row.direction) if s not in own]
+    own = _seeds_of(row, study, row.variant)
+    more = [s for s in _seeds_of(row, study, ORIGINAL) if s not in own]
     said, further = (", ".join(map(str, of)) for of in (own, more))
     return f"{said}; of the original also {further}" if further else said
 
@@ -234,13 +240,13 @@ def _folders(row: Any, study: ReportStudy, evaluations: Path) -> list[str]:
 def _commands(row: Any, study: ReportStudy, made: dict[str, Any], evaluations: Path, results: Path) -> str:
     """Return the commands that make a row again in a clone of the project."""
     lines = [f"git checkout {made['commit']}"] if made["commit"] else []
-    config = " ".join(study.files)
-    snakemake = f"snakemake --cores all{f' --configfile {config}' if config else ''}"
+    config = f" --configfile {' '.join(study.files)}" if study.files else ""  # which would take a target for a file
     files = " ".join(f"{folder}/metrics.json" for folder in _folders(row, study, evaluations))
     words = [row.dataset, row.model, row.task, row.category, row.group, row.direction, row.variant]
     pattern = ",".join(re.sub(r"([.*^$\\\[\]])", r"\\\1", word) for word in words)
     table = (results / "tables" / "impact.csv").as_posix()
-    lines += [f"{snakemake} {files}", f"{snakemake} {table}", f"grep '^{pattern},.*,{row.metric},{row.role},' {table}"]
+    lines += [f"snakemake {targets} --cores all{config}" for targets in (files, table)]
+    lines.append(f"grep '^{pattern},.*,{row.metric},{row.role},' {table}")
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ RAW_FAILED = "the attack hardly finds people whom nobody anonymized"
 CODEC = "pictures that were only encoded again give it another result than original ones"
 NOT_TRIED = "nobody tried the attack on original images"
 WORSE = "knowing the method made the attacker worse"
+ONE_FIT = "it is of one fit alone of a method that is fitted anew for each seed"
 
 Attempts = Mapping[str, Attempt]
 """Of one variant, by attacker."""
@@ -122,7 +123,8 @@ def judged(
     """Return what may be said of a measure, whose interval's ``ends`` are, beside ``raw``, the same on original images.
 
     Whoever is found is found: doubts of an attack that was too weak leave `ABOVE` as it is. What fails on original
-    images (at chance or, of the ``headline``, below `LEAST` of what there is above it) says nothing of a variant.
+    images (at chance or, of the ``headline``, below `LEAST` of what there is above it) says nothing of a variant, nor
+    does one fit say that others hide people.
     """
     if measured.chance is None or ends is None:
         return Judged("")
@@ -131,7 +133,7 @@ def judged(
     if CODEC in doubtful:
         return Judged(NO_VERDICT, doubtful)
     if ends[0] > measured.chance:
-        return Judged(ABOVE, tuple(why for why in doubtful if why != NOT_TRIED))
+        return Judged(ABOVE, tuple(why for why in doubtful if why not in (NOT_TRIED, ONE_FIT)))
     return Judged(NO_VERDICT, doubtful) if doubtful else Judged(AT_CHANCE)
 
 

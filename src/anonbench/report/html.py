@@ -27,7 +27,7 @@ from anonbench.report.figures.cost import cost_figure
 from anonbench.report.figures.style import save, styled
 from anonbench.report.methods import about, methods
 from anonbench.report.page import render
-from anonbench.report.rates import bd_table, rate_table
+from anonbench.report.rates import bd_table, off_target, rate_table
 from anonbench.report.slider import sliders
 from anonbench.report.study import ORIGINAL, ReportStudy, is_coded, is_identity
 from anonbench.report.tables import (
@@ -104,18 +104,22 @@ def write_html(
         "anonbench": __version__,
     }  # fmt: skip
     ids = anchors(chosen(table)[0])
+    taken = read_csv(tables / "rates.csv") if any(map(is_coded, study.variants)) else None
     both = [] if attacked is None else _tradeoff(read_csv(tables / "tradeoff.csv"), table, logs)
     page = render(
         study=study,
         answer=answer,
         attacks=attacks,
         tradeoff=both,
-        against=told(read_csv(tables / "versus.csv")) if study.against and attacks else [],
-        rates=_rates(tables, table, attacked) if any(map(is_coded, study.variants)) else [],
+        against=told(read_csv(tables / "versus.csv"), study) if study.against and attacks else [],
+        rates=[] if taken is None else _rates(taken, tables, table, attacked),
         risks=[] if attacked is None else risks(attacked),
         limits=LIMITS,
         leaky=f"{DAGGER} {footnote(table, study)}." if leaky(table) else "",
-        warnings=warnings(study, table, cover, records, absent, read_table(tables, "seeds"), counts),
+        warnings=[
+            *warnings(study, table, cover, records, absent, read_table(tables, "seeds"), counts),
+            *([] if taken is None else off_target(taken)),
+        ],
         parts=[_part(d, m, part, not study.trains(m), ids) for d, m, part in blocks(primary(table))],
         fixed=[m for m in study.models if not study.trains(m)],
         trained=[m for m in study.models if study.trains(m)],
@@ -279,9 +283,11 @@ def _subsets(table: pd.DataFrame) -> list[dict[str, Any]]:
     return lines
 
 
-def _rates(tables: Path, table: pd.DataFrame, attacked: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Return per data set what its codecs take and leave, and how their curves differ."""
-    taken, differences = (read_csv(tables / f"{name}.csv") for name in ("rates", "bd_rates"))
+def _rates(
+    taken: pd.DataFrame, tables: Path, table: pd.DataFrame, attacked: pd.DataFrame | None
+) -> list[dict[str, Any]]:
+    """Return per data set what its codecs take and leave, and how their curves differ; ``taken`` is rates.csv."""
+    differences = read_csv(tables / "bd_rates.csv")
     found = []
     for dataset in dict.fromkeys(taken.dataset):
         heads, lines = rate_table(taken, table, attacked, dataset)

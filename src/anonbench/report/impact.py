@@ -190,7 +190,7 @@ class Compared:
 
     ``primary`` holds the variants that the study's primary question asks of here. ``pools``: each variant has trainings
     of its own, whose spread over seeds is theirs together. ``fixed``: the model is not trained, so that there are no
-    other seeds whose noise could be missing.
+    other seeds whose noise could be missing (but those of a variant that is made anew for each seed).
     """
 
     study: ReportStudy
@@ -222,10 +222,17 @@ class Compared:
     def seeds_of_original(self, variant: str) -> tuple[int, ...]:
         """Return the seeds of the original that a variant is compared with: the common ones, then further ones.
 
-        Where one model is tested on every variant there is nothing but pairs.
+        Where one model is tested on every variant, or a variant is made anew for each seed, there is nothing but pairs.
         """
+        return self._whole(variant) if variant not in self.study.refitted else self.seeds(variant)
+
+    def _whole(self, variant: str) -> tuple[int, ...]:
         further = self.study.original_seeds if self.pools else ()
         return common_seeds(self.scores[variant], self.scores[ORIGINAL], further)[1]
+
+    def is_fixed(self, variant: str) -> bool:
+        """Tell whether neither the model nor the variant would be another with another seed."""
+        return self.fixed and variant not in self.study.refitted
 
     def contrast(self, variant: str, ratio: float = 1.0) -> Contrast:
         """Return the contrast of a variant to the original, with which it has one seed or more in common."""
@@ -236,7 +243,7 @@ class Compared:
             first = self.task.metrics[0].name
             values = np.array([[self.scores[v][s].measures[first] for s in seeds] for v in named])
             replicates = np.array([[self.scores[v][s].replicates for s in seeds] for v in named])
-            more = [self.scores[ORIGINAL][s] for s in self.seeds_of_original(variant)[len(seeds) :]]
+            more = [self.scores[ORIGINAL][s] for s in self._whole(variant)[len(seeds) :]]
             further = np.array([one.measures[first] for one in more])
             means = [float(np.concatenate([values[0], further]).mean()), *map(float, values[1:].mean(axis=1))]
             learnt = np.array([self.task.learnt(mean) for mean in means])
@@ -304,13 +311,14 @@ class Compared:
             "freedom": contrast.freedom if np.isfinite(contrast.freedom) else None,
             "samples_telling": self.telling,
         }
-        if (len(seeds) < 2 and not self.fixed) or self.telling < FEWEST or _certain(contrast):
+        fixed = self.is_fixed(variant)
+        if (len(seeds) < 2 and not fixed) or self.telling < FEWEST or certain(contrast):
             return found
         margin = self.study.margin_of(self.name)
         found["verdict"] = judged(found, margin, learnt, first.best)
         if judged(found, margin, True, first.best) == UNSURE:  # more of either could not make the original learn
             widened = factor if question == CONFIRMATORY else 1.0
-            planned = plan(Pilot.of(contrast, self.samples, widened, not self.fixed), margin, least=len(seeds))
+            planned = plan(Pilot.of(contrast, self.samples, widened, not fixed), margin, least=len(seeds))
             found |= {"seeds_needed": planned.seeds, "samples_needed": planned.images}
         return found
 
@@ -344,7 +352,7 @@ class Compared:
                     }  # fmt: skip
 
 
-def _certain(contrast: Contrast) -> bool:
+def certain(contrast: Contrast) -> bool:
     """Tell whether different models show no spread at all, which says that too little was measured, not certainty."""
     return bool(contrast.terms) and contrast.variance == 0
 

@@ -22,7 +22,7 @@ from anonbench.report.attempts import (
     Measured,
     read_attempt,
 )
-from anonbench.report.gates import Attempts, able, counterpart, doubts, judged, strongest
+from anonbench.report.gates import ONE_FIT, Attempts, able, counterpart, doubts, judged, strongest
 from anonbench.report.study import ORIGINAL, Attacks, ReportStudy, parts
 from anonbench.report.tables import INTEGERS, TEXTS
 from anonbench.statistics.contrasts import Contrast
@@ -96,6 +96,7 @@ class _Attack:
         self.chosen = {variant: strongest(attempts) for variant, attempts in self.found.items()}
         self.asked = study.primary.variants_of(list(self.found))
         self.seed = (study.seed, dataset)
+        self.refitted = study.refitted
         self.headline = headline_of(self.found)
         self.doubts = doubts(self.found, self.headline) if self.headline else {}
 
@@ -151,7 +152,10 @@ class _Attack:
         if attempt.role == ATTACKER:
             raw = counterpart(attempt, self.raw)
             bare = None if raw is None else raw.measures.get(key)
-            said = judged(measured, ends, bare, self.doubts.get(variant, ()), key == self.headline)
+            why = self.doubts.get(variant, ())
+            if variant in self.refitted and len(measured.values) < 2:
+                why = (*why, ONE_FIT)
+            said = judged(measured, ends, bare, why, key == self.headline)
             found |= {"verdict": said.verdict, "why": "; ".join(said.why)}
         return found | {
             "error_seeds": contrast.part(images=False) ** 0.5 if len(measured.values) > 1 else None,

@@ -9,28 +9,31 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tabulate import tabulate
 
+from anonbench.anonymize.coded import WITHIN
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, ON_SAME
 from anonbench.errors import AnonbenchError
 from anonbench.manifests import summary_path
 from anonbench.report.collect import PEOPLE, Sources
 from anonbench.report.study import ORIGINAL, ReportStudy, is_coded, parts
-from anonbench.report.tables import is_number, most_frequent, number, primary, rows_of
+from anonbench.report.tables import is_number, joined, most_frequent, number, primary, rows_of
 from anonbench.statistics.bjontegaard import bd_rate
 from anonbench.tasks.base import title
 
 RATE_COLUMNS = (
-    "dataset", "split", "variant", "method", "curve", "frames", "bpp", "share_picture", "quality", "psnr", "msssim",
-    "weak",
+    "dataset", "split", "variant", "method", "curve", "frames", "bpp", "bpp_target", "share_picture", "quality", "psnr",
+    "msssim", "weak",
 )  # fmt: skip
 """Columns of rates.csv, a row per variant that a codec has made, from its manifest: of the split that is tested on,
 where that is anonymized, else of the one that is trained on. ``curve``: what it is joined with (`curve_of`); ``bpp``:
-bits of the file per pixel, mean of the frames; ``share_picture``: the share (0..1) of bits that code the picture, the
-rest are headers and tables; ``quality``: the codec's own; ``psnr`` (decibels) and ``msssim``: outside of faces, means
-of the frames; ``weak``: people who may still be recognised by what was done to them, as their rows say."""
+bits of the file per pixel, mean of the frames; ``bpp_target``: the rate that was asked for, empty where a quality was;
+``share_picture``: the share (0..1) of bits that code the picture, the rest are headers and tables; ``quality``: the
+codec's own; ``psnr`` (decibels) and ``msssim``: outside of faces, means of the frames; ``weak``: people who may still
+be recognised by what was done to them, as their rows say. Of a variant whose method is fitted anew for each seed, the
+mean over its fits."""
 
 BD_COLUMNS = ("dataset", "curve", "anchor", "measure", "points", "bd_rate")
-"""Columns of bd_rates.csv: by how many per cent more bits ``curve`` takes than ``anchor`` for as much of a ``measure``
-(`statistics.bjontegaard`), empty where nothing can be said."""
+"""Columns of bd_rates.csv: by how many per cent more bits ``curve`` takes than ``anchor`` for as good a picture by a
+``measure`` (`statistics.bjontegaard`), empty where nothing can be said."""
 
 PSNR, MSSSIM = "PSNR outside faces, dB", "MS-SSIM outside faces"
 
@@ -66,29 +69,71 @@ def rates(study: ReportStudy, sources: Sources) -> pd.DataFrame:
     rows = []
     for dataset, splits in study.datasets.items():
         for variant in filter(is_coded, study.variants_of(dataset)):
-            tested = summary_path(sources.anonymized / dataset / variant, splits["val"]).exists()
-            which = "val" if tested else "train"
-            manifest = sources.manifest(study, dataset, variant, which)
-            assert manifest is not None
-            means = {name: of.get("mean") for name, of in (manifest.get("facts_mean") or {}).items()}
-            if not is_number(means.get("bpp")):
-                raise AnonbenchError(
-                    f"{dataset} {variant} {splits[which]}: its manifest does not say what the codec took",
-                    remedy="run the anonymize stage again",
-                )
-            picture = means.get("picture_bits")
+            folder = sources.anonymized / dataset
+            which = "val" if summary_path(folder / variant, splits["val"]).exists() else "train"
+            fits = [m for m in study.made(variant) if m == variant or summary_path(folder / m, splits[which]).exists()]
+            taken = pd.DataFrame([_taken(study, sources, dataset, made, which) for made in fits]).astype(float)
+            means: dict[str, Any] = {str(name): mean for name, mean in taken.mean().items()}
             rows.append(
                 {
                     "dataset": dataset, "split": splits[which], "variant": variant, "method": parts(variant)[1],
-                    "curve": curve_of(variant), "frames": manifest["facts_mean"]["bpp"]["count"], "bpp": means["bpp"],
-                    "share_picture": picture / means["bits"] if picture is not None and means.get("bits") else None,
-                    "quality": means.get("quality"), "psnr": means.get("psnr_outside_faces"),
-                    "msssim": means.get("msssim_outside_faces"), "weak": manifest["people"].get("weak", 0),
+                    "curve": curve_of(variant), **means,
+                    "frames": round(means["frames"]), "weak": round(means["weak"]),
                 }
             )  # fmt: skip
     frame = pd.DataFrame(rows, columns=list(RATE_COLUMNS))
-    numbers = ("bpp", "share_picture", "quality", "psnr", "msssim")
+    numbers = ("bpp", "bpp_target", "share_picture", "quality", "psnr", "msssim")
     return frame.astype(dict.fromkeys(numbers, float)).round(4)
+
+
+def _taken(study: ReportStudy, sources: Sources, dataset: str, variant: str, which: str) -> dict[str, Any]:
+    """Return what the manifest of a variant's split says, by the columns of rates.csv."""
+    manifest = sources.manifest(study, dataset, variant, which)
+    assert manifest is not None
+    means = {name: of.get("mean") for name, of in (manifest.get("facts_mean") or {}).items()}
+    if not is_number(means.get("bpp")):
+        raise AnonbenchError(
+            f"{dataset} {variant} {study.datasets[dataset][which]}: its manifest does not say what the codec took",
+            remedy="run the anonymize stage again",
+        )
+    picture = means.get("picture_bits")
+    return {
+        "frames": manifest["facts_mean"]["bpp"]["count"], "bpp": means["bpp"],
+        "bpp_target": (manifest.get("parameters") or {}).get("bpp"),
+        "share_picture": picture / means["bits"] if picture is not None and means.get("bits") else None,
+        "quality": means.get("quality"), "psnr": means.get("psnr_outside_faces"),
+        "msssim": means.get("msssim_outside_faces"), "weak": manifest["people"].get("weak", 0),
+    }  # fmt: skip
+
+
+def off_target(taken: pd.DataFrame) -> list[str]:
+    """Say of which variants the frames take more or less than was asked for, by more than `WITHIN`."""
+    found = []
+    for dataset, mine in taken.groupby("dataset", sort=False):
+        off = [
+            f"{row.variant} ({row.bpp:.3f} instead of {row.bpp_target:g})"
+            for row in rows_of(mine)
+            if is_number(getattr(row, "bpp_target", None)) and abs(row.bpp / row.bpp_target - 1) > WITHIN
+        ]
+        if off:
+            found.append(
+                f"{dataset}: {joined(off)} {'takes' if len(off) == 1 else 'take'} other bits per pixel than asked for, "
+                f"by more than {100 * WITHIN:.0f} %: the sampled frames were matched, and all take others. Compare "
+                "curves, not single rates."
+            )
+    return found
+
+
+def pictures(mine: pd.DataFrame) -> list[Series]:
+    """Return what is to be drawn of pictures outside of faces; ``mine`` are a data set's rows of rates.csv."""
+    return [
+        Series(
+            name,
+            {row.variant: float(getattr(row, column)) for row in rows_of(mine) if is_number(getattr(row, column))},
+            None,
+        )
+        for name, column in ((PSNR, "psnr"), (MSSSIM, "msssim"))
+    ]
 
 
 def series(taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | None, dataset: str) -> list[Series]:
@@ -97,14 +142,7 @@ def series(taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | Non
     ``taken`` is rates.csv, ``table`` impact.csv, ``privacy`` privacy.csv.
     """
     mine = taken[taken.dataset == dataset]
-    found = [
-        Series(
-            name,
-            {row.variant: float(getattr(row, column)) for row in rows_of(mine) if is_number(getattr(row, column))},
-            None,
-        )
-        for name, column in ((PSNR, "psnr"), (MSSSIM, "msssim"))
-    ]
+    found = pictures(mine)
     coded = set(mine.variant)
     rows = primary(table)
     rows = rows[(rows.dataset == dataset) & (rows.group == PEOPLE)]
@@ -131,13 +169,16 @@ def anchor_of(curves: Sequence[str]) -> str:
     return "jpeg" if "jpeg" in curves else curves[0]
 
 
-def bd_rates(taken: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the differences of curves (see `BD_COLUMNS`) for as good a picture, and for as much as models find."""
+def bd_rates(taken: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences of curves (see `BD_COLUMNS`) for as good a picture.
+
+    Not for as much as models find: curves that are equal differ there by noise, and no interval would say how much.
+    """
     rows = []
     for dataset, mine in taken.groupby("dataset", sort=False):
         curves = list(dict.fromkeys(mine.curve))
         anchor = anchor_of(curves)
-        for one in series(taken, table, None, str(dataset)):
+        for one in filter(lambda one: one.values, pictures(mine)):
             points = {curve: list(_points(mine[mine.curve == curve], one)) for curve in curves}
             for curve in curves:
                 if curve != anchor:
@@ -202,6 +243,6 @@ def rates_markdown(
         heads, lines = bd_table(differences, dataset)
         if lines:
             anchor = differences[differences.dataset == dataset].anchor.iloc[0]
-            said += [f"BD-rate: bits that a curve takes more than {anchor} for as much (below 0: less).", ""]
+            said += [f"BD-rate: bits that a curve takes more than {anchor} for as good a picture (below 0: less).", ""]
             said += [tabulate(lines, headers=heads, tablefmt="github", disable_numparse=True), ""]
     return "\n".join(said)

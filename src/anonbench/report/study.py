@@ -147,6 +147,10 @@ class ReportStudy:
         """Return the name of a variant's folder as models and attackers of a seed see it."""
         return refitted(variant, seed) if variant in self.refitted and seed != self.seeds[0] else variant
 
+    def made(self, variant: str) -> list[str]:
+        """Return the names of a variant's folders over all seeds, the plain one first."""
+        return list(dict.fromkeys(self.made_with(variant, seed) for seed in self.seeds))
+
     def evaluation(self, dataset: str, model: str, direction: str, variant: str, seed: int) -> Evaluation:
         """Return the evaluation that tells of a variant in a direction."""
         trained, tested = pair(direction, self.made_with(variant, seed))

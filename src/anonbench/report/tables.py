@@ -124,7 +124,7 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
         frames["versus"] = versus(study, sources, allow_missing)
     if any(map(is_coded, study.variants)):
         taken = frames["rates"] = rates(study, sources)
-        frames["bd_rates"] = bd_rates(taken, table)
+        frames["bd_rates"] = bd_rates(taken)
         texts["rates.md"] = rates_markdown(taken, frames["bd_rates"], table, frames.get("privacy"))
     texts["numbers.tex"] = macros(table, cover, study, sources, numbers)
     # all is computed before anything is written, so that no new table stands beside an old one

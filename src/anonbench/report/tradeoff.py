@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from anonbench.report.apart import distortion
 from anonbench.report.attempts import ATTACKER
-from anonbench.report.distortion import distortion
 from anonbench.report.impact import CONFIRMATORY
 from anonbench.report.privacy import NAIVE
 from anonbench.report.privacy_text import attacks_of, named, share
@@ -24,7 +24,7 @@ TRADEOFF_COLUMNS = (
     "aware_low", "aware_high", "gap", "gap_low", "gap_high", "chance", "prevalence",
 )  # fmt: skip
 """Columns of tradeoff.csv: a row per data set, variant, attack by those who learn and measure. ``value`` and ``kept``
-are those of the primary question's first task and category (impact.csv); ``rms``: `report.distortion`; ``naive`` and
+are those of the primary question's first task and category (impact.csv); ``rms``: `report.apart`; ``naive`` and
 ``aware``: the strongest attacker, on the people on whom attackers are chosen, of those who have learnt from originals
 alone and of those who know the method, with intervals of their own; the rest is privacy.csv's."""
 AWARE = "aware"

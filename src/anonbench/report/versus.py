@@ -12,23 +12,28 @@ import pandas as pd
 from anonbench.report.attempts import Attempt
 from anonbench.report.collect import Sources
 from anonbench.report.gates import strongest
-from anonbench.report.impact import Compared, asked
+from anonbench.report.impact import Compared, asked, certain
 from anonbench.report.privacy import attempts_of, headline_of
 from anonbench.report.privacy_text import named
 from anonbench.report.study import ORIGINAL, ReportStudy, phrase
 from anonbench.report.tables import interval_of, is_number, joined, number, rows_of, span
-from anonbench.statistics.contrasts import Contrast, Panel
+from anonbench.statistics.contrasts import LEVEL, Contrast, Panel
+from anonbench.statistics.resampling import FEWEST
+from anonbench.statistics.verdicts import UNSURE
 from anonbench.tasks.base import title
 
 VERSUS_COLUMNS = (
-    "dataset", "half", "model", "task", "category", "direction", "attack", "measure", "size", "unit", "variant",
-    "reference", "difference", "difference_low", "difference_high", "n_seeds",
+    "dataset", "half", "model", "task", "category", "direction", "attack", "measure", "size", "unit", "best", "variant",
+    "reference", "difference", "difference_low", "difference_high", "simultaneous_low", "simultaneous_high", "n_seeds",
 )  # fmt: skip
 """Columns of versus.csv, a row per variant and reference. ``half``: what is ``kept`` (the first metric in what the
 study's primary question asks about, in ``unit``) or ``found`` (what an attack is judged by, by the strongest attacker
-of each of the two, 0..1 but for R2). ``difference``: variant minus reference, with its 95 % interval, each by itself,
-paired over seeds and over images or people."""
+of each of the two, 0..1 but for R2). ``best``: whether ``higher`` or ``lower`` values keep more, '' of what is found.
+``difference``: variant minus reference, with its 95 % interval by itself, paired over seeds and over images or people,
+and ``simultaneous``, of all pairs of variant and reference together (Bonferroni). Both are empty where there is no
+verdict of a difference to the original either: with one seed of what learns, and with too few images or people."""
 KEPT, FOUND = "kept", "found"
+NO_LESS, LESS = "no less", "less"
 
 
 def versus(study: ReportStudy, sources: Sources, allow_missing: bool = False) -> pd.DataFrame:
@@ -42,16 +47,19 @@ def versus(study: ReportStudy, sources: Sources, allow_missing: bool = False) ->
     return pd.DataFrame(rows, columns=list(VERSUS_COLUMNS))
 
 
-def _pairs(study: ReportStudy, there: list[str]) -> Iterator[tuple[str, str]]:
-    for reference in study.against:
-        for variant in there:
-            if variant not in (reference, ORIGINAL) and reference in there:
-                yield variant, reference
+def _pairs(study: ReportStudy, there: list[str]) -> list[tuple[str, str]]:
+    return [
+        (variant, reference)
+        for reference in study.against
+        for variant in there
+        if variant not in (reference, ORIGINAL) and reference in there
+    ]
 
 
 def _kept(study: ReportStudy, model: str, compared: Compared) -> Iterator[dict[str, Any]]:
     first = compared.task.metrics[0]
-    for variant, reference in _pairs(study, list(compared.scores)):
+    pairs = _pairs(study, list(compared.scores))
+    for variant, reference in pairs:
         own, base = compared.scores[variant], compared.scores[reference]
         seeds = [seed for seed in own if seed in base]
         if not seeds:
@@ -60,10 +68,13 @@ def _kept(study: ReportStudy, model: str, compared: Compared) -> Iterator[dict[s
         replicates = np.array([[of[s].replicates for s in seeds] for of in (base, own)])
         learnt = np.array([compared.task.learnt(float(mean)) for mean in values.mean(axis=1)])
         contrast = Panel(values, replicates, compared.telling, learnt, pools=False).contrast(1)
+        fixed = compared.is_fixed(variant) and compared.is_fixed(reference)
+        sure = (len(seeds) > 1 or fixed) and compared.telling >= FEWEST and not certain(contrast)
         yield {
             "dataset": compared.dataset, "half": KEPT, "model": model, "task": compared.name,
             "category": compared.category, "direction": study.primary.direction, "measure": first.name,
-            "unit": first.unit, "variant": variant, "reference": reference, **_ends(contrast, len(seeds)),
+            "unit": first.unit, "best": first.best, "variant": variant, "reference": reference, "n_seeds": len(seeds),
+            "difference": contrast.value, **(_ends(contrast, len(pairs)) if sure else {}),
         }  # fmt: skip
 
 
@@ -73,61 +84,122 @@ def _found(study: ReportStudy, attacks: Path) -> Iterator[dict[str, Any]]:
             variant: of[name] for variant, of in found.items() if (name := strongest(of)) is not None
         }
         key = headline_of(found)
-        for variant, reference in _pairs(study, list(best)):
+        pairs = _pairs(study, list(best))
+        for variant, reference in pairs:
             one, other = best[variant], best[reference]
             if key is None or one.sample != other.sample or key not in one.measures or key not in other.measures:
                 continue
-            contrast = one.measures[key].less(other.measures[key])
-            if contrast is not None:
-                yield {
-                    "dataset": dataset, "half": FOUND, "attack": attack, "measure": key[0], "size": key[1],
-                    "variant": variant, "reference": reference, **_ends(contrast, len(one.measures[key].values)),
-                }  # fmt: skip
+            own, base = one.measures[key], other.measures[key]
+            contrast, seeds = own.less(base), len(own.values)
+            if len(base.values) != seeds:
+                continue
+            assert study.attacks is not None
+            fixed = attack in study.attacks.once and not {variant, reference} & {*study.refitted}
+            sure = contrast is not None and (seeds > 1 or fixed) and not certain(contrast)
+            yield {
+                "dataset": dataset, "half": FOUND, "attack": attack, "measure": key[0], "size": key[1],
+                "variant": variant, "reference": reference, "n_seeds": seeds, "difference": own.value - base.value,
+                **(_ends(contrast, len(pairs)) if sure and contrast is not None else {}),
+            }  # fmt: skip
 
 
-def _ends(contrast: Contrast, seeds: int) -> dict[str, Any]:
-    low, high = contrast.interval()
-    return {"difference": contrast.value, "difference_low": low, "difference_high": high, "n_seeds": seeds}
+def _ends(contrast: Contrast, among: int) -> dict[str, Any]:
+    """Return the interval of a difference by itself, and of ``among`` together."""
+    names = ("difference_low", "difference_high", "simultaneous_low", "simultaneous_high")
+    ends = (*contrast.interval(), *contrast.interval(1 - (1 - LEVEL) / among))
+    return dict(zip(names, ends, strict=True))
 
 
-def told(table: pd.DataFrame) -> list[str]:
-    """Return a sentence per data set and reference on who beats it, from versus.csv.
+def told(table: pd.DataFrame, study: ReportStudy) -> list[str]:
+    """Return a sentence per data set, attack and reference on who beats it, from versus.csv.
 
-    A variant beats a reference where less is found, the interval without zero, and no less is kept, as far as can be
-    told: the interval of what is kept does not lie below zero.
+    A variant beats a reference where less is found and no less is kept, by the intervals that hold for all pairs of
+    variant and reference together: that of what is found lies below zero, and that of what is kept above the study's
+    negative margin, in every model, task and category that the primary question asks about. Its worst one is told.
     """
     said = []
     for (dataset, reference), part in table.groupby(["dataset", "reference"], sort=False):
+        judged = {
+            str(variant): _worst(rows_of(rows), study)
+            for variant, rows in part[part.half == KEPT].groupby("variant", sort=False)
+        }
         for attack, found in part[part.half == FOUND].groupby("attack", sort=False):
-            kept = {row.variant: row for row in rows_of(part[part.half == KEPT])}
-            lower = [row for row in rows_of(found) if is_number(row.difference_high) and row.difference_high < 0]
-            both = [row for row in lower if row.variant in kept and not _less(kept[row.variant])]
+            lower = [row for row in rows_of(found) if is_number(row.simultaneous_high) and row.simultaneous_high < 0]
             first: Any = rows_of(found)[0]
             measure = named(first.measure, first.size)
             start = f"{dataset}, {attack}, against {phrase(str(reference))} ({reference}): "
             if not lower:
-                said.append(f"{start}no variant was seen to give away less ({measure}).")
+                unknown = not found.simultaneous_high.map(is_number).any()
+                said.append(
+                    f"{start}too little was tried to tell who gives away less ({measure})."
+                    if unknown
+                    else f"{start}no variant was seen to give away less ({measure})."
+                )
                 continue
             words = joined(f"{row.variant} ({_points(row)} {measure})" for row in lower)
             text = f"{start}{words} {'gives' if len(lower) == 1 else 'give'} away less"
-            if not kept:
+            if not judged:
                 said.append(f"{text}.")
                 continue
-            these = joined(
-                f"{row.variant} ({number(kept[row.variant].difference, True)}, "
-                f"{span(interval_of(kept[row.variant]))} {title(kept[row.variant].task)})"
-                for row in both
-            )
-            said.append(
-                f"{text}; of these {these or 'none'} {'was' if len(both) < 2 else 'were'} not seen to keep less."
-            )
+            by: dict[str, list[str]] = {}
+            for row in lower:
+                verdict, words = judged.get(row.variant, (UNSURE, "no model was tried"))
+                by.setdefault(verdict, []).append(f"{row.variant} ({words})")
+            each = [
+                f"{joined(by[verdict])} {one if len(by[verdict]) == 1 else several}"
+                for verdict, one, several in KINDS
+                if verdict in by
+            ]
+            said.append(f"{text}; of these {'; '.join(each)}.")
     return said
 
 
-def _less(row: Any) -> bool:
-    return bool(is_number(row.difference_high) and row.difference_high < 0)
+KINDS = (
+    (NO_LESS, "keeps no less, by the margin", "keep no less, by the margin"),
+    (LESS, "keeps less", "keep less"),
+    (UNSURE, "may keep less: one cannot tell", "may keep less: one cannot tell"),
+)
+"""What is said of the variants that keep as much, that keep less, and of which one cannot tell."""
+
+
+def _worst(rows: list[Any], study: ReportStudy) -> tuple[str, str]:
+    """Return whether a variant keeps less than a reference, from its rows of what is kept, and the worst in words.
+
+    The worst is the one whose interval reaches farthest below, in margins; one without an interval is worse.
+    """
+    verdicts = {_verdict(row, study) for row in rows}
+    verdict = next(one for one in (LESS, UNSURE, NO_LESS) if one in verdicts)
+    of: Any = min((row for row in rows if _verdict(row, study) == verdict), key=lambda row: _least(row, study))
+    where = [title(of.task)]
+    where += [of.category] if len({row.category for row in rows}) > 1 else []
+    where += [of.model] if len({row.model for row in rows}) > 1 else []
+    ends = interval_of(of, "simultaneous")
+    interval = span(ends) if ends else "no interval"
+    return verdict, f"{', '.join(where)}: {number(of.difference, True)}, {interval}"
+
+
+def _kept_ends(row: Any) -> tuple[float, float] | None:
+    """Return the interval of how much more is kept; higher is more."""
+    ends = interval_of(row, "simultaneous")
+    return ends if ends is None or row.best != "lower" else (-ends[1], -ends[0])
+
+
+def _least(row: Any, study: ReportStudy) -> float:
+    """Return, in margins, how much more a variant keeps at least."""
+    ends = _kept_ends(row)
+    return float("-inf") if ends is None else ends[0] / study.margin_of(row.task)
+
+
+def _verdict(row: Any, study: ReportStudy) -> str:
+    """Judge a row of what is kept; a loss within the margin is none, as in `statistics.verdicts`."""
+    ends = _kept_ends(row)
+    if ends is None:
+        return UNSURE
+    if ends[0] > -study.margin_of(row.task):
+        return NO_LESS
+    return LESS if ends[1] < 0 else UNSURE
 
 
 def _points(row: Any) -> str:
-    ends = (100 * row.difference_low, 100 * row.difference_high)
+    ends = (100 * row.simultaneous_low, 100 * row.simultaneous_high)
     return f"{number(100 * row.difference, True)}, {span(ends)}"

@@ -22,7 +22,8 @@ is what pairing cannot take out or takes out beyond that: nothing at m = n, left
 
 Of a variant that is made anew for each seed, by a method that is fitted again, e(v, s) holds what the fit does as well:
 it spreads more than the others, and its difference has the variance of its own paired differences, n - 1 degrees of
-freedom, alone.
+freedom, alone. Further seeds of the original are left out of it: with them the sum of two mean squares, of which the
+one of the fits has n - 1 degrees of freedom and the other more, would hold in fewer studies than it says.
 
 Images are the other source. With replicates of y on resampled images, the covariance of the difference between
 different seeds is what images do to all seeds alike; what they do to one seed is in the spread over seeds already, as
@@ -146,7 +147,7 @@ class Panel:
     with them nothing that a seed does. ``pools``: whether there is a training behind each variant; if not, one model's
     values on several variants move together in ways of their own, and each difference has its own spread alone.
     ``apart`` (V): a variant that is itself made anew for each seed spreads by that, too, so that its differences have
-    their own spread alone, and speak for no other's.
+    their own paired spread alone, without the original's further seeds, and speak for no other's.
     """
 
     values: np.ndarray
@@ -203,19 +204,24 @@ class Panel:
         if not paired.any() and (drawn is None or np.array_equal(drawn[0], ratio * drawn[1][: self.seeds])):
             same = None if drawn is None else np.zeros(drawn[0].shape[1])
             return Contrast(0.0, self.seeds, (), replicates=same)  # the same models: no seed can part them
-        value = float(values.mean() - ratio * self._original.mean())
+        original = self._original_of(variant)
+        value = float(values.mean() - ratio * original.mean())
         means = None if drawn is None else drawn[0].mean(axis=0) - ratio * drawn[1].mean(axis=0)
         terms, shared, spread = self._seed_terms(variant, ratio)
         if drawn is not None:
             common = image_variance(*drawn, self.groups, ratio)
             terms.append(Term(common, max(self.groups - 1, 1.0), IMAGES))
-        return Contrast(value, self.seeds, tuple(terms), shared, spread, means, len(self._original) - self.seeds)
+        return Contrast(value, self.seeds, tuple(terms), shared, spread, means, len(original) - self.seeds)
+
+    def _original_of(self, variant: int) -> np.ndarray:
+        """Return the original's values that a variant is compared with: of one made anew for each seed the paired."""
+        return self.values[0] if self._apart[variant] else self._original
 
     def _drawn(self, variant: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the replicates of a variant (n, B') and of the original (n + m, B'): those that all of them have."""
         assert self.replicates is not None
         own, original = self.replicates[variant], self.replicates[0]
-        if self.further_replicates is not None and len(self._original) > len(original):
+        if self.further_replicates is not None and len(self._original_of(variant)) > len(original):
             original = np.concatenate([original, self.further_replicates])
         known = np.isfinite(own).all(axis=0) & np.isfinite(original).all(axis=0)
         return own[:, known], original[:, known]
@@ -226,8 +232,8 @@ class Panel:
         if n < 2:
             return [], 0.0, 1
         alone = Term(float(self.values[variant].var(ddof=1)) / n, n - 1, f"{OWN} {variant}")
-        if len(self._original) > n:
-            pooled = self.learnt[variant] and several > 1 and self.learnt[0] and not self._apart[variant]
+        if len(self._original_of(variant)) > n:
+            pooled = self.learnt[variant] and several > 1 and self.learnt[0]
             return self._unpaired(alone, pooled, ratio)
         if (
             self._apart[variant]

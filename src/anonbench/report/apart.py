@@ -9,6 +9,7 @@ import numpy as np
 
 from anonbench import manifests
 from anonbench.datasets.coco import CocoFile
+from anonbench.distortion import rms
 from anonbench.errors import AnonbenchError
 from anonbench.images import read_rgb
 from anonbench.report.study import ORIGINAL, ReportStudy
@@ -20,12 +21,19 @@ MOST = 64
 def distortion(study: ReportStudy, anonymized: Path, dataset: str, variant: str) -> float | None:
     """Return the mean over images of the RMS of variant minus original, over pixels and colours, in [0, 1].
 
-    Of the images that models are tested on where the variant has these, else of those that they are trained on. None
-    for a variant that is not there. Raises AnonbenchError for images that are missing or damaged.
+    Of the images that models are tested on where the variant has these, else of those that they are trained on; of a
+    variant whose method is fitted anew for each seed, the mean over its fits. None for a variant that is not there.
+    Raises AnonbenchError for images that are missing or damaged, or others than their manifests tell of.
     """
     if variant == ORIGINAL:
         return 0.0
-    folders = anonymized / dataset / ORIGINAL, anonymized / dataset / variant
+    folders = [anonymized / dataset / made for made in study.made(variant)]
+    found = [apart for folder in folders if (apart := _distortion(study, dataset, folder)) is not None]
+    return float(np.mean(found)) if found else None
+
+
+def _distortion(study: ReportStudy, dataset: str, folder: Path) -> float | None:
+    folders = folder.parent / ORIGINAL, folder
     for split in (study.datasets[dataset]["val"], study.datasets[dataset]["train"]):
         annotated = all(manifests.annotations_path(folder, split).is_file() for folder in folders)
         if annotated and manifests.exist(folders[1], split):
@@ -36,27 +44,26 @@ def distortion(study: ReportStudy, anonymized: Path, dataset: str, variant: str)
 def _of(folders: tuple[Path, Path], split: str) -> float | None:
     originals, images = (CocoFile(manifests.annotations_path(folder, split)).images for folder in folders)
     named = {image["id"]: image for image in images}
+    hashes = [manifests.image_hashes(folder, split) for folder in folders]
     at = np.unique(np.linspace(0, len(originals) - 1, min(len(originals), MOST)).round().astype(int))
     apart = []
     for image in (originals[k] for k in at):
         if image["id"] in named:
             before, after = (
-                read(folder / split, of) for folder, of in zip(folders, (image, named[image["id"]]), strict=True)
+                read(folder / split, of, known.get(of["file_name"]))
+                for folder, of, known in zip(folders, (image, named[image["id"]]), hashes, strict=True)
             )
             apart.append(rms(before, after))
     return float(np.mean(apart)) if apart else None
 
 
-def read(folder: Path, image: dict[str, Any]) -> np.ndarray:
-    """Return an image of a variant in the frame of its labels, uint8 HxWx3, by its entry in the annotations."""
+def read(folder: Path, image: dict[str, Any], sha256: str | None = None) -> np.ndarray:
+    """Return an image of a variant in the frame of its labels, uint8 HxWx3, by its entry in the annotations.
+
+    Raises AnonbenchError when it is missing, damaged or, with ``sha256`` (`manifests.image_hashes`), another one.
+    """
     path = folder / image["file_name"]
     try:
-        return read_rgb(path, (image["width"], image["height"]), image.get("labels_on"))
+        return read_rgb(path, (image["width"], image["height"]), image.get("labels_on"), sha256)
     except AnonbenchError as error:
         raise AnonbenchError(error.message, file=path, remedy="run the anonymize stage again") from None
-
-
-def rms(before: np.ndarray, after: np.ndarray) -> float:
-    """Return the root mean square of the difference of two images, uint8 HxWx3, in units of images in [0, 1]."""
-    apart = (after.astype(np.float64) - before.astype(np.float64)) / 255
-    return float(np.sqrt((apart**2).mean()))

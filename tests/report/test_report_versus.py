@@ -1,0 +1,122 @@
+"""Variants against each other: what may be said of who beats whom, and where nothing may."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from synthetic_attacks import write_attacks
+from synthetic_study import dump, write_study
+
+from anonbench.report.collect import Sources
+from anonbench.report.study import ReportStudy
+from anonbench.report.versus import FOUND, KEPT, VERSUS_COLUMNS, told, versus
+
+STUDY = ReportStudy("study", 7, {"d": {"train": "train", "val": "val"}}, ["original"], {"m": {}}, [0, 1], margin=1.0)
+
+
+def table(kept: list[dict[str, Any]], ends: tuple[float | None, float | None] = (-0.2, -0.1)) -> pd.DataFrame:
+    """Return versus.csv with a variant `a` in which less is found than in `r`, and rows of what it keeps."""
+    both = {"dataset": "d", "variant": "a", "reference": "r", "n_seeds": 3}
+    low, high = ends
+    found = {"half": FOUND, "attack": "find", "measure": "average_precision", "size": "", "difference": -0.15}
+    rows = [{**both, **found, "simultaneous_low": low, "simultaneous_high": high}]
+    head = {"half": KEPT, "model": "m", "task": "detection", "category": "person", "best": "higher"}
+    rows += [{**both, **head, **row} for row in kept]
+    frame = pd.DataFrame(rows, columns=list(VERSUS_COLUMNS))
+    return frame.astype(dict.fromkeys(("simultaneous_low", "simultaneous_high"), float))
+
+
+def kept(low: float | None, high: float | None, **rest: Any) -> dict[str, Any]:
+    middle = 0.0 if low is None or high is None else (low + high) / 2
+    return {"difference": middle, "simultaneous_low": low, "simultaneous_high": high, **rest}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_loss_in_one_task_is_not_hidden_by_another(first: bool) -> None:
+    rows = [kept(-0.5, 0.5), kept(-12.0, -8.0, task="pose")]
+    (said,) = told(table(rows if first else rows[::-1]), STUDY)
+    assert said.endswith("of these a (keypoint AP: −10.0, −12.0 to −8.0) keeps less.")
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (kept(-0.5, 0.5), "keeps no less, by the margin."),
+        (kept(-0.5, -0.1), "keeps no less, by the margin."),
+        (kept(-3.0, 4.0), "may keep less: one cannot tell."),
+        (kept(None, None), "(box AP: 0.0, no interval) may keep less: one cannot tell."),
+        (kept(-3.0, -0.5), "keeps less."),
+        (kept(0.5, 3.0, best="lower"), "keeps less."),
+        (kept(-3.0, 0.5, best="lower"), "keeps no less, by the margin."),
+    ],
+)
+def test_who_keeps_no_less_has_to_show_it(row: dict[str, Any], expected: str) -> None:
+    (said,) = told(table([row]), STUDY)
+    assert said.endswith(expected)
+
+
+def test_the_worst_row_is_named_with_model_and_category() -> None:
+    rows = [kept(-0.2, 0.4), kept(-0.9, 0.5, model="other", category="rider")]
+    (said,) = told(table(rows), STUDY)
+    assert "(box AP, rider, other: −0.2, −0.9 to +0.5) keeps no less" in said
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ((None, None), "too little was tried to tell who gives away less (average precision)."),
+        ((-0.2, 0.1), "no variant was seen to give away less (average precision)."),
+    ],
+)
+def test_who_gives_away_less_has_to_show_it(ends: tuple[float | None, float | None], expected: str) -> None:
+    (said,) = told(table([kept(-0.5, 0.5)], ends), STUDY)
+    assert said.endswith(expected)
+
+
+def made(root: Path, seeds: tuple[int, ...], **more: Any) -> pd.DataFrame:
+    quality = {"original": 0.85, "body-blur-medium": 0.35, "body-mask_out": 0.15, "face-mask_out": 0.8}
+    file = write_study(root, seeds=seeds, images=30, quality=quality, tasks=("detection",), bootstrap=100, noise=True)
+    write_attacks(root, {"original": 2.0, "body-blur-medium": 1.2, "body-mask_out": 0.0}, seeds=seeds)
+    value = json.loads(file.read_text())
+    value["report"]["against"] = ["body-mask_out"]
+    value["attacks"] |= more.pop("attacks", {})
+    dump(file, value | more)
+    study = ReportStudy.read(file)
+    return versus(study, Sources(root / "evaluations", root / "models", root / "anonymized", attacks=root / "attacks"))
+
+
+ENDS = ["difference_low", "difference_high", "simultaneous_low", "simultaneous_high"]
+
+
+def test_pairs_are_widened_together(tmp_path: Path) -> None:
+    found = made(tmp_path, (0, 1, 2))
+    assert list(zip(found.half, found.variant, strict=True)) == [
+        (KEPT, "body-blur-medium"),
+        (KEPT, "face-mask_out"),
+        (FOUND, "body-blur-medium"),
+    ]
+    assert found[ENDS].notna().all().all()
+    wide, narrow = (found[f"{name}_high"] - found[f"{name}_low"] for name in ("simultaneous", "difference"))
+    of_two = found.half == KEPT
+    assert (wide[of_two] > 1.1 * narrow[of_two]).all()
+    assert wide[~of_two].tolist() == pytest.approx(narrow[~of_two].tolist()), "of a single pair they are the same"
+
+
+def test_one_seed_has_no_interval(tmp_path: Path) -> None:
+    found = made(tmp_path, (0,))
+    assert len(found) == 3
+    assert found.difference.notna().all()
+    assert found[ENDS].isna().all().all()
+
+
+def test_attacks_that_learn_nothing_need_no_seeds_unless_the_method_does(tmp_path: Path) -> None:
+    once = {"attacks": {"once": ["reidentify"]}}
+    found = made(tmp_path / "once", (0,), **once)
+    assert found.loc[found.half == FOUND, ENDS].notna().all().all()
+    found = made(tmp_path / "fitted", (0,), **once, refitted=["body-blur-medium"])
+    assert (found.half == FOUND).any()
+    assert found.loc[found.half == FOUND, ENDS].isna().all().all()
