@@ -235,10 +235,11 @@ def speed(job: Job) -> Facts:
     import torch
 
     from anonbench import recipe as recipes
+    from anonbench.learning.ahead import decoders
     from anonbench.learning.devices import choose_device, deterministic
     from anonbench.train import models
     from anonbench.train.data import VariantSplit
-    from anonbench.train.loop import Batches, decoders, fit
+    from anonbench.train.loop import Batches, fit
 
     torch.set_num_threads(job.threads)
     where = choose_device(job.device)

@@ -15,6 +15,8 @@ WINDOW, DEVIATION = 11, 1.5
 """Pixels along a side of SSIM's Gaussian window, and its standard deviation (Wang et al. 2004)."""
 MOST = 100.0
 """The PSNR in decibels of equal pictures, so that means stay finite; one sample off in 10 million has more."""
+WITHIN = 0.02
+"""How far a codec's rate may be from the one that is asked for, as a share of it."""
 
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 

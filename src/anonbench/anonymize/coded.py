@@ -12,12 +12,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from anonbench.anonymize.contract import After, Changed, Crop, Method
+from anonbench.distortion import WITHIN
 from anonbench.errors import AnonbenchError
 from anonbench.images import lossy
 from anonbench.records import LOSSLESS, RegionKind
 
-WITHIN = 0.02
-"""How far a rate may be from the one that is asked for, as a share of it."""
 FEW = 16
 """About so many frames are looked at first."""
 DEFAULT = 75.0

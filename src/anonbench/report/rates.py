@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tabulate import tabulate
 
-from anonbench.anonymize.coded import WITHIN
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, ON_SAME
+from anonbench.distortion import WITHIN
 from anonbench.errors import AnonbenchError
 from anonbench.manifests import summary_path
 from anonbench.report.collect import PEOPLE, Sources
