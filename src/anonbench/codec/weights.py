@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from anonbench.codec.networks import Architecture, Codec
 from anonbench.codec.tables import Tables
 from anonbench.errors import AnonbenchError
-from anonbench.learning.files import save_tensors
+from anonbench.learning.files import FIT_AGAIN, check_finite, read_fitted, save_fitted
 
 FORMAT = "anonbench.codec"
-REMEDY = "fit it again (anonbench fit), or give the file that it wrote"
 PARTS = ("first", "sizes", "counts")
 MOST_STEPS = 32
 
@@ -27,13 +25,12 @@ def save(path: Path, codec: Codec, tables: Sequence[Tables], origin: dict[str, A
     found = {f"codec.{name}": value for name, value in codec.state_dict().items()}
     for number, one in enumerate(tables):
         found |= {f"tables.{number}.{part}": torch.from_numpy(getattr(one, part)) for part in PARTS}
-    tensors = {name: found[name].detach().cpu().contiguous().clone() for name in sorted(found)}
     told = {
         "architecture": asdict(codec.architecture),
         "steps": [one.step for one in tables],
         "origin": origin,
     }
-    save_tensors(tensors, path, {FORMAT: json.dumps(told)})  # one key: safetensors keeps several in random order
+    save_fitted(found, path, FORMAT, json.dumps(told))
 
 
 def load(path: Path) -> tuple[Codec, list[Tables], dict[str, Any]]:
@@ -42,14 +39,7 @@ def load(path: Path) -> tuple[Codec, list[Tables], dict[str, Any]]:
     Raises AnonbenchError when the file is missing, cut short, of another kind or of another architecture, or holds
     numbers that are not finite or tables that no coder can use.
     """
-    if not path.is_file():
-        raise AnonbenchError("no such file", file=path, remedy="run anonbench fit first")
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise AnonbenchError(f"cannot be read as safetensors ({error})", file=path, remedy=REMEDY) from None
+    metadata, tensors = read_fitted(path)
     try:
         told = json.loads(metadata[FORMAT])
         architecture, origin = Architecture(**told["architecture"]), dict(told["origin"])
@@ -64,11 +54,9 @@ def load(path: Path) -> tuple[Codec, list[Tables], dict[str, Any]]:
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         said = " ".join(str(error).split())
         raise AnonbenchError(
-            f"does not hold a codec of this version ({type(error).__name__}: {said})", file=path, remedy=REMEDY
+            f"does not hold a codec of this version ({type(error).__name__}: {said})", file=path, remedy=FIT_AGAIN
         ) from None
-    bad = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
-    if bad:
-        raise AnonbenchError(f"holds numbers that are not finite, first in '{bad[0]}'", file=path, remedy=REMEDY)
+    check_finite(tensors, path)
     return codec, tables, origin
 
 

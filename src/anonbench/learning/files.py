@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import atomic, remedy, write_bytes
+
+FIT_AGAIN = "fit it again (anonbench fit), or give the file that it wrote"
+"""What to do about a file of fitted weights that is no good."""
 
 
 @contextlib.contextmanager
@@ -37,6 +41,35 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[st
     Raises AnonbenchError when the disk is full or read-only.
     """
     write_bytes(path, save(tensors, metadata))
+
+
+def save_fitted(state: dict[str, torch.Tensor], path: Path, form: str, told: str) -> None:
+    """Write what was fitted, and what is told of it (JSON) under the name of its form; equal ones give equal bytes."""
+    tensors = {name: state[name].detach().cpu().contiguous().clone() for name in sorted(state)}
+    save_tensors(tensors, path, {form: told})  # one key: safetensors keeps several in random order
+
+
+def read_fitted(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Return the metadata and the tensors of a file that `save_fitted` wrote, unchecked.
+
+    Raises AnonbenchError when it is missing, cut short or no safetensors file (a pickle is never opened as one).
+    """
+    if not path.is_file():
+        raise AnonbenchError("no such file", file=path, remedy="run anonbench fit first")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise AnonbenchError(f"cannot be read as safetensors ({error})", file=path, remedy=FIT_AGAIN) from None
+    return metadata, tensors
+
+
+def check_finite(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Raise AnonbenchError when a tensor of a file holds a number that is not finite."""
+    bad = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
+    if bad:
+        raise AnonbenchError(f"holds numbers that are not finite, first in '{bad[0]}'", file=path, remedy=FIT_AGAIN)
 
 
 def read_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any] | None:

@@ -7,18 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-
 from anonbench.anonymize.gan.conditions import maps_for
 from anonbench.anonymize.gan.networks import Architecture, Generator
 from anonbench.anonymize.gan.style import Styles
 from anonbench.errors import AnonbenchError
-from anonbench.learning.files import save_tensors
+from anonbench.learning.files import FIT_AGAIN, check_finite, read_fitted, save_fitted
 from anonbench.records import RegionKind
 
 FORMAT = "anonbench.gan"
-REMEDY = "fit it again (anonbench fit), or give the file that it wrote"
 
 
 def told_of(a: Architecture, origin: dict[str, Any]) -> str:
@@ -30,8 +26,7 @@ def save(path: Path, a: Architecture, generator: Generator, styles: Styles, orig
     """Write a fitted generator and what it was fitted on; equal ones give equal bytes."""
     tensors = {f"generator.{name}": value for name, value in generator.state_dict().items()}
     tensors |= {f"styles.{name}": value for name, value in styles.tensors().items()}
-    tensors = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
-    save_tensors(tensors, path, {FORMAT: told_of(a, origin)})  # one key: safetensors keeps several in random order
+    save_fitted(tensors, path, FORMAT, told_of(a, origin))
 
 
 def load(path: Path) -> tuple[Architecture, Generator, Styles, dict[str, Any]]:
@@ -40,14 +35,7 @@ def load(path: Path) -> tuple[Architecture, Generator, Styles, dict[str, Any]]:
     Raises AnonbenchError when the file is missing, cut short, of another kind (a pickle is never opened as one) or of
     another architecture, or holds numbers that are not finite.
     """
-    if not path.is_file():
-        raise AnonbenchError("no such file", file=path, remedy="run anonbench fit first")
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise AnonbenchError(f"cannot be read as safetensors ({error})", file=path, remedy=REMEDY) from None
+    metadata, tensors = read_fitted(path)
     try:
         told = json.loads(metadata[FORMAT])
         fields, origin = told["architecture"], dict(told["origin"])
@@ -57,7 +45,7 @@ def load(path: Path) -> tuple[Architecture, Generator, Styles, dict[str, Any]]:
             raise ValueError(f"{a.lines} + {a.territories} maps")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise AnonbenchError(
-            f"does not hold a generator of this version ({type(error).__name__}: {error})", file=path, remedy=REMEDY
+            f"does not hold a generator of this version ({type(error).__name__}: {error})", file=path, remedy=FIT_AGAIN
         ) from None
     wanted = {f"generator.{n}": v.shape for n, v in generator.state_dict().items()} | Styles.shapes(a)
     wrong = [n for n, shape in wanted.items() if n not in tensors or not _fits(tuple(tensors[n].shape), tuple(shape))]
@@ -66,11 +54,9 @@ def load(path: Path) -> tuple[Architecture, Generator, Styles, dict[str, Any]]:
         raise AnonbenchError(
             f"holds another architecture than it says: {len(wrong)} tensors differ, first '{wrong[0]}'",
             file=path,
-            remedy=REMEDY,
+            remedy=FIT_AGAIN,
         )
-    bad = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
-    if bad:
-        raise AnonbenchError(f"holds numbers that are not finite, first in '{bad[0]}'", file=path, remedy=REMEDY)
+    check_finite(tensors, path)
     generator.load_state_dict(
         {n.removeprefix("generator."): v for n, v in tensors.items() if n.startswith("generator.")}
     )
