@@ -21,6 +21,7 @@ from anonbench.anonymize.roi_codec.losses import Boxes, correlation, explained, 
 from anonbench.anonymize.roi_codec.options import FitSettings, Loss
 from anonbench.cli import app
 from anonbench.codec.compressor import Compressor
+from anonbench.codec.networks import Architecture, Codec
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
 from anonbench.records import Reason, RegionKind
@@ -33,6 +34,7 @@ FRAME = RegionKind.FRAME
 TINY: dict[str, Any] = {
     "channels": 4, "hidden": 0, "size": [32, 32], "batch_size": 3, "iterations": 6, "steps": [1.0, 2.0],
     "restorer_channels": 4, "checkpoint_every": 2, "choose_every": 1, "held_out": 0.3, "hide_from": 0.0,
+    "hide_over": 0.0,
 }  # fmt: skip
 """A training of a second."""
 
@@ -391,6 +393,28 @@ def test_heads_count_from_a_share_of_the_training_on(dataset: Dataset, tmp_path:
     assert [later <= set(row) for row in curve] == [False] * 3 + [True] * 3
     assert not any(later & set(row) for row in curve[:3])
     assert json.loads((tmp_path / "fit" / "fit.json").read_text())["chosen"]["iteration"] >= 3
+
+
+def test_the_factors_of_heads_rise(dataset: Dataset, tmp_path: Path) -> None:
+    """Six iterations: over half of them to the whole factor, a third more each time; the first has equal weights."""
+    table = with_boxes(dataset)
+    full, rising = (
+        run(table, tmp_path / str(over), hide_over=over)["loss_curve"] for over in (0.0, 0.5)
+    )  # fmt: skip
+    for name in ("heads", "restored"):
+        assert rising[0][name] == pytest.approx(full[0][name] / 3, abs=1e-6)
+    assert rising[0]["people"] == full[0]["people"]
+
+
+def test_first_weights_are_multiplied() -> None:
+    torch.manual_seed(0)
+    codec = Codec(Architecture(3, 1))
+    before = {name: value.clone() for name, value in codec.state_dict().items()}
+    codec.scale(2.0)
+    last = f"synthesis.{len(codec.synthesis) - 2}."
+    for name, value in codec.state_dict().items():
+        convolution = name.endswith("weight") and not name.startswith(last)
+        assert torch.equal(value, before[name] * (2 if convolution else 1)), name
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -109,6 +109,13 @@ class Codec(nn.Module):
         self.synthesis = nn.Sequential(*up, _deconv(n, 3), nn.Sigmoid())
         self.density = Density(n)
 
+    @torch.no_grad()
+    def scale(self, factor: float) -> None:
+        """Multiply the weights of all convolutions but the last layer's."""
+        for layer in [*self.analysis, *self.synthesis][:-2]:
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                layer.weight *= factor
+
     def latents(self, x: torch.Tensor) -> torch.Tensor:
         """Return the latents of images ((N, 3, H, W) in 0..1, sides multiples of the stride) before their rounding."""
         return self.analysis(x).float() * self.architecture.gain

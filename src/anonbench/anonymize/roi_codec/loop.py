@@ -25,6 +25,8 @@ from anonbench.learning.schedules import half_cosine
 from anonbench.seeding import seed_of
 
 DIVERGED: dict[str, Any] = {"entry": "fit learning_rate", "remedy": "lower it, or set gradient_clip"}
+HIDING = ("heads", "restored")
+"""The terms whose factors rise over `hide_over`."""
 RESTORER_BACKGROUND = 0.1
 """Share of the restorer's loss that is the whole image's error, so that it learns from images without a head, too."""
 
@@ -66,6 +68,7 @@ class Fitting(Learner[Batch]):
             Restorer(fit.restorer_channels),
         ]
         self.codec, self.restorer = (network.to(device, memory_format=form) for network in made)
+        self.codec.scale(fit.first_weights)
         networks = [*self.codec.analysis.parameters(), *self.codec.synthesis.parameters()]
         self.optimizer = torch.optim.Adam(networks, fit.learning_rate, fused=True)
         self.describing = torch.optim.Adam(self.codec.density.parameters(), fit.density_rate, fused=True)
@@ -116,6 +119,8 @@ class Fitting(Learner[Batch]):
             found = self._restore(x, decoded.detach(), heads) if attacked else {}
             restored = self._restored(decoded) if attacked else None
         losses = terms(fit.loss, x, decoded, likelihoods, people, heads, restored)
+        share = self._hiding(iteration)
+        losses = {name: share * value if name in HIDING else value for name, value in losses.items()}
         if not hides:
             del losses["heads"]
         told = losses | found
@@ -129,6 +134,12 @@ class Fitting(Learner[Batch]):
         self.optimizer.step()
         self.describing.step()
         return values
+
+    def _hiding(self, iteration: int) -> float:
+        """Return which share of their factors the terms of heads have in an iteration."""
+        over = self.fit.hide_over * self.iterations
+        past = iteration + 1 - self.fit.hide_from * self.iterations
+        return min(max(past / over, 0.0), 1.0) if over else 1.0
 
     def _step_of(self, iteration: int) -> float:
         """Return the step that latents are rounded to in an iteration."""

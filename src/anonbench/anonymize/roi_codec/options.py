@@ -37,7 +37,7 @@ class Loss(Strict):
         description="Factor of the share of heads' variance that a network restores, which learns to do so from what "
         "is decoded, in turns with the codec; 0: there is none.",
     )
-    rate: float = Field(0.01, ge=0, description="Factor of the bits per pixel.")
+    rate: float = Field(0.006, ge=0, description="Factor of the bits per pixel.")
 
     @model_validator(mode="before")
     @classmethod
@@ -60,6 +60,8 @@ PUBLISHED: dict[str, Any] = {
     "density_rate": 0.0001,
     "gain": 1.0,
     "hide_from": 0.0,
+    "hide_over": 0.0,
+    "first_weights": 1.0,
     "last_rate": 1.0,
     "gradient_clip": None,
     "learn_steps": False,
@@ -125,8 +127,8 @@ class FitSettings(Strict):
     head_scale: float = Field(
         1.3, gt=0, le=4, description="By how much sides of face boxes are multiplied to be a head's."
     )
-    batch_size: int = Field(8, ge=1, description="Images in one step.")
-    iterations: int = Field(1200, ge=1, description="Steps of the optimiser.")
+    batch_size: int = Field(4, ge=1, description="Images in one step.")
+    iterations: int = Field(5000, ge=1, description="Steps of the optimiser.")
     learning_rate: float = Field(0.002, gt=0, description="Adam's.")
     density_rate: float = Field(0.005, gt=0, description="Adam's learning rate for the density of the latents.")
     last_rate: float = Field(
@@ -143,13 +145,27 @@ class FitSettings(Strict):
         lt=1,
         description="Share of the training before heads count: what can be seen nowhere cannot be hidden somewhere.",
     )
+    hide_over: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="Share of the training over which the factors of heads rise to what they are, after `hide_from`: "
+        "all at once, the optimiser, whose steps are those for small gradients, loses what was learned.",
+    )
+    first_weights: float = Field(
+        2.0,
+        gt=0,
+        le=10,
+        description="What the convolutions' first weights are multiplied by (all but the last layer's), so that GDN has "
+        "something to normalise from the start.",
+    )
     flip: float = Field(0.5, ge=0, le=1, description="Probability of mirroring an image.")
     held_out: float = Field(
         0.1, ge=0, lt=1, description="Share of the split's images that are not learned from and on which weights are "
         "chosen; 0: the last weights are taken.",
     )  # fmt: skip
     held_out_most: int = Field(64, ge=1, description="Held-out images that are looked at, at most.")
-    choose_every: int = Field(150, ge=1, description="Steps between two looks at held-out images.")
+    choose_every: int = Field(250, ge=1, description="Steps between two looks at held-out images.")
     choose_from: float = Field(
         0.5,
         ge=0,
@@ -165,7 +181,7 @@ class FitSettings(Strict):
         description="`portable`: the same bytes on every x86-64 processor with AVX2; `strict`: on one machine; `auto`: "
         "portable on x86-64 processors.",
     )
-    checkpoint_every: int = Field(100, ge=1, description="Steps between two checkpoints.")
+    checkpoint_every: int = Field(250, ge=1, description="Steps between two checkpoints.")
 
     @model_validator(mode="before")
     @classmethod
