@@ -636,6 +636,9 @@ def test_frames_that_hide_nobody_are_not_to_be_handed_out(
     [
         (["--variant", "original"], "the original changes nobody"),
         (["--variant", "face-identity"], "is a control: it changes nobody"),
+        (["--variant", "frame-jpeg-q20"], "frame-jpeg-q20 is a control: it changes nobody"),
+        (["--variant", "frame-avif", "--parameters", '{"bpp": 1}'], "frame-avif is a control"),
+        (["--variant", "frame-webp", "--parameters", '{"after": "face-blur-low"}'], "comes after another variant"),
         (["--variant", "face-mask_out", "--gap", "inf"], "is no number of seconds"),
         (["--variant", "face-blurr-low"], "did you mean 'blur'"),
         (["--variant", "face-blur"], "names no level"),

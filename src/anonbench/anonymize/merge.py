@@ -8,7 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from anonbench import manifests, names, regions, registry
+from anonbench import manifests, names, regions
+from anonbench.anonymize.contract import anonymizes
 from anonbench.anonymize.labels import Labels
 from anonbench.errors import AnonbenchError
 from anonbench.files import is_temporary, sha256_file, write_json, write_text
@@ -58,7 +59,7 @@ def merge(
     listing, earlier = manifests.listing_path(out, split), manifests.listed(out, split)
     write_text(listing, manifests.listing_of({**earlier, **hashes}))  # ours, whatever ends this run
     gate = _at_the_gate(annotations / f"{split}.images.parquet")
-    if strict and variant.method is not None and registry.load("methods", variant.method).anonymizes:
+    if strict and anonymizes(variant.method, header["parameters"]):
         check_nobody_visible(people, out, split)
         check_frames({**gate, "touches": header.get("touches")}, out, split)
     _remove_stale_images(out, split, set(hashes))
