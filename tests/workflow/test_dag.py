@@ -83,6 +83,29 @@ def test_a_detector_that_is_a_model_runs_in_its_own_environment() -> None:
     assert [plan.training_environment(name) for name in ("m", "c", "t")] == ["mtcnn", "ready_made", "train"]
 
 
+def test_detectors_run_in_their_own_environment_wherever_they_look(tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(b"")
+    torchvision = {"plugin": "torchvision", "options": {"weights": str(tmp_path / "weights.pth")}}
+    found = {"m": {"plugin": "mtcnn"}, "c": {"plugin": "centerface"}, "t": torchvision}
+    attack = {**DEFAULT.get("attack", {}), "attacks": ["find", "coverage"], "detectors": found}
+
+    def plan(face: dict[str, Any], person: dict[str, Any]) -> Plan:
+        regions = {**DEFAULT.get("regions", {}), "detectors": {"face": face, "person": person}}
+        return Plan({**DEFAULT, "attack": attack, "regions": regions}, PROJECT)
+
+    own, plain = plan(found["m"], torchvision), plan(found["c"], {"plugin": "hog"})
+    assert [own.attack_environment("find", name) for name in found] == ["mtcnn", "ready_made", "ready_made"]
+    assert own.attack_environment("coverage", "nobody") == "train"
+    assert [own.detect_environment(finds) for finds in ("face", "person")] == ["mtcnn", "ready_made"]
+    assert [plain.detect_environment(finds) for finds in ("face", "person")] == ["data", "data"]
+    rules = dict(blocks())
+    for rule, asked in (
+        ("attack", "attack_environment(w.attack, w.attacker)"),
+        ("detect", "detect_environment(w.finds)"),
+    ):
+        assert rules[rule].count(f"plan.{asked}") == 2, "the rule's environment, and what it depends on"
+
+
 def test_the_default_study_plans_every_job(project: Project) -> None:
     study = yaml.safe_load((project.folder / "config" / "default.yaml").read_text())
     variants, seeds = len(study["variants"]), len(study["train"]["seeds"])
