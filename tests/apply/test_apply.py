@@ -486,6 +486,19 @@ def test_what_changes_in_the_folder_changes_in_the_output(run: Run, photos: Path
     assert files_of(fresh) == files_of(out)
 
 
+def test_what_somebody_may_be_writing_is_left_and_named(run: Run, photos: Path, faces: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("apply", photos, "--variant", "face-blur-medium", "--out", out, "--face-detector", faces)
+    run(*words)
+    dead = f".gone.jpg.{files._HOST}-00000000.4999999.0.part"
+    there = ".theirs.jpg.01234567-00000000.4999999.0.part"
+    for name in (dead, there):
+        (out / name).write_bytes(b"half")
+    assert f"1 file of others, such as '{there}'" in run(*words)
+    assert not (out / dead).exists()
+    assert (out / there).exists()
+
+
 def test_a_photograph_that_changes_meanwhile_is_not_believed(
     run: Run, photos: Path, faces: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

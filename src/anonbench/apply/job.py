@@ -31,7 +31,7 @@ from anonbench.apply.search import PERSON, Search, Seen, people
 from anonbench.apply.tracks import Origin
 from anonbench.crops import Work, cut
 from anonbench.errors import AnonbenchError
-from anonbench.files import atomic, is_temporary, read_json, sha256_bytes, sha256_file, write_json
+from anonbench.files import atomic, is_left_over, is_temporary, read_json, sha256_bytes, sha256_file, write_json
 from anonbench.records import MAX_PIXELS, UNANNOTATED, Region, RegionKind
 from anonbench.variants import Variant
 
@@ -381,7 +381,7 @@ class Job:
         for name in set(manifests.files_under(self.out)) - current:
             path = self.out / name
             ours = name in earlier and is_written(self.out, earlier[name])
-            if ours or is_temporary(path.name):
+            if ours or is_left_over(path):
                 path.unlink()
                 with contextlib.suppress(OSError):  # not empty
                     path.parent.rmdir()
