@@ -15,7 +15,7 @@ from synthetic_study import write_study
 from typer.testing import CliRunner
 
 from anonbench.errors import AnonbenchError
-from anonbench.report import cli
+from anonbench.report import cli, sheet
 from anonbench.report.answer import answers, warnings
 from anonbench.report.captions import CAPTIONS
 from anonbench.report.collect import Sources
@@ -178,19 +178,26 @@ def test_nobody_is_missed_by_controls_and_what_comes_after_a_variant_hides_what_
     assert not study.is_control("frame-jpeg-after")
 
 
-def test_the_sheet_asks_manifests_of_what_comes_after_a_variant_and_leaves_controls_out(made, tmp_path) -> None:
+def test_the_sheet_asks_whom_a_variant_hid_that_comes_after_another_and_leaves_controls_out(
+    made, tmp_path, monkeypatch
+) -> None:
     root, own, _ = made
     source, split = root / "anonymized/streetlife", own.datasets["streetlife"]["train"]
-    for name in ("frame-jpeg-alone", "frame-jpeg-after"):
-        shutil.copytree(source / "face-mask_out", tmp_path / name)
-        shutil.copytree(source / "private/face-mask_out", tmp_path / "private" / name)
-        file = tmp_path / "private" / name / "manifests" / f"{split}.json"
+    there = tmp_path / "streetlife"
+    variants = {"original": "original", "frame-jpeg-alone": "face-mask_out", "frame-jpeg-after": "face-mask_out"}
+    for name, like in variants.items():
+        shutil.copytree(source / like, there / name)
+        shutil.copytree(source / "private" / like, there / "private" / name)
+        file = there / "private" / name / "manifests" / f"{split}.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | {"touches": "everything"}))
-    study = replace(own, controls=("frame-jpeg-alone",), after={"frame-jpeg-after": "face-mask_out"})
-    found = statuses(study, tmp_path, ["frame-jpeg-alone", "frame-jpeg-after"], split)
-    assert list(found) == ["frame-jpeg-after"]
-    assert not found["frame-jpeg-after"].everybody
-    assert {"anonymized", "no_face_found"} <= set(found["frame-jpeg-after"].of.values())
+    asked = {}
+    monkeypatch.setattr(sheet, "statuses", lambda *told: asked.update(statuses(*told)) or asked)
+    after = {"frame-jpeg-after": "face-mask_out"}
+    study = replace(own, variants=[*variants], asked={}, controls=("frame-jpeg-alone",), after=after)
+    write_sheet(study, "streetlife", tmp_path, tmp_path)
+    assert list(asked) == ["frame-jpeg-after"]
+    assert not asked["frame-jpeg-after"].everybody
+    assert {"anonymized", "no_face_found"} <= set(asked["frame-jpeg-after"].of.values())
 
 
 def test_a_variant_that_spreads_more_than_the_others(made) -> None:
