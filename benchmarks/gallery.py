@@ -40,7 +40,8 @@ def main(
     (dataset, block), *_ = settings.datasets.items()
     anonymized = ROOT / settings.output / "anonymized" / dataset
     truth = read_json(anonymized / ORIGINAL / "annotations" / f"{block.train}.json")
-    person, image, _ = choose(truth, PEOPLE, statuses(anonymized, settings.variants, block.train))[number]
+    told = [variant for variant in settings.variants if settings.anonymizes(variant)]
+    person, image, _ = choose(truth, PEOPLE, statuses(anonymized, told, block.train))[number]
     size = image["width"], image["height"]
     figures = docs / "figures" / "gallery"
     figures.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
-from anonbench.anonymize.contract import After, check_kinds
+from anonbench.anonymize.contract import After, anonymizes, check_kinds
 from anonbench.attack.options import ATTACKERS, DETECTORS, NAIVE, NOBODY, AttackConfig
 from anonbench.blocks import Strict, explain
 from anonbench.detectors.base import StoredDetections
@@ -745,6 +745,10 @@ class Study(Strict):
         follows = method is not None and issubclass(registry.load("methods", method).Parameters, After)
         after = self.parameters(variant)["after"] if follows else None
         return [Variant.parse(name) for name in (after, variant) if name]
+
+    def anonymizes(self, variant: str) -> bool:
+        """Tell whether people count as anonymized in a variant; not in the original and in controls."""
+        return anonymizes(Variant.parse(variant).method, self.parameters(variant))
 
     def encoder(self, variant: str) -> str:
         """Return a variant's encoder policy: the study's for its method, what the method asks for, or the study's."""

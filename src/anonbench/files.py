@@ -106,6 +106,12 @@ def is_temporary(name: str) -> bool:
     return _PART.fullmatch(name) is not None
 
 
+def is_left_over(path: str | Path) -> bool:
+    """Tell whether a file is a temporary one that nobody writes any more, by the rule of `atomic`."""
+    part = _PART.fullmatch(os.path.basename(path))
+    return part is not None and _is_left(os.fspath(path), part)
+
+
 def _temporary(stem: str, kind: str) -> str:
     """Return a name that no other process, of whatever machine, gives to a file that it writes."""
     return f".{stem}.{_HOST}-{_mark}.{os.getpid()}.{next(_NUMBERS)}.{kind}"

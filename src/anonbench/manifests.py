@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from anonbench.errors import AnonbenchError
-from anonbench.files import read_json, sha256_file, write_bytes
+from anonbench.files import is_temporary, read_json, sha256_file, write_bytes
 from anonbench.records import ANONYMIZED, Reason
 
 Row = dict[str, Any]
@@ -196,7 +196,7 @@ def verified(out: str | Path, split: str, *, contents: bool = True) -> dict[str,
     hashes = {name: row["sha256"] for name, row in expected.items()}
     if digest_of(hashes) != summary["digest"]:
         raise AnonbenchError("does not match its shards", file=summary_path(out, split), remedy=REMEDY)
-    present = set(files_under(out / split))
+    present = {name for name in files_under(out / split) if not is_temporary(name.rpartition("/")[2])}
     for name in sorted(present - expected.keys()):
         raise AnonbenchError("does not belong to the variant", file=out / split / name, remedy="remove it")
     for name, row in expected.items():

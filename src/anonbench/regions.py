@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +140,20 @@ def writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[dict[str, 
             flush()
 
 
-def read(path: str | Path, schema: pa.Schema, image_ids: tuple[int, int] | None = None) -> pa.Table:
-    """Read a table; ``image_ids`` (first, last) skips the row groups outside the range.
+def read(
+    path: str | Path,
+    schema: pa.Schema,
+    image_ids: tuple[int, int] | None = None,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
+    """Read a table; ``image_ids`` (first, last) skips the row groups outside the range, ``columns`` all others.
 
     Raises AnonbenchError when the file is missing, damaged or of another version.
     """
     with _readable(path), pq.ParquetFile(path) as file:
-        table = file.read_row_groups(_groups(file.metadata, image_ids))
-    if table.schema.names != schema.names or table.schema.types != schema.types:
+        found = file.schema_arrow
+        table = file.read_row_groups(_groups(file.metadata, image_ids), columns=columns)
+    if found.names != schema.names or found.types != schema.types:
         raise AnonbenchError(
             "has columns that differ from those that this version writes", file=path, remedy="delete it and run again"
         )

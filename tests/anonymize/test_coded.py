@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from PIL import Image
 from anonbench import config, images, manifests, regions
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import DISTORTION, make
+from anonbench.anonymize.export import Export
 from anonbench.apply.job import Job
 from anonbench.crops import Work
 from anonbench.errors import AnonbenchError
@@ -268,15 +270,59 @@ def test_rows_tell_whom_nothing_but_coding_was_done_to(dataset: Dataset) -> None
     said = "compressed, and nothing is hidden on purpose"
     assert set(weak[0].values()) == {said}
     blurred = {10 * i for i in range(1, 7)}  # who has a face's region
-    assert {person for person, why in weak[1].items() if why is None} == blurred
-    assert {why for person, why in weak[1].items() if person not in blurred} == {said}
-    assert manifests.summary_of(both, "train")["people"]["weak"] == 16 - 6
+    assert not any(weak[1].values()), "blurred enough, or said to be left as they were"
+    status = {row["person_id"]: row["status"] for row in manifests.rows_of(both, "train") if row["type"] == "person"}
+    assert {person for person, why in status.items() if why == "anonymized"} == blurred
     little = dataset.run("frame-jpeg-q80", parameters={"quality": 60, "after": "face-blur-low"}, encoder=LOSSLESS)
     told = {row["person_id"]: row.get("weak") for row in manifests.rows_of(little, "train") if row["type"] == "person"}
     assert all("blurred by" in told[person] for person in blurred)
     control = dataset.run("frame-jpeg-q10", parameters={"quality": 60, "after": "face-identity"}, encoder=LOSSLESS)
     told = {row["person_id"]: row.get("weak") for row in manifests.rows_of(control, "train") if row["type"] == "person"}
     assert set(told.values()) == {said}, "who went through a control is as visible as before"
+
+
+def test_coding_alone_is_a_control_and_after_a_variant_counts_as_that(dataset: Dataset) -> None:
+    def told(out: Path) -> tuple[set[str], dict[int, str], float]:
+        rows = [*manifests.rows_of(out, "train")]
+        people = {row["person_id"]: row["status"] for row in rows if row["type"] == "person"}
+        frames = {row["status"] for row in rows if row["type"] == "frame"}
+        return frames, people, manifests.summary_of(out, "train")["share_changed"]
+
+    given = {"quality": 60}
+    alone = dataset.run("frame-jpeg-q20", encoder=LOSSLESS, strict=True)  # of a control nobody is missed
+    frames, people, share = told(alone)
+    assert (frames, set(people.values()), share) == ({"control"}, {"control"}, 0.0)
+    hidden = dataset.run("body-mask_out", encoder=LOSSLESS)
+    after = {**given, "after": "body-mask_out"}
+    both = dataset.run("frame-jpeg-q40", parameters=after, encoder=LOSSLESS)
+    frames, people, share = told(both)
+    assert frames == {"anonymized"}
+    assert (people, share) == told(hidden)[1:]
+    assert 0 < share < 1
+    with pytest.raises(AnonbenchError, match=r"strict: 7 of 19 people are left visible: 12 in image 1 \(invalid"):
+        dataset.run("frame-jpeg-q40", parameters=after, encoder=LOSSLESS, strict=True)
+    none = dataset.run("frame-jpeg-q10", parameters={**given, "after": "body-identity"}, encoder=LOSSLESS)
+    assert told(none)[1:] == told(alone)[1:]
+    small = dataset.run("frame-webp-q20", parameters={**given, "after": "frame-downsample-4x"}, encoder=LOSSLESS)
+    assert (set(told(small)[1].values()), told(small)[2]) == ({"anonymized"}, 1.0)
+
+
+def test_a_control_is_not_exported_and_what_comes_after_another_variant_is(dataset: Dataset, tmp_path: Path) -> None:
+    alone = dataset.run("frame-avif-q20", encoder=LOSSLESS)
+    with pytest.raises(AnonbenchError, match=r"is a control \(frame-avif-q20\): nobody in it is anonymized"):
+        Export(alone, tmp_path / "handed").run()
+    both = dataset.run("frame-avif-q40", parameters={"quality": 60, "after": "body-mask_out"}, encoder=LOSSLESS)
+    assert Export(both, tmp_path / "handed").run()["train"]["share_changed"] > 0
+
+
+def test_a_study_knows_its_controls_and_what_comes_after_what() -> None:
+    levels = {"alone": {"bpp": 0.5}, "blurred": {"bpp": 0.5, "after": "face-blur-medium"}}
+    codecs = ["frame-jpeg-alone", "frame-jpeg-blurred", "frame-webp-q20"]
+    given = {**DEFAULT, "variants": ["original", "face-identity", *codecs], "methods": {"jpeg": {"levels": levels}}}
+    del given["report"]
+    said = json.loads(Plan(given, Path()).arguments.summary())
+    assert said["controls"] == ["frame-jpeg-alone", "frame-webp-q20"]
+    assert said["after"] == {"frame-jpeg-blurred": "face-blur-medium"}
 
 
 def test_a_whole_frame_may_come_before_as_well(dataset: Dataset) -> None:

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -22,6 +21,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
 from anonbench.records import RegionKind
 from anonbench.report.sheet import write_sheet
+from anonbench.report.study import ReportStudy
 from anonbench.studies import DEFAULT
 from anonbench.train.data import VariantSplit
 from anonbench.workflow.plan import Plan
@@ -288,13 +288,8 @@ def test_the_sheet_finds_images_under_their_own_names(dataset: Dataset, tmp_path
     (dataset.annotations / "train.json").write_text(json.dumps(coco))
     for variant in ("original", "frame-downsample-4x"):
         dataset.run(variant, tmp_path / "anonymized" / "streetlife" / variant, encoder="lossless")
-    study: Any = SimpleNamespace(
-        datasets={"streetlife": {"train": "train"}},
-        people_per_sheet=1,
-        vector_formats=(),
-        sheet=(),
-        variants_of=lambda dataset: ["original", "frame-downsample-4x"],
-    )
+    splits, variants = {"train": "train", "val": "val"}, ["original", "frame-downsample-4x"]
+    study = ReportStudy("s", 0, {"streetlife": splits}, variants, {"m": {}}, [0], people_per_sheet=1, vector_formats=())
     write_sheet(study, "streetlife", tmp_path / "anonymized", tmp_path)
     assert (tmp_path / "sheet-streetlife.png").stat().st_size > 1000
 

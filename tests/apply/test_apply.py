@@ -486,6 +486,19 @@ def test_what_changes_in_the_folder_changes_in_the_output(run: Run, photos: Path
     assert files_of(fresh) == files_of(out)
 
 
+def test_what_somebody_may_be_writing_is_left_and_named(run: Run, photos: Path, faces: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("apply", photos, "--variant", "face-blur-medium", "--out", out, "--face-detector", faces)
+    run(*words)
+    dead = f".gone.jpg.{files._HOST}-00000000.4999999.0.part"
+    there = ".theirs.jpg.01234567-00000000.4999999.0.part"
+    for name in (dead, there):
+        (out / name).write_bytes(b"half")
+    assert f"1 file of others, such as '{there}'" in run(*words)
+    assert not (out / dead).exists()
+    assert (out / there).exists()
+
+
 def test_a_photograph_that_changes_meanwhile_is_not_believed(
     run: Run, photos: Path, faces: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -636,6 +649,9 @@ def test_frames_that_hide_nobody_are_not_to_be_handed_out(
     [
         (["--variant", "original"], "the original changes nobody"),
         (["--variant", "face-identity"], "is a control: it changes nobody"),
+        (["--variant", "frame-jpeg-q20"], "frame-jpeg-q20 is a control: it changes nobody"),
+        (["--variant", "frame-avif", "--parameters", '{"bpp": 1}'], "frame-avif is a control"),
+        (["--variant", "frame-webp", "--parameters", '{"after": "face-blur-low"}'], "comes after another variant"),
         (["--variant", "face-mask_out", "--gap", "inf"], "is no number of seconds"),
         (["--variant", "face-blurr-low"], "did you mean 'blur'"),
         (["--variant", "face-blur"], "names no level"),

@@ -84,6 +84,17 @@ def test_whoever_was_left_visible_is_looked_at_as_they_are(tmp_path: Path) -> No
     assert np.array_equal(restored.crops[~half], own.crops[~half])
 
 
+def test_what_a_codec_alone_has_altered_is_restored_though_it_hides_nobody(tmp_path: Path) -> None:
+    own = striped(20, 2, 1)
+    quick = REVERSE.model_copy(update={"iterations": 2, "restorer": RestorerConfig(iterations=2, widths=[4, 8])})
+    coded = replace(inverted(own), covered=np.zeros(len(own), bool), coded=True)
+    learn("link", quick, coded, own, {}, 0, tmp_path, device="cpu")
+    assert json.loads((tmp_path / "attacker.json").read_text())["restorer"]["crops"] == len(own)
+    restored = restored_by(tmp_path, coded.only(np.arange(5)), "cpu")
+    assert len(restored) == 5
+    assert (restored.crops != coded.crops[:5]).any(axis=(1, 2, 3)).all()
+
+
 def test_nothing_is_restored_where_nobody_was_changed(tmp_path: Path) -> None:
     own = striped(20, 2, 1)
     learn("link", REVERSE.model_copy(update={"iterations": 2}), own, own, {}, 0, tmp_path, device="cpu")

@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 import json
+import tracemalloc
 import zipfile
 from typing import get_args
 
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonbench import regions
+from anonbench import lines, regions
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence, synthetic
 from anonbench.evaluate.inputs import read_predictions
@@ -26,6 +27,7 @@ from anonbench.tasks.engines import Engine
 from anonbench.tasks.matches import RECALLS, Matches, _needed, ap_from_matches
 from anonbench.tasks.reference import run_cocoeval
 from anonbench.tasks.truth import read_annotations
+from tests.test_lines import written
 
 BOXES = [[10, 10, 40, 80], [100, 20, 40, 80], [200, 30, 40, 80], [260, 40, 40, 80]]
 
@@ -252,6 +254,64 @@ def test_equal_to_faster_coco_eval(noisy, iou_type: str) -> None:
         got = task.overall if of == categories else task.categories[of[0]]
         assert [got[n] for n in names] == pytest.approx(expected, abs=1e-9)
         assert got["AR"] == pytest.approx(100 * other.stats[8 if small else 5], abs=1e-9)
+
+
+def _outlined(truth):
+    """Return a truth whose objects have polygons, of two parts, in place of run lengths; crowds keep theirs."""
+
+    def parts(box):
+        x, y, w, h = box
+        upper = [x, y + h / 2, x + w / 4, y, x + w, y, x + w, y + h / 2]
+        return [upper, [x, y + h / 2, x + w, y + h / 2, x + 0.9 * w, y + h, x, y + h]]
+
+    annotations = [a if a["iscrowd"] else {**a, "segmentation": parts(a["bbox"])} for a in truth["annotations"]]
+    return {**truth, "annotations": annotations}
+
+
+@pytest.mark.parametrize("engine", get_args(Engine))
+@pytest.mark.parametrize("by_line", [True, False])
+def test_polygons_that_are_read_by_line_or_whole_give_pycocotools_own_numbers(tmp_path, engine, by_line) -> None:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth = _outlined(synthetic.ground_truth(12, seed=5))
+    p, a = _files(tmp_path, truth, found := synthetic.predictions(truth, 0.8, seed=5))
+    if by_line:
+        written(a, truth["annotations"], {k: truth[k] for k in ("images", "categories")})
+        assert lines.lazily(a) is not None
+    value = evaluate_files(p, a, tmp_path / "out", engine)
+    for task, kind in (("detection", "bbox"), ("segmentation", "segm"), ("pose", "keypoints")):
+        results = [
+            {k: d[k] for k in ("image_id", "category_id", "score", load(task).iou_type.replace("segm", "segmentation"))}
+            for d in found["detections"]
+            if kind != "keypoints" or d["category_id"] == 1
+        ]
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco = COCO()
+            coco.dataset = json.loads(json.dumps(truth))
+            coco.createIndex()
+            own = COCOeval(coco, coco.loadRes(results), kind)
+            own.params.catIds = [1] if kind == "keypoints" else [1, 2, 3]
+            own.evaluate()
+            own.accumulate()
+            own.summarize()
+        got = value["tasks"][task]["overall"]
+        assert [got[name] for name in ("AP", "AP50", "AP75")] == pytest.approx(100 * own.stats[:3], abs=1e-12)
+
+
+def test_what_is_judged_by_takes_a_fraction_of_python_lists(tmp_path) -> None:
+    """COCO's objects have polygons of some sixty numbers, of which a list holds 32 bytes each."""
+    truth = _outlined(synthetic.ground_truth(100, seed=2))
+    for a in truth["annotations"]:
+        a["segmentation"] = [[round(a["bbox"][0] + k / 7, 2) for k in range(60)]]
+    path = tmp_path / "val.json"
+    written(path, truth["annotations"], {k: truth[k] for k in ("images", "categories")})
+    tracemalloc.start()
+    read = read_annotations(path)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(read.annotations) > 400
+    assert held / len(read.annotations) < 1700, "3,500 as lists, with keypoints of every other"
 
 
 def test_engines_write_the_same_numbers_and_their_name(noisy, tmp_path) -> None:

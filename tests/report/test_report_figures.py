@@ -208,7 +208,10 @@ def test_the_share_changed_stands_beside_each_size() -> None:
             "seed": seed, "metric": "AP", "first": "AP", "unit": "AP points", "value": 40 + off + seed,
             "difference": off, "leaks": "false",
         }
-        for variant, off in (("original", 0), ("face-identity", -1), ("face-blur-low", -4), ("frame-blur-low", -9))
+        for variant, off in (
+            ("original", 0), ("face-identity", -1), ("face-blur-low", -4), ("frame-blur-low", -9),
+            ("frame-jpeg-q20", -2), ("frame-jpeg-f", -5),
+        )
         for size in ("small", "large")
         for seed in (0, 1)
     ]  # fmt: skip
@@ -219,10 +222,12 @@ def test_the_share_changed_stands_beside_each_size() -> None:
             for (size, status), n in counts.items()
         ]
     )
-    left, right = sizes_figure(pd.DataFrame(rows), people, STUDY).axes
-    assert [text.get_text() for text in left.get_yticklabels()] == ["face-identity", "face-blur-low", "frame-blur-low"]
+    study = replace(STUDY, controls=("frame-jpeg-q20",), after={"frame-jpeg-f": "face-blur-low"})
+    left, right = sizes_figure(pd.DataFrame(rows), people, study).axes
+    names = ["face-identity", "face-blur-low", "frame-blur-low", "frame-jpeg-q20", "frame-jpeg-f"]
+    assert [text.get_text() for text in left.get_yticklabels()] == names
     widths = [bar.get_width() for bar in right.patches]
-    assert widths == pytest.approx([0, 0, 0.3, 1.0, 1.0, 1.0])
+    assert widths == pytest.approx([0, 0, 0.3, 1.0, 1.0, 1.0, 0, 0, 0.3, 1.0])
     said = {text.get_text() for axis in (left, right) for text in axis.texts}
     assert said == {"original: S 40.5, L 40.5", "people: S 100, L 50"}
 

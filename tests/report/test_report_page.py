@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -14,13 +15,13 @@ from synthetic_study import write_study
 from typer.testing import CliRunner
 
 from anonbench.errors import AnonbenchError
-from anonbench.report import cli
+from anonbench.report import cli, sheet
 from anonbench.report.answer import answers, warnings
 from anonbench.report.captions import CAPTIONS
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
 from anonbench.report.html import write_html
-from anonbench.report.sheet import Status, _open, choose, crop_box, face_box, write_sheet
+from anonbench.report.sheet import Status, _open, choose, crop_box, face_box, statuses, write_sheet
 from anonbench.report.study import ReportStudy
 from anonbench.report.tables import read_csv, write_csv, write_tables
 
@@ -156,6 +157,47 @@ def test_people_left_visible_are_a_warning(made) -> None:
     text = _warn(made)
     assert "76 % of the people had their face changed in each variant" in text
     assert "31 no face found, 12 below min size, 4 crowd" in text
+
+
+def test_nobody_is_missed_by_controls_and_what_comes_after_a_variant_hides_what_that_does(made) -> None:
+    _, own, _ = made
+    names = {"face-mask_out": "frame-jpeg-q20", "body-blur-medium": "frame-jpeg-after"}
+
+    def change(table, cover) -> None:
+        cover.drop(cover.index[~cover.variant.isin(names)], inplace=True)
+        cover["region"] = "frame"
+        cover["variant"] = cover.variant.map(names)
+        cover["anonymized"] = 0
+
+    variants = [*own.variants, *names.values()]
+    study = replace(own, variants=variants, controls=("frame-jpeg-q20",), after={"frame-jpeg-after": "body-blur-low"})
+    text = _warn(made, study=study, change=change)
+    assert "0 % of the people had their body changed in each variant" in text
+    assert "frame changed" not in text
+    assert study.is_control("frame-jpeg-q20")
+    assert not study.is_control("frame-jpeg-after")
+
+
+def test_the_sheet_asks_whom_a_variant_hid_that_comes_after_another_and_leaves_controls_out(
+    made, tmp_path, monkeypatch
+) -> None:
+    root, own, _ = made
+    source, split = root / "anonymized/streetlife", own.datasets["streetlife"]["train"]
+    there = tmp_path / "streetlife"
+    variants = {"original": "original", "frame-jpeg-alone": "face-mask_out", "frame-jpeg-after": "face-mask_out"}
+    for name, like in variants.items():
+        shutil.copytree(source / like, there / name)
+        shutil.copytree(source / "private" / like, there / "private" / name)
+        file = there / "private" / name / "manifests" / f"{split}.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"touches": "everything"}))
+    asked = {}
+    monkeypatch.setattr(sheet, "statuses", lambda *told: asked.update(statuses(*told)) or asked)
+    after = {"frame-jpeg-after": "face-mask_out"}
+    study = replace(own, variants=[*variants], asked={}, controls=("frame-jpeg-alone",), after=after)
+    write_sheet(study, "streetlife", tmp_path, tmp_path)
+    assert list(asked) == ["frame-jpeg-after"]
+    assert not asked["frame-jpeg-after"].everybody
+    assert {"anonymized", "no_face_found"} <= set(asked["frame-jpeg-after"].of.values())
 
 
 def test_a_variant_that_spreads_more_than_the_others(made) -> None:

@@ -27,7 +27,13 @@ from anonbench.report.figures import write_figures
 from anonbench.report.figures.tradeoff import front, tradeoff_figure
 from anonbench.report.html import write_html
 from anonbench.report.privacy import PRIVACY_COLUMNS, privacy
-from anonbench.report.privacy_text import flat_privacy, privacy_latex, privacy_macros, privacy_markdown
+from anonbench.report.privacy_text import (
+    flat_privacy,
+    privacy_latex,
+    privacy_macros,
+    privacy_markdown,
+    strongest_table,
+)
 from anonbench.report.study import Attacks, ReportStudy
 from anonbench.report.tables import read_csv, rows_of, write_csv, write_tables
 
@@ -450,6 +456,11 @@ def test_markdown_says_who_was_strongest_and_what_is_no_proof(made: tuple[Path, 
     assert f"{value:.1f} ({low:.1f} to {high:.1f})" in body
     rows = [line.count("|") for line in text.splitlines() if line.startswith("|")]
     assert len(set(rows)) == 2, "two tables, each with as many cells in every row"
+    heads, lines, _ = strongest_table(made[2])
+    of = {line[0]: dict(zip(heads, line, strict=True)) for line in lines}
+    assert of["body-blur-medium"]["risk from the missed"] == "0 %"
+    for variant in [name for name in of if name == "original" or "identity" in name]:
+        assert of[variant]["risk from the missed"] == "–", "nobody is missed where nobody was to be changed"
 
 
 def test_latex_has_a_row_per_variant(made: tuple[Path, ReportStudy, pd.DataFrame], tmp_path: Path) -> None:

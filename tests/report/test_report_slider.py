@@ -54,7 +54,8 @@ def shown(root: Path, variant: str, people: list[dict[str, Any]]) -> dict[str, f
     """Return the scores of a variant's people by rank."""
     write(root, "original", [{**person, "change": 0} for person in people])
     write(root, variant, people)
-    study = ReportStudy("s", 0, {"d": {"train": "train", "val": "val"}}, ["original", variant], {"m": {}}, [0])
+    variants, controls = ["original", variant], ("frame-jpeg-q20",)
+    study = ReportStudy("s", 0, {"d": {"train": "train", "val": "val"}}, variants, {"m": {}}, [0], controls=controls)
     found = sliders(study, root)
     return {p["rank"]: float(p["score"].split()[-1]) for of in found for group in of["groups"] for p in group["people"]}
 
@@ -80,6 +81,7 @@ def test_whole_images_and_the_control(tmp_path: Path) -> None:
     assert shown(tmp_path, "frame-downsample-2x", people)["changed least"] == 30
     controls: list[dict[str, Any]] = [{"change": c, "row": {"status": "control"}} for c in (1, 2, 3)]
     assert shown(tmp_path / "c", "body-identity", controls)["changed most"] == 3
+    assert shown(tmp_path / "j", "frame-jpeg-q20", controls)["changed most"] == 3
     assert shown(tmp_path / "n", "body-blur", controls) == {}
 
 

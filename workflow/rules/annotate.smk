@@ -45,7 +45,7 @@ rule detect:
     benchmark:
         "<logs>/detect/{dataset}/{split}-{finds}-{shard}.bench.tsv"
     conda:
-        environment("data")
+        lambda w: environment(plan.detect_environment(w.finds))
     resources:
         mem_mb=plan.needs.memory("detect"),
         runtime=plan.needs.time("detect"),
@@ -55,7 +55,9 @@ rule detect:
         detector=lambda w: plan.arguments.detector(w.finds),
         shards=plan.study.anonymize.shards,
         code=lambda w: plan.fingerprints.detector_code(w.finds),
-        environment=plan.fingerprints.environment("data"),
+        environment=lambda w: plan.fingerprints.environment(
+            plan.detect_environment(w.finds)
+        ),
     message:
         "detect {wildcards.finds} in {wildcards.dataset} {wildcards.split}, shard {wildcards.shard}"
     shell:

@@ -50,7 +50,7 @@ rule attack:
     benchmark:
         "<logs>/attack/{dataset}/{variant}/{attack}/{attacker}/seed{seed}.bench.tsv"
     conda:
-        environment("train")
+        lambda w: environment(plan.attack_environment(w.attack, w.attacker))
     threads: plan.study.train.threads
     resources:
         gpu=lambda w: plan.attack_gpus(w.attack),
@@ -66,7 +66,9 @@ rule attack:
         device=plan.study.train.device,
         threads=plan.study.train.threads,
         code=lambda w: plan.fingerprints.attack_code(w.attack, w.variant, w.attacker),
-        environment=plan.fingerprints.environment("train"),
+        environment=lambda w: plan.fingerprints.environment(
+            plan.attack_environment(w.attack, w.attacker)
+        ),
     message:
         "attack {wildcards.dataset} {wildcards.variant}: {wildcards.attack} by {wildcards.attacker}, seed {wildcards.seed}"
     shell:

@@ -60,7 +60,8 @@ class Coded(Method):
 
     One quality holds for a whole split, as of a codec that is in use, so a frame with much in it takes more bits than
     an empty one. A rate (``bpp``) is the mean of a split's frames: a rate that each frame had to meet would give the
-    crowded ones, which are what detectors are judged on, the worst quality. It hides nobody by itself.
+    crowded ones, which are what detectors are judged on, the worst quality. It hides nobody by itself: a control,
+    unless it comes after another variant.
     """
 
     format: ClassVar[str]
@@ -74,6 +75,8 @@ class Coded(Method):
     stores: ClassVar[str | None] = LOSSLESS
 
     codec: ClassVar[bool] = True
+
+    anonymizes: ClassVar[bool] = False
 
     facts: ClassVar[Mapping[str, str]] = {
         "bits": "size of the coded file in bits",

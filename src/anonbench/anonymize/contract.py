@@ -22,7 +22,10 @@ from anonbench.records import OF_PEOPLE, Region, RegionKind
 from anonbench.variants import Variant
 from anonbench.windows import Window
 
-__all__ = ("After", "Changed", "Crop", "FitJob", "Fitted", "Method", "Result", "check_kinds", "checked_facts", "make")
+__all__ = (
+    "After", "Changed", "Crop", "FitJob", "Fitted", "Method", "Result", "anonymizes", "check_kinds", "checked_facts",
+    "make",
+)  # fmt: skip
 """With the crop: what the author of a method needs."""
 
 Scalar = str | int | float | bool | None
@@ -43,8 +46,8 @@ class Changed:
 class After(Strict):
     """Parameters of a method that may work on another variant's images instead of the original ones.
 
-    So a frame may be coded after faces were blurred in it. Whom the other variant changed, and how, stands in the rows
-    of people as `weak` tells: the method's own reason is said of the others.
+    So a frame may be coded after faces were blurred in it. Such a variant anonymizes whom the other one does: its rows
+    of people have the status that they have there. A method that ``anonymizes`` nobody is a control without ``after``.
     """
 
     after: str | None = Field(
@@ -72,6 +75,14 @@ class After(Strict):
         if method.FitSettings is not None or method.clips or issubclass(method.Parameters, After):
             raise ValueError(f"{variant.method} is fitted, works on videos, or comes after another method itself")
         return value
+
+    def hides(self) -> bool:
+        """Tell whether the variant that comes before, if any, anonymizes people."""
+        if self.after is None:
+            return False
+        variant = Variant.parse(self.after)
+        made = make(variant, self.after_parameters)
+        return made.anonymizes_with(made.parameters)
 
 
 Result = np.ndarray | Changed
@@ -174,7 +185,7 @@ class Method(abc.ABC):
     """Named presets of the parameters, weakest first; empty for a method without a strength."""
 
     anonymizes: ClassVar[bool] = True
-    """False for a control that leaves people as they are: its people count as not changed."""
+    """False for a control that leaves people as they are: its people count as not changed; see `anonymizes_with`."""
 
     batch: int = 1
     """Crops in one call of `change_batch` at most; they come from several images."""
@@ -239,6 +250,12 @@ class Method(abc.ABC):
     def kinds_with(cls, parameters: Any) -> frozenset[RegionKind]:
         """Return the regions that the method can change with these ``Parameters``: all of ``kinds`` unless it says."""
         return cls.kinds
+
+    @classmethod
+    def anonymizes_with(cls, parameters: Any) -> bool:
+        """Tell whether people count as anonymized with these ``Parameters``: with a control, if another variant that
+        anonymizes comes before it."""
+        return cls.anonymizes or (isinstance(parameters, After) and parameters.hides())
 
     @classmethod
     def misfit(cls, parameters: Any, settings: Mapping[str, Any]) -> str | None:
@@ -349,6 +366,20 @@ def make(variant: Variant, parameters: dict[str, Any] | None = None) -> Method:
     made: Method = method({**method.levels.get(variant.level, {}), **(parameters or {})})
     check_kinds(variant, method, made.parameters)
     return made
+
+
+def anonymizes(method: str | None, parameters: Mapping[str, Any]) -> bool:
+    """Tell whether a registered method anonymizes people with its complete parameters, as manifests have them.
+
+    False for None, the original's. Where they are another version's, which the method refuses, its class tells.
+    """
+    if method is None:
+        return False
+    plugin: type[Method] = registry.load("methods", method)
+    try:
+        return plugin.anonymizes_with(plugin.Parameters.model_validate(parameters))
+    except ValidationError:
+        return plugin.anonymizes
 
 
 def check_kinds(variant: Variant, method: type[Method], parameters: Any) -> None:

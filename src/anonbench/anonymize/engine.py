@@ -27,7 +27,8 @@ class Outcome:
 
     ``facts`` are what the method says of it (`contract.Changed`).
     ``weak`` says why the person may still be recognised (`Method.weakness`). The outcome of a frame has the
-    ``person_id`` 0, and in ``weak_people`` what there is to say of the people in it, by person id.
+    ``person_id`` 0, and in ``weak_people`` what there is to say of the people in it, by person id; ``statuses`` has
+    theirs by person id, where another variant decides that (None: the frame's is theirs).
     """
 
     person_id: int
@@ -38,6 +39,7 @@ class Outcome:
     weak: str | None = None
     weak_people: Mapping[int, str] = field(default_factory=dict)
     facts: Mapping[str, Scalar] = field(default_factory=dict)
+    statuses: Mapping[int, str] | None = None
 
 
 def anonymize_image(
@@ -114,7 +116,7 @@ def anonymize_clip(works: Sequence[Work], method: Method, seed: int) -> list[lis
 def _settle(method: Method, work: Work, step: _Step, result: Changed | Exception, seed: int) -> Outcome:
     """Paste a changed crop, or the fallback's where the method failed, and return what became of the region."""
     crop, used, fallback = step.crop, method, None
-    status = ANONYMIZED if method.anonymizes else CONTROL
+    status = ANONYMIZED if method.anonymizes_with(method.parameters) else CONTROL
     if isinstance(result, Exception):
         status, fallback = Reason.METHOD_FAILED.value, method.fallback
         used, crop, result = _fall_back(method, work, crop, result, seed)

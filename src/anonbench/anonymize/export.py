@@ -19,7 +19,8 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
-from anonbench import __version__, manifests, registry
+from anonbench import __version__, manifests
+from anonbench.anonymize.contract import anonymizes
 from anonbench.anonymize.labels import Labels
 from anonbench.anonymize.merge import check_frames, check_nobody_visible, frames_in_doubt
 from anonbench.errors import AnonbenchError
@@ -154,8 +155,7 @@ class Export:
         """Copy a split; return what the datasheet says of it."""
         manifests.verify(self.variant, split, contents=False)  # contents are hashed while they are copied
         summary = manifests.summary_of(self.variant, split)
-        method = summary["method"]
-        if method is None or not registry.load("methods", method).anonymizes:
+        if not anonymizes(summary["method"], summary["parameters"]):
             raise AnonbenchError(
                 f"is a control ({summary['variant']}): nobody in it is anonymized",
                 file=self.variant,

@@ -8,10 +8,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from anonbench import manifests, names, regions, registry
+from anonbench import manifests, names, regions
+from anonbench.anonymize.contract import anonymizes
 from anonbench.anonymize.labels import Labels
 from anonbench.errors import AnonbenchError
-from anonbench.files import is_temporary, sha256_file, write_json, write_text
+from anonbench.files import is_left_over, is_temporary, sha256_file, write_json, write_text
 from anonbench.manifests import REMEDY, Row, is_changed
 from anonbench.records import ANONYMIZED, UNANNOTATED
 from anonbench.variants import EVERYTHING, Variant
@@ -58,7 +59,7 @@ def merge(
     listing, earlier = manifests.listing_path(out, split), manifests.listed(out, split)
     write_text(listing, manifests.listing_of({**earlier, **hashes}))  # ours, whatever ends this run
     gate = _at_the_gate(annotations / f"{split}.images.parquet")
-    if strict and variant.method is not None and registry.load("methods", variant.method).anonymizes:
+    if strict and anonymizes(variant.method, header["parameters"]):
         check_nobody_visible(people, out, split)
         check_frames({**gate, "touches": header.get("touches")}, out, split)
     _remove_stale_images(out, split, set(hashes))
@@ -179,17 +180,19 @@ def frames_in_doubt(summary: Row) -> int:
 
 
 def _remove_stale_images(out: Path, split: str, current: set[str]) -> None:
-    """Remove images of earlier runs that are no longer in the split: temporary files, and what the last merge listed.
+    """Remove images of earlier runs that are no longer in the split: what the last merge listed, and temporary files.
 
-    Raises AnonbenchError for any other file, and removes nothing then.
+    Those that somebody may still be writing are left. Raises AnonbenchError for any other file, removing nothing then.
     """
     folder, earlier = out / split, manifests.listed(out, split)
     stale: list[Path] = []
     strange: list[Path] = []
     for name in sorted(set(manifests.files_under(folder)) - current):
         path = folder / name
-        ours = is_temporary(path.name) or (name in earlier and sha256_file(path) == earlier[name])
-        (stale if ours else strange).append(path)
+        if is_left_over(path) or (name in earlier and sha256_file(path) == earlier[name]):
+            stale.append(path)
+        elif not is_temporary(name.rpartition("/")[2]):
+            strange.append(path)
     if strange:
         more = f" (and {len(strange) - 1} other files)" if len(strange) > 1 else ""
         raise AnonbenchError(

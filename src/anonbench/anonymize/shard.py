@@ -253,7 +253,7 @@ class Shard:
             with turns:
                 works = [self._work(row, decoded.pixels, people, source) for row, source, _, decoded in todo]
                 originals = [work.pixels.copy() if method.codec else None for work in works]
-                first = earlier([row for row, *_ in todo], works) if earlier else [[] for _ in works]
+                first = earlier([row for row, *_ in todo], works) if earlier else [_Before() for _ in works]
                 change = engine.anonymize_clip if method.clips else engine.anonymize
                 changed = [
                     [_told(one, before, work, original) for one in outcome]
@@ -291,14 +291,18 @@ class Shard:
     ) -> list[manifests.Row]:
         """Return one manifest row per person of an image, changed or not, and before them one of a changed frame.
 
-        What becomes of a frame becomes of everybody in it.
+        What becomes of a frame becomes of everybody in it, unless another variant came before.
         """
         frame = outcomes[0] if self.variant.region is RegionKind.FRAME else None
         by_id = {outcome.person_id: outcome for outcome in outcomes}
         written: list[manifests.Row] = [] if frame is None else [self._frame_row(image_id, frame)]
         for row in people:
             outcome = frame or by_id.get(row["person_id"])
-            said = frame.weak_people.get(row["person_id"]) if frame else outcome and outcome.weak
+            status = outcome.status if outcome else row["status"]
+            if frame and frame.statuses is not None:
+                status = frame.statuses.get(row["person_id"], engine.CONTROL)
+                outcome = frame if manifests.is_changed({"status": status}) else None
+            said = outcome and frame.weak_people.get(row["person_id"]) if frame else outcome and outcome.weak
             more: manifests.Row = {"weak": said} if said else {}
             if outcome and outcome.facts and not frame:
                 more |= {"facts": dict(outcome.facts)}
@@ -309,7 +313,7 @@ class Shard:
                     "person_id": row["person_id"],
                     "category": row["category"],
                     "region": RegionKind(row["kind"]),
-                    "status": outcome.status if outcome else row["status"],
+                    "status": status,
                     "source": row["source"],
                     "box": [row["x0"], row["y0"], row["x1"], row["y1"]] if outcome else None,
                     "pixels": outcome.pixels if outcome else 0,
@@ -350,6 +354,15 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class _Before:
+    """What another variant did to an image: the outcomes of its regions, and the status of everybody, by person id, if
+    it anonymizes."""
+
+    outcomes: Sequence[engine.Outcome] = ()
+    statuses: Mapping[int, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Earlier:
     """The variant that a method works on instead of the original images: its method, and who is where for it."""
 
@@ -366,22 +379,29 @@ class _Earlier:
         variant = Variant.parse(wanted.after)
         return cls(shard, make(variant, wanted.after_parameters), shard.people(rows, variant.region))
 
-    def __call__(self, rows: list[_Image], works: list[Work]) -> list[list[engine.Outcome]]:
-        """Change images in place, as the variant would; return the outcomes of its regions."""
+    def __call__(self, rows: list[_Image], works: list[Work]) -> list[_Before]:
+        """Change images in place, as the variant would; return what became of each."""
         own = [
             self.shard._work(row, work.pixels, self.people, work.file or "")
             for row, work in zip(rows, works, strict=True)
         ]
-        return engine.anonymize(own, self.method, self.shard.seed)
+        outcomes = engine.anonymize(own, self.method, self.shard.seed)
+        return [_Before(found, self._statuses(row, found)) for row, found in zip(rows, outcomes, strict=True)]
+
+    def _statuses(self, image: _Image, outcomes: list[engine.Outcome]) -> dict[int, str] | None:
+        if not self.method.anonymizes_with(self.method.parameters):
+            return None
+        done = {one.person_id: one.status for one in outcomes}
+        if isinstance(self.people, Frames):
+            return {row["person_id"]: done[0] for row in self.people.rows(image)}
+        return {row["person_id"]: done.get(row["person_id"], row["status"]) for row in self.people.rows(image)}
 
 
-def _told(
-    outcome: engine.Outcome, earlier: Sequence[engine.Outcome], work: Work, original: np.ndarray | None
-) -> engine.Outcome:
+def _told(outcome: engine.Outcome, before: _Before, work: Work, original: np.ndarray | None) -> engine.Outcome:
     """Return an outcome with what was done to people before, and how far the frame is from the ``original``, if
     given."""
     weak = dict(outcome.weak_people)
-    for one in (one for one in earlier if one.status != engine.CONTROL):
+    for one in (one for one in before.outcomes if one.status != engine.CONTROL):
         hidden = set(weak) - set(one.weak_people) if one.person_id == 0 else {one.person_id}
         weak = {person: one.weak_people.get(person, why) for person, why in weak.items() if person not in hidden}
         if one.weak is not None:
@@ -394,7 +414,7 @@ def _told(
         measured = zip(DISTORTION, (distortion.psnr, distortion.ms_ssim), strict=True)
         values = {name: measure(original, work.pixels, counted) for name, measure in measured}
         facts = {**facts, **{name: None if v is None else round(v, 4) for name, v in values.items()}}
-    return replace(outcome, weak_people=weak, facts=facts)
+    return replace(outcome, weak_people=weak, facts=facts, statuses=before.statuses)
 
 
 def _batches(rows: list[_Image], size: int) -> list[list[_Image]]:

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from anonbench import registry
 from anonbench.annotate.options import RegionsConfig
 from anonbench.anonymize.cli import wished
+from anonbench.anonymize.contract import make
 from anonbench.apply import folder as folders
 from anonbench.apply.job import Job, unusable
 from anonbench.apply.search import Search
@@ -87,7 +87,9 @@ def apply(
     parsed = Variant.parse(variant)
     if parsed.method is None:
         raise AnonbenchError("the original changes nobody", entry="--variant", remedy="name a method")
-    if not registry.load("methods", parsed.method).anonymizes:
+    given = None if parameters is None else mapping(parameters, "--parameters")
+    method = make(parsed, given)
+    if not method.anonymizes_with(method.parameters):
         raise AnonbenchError(f"{parsed} is a control: it changes nobody", entry="--variant", remedy="name a method")
     if not (math.isfinite(gap) and math.isfinite(hold)):
         raise AnonbenchError("is no number of seconds", entry="--gap, --hold", remedy="give some, such as 1 and 0.2")
@@ -106,7 +108,7 @@ def apply(
         out=out,
         variant=parsed,
         search=None if frame else Search(face, person),
-        parameters=None if parameters is None else mapping(parameters, "--parameters"),
+        parameters=given,
         encoder=encoder or wished(parsed) or "source",
         seed=seed,
         regions=_regions(regions),

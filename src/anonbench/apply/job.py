@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from anonbench import __version__, images, manifests, regions, registry, workers
+from anonbench import __version__, images, manifests, regions, workers
 from anonbench.annotate import detections
 from anonbench.annotate.choose import choose
 from anonbench.annotate.options import Detectors, RegionsConfig
@@ -31,7 +31,7 @@ from anonbench.apply.search import PERSON, Search, Seen, people
 from anonbench.apply.tracks import Origin
 from anonbench.crops import Work, cut
 from anonbench.errors import AnonbenchError
-from anonbench.files import atomic, is_temporary, read_json, sha256_bytes, sha256_file, write_json
+from anonbench.files import atomic, is_left_over, is_temporary, read_json, sha256_bytes, sha256_file, write_json
 from anonbench.records import MAX_PIXELS, UNANNOTATED, Region, RegionKind
 from anonbench.variants import Variant
 
@@ -88,7 +88,7 @@ class Job:
             raise AnonbenchError(
                 f"{self.variant} is made for a data set: it looks at all images first, or comes after another variant",
                 entry="--parameters",
-                remedy="name a quality instead of a rate, and run the other variant before",
+                remedy="name a method that looks at one image, or make a study of the pictures",
             )
         return made
 
@@ -312,8 +312,7 @@ class Job:
         ]
 
     def _check_strict(self, left: list[Row]) -> None:
-        anonymizes = registry.load("methods", str(self.variant.method)).anonymizes
-        if not (self.strict and left and anonymizes):
+        if not (self.strict and left and self.method.anonymizes_with(self.method.parameters)):
             return
         first = ", ".join(f"{one['person_id']} in {one['file_name']} ({one['status']})" for one in left[:5])
         raise AnonbenchError(
@@ -382,7 +381,7 @@ class Job:
         for name in set(manifests.files_under(self.out)) - current:
             path = self.out / name
             ours = name in earlier and is_written(self.out, earlier[name])
-            if ours or is_temporary(path.name):
+            if ours or is_left_over(path):
                 path.unlink()
                 with contextlib.suppress(OSError):  # not empty
                     path.parent.rmdir()

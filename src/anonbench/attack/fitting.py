@@ -108,13 +108,13 @@ def fit(
 
 
 def changed_pairs(config: AttackerConfig, seen: Subjects, raw: Subjects) -> Pairs | None:
-    """Return what an attacker that restores pictures by a network learns that from: those whom the method has changed.
+    """Return what an attacker that restores pictures by a network learns that from: those whom the method has altered.
 
-    None for others, and where nobody was changed: then there is nothing to restore.
+    None for others, and where nobody was: then there is nothing to restore.
     """
-    if config.restores is None or config.inverts or not seen.covered.any():
+    if config.restores is None or config.inverts or not seen.altered.any():
         return None
-    return seen.crops[seen.covered], raw.crops[seen.covered]
+    return seen.crops[seen.altered], raw.crops[seen.altered]
 
 
 def _restorer(
@@ -150,12 +150,12 @@ def restore(
 
 
 def restored_by(folder: Path, seen: Subjects, device: str = "auto", threads: int = 1) -> Subjects:
-    """Return people as an attacker that has learnt looks at them: restored, whom the method has changed, if it does so.
+    """Return people as an attacker that has learnt looks at them: restored, whom the method has altered, if it does so.
 
     Raises AnonbenchError when the attacker's files are damaged.
     """
     record, config = read_attacker(folder)
-    if config.restores is None or config.inverts or not seen.covered.any():
+    if config.restores is None or config.inverts or not seen.altered.any():
         return seen
     tensors = _tensors(folder, record)
     own = {n.removeprefix(OF_RESTORER): value for n, value in tensors.items() if n.startswith(OF_RESTORER)}
@@ -166,7 +166,7 @@ def restored_by(folder: Path, seen: Subjects, device: str = "auto", threads: int
     network = _loaded(UNet(config.restores.widths), own, folder / WEIGHTS).to(where)
     crops = seen.crops.copy()
     with deterministic():
-        crops[seen.covered] = restoration.restore(network, crops[seen.covered], where)
+        crops[seen.altered] = restoration.restore(network, crops[seen.altered], where)
     return replace(seen, crops=crops)
 
 

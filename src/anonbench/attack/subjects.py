@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from anonbench import images, manifests, regions
+from anonbench import images, manifests, regions, registry
 from anonbench.attack.inversion import Inversion
 from anonbench.attack.options import View
 from anonbench.errors import AnonbenchError
@@ -35,7 +35,8 @@ class Subjects:
 
     ``crops`` uint8 (N, height, width, 3) RGB; ``images`` and ``people`` int64 (N,): ids of the image and of the person
     in it; ``identities`` object (N,): who it is, None where nobody says; ``covered`` bool (N,): whom the variant has
-    changed; ``attributes`` object (N,): what may be said of somebody, {name: value}.
+    changed; ``attributes`` object (N,): what may be said of somebody, {name: value}. ``coded``: whether a codec has
+    altered every picture, of whomever it hides.
     """
 
     crops: np.ndarray = field(repr=False)
@@ -44,13 +45,19 @@ class Subjects:
     identities: np.ndarray
     covered: np.ndarray
     attributes: np.ndarray = field(repr=False)
+    coded: bool = False
 
     def __len__(self) -> int:
         return len(self.crops)
 
     def only(self, chosen: np.ndarray) -> Subjects:
         """Return those whom a bool (N,) or an index names."""
-        return Subjects(**{one.name: getattr(self, one.name)[chosen] for one in fields(self)})
+        return replace(self, **{one: getattr(self, one)[chosen] for one in _PER_PERSON})
+
+    @property
+    def altered(self) -> np.ndarray:
+        """Who does not look as in the original, bool (N,), hidden or not."""
+        return np.ones(len(self), bool) if self.coded else self.covered
 
     def known(self) -> Subjects:
         """Return those of whom it is known who they are."""
@@ -59,6 +66,9 @@ class Subjects:
     def said(self, attribute: str) -> np.ndarray:
         """Return the values of an attribute, str (N,), empty where nobody says."""
         return np.array([str(one.get(attribute, "")) for one in self.attributes], dtype=np.str_)
+
+
+_PER_PERSON = [one.name for one in fields(Subjects) if one.name != "coded"]
 
 
 def read_subjects(
@@ -116,7 +126,13 @@ def read_subjects(
         identities=who,
         covered=np.array([key in changed for key in keys], dtype=bool),
         attributes=said,
+        coded=variant.name != ORIGINAL and _is_coded(variant, split),
     )
+
+
+def _is_coded(variant: Path, split: str) -> bool:
+    method = manifests.summary_of(variant, split).get("method")
+    return method is not None and bool(registry.load("methods", method).codec)
 
 
 def _attributes(text: str | None, table: Path) -> dict[str, str]:

@@ -28,11 +28,13 @@ class _Plugin(abc.ABC):
     """What detectors and stored detections have in common.
 
     ``finds`` says what the boxes are of. ``files`` names the options that hold a path whose content decides the result.
+    ``needs_torch`` says whether it needs PyTorch, which not every rule's environment has.
     """
 
     Options: ClassVar[type[DetectorOptions]] = DetectorOptions
     finds: ClassVar[Finds] = "face"
     files: ClassVar[tuple[str, ...]] = ()
+    needs_torch: ClassVar[bool] = False
 
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         try:

@@ -38,6 +38,7 @@ class Mtcnn(Detector):
     """Faces, by three networks in turn; image by image on one thread, so that nothing else changes a result."""
 
     Options: ClassVar[type[DetectorOptions]] = Options
+    needs_torch: ClassVar[bool] = True
     finds: ClassVar[Finds] = "face"
 
     def __init__(self, options: dict[str, Any] | None = None) -> None:

@@ -49,6 +49,7 @@ class Torchvision(Detector):
     Options: ClassVar[type[DetectorOptions]] = Options
     finds: ClassVar[Finds] = "person"
     files: ClassVar[tuple[str, ...]] = ("weights",)
+    needs_torch: ClassVar[bool] = True
 
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         super().__init__(options)

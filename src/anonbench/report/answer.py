@@ -251,7 +251,7 @@ def warnings(
     found += [*_controls_moved(table), *_codec(study, table), *_few_seeds(trained), *_few_samples(table)]
     found += [] if seeds is None else _uneven(trained[~trained.variant.isin(study.refitted)], primary(seeds))
     found += _shared(table, counts or {})
-    found += [*_fell_back(cover), *_visible(cover)]
+    found += [*_fell_back(cover), *_visible(study, cover)]
     return [*dict.fromkeys(found)] + [f"{name} is missing, so the page does not show it." for name in absent]
 
 
@@ -469,10 +469,12 @@ def _few_samples(table: pd.DataFrame) -> list[str]:
     return found
 
 
-def _visible(cover: pd.DataFrame) -> list[str]:
+def _visible(study: ReportStudy, cover: pd.DataFrame) -> list[str]:
+    """Say whom the variants left as they were; of controls, which leave everybody, nothing."""
     found = []
     reasons = [c for c in cover.columns if c not in (*COVERAGE_COLUMNS, HANDLED)]
-    rows = cover[~reencoded(cover)]
+    rows = cover[~cover.variant.map(study.is_control).astype(bool)]
+    rows = rows.assign(region=rows.variant.map(study.region_of))
     strangers = rows[rows.category == UNANNOTATED]
     for (dataset, region), part in strangers.groupby(["dataset", "region"], sort=False):
         seen = int((part.people - part.anonymized).max())

@@ -441,17 +441,18 @@ def _instances(counts: dict[str, int], category: str, people: frozenset[str]) ->
 def _share(manifest: dict[str, Any] | None, method: str, category: str) -> float:
     """Return the share (0..1) of a category's people that the variant changed; 0 for what is not people.
 
-    The original and `identity` change nobody, whatever their manifests count as processed.
+    The original and `identity` change nobody, whatever their manifests count as processed; of what is not people all
+    is changed where whole images are.
     """
     if manifest is None or method in (ORIGINAL, IDENTITY):
         return 0.0
-    if manifest.get("touches") == EVERYTHING:
-        return 1.0
+    other = 1.0 if manifest.get("touches") == EVERYTHING else 0.0
     if category == UNTOUCHED:
-        return 0.0
+        return other
     if category == ALL:
-        return float(manifest.get("share_changed") or 0.0)
+        share = manifest.get("share_changed")
+        return other if share is None else float(share)
     counts = people_of(manifest).get(category)
     if not counts or not counts["people"]:
-        return 0.0
+        return other
     return float(counts["anonymized"] / counts["people"])

@@ -118,7 +118,9 @@ def _anonymization(study: ReportStudy, cover: pd.DataFrame, anonymized: Path | N
             if found.get("encoder"):
                 encoders[variant] = found["encoder"]
             rows = cover[(cover.dataset == dataset) & (cover.variant == variant) & (cover.category != UNANNOTATED)]
-            if len(rows) and not is_identity(variant):
+            if study.is_control(variant) and not is_identity(variant):
+                details += ["a control, which hides nobody"] * ("a control, which hides nobody" not in details)
+            elif len(rows) and not is_identity(variant):
                 share = percent(rows.anonymized.sum() / max(rows.people.sum(), 1))
                 where = f" of {dataset}" if len(study.datasets) > 1 else ""
                 details.append(f"{share} of the people{where} changed")

@@ -128,7 +128,7 @@ def strongest_table(part: pd.DataFrame) -> tuple[list[str], list[list[str]], lis
         body.append(
             [row.variant, row.attacker, row.knowledge or "–", rate(row), f"{row.verdict or '–'}{marks}", raw,
              share(row.control), _gain(row), rate(singled[row.variant]) if row.variant in singled else "–",
-             percent(row.covered), percent(row.share_missed)]
+             percent(row.covered), percent(row.share_missed) if row.covered else "–"]
         )  # fmt: skip
     heads = [
         "variant", "strongest attacker", "knows", named(first.measure, first.size), "verdict", "originals", "control",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from anonbench.images import read_rgb
 from anonbench.records import ANONYMIZED, is_people
 from anonbench.report.collect import HANDLED
 from anonbench.report.figures.style import RED, save, styled
-from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, parts
+from anonbench.report.study import ORIGINAL, ReportStudy, parts
 from anonbench.variants import EVERYTHING
 
 CELL = 0.95
@@ -90,7 +90,8 @@ def write_sheet(study: ReportStudy, dataset: str, anonymized: Path, out: Path) -
     root = anonymized / dataset
     variants = [v for v in study.variants_of(dataset) if not study.sheet or v in (ORIGINAL, *study.sheet)]
     truth = _truth(root / ORIGINAL / "annotations" / f"{split}.json")
-    rows = choose(truth, study.people_per_sheet, statuses(root, variants, split))
+    anonymized_in = [v for v in variants if v != ORIGINAL and not study.is_control(v)]
+    rows = choose(truth, study.people_per_sheet, statuses(root, anonymized_in, split, study.after))
     if not rows:
         raise AnonbenchError(
             "contains nobody with a box",
@@ -115,17 +116,17 @@ def _truth(path: Path) -> dict[str, Any]:
     return {"images": coco["images"], "categories": coco["categories"], "annotations": found}
 
 
-def statuses(root: Path, variants: Iterable[str], split: str) -> dict[str, Status]:
-    """Return who was changed by each variant that changes anything, from the manifests beside ``root``'s variants.
+def statuses(root: Path, variants: Iterable[str], split: str, after: Collection[str] = ()) -> dict[str, Status]:
+    """Return who was changed by each of the ``variants``, which anonymize, from the manifests beside them.
 
+    Those in ``after`` come after another one, so that a whole image is changed and not everybody in it.
     Raises AnonbenchError for one that is missing or damaged.
     """
     found = {}
     keys: dict[tuple[int, int], tuple[int, int]] = {}  # each is said by every variant, and held once
     for variant in variants:
-        if variant == ORIGINAL or is_identity(variant):
-            continue
-        everybody = manifests.summary_of(root / variant, split).get("touches") == EVERYTHING
+        touches = manifests.summary_of(root / variant, split).get("touches")
+        everybody = touches == EVERYTHING and variant not in after
         rows = () if everybody else manifests.rows_of(root / variant, split)
         of = {}
         for row in (row for row in rows if row["type"] == "person"):

@@ -18,7 +18,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.images import read_rgb
 from anonbench.records import RegionKind
 from anonbench.report.sheet import Crop, crop_box
-from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, parts
+from anonbench.report.study import ORIGINAL, ReportStudy, parts
 from anonbench.report.tables import number
 
 CANDIDATES = 48
@@ -57,7 +57,7 @@ def sliders(study: ReportStudy, anonymized: Path) -> list[dict[str, Any]]:
         variants = [v for v in study.variants_of(dataset) if v != ORIGINAL]
         variants = [v for v in variants if manifests.exist(anonymized / dataset / v, split)]
         if variants:
-            chosen[dataset] = _of(anonymized / dataset, split, variants)
+            chosen[dataset] = _of(anonymized / dataset, split, variants, study)
     pairs = sum(len(people) for groups in chosen.values() for people in groups.values())
     scale = min(1.0, math.sqrt(MOST_PAIRS / max(pairs, 1)))
     width, height = (round(side * scale) for side in SIZE)
@@ -66,7 +66,7 @@ def sliders(study: ReportStudy, anonymized: Path) -> list[dict[str, Any]]:
         shown = [
             {
                 "variant": variant,
-                "control": is_identity(variant),
+                "control": study.is_control(variant),
                 "people": [
                     {
                         "rank": rank,
@@ -100,22 +100,23 @@ Shown = tuple[float, Image.Image, Image.Image]
 """A person: score, crop of the original and of the variant."""
 
 
-def _of(root: Path, split: str, variants: list[str]) -> dict[str, dict[str, Shown]]:
+def _of(root: Path, split: str, variants: list[str], study: ReportStudy) -> dict[str, dict[str, Shown]]:
     """Return the people to show by variant and rank."""
     originals = CocoFile(manifests.annotations_path(root / ORIGINAL, split))
     hashes = manifests.image_hashes(root / ORIGINAL, split)
     images = {image["id"]: {**image, "sha256": hashes.get(image["file_name"])} for image in originals.images}
     boxes: dict[int, Crop] = {}
-    return {variant: _ranked(root, split, variant, images, originals, boxes) for variant in variants}
+    return {v: _ranked(root / v, split, images, originals, boxes, study.is_control(v)) for v in variants}
 
 
 def _ranked(
-    root: Path, split: str, variant: str, images: dict[int, dict[str, Any]], originals: CocoFile, boxes: dict[int, Crop]
-) -> dict[str, Shown]:
-    folder, region = root / variant, parts(variant)[0]
+    folder: Path, split: str, images: dict[int, dict[str, Any]], originals: CocoFile, boxes: dict[int, Crop],
+    control: bool,
+) -> dict[str, Shown]:  # fmt: skip
+    region = parts(folder.name)[0]
     names = {image["id"]: image["file_name"] for image in CocoFile(manifests.annotations_path(folder, split)).images}
     hashes = manifests.image_hashes(folder, split)
-    people = [row for row in manifests.rows_of(folder, split) if _changed(row, variant)]
+    people = [row for row in manifests.rows_of(folder, split) if _changed(row, control)]
     if any(row["box"] is None for row in people) and not boxes:
         boxes.update(_boxes(originals))
     found = [(row["image_id"], box) for row in people if (box := _region(row, boxes)) and min(box[2:]) >= 1]
@@ -123,7 +124,7 @@ def _ranked(
     at = np.unique(np.linspace(0, len(found) - 1, min(len(found), CANDIDATES)).round().astype(int))
     scored: list[Shown] = []
     for image, box in (found[i] for i in at):
-        before = _read(root / ORIGINAL / split / images[image]["file_name"], images[image])
+        before = _read(folder.with_name(ORIGINAL) / split / images[image]["file_name"], images[image])
         theirs = {**images[image], "sha256": hashes.get(names[image])}
         after = _read(folder / split / names[image], theirs)
         crop = _around(box, AROUND.get(region, 1.0), before.shape[1], before.shape[0])
@@ -135,11 +136,11 @@ def _ranked(
     return {rank: scored[place] for rank, place in zip(RANKS, places, strict=True)}
 
 
-def _changed(row: dict[str, Any], variant: str) -> bool:
-    """Tell whether a manifest's row is of somebody whose region the variant changed; of `identity`, of anybody."""
+def _changed(row: dict[str, Any], control: bool) -> bool:
+    """Tell whether a manifest's row is of somebody whose region the variant changed; of a ``control``, of anybody."""
     if row["type"] != "person" or row.get("category") is None:
         return False
-    return row["status"] == "anonymized" or (is_identity(variant) and row["status"] == "control")
+    return row["status"] == "anonymized" or (control and row["status"] == "control")
 
 
 def _boxes(originals: CocoFile) -> Iterator[tuple[int, Crop]]:

@@ -92,6 +92,8 @@ class ReportStudy:
     data set and the models on it that differ in first weights or learning rate alone; ``primary`` is the question that
     was declared beforehand; ``refitted`` are the variants whose method is fitted anew for each of ``seeds``;
     ``against`` those that every other one is compared with; ``own_seeds`` are by model, where they are not all.
+    ``controls`` are variants that anonymize nobody, beside those that only re-encode; ``after`` says of variants which
+    other one they come after.
     """
 
     name: str
@@ -119,6 +121,16 @@ class ReportStudy:
     own_seeds: dict[str, list[int]] = field(default_factory=dict)
     sheet: tuple[str, ...] = ()
     on_original: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ()
+    after: dict[str, str] = field(default_factory=dict)
+
+    def is_control(self, variant: str) -> bool:
+        """Tell whether a variant, not the original, anonymizes nobody."""
+        return is_identity(variant) or variant in self.controls
+
+    def region_of(self, variant: str) -> str:
+        """Return what of people a variant hides: its region, or that of the variant that it comes after."""
+        return parts(self.after.get(variant, variant))[0]
 
     def margin_of(self, task: str) -> float:
         """Return the difference below which a task's first metric counts as equal, in its unit."""
@@ -228,6 +240,8 @@ class ReportStudy:
             against=tuple(options.get("against") or ()),
             sheet=tuple(options.get("sheet") or ()),
             on_original=tuple(value.get("on_original") or ()),
+            controls=tuple(value.get("controls") or ()),
+            after=dict(value.get("after") or {}),
             **known,
         )
 
@@ -251,6 +265,8 @@ class _Written(BaseModel):
     refitted: list[str] | None = None
     own_seeds: dict[str, list[Seed]] | None = None
     on_original: list[str] | None = None
+    controls: list[str] | None = None
+    after: dict[str, str] | None = None
     files: list[str] | None = None
 
 
@@ -278,6 +294,8 @@ def _check_kinds(path: str | Path, value: dict[str, Any], options: dict[str, Any
         *(("untrained", name, value["models"]) for name in written.untrained or []),
         *(("own_seeds", name, value["models"]) for name in written.own_seeds or {}),
         *(("refitted", name, written.variants) for name in written.refitted or []),
+        *(("controls", name, written.variants) for name in written.controls or []),
+        *(("after", name, written.variants) for name in written.after or {}),
         *(("on_original", name, value["models"]) for name in written.on_original or []),
         *(("starts", name, written.datasets) for name, _ in written.starts or []),
         *(("starts", name, value["models"]) for _, models in written.starts or [] for name in models),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import sys
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from anonbench import regions
+from anonbench import lines, regions
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
 from anonbench.records import KEYPOINTS, is_people
@@ -27,7 +28,7 @@ Sampled = Literal["image", "video", "group", "person"]
 
 @dataclass(frozen=True)
 class Truth:
-    """COCO annotations: ``images`` by id, ``categories`` by id, ``annotations`` as in the file.
+    """COCO annotations: ``images`` by id, ``categories`` by id, ``annotations`` as in the file, but `packed`.
 
     ``videos`` by id have one of the ``actions``, or none; ``action_kinds`` are those of `datasets.base.Split`.
     ``together`` holds, for each image, the first of those that are drawn with it, since the same person is in them;
@@ -105,7 +106,7 @@ class Truth:
         Drawn one by one nevertheless where groups are so few, or one of them so large, that fewer than `FEWEST` would
         tell of anything. Frames stay with their videos. Raises AnonbenchError when the table is missing or damaged.
         """
-        table = regions.read(people, regions.PEOPLE).select(["image_id", "identity"]).drop_null()
+        table = regions.read(people, regions.PEOPLE, columns=["image_id", "identity"]).drop_null()
         table = table.filter(pc.not_equal(table["identity"], ""))
         images = {image: k for k, image in enumerate(sorted(self.images))}
         rows = [(images[i], who) for i, who in zip(*table.to_pydict().values(), strict=True) if i in images]
@@ -181,20 +182,19 @@ def has_box_mask(annotation: dict[str, Any]) -> bool:
 def read_annotations(path: str | Path) -> Truth:
     """Read COCO ground truth; raise AnonbenchError that names the first entry which is not COCO's."""
     path = Path(path)
-    data = read_json(path)
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(data, dict) or not isinstance(data.get(key), list):
+    data, annotations = lines.lazily(path) or _whole(path)
+    for key in ("images", "categories"):
+        if not isinstance(data.get(key), list):
             raise AnonbenchError(f"has no list '{key}'", file=path, remedy="give COCO annotations")
     images, categories = _by_id(data["images"], "image", path), _by_id(data["categories"], "category", path)
     videos = data.get("videos")
     if not isinstance(videos, list | None):
         raise AnonbenchError("has no list 'videos'", file=path, remedy="give COCO annotations")
-    _by_id(data["annotations"], "annotation", path)
     truth = Truth(
         path,
         images,
         categories,
-        data["annotations"],
+        [],
         _by_id(videos or [], "video", path),
         tuple(_actions(data, videos or [], path)),
         _kinds(data, path),
@@ -206,20 +206,46 @@ def read_annotations(path: str | Path) -> Truth:
             raise AnonbenchError("has no height and width", file=path, entry=f"image {image['id']}")
         if not _names(image.get("subsets", [])):
             raise AnonbenchError("has 'subsets' that are not a list of names", file=path, entry=f"image {image['id']}")
-    for annotation in truth.annotations:
+    for index, annotation in enumerate(annotations):
+        _check_id(annotation, index, "annotation", path)
         problem = _annotation_problem(annotation, truth)
         if problem:
             raise AnonbenchError(problem, file=path, entry=f"annotation {annotation.get('id')}")
+        truth.annotations.append(packed(annotation))
     return truth
+
+
+def _whole(path: Path) -> tuple[dict[str, Any], list[Any]]:
+    """Return what a COCO file holds that has no line for each annotation, and its annotations."""
+    data = read_json(path)
+    if not isinstance(data, dict) or not isinstance(data.get("annotations"), list):
+        raise AnonbenchError("has no list 'annotations'", file=path, remedy="give COCO annotations")
+    return data, data.pop("annotations")
+
+
+def packed(annotation: dict[str, Any]) -> dict[str, Any]:
+    """Change polygons and keypoints, which take most of the memory, to arrays of float64; return the annotation.
+
+    Python's numbers in lists take four times as much. Everything that reads numbers reads arrays of them, too.
+    """
+    if isinstance(annotation.get("segmentation"), list):
+        annotation["segmentation"] = [array("d", polygon) for polygon in annotation["segmentation"]]
+    if annotation.get("keypoints"):
+        annotation["keypoints"] = array("d", annotation["keypoints"])
+    return annotation
 
 
 def _by_id(entries: list[Any], what: str, path: Path) -> dict[int, dict[str, Any]]:
     """Return entries by their id; raise AnonbenchError for one that has none."""
     for index, entry in enumerate(entries):
-        if not isinstance(entry, dict) or type(entry.get("id")) is not int:
-            remedy = "give the annotations that the anonymize stage wrote"
-            raise AnonbenchError("has no integer id", file=path, entry=f"{what} number {index}", remedy=remedy)
+        _check_id(entry, index, what, path)
     return {entry["id"]: entry for entry in entries}
+
+
+def _check_id(entry: Any, index: int, what: str, path: Path) -> None:
+    if not isinstance(entry, dict) or type(entry.get("id")) is not int:
+        remedy = "give the annotations that the anonymize stage wrote"
+        raise AnonbenchError("has no integer id", file=path, entry=f"{what} number {index}", remedy=remedy)
 
 
 def _actions(data: dict[str, Any], videos: list[dict[str, Any]], path: Path) -> list[str]:

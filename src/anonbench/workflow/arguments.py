@@ -14,6 +14,7 @@ from anonbench.attack.contract import Guessing
 from anonbench.attack.options import ATTACKERS, DETECTORS
 from anonbench.config import NON_RECIPE_KEYS, Study
 from anonbench.directions import ON_ORIGINAL
+from anonbench.report.study import is_identity
 from anonbench.seeding import seed_of
 from anonbench.variants import ORIGINAL
 from anonbench.workflow.files import Files
@@ -209,6 +210,9 @@ class Arguments:
         refitted = [v for v in study.variants if len(study.made(v)) > 1]
         own_seeds = {name: study.seeds_of(name, ORIGINAL) for name, model in study.models.items() if model.only_seeds}
         alone = [name for name, model in study.models.items() if model.trains and not model.varies]
+        anonymized = [v for v in study.variants if v != ORIGINAL]
+        controls = [v for v in anonymized if not is_identity(v) and not study.anonymizes(v)]
+        after = {v: str(made[0]) for v in anonymized if len(made := study.made_from(v)) > 1}
         return compact(
             {
                 "name": study.name,
@@ -224,6 +228,8 @@ class Arguments:
                 "seeds": study.train.seeds,
                 **({"original_seeds": study.train.original_seeds} if study.train.original_seeds else {}),
                 **({"refitted": refitted} if refitted else {}),
+                **({"controls": controls} if controls else {}),
+                **({"after": after} if after else {}),
                 **({"own_seeds": own_seeds} if own_seeds else {}),
                 "directions": study.evaluate.on,
                 "report": self._report(),

@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from anonbench import registry, report
 from anonbench.attack.code import attack_code
 from anonbench.attack.options import DETECTORS
@@ -144,19 +146,37 @@ class Fingerprints:
 
     @functools.cache  # noqa: B019 (one plan per process)
     def environment(self, name: str) -> str:
-        """Return the hash of an environment's file and of the locked versions of the packages it names.
+        """Return the hash of an environment's file, of what is installed into it and of the locked versions of both.
 
         Snakemake itself notices an edited environment only under --use-conda, and an edited lock never.
         """
         text = (self.files.base / "envs" / f"{name}.yaml").read_text()
-        wanted = {CONDA_NAMES.get(entry, entry) for entry in re.findall(r"^  - ([a-z0-9-]+)", text, re.MULTILINE)}
+        installs = _installs(self.files.base / "envs" / f"{name}.post-deploy.sh")
+        wanted = packages_of(text) | {named for line in installs for named in re.findall(r"([a-z0-9._-]+)==", line)}
         locked = re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+)", self._lock, re.MULTILINE)
-        return sha256_bytes(compact([text, sorted(pair for pair in locked if pair[0] in wanted)]).encode())[:16]
+        pairs = sorted(pair for pair in locked if pair[0] in wanted)
+        return sha256_bytes(compact([text, pairs, *installs]).encode())[:16]
 
     @functools.cached_property
     def _lock(self) -> str:
         path = self.files.base / "requirements.lock"
         return path.read_text() if path.is_file() else ""
+
+
+def packages_of(text: str) -> set[str]:
+    """Return the packages that a conda environment's YAML asks conda and pip for, as requirements.lock calls them."""
+    entries: list[str] = []
+    for entry in yaml.safe_load(text)["dependencies"]:
+        entries += [entry] if isinstance(entry, str) else entry["pip"]
+    names = {re.split(r"[^a-z0-9._-]", entry.rpartition("::")[2].lower(), maxsplit=1)[0] for entry in entries}
+    return {CONDA_NAMES.get(name, name) for name in names}
+
+
+def _installs(script: Path) -> list[str]:
+    """Return the commands by which a script puts packages into an environment; not that of this package itself."""
+    text = script.read_text().replace("\\\n", " ") if script.is_file() else ""
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    return [line for line in lines if " pip install " in line and not line.endswith("--editable .")]
 
 
 def _detector(config: DetectorConfig, *modules: str) -> str:

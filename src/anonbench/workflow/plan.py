@@ -11,12 +11,16 @@ from typing import Any
 from anonbench import manifests, registry
 from anonbench.attack.options import ATTACKERS, DETECTORS, NOBODY
 from anonbench.config import Study, parse
+from anonbench.detectors import base as detectors
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.variants import Variant
 from anonbench.workflow.arguments import Arguments
 from anonbench.workflow.files import Files
 from anonbench.workflow.fingerprints import Fingerprints
 from anonbench.workflow.needs import Needs
+
+READY_MADE = "ready_made"
+"""The environment of all detectors that have none of their own."""
 
 
 class Plan:
@@ -90,6 +94,19 @@ class Plan:
         recipe = self.study.models[model]
         detector = getattr(getattr(recipe.settings, "detector", None), "plugin", None)
         return self.files.own_environment(detector) or self.files.own_environment(recipe.trainer) or "train"
+
+    @functools.cache  # noqa: B019 (one plan per process)
+    def detect_environment(self, finds: str) -> str:
+        """Return the name of the environment that the study's detector of faces or people runs in."""
+        plugin: str = getattr(self.study.regions.detectors, finds).plugin
+        return self.files.own_environment(plugin) or (READY_MADE if detectors.load(plugin).needs_torch else "data")
+
+    @functools.cache  # noqa: B019 (one plan per process)
+    def attack_environment(self, attack: str, attacker: str) -> str:
+        """Return the name of the environment that an attack runs in: one that has the packages of its detector."""
+        if registry.load("attacks", attack).by != DETECTORS:
+            return "train"
+        return self.files.own_environment(self.study.attack.detectors[attacker].plugin) or READY_MADE
 
     @functools.cache  # noqa: B019 (one plan per process)
     def attack_gpus(self, attack: str) -> int:

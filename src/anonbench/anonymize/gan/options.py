@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from anonbench.blocks import Strict
+from anonbench.anonymize.recipes import CheckpointEvery, Determinism, FromPreset, Precision, SamplesEvery
 from anonbench.records import RegionKind
 
 CPU: dict[str, Any] = {}
@@ -35,11 +35,11 @@ PUBLISHED: dict[str, Any] = {
 }
 """The published crops (faces 128x128, bodies 288x160) for a GPU."""
 
-PRESETS = {"cpu": CPU, "published": PUBLISHED}
 
-
-class FitSettings(Strict):
+class FitSettings(FromPreset):
     """How the generator is fitted; entries that are left out come from the preset."""
+
+    presets: ClassVar = {"cpu": CPU, "published": PUBLISHED}
 
     preset: Literal["cpu", "published"] = Field(
         "cpu",
@@ -85,23 +85,10 @@ class FitSettings(Strict):
     keypoint_dropout: float = Field(0.05, ge=0, le=1, description="Probability of hiding all keypoints of a person.")
     min_pixels: int = Field(8, ge=1, description="People whose box is less high than this are not learned from.")
     max_people: int | None = Field(None, ge=2, description="People who are learned from, at most, drawn by the seed.")
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="Of the arithmetic; bf16 is automatic mixed precision."
-    )
-    determinism: Literal["auto", "portable", "strict"] = Field(
-        "auto",
-        description="`portable`: the same bytes on every x86-64 processor with AVX2; `strict`: on one machine; `auto`: "
-        "portable on x86-64 processors.",
-    )
-    checkpoint_every: int = Field(100, ge=1, description="Steps between two checkpoints.")
-    samples_every: int = Field(310, ge=1, description="Steps between two sample sheets.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _preset(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            return {**PRESETS.get(values.get("preset", "cpu"), {}), **values}
-        return values
+    precision: Precision = "fp32"
+    determinism: Determinism = "auto"
+    checkpoint_every: CheckpointEvery = 100
+    samples_every: SamplesEvery = 310
 
     @model_validator(mode="after")
     def _sizes(self) -> Self:

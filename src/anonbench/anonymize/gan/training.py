@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import cv2
 import numpy as np
 import torch
 
-from anonbench import portable
 from anonbench.anonymize.contract import FitJob, Fitted
+from anonbench.anonymize.course import Course
 from anonbench.anonymize.gan import loop, weights
 from anonbench.anonymize.gan.conditions import maps_for, surroundings
 from anonbench.anonymize.gan.data import Batch, Crops
@@ -20,13 +19,10 @@ from anonbench.anonymize.gan.networks import Architecture, Generator
 from anonbench.anonymize.gan.options import FitSettings
 from anonbench.anonymize.gan.style import Styles, describe
 from anonbench.files import write_bytes
-from anonbench.learning.devices import choose_device, deterministic, held, hold
-from anonbench.learning.files import key_of
+from anonbench.learning.devices import deterministic
 from anonbench.learning.loop import run
 from anonbench.people import People
-from anonbench.provenance import code_hash
 from anonbench.records import RegionKind
-from anonbench.resources import peak_memory
 from anonbench.seeding import generator, seed_of
 
 SHEET_PEOPLE = 12
@@ -55,21 +51,19 @@ def architecture(fit: FitSettings, kind: RegionKind) -> Architecture:
 
 def fit(job: FitJob) -> Fitted:
     """Train and write the weights; see `anonbench.anonymize.contract.Method.fit`."""
-    started = time.perf_counter()
+    course = Course.begin(job, ENTRY)
     settings: FitSettings = job.settings
-    device = choose_device(job.device)
-    level = portable.level(settings.determinism, device.type, entry=ENTRY)
-    hold(level, job.threads, ENTRY)
+    device = course.device
     people = People.read(job.table, job.kind, job.images)
     size = settings.size(job.kind)
     crops = Crops.read(
         job.root, job.images, people, job.kind, size, settings.min_pixels, settings.max_people, job.seed, job.threads
     )
-    cutting = time.perf_counter() - started
+    course.has_read()
     a = architecture(settings, job.kind)
     with deterministic(), _flushing():
         state = loop.State.new(a, settings, job.seed, device)
-        key = _key(job, crops, device)
+        key = course.key(crops.digest, crops.counts, __name__)
 
         def sheet(state: loop.State) -> None:
             styles = _styles(state, crops, a, settings, job.seed, device)
@@ -79,22 +73,7 @@ def fit(job: FitJob) -> Fitted:
         ran = run(loop.Fitting(state, crops, a, settings, job.seed, device, drawn), job.checkpoint, key)
         styles = _styles(state, crops, a, settings, job.seed, device)
     weights.save(job.weights, a, state.ema, styles, job.origin)
-    record = {
-        "data": {**crops.counts, "images_sha256": crops.digest},
-        "parameters": sum(p.numel() for p in state.ema.parameters()),
-        "clusters": len(styles.centres),
-        "loss_curve": ran.curve,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        **held(level),
-    }
-    timing = {
-        "seconds": round(time.perf_counter() - started, 2),
-        "cutting_seconds": round(cutting, 2),
-        "training_seconds": round(ran.seconds, 2),
-        "crops_per_second": round(ran.iterations * settings.batch_size / max(ran.seconds, 1e-9), 2),
-        **peak_memory(),
-    }
-    return Fitted(record, timing)
+    return course.fitted(ran, state.ema, crops.digest, crops.counts, {"clusters": len(styles.centres)})
 
 
 @contextlib.contextmanager
@@ -105,12 +84,6 @@ def _flushing() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)
-
-
-def _key(job: FitJob, crops: Crops, device: torch.device) -> str:
-    """Return what must agree for a checkpoint to be continued."""
-    what = [job.settings.model_dump(mode="json"), job.origin, crops.digest, crops.counts, job.seed]
-    return key_of(*what, device.type, code_hash(__name__))
 
 
 def _chunks(crops: Crops, a: Architecture, device: torch.device, order: np.ndarray) -> Iterator[loop.Inputs]:

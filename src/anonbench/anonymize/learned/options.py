@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from anonbench.blocks import Strict
+from anonbench.anonymize.recipes import CheckpointEvery, FromPreset, SamplesEvery
 
 Size = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -46,8 +46,6 @@ PUBLISHED: dict[str, Any] = {
 }
 """The published schedule (SPAct, TeD-SPAD, Aslam and Nasrollahi) for a GPU; what is ours in it stands in the docs."""
 
-PRESETS = {"cpu": CPU, "published": PUBLISHED}
-
 LEVELS: dict[str, dict[str, Any]] = {
     **{f"b{hundredths}": {"loss": "penalty", "budget": hundredths / 100} for hundredths in (10, 20, 30, 50, 70, 90)},
     "spact": {"loss": "spact"},
@@ -58,8 +56,10 @@ LEVELS: dict[str, dict[str, Any]] = {
 """Levels of the method: what each sets apart from the study's settings."""
 
 
-class FitSettings(Strict):
+class FitSettings(FromPreset):
     """How an anonymizer is fitted; entries that are left out come from the level and the preset."""
+
+    presets: ClassVar = {"cpu": CPU, "published": PUBLISHED}
 
     preset: Literal["cpu", "published"] = Field(
         "cpu",
@@ -153,15 +153,8 @@ class FitSettings(Strict):
         description="`portable`: the same bytes on every x86-64 processor with AVX2; `strict`: on one machine; "
         "`seeded`: only seeds, order and batches repeat; `auto`: portable on x86-64 processors, strict on GPUs.",
     )
-    checkpoint_every: Size = Field(100, description="Steps between two checkpoints.")
-    samples_every: Size = Field(150, description="Steps between two sample sheets.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _preset(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            return {**PRESETS.get(values.get("preset", "cpu"), {}), **values}
-        return values
+    checkpoint_every: CheckpointEvery = 100
+    samples_every: SamplesEvery = 150
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

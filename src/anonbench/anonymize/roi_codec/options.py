@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from anonbench.blocks import Strict
+from anonbench.anonymize.recipes import CheckpointEvery, Determinism, FromPreset, Precision
 
 PUBLISHED_LOSS: dict[str, Any] = {"heads": 0.6, "head_term": "inverse", "restorer": 0.0, "rate": 0.04}
 """Of arXiv 2406.05726. The defaults of `Loss` are ours."""
-LOSSES: dict[str, dict[str, Any]] = {"ours": {}, "published": PUBLISHED_LOSS}
 
 
-class Loss(Strict):
+class Loss(FromPreset):
     """What is minimised: the sum of the terms, each times its factor."""
+
+    presets: ClassVar = {"ours": {}, "published": PUBLISHED_LOSS}
 
     preset: Literal["ours", "published"] = Field(
         "ours",
@@ -38,13 +40,6 @@ class Loss(Strict):
         "is decoded, in turns with the codec; 0: there is none.",
     )
     rate: float = Field(0.006, ge=0, description="Factor of the bits per pixel.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _preset(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            return {**LOSSES.get(values.get("preset", "ours"), {}), **values}
-        return values
 
 
 PUBLISHED: dict[str, Any] = {
@@ -71,17 +66,17 @@ PUBLISHED: dict[str, Any] = {
     "choose_every": 1000,
 }
 """arXiv 2406.05726 and its code: images of 512x512, batches of 14, Adam at 1e-4, 300 times 100 batches."""
-PRESETS: dict[str, dict[str, Any]] = {
-    "cpu": {},
-    "published": PUBLISHED,
-    "published-256-1": {**PUBLISHED, "hidden": 1},
-    "published-128-2": {**PUBLISHED, "channels": 128},
-}
 
 
-class FitSettings(Strict):
+class FitSettings(FromPreset):
     """How a codec is fitted; entries that are left out come from the preset."""
 
+    presets: ClassVar = {
+        "cpu": {},
+        "published": PUBLISHED,
+        "published-256-1": {**PUBLISHED, "hidden": 1},
+        "published-128-2": {**PUBLISHED, "channels": 128},
+    }
     own: ClassVar[dict[str, Any]] = {}
     """What a method has instead of the preset's."""
 
@@ -156,7 +151,7 @@ class FitSettings(Strict):
         2.0,
         gt=0,
         le=10,
-        description="What the convolutions' first weights are multiplied by (all but the last layer's), so that GDN has "
+        description="What first weights of convolutions are multiplied by (all but the last layer's), so that GDN has "
         "something to normalise from the start.",
     )
     flip: float = Field(0.5, ge=0, le=1, description="Probability of mirroring an image.")
@@ -173,22 +168,14 @@ class FitSettings(Strict):
         description="Share of the training before the first look, when a restorer knows little; `hide_from` at least.",
     )
     max_images: int | None = Field(None, ge=2, description="Images of the split, at most, drawn by the seed.")
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="Of the arithmetic; bf16 is automatic mixed precision."
-    )
-    determinism: Literal["auto", "portable", "strict"] = Field(
-        "auto",
-        description="`portable`: the same bytes on every x86-64 processor with AVX2; `strict`: on one machine; `auto`: "
-        "portable on x86-64 processors.",
-    )
-    checkpoint_every: int = Field(250, ge=1, description="Steps between two checkpoints.")
+    precision: Precision = "fp32"
+    determinism: Determinism = "auto"
+    checkpoint_every: CheckpointEvery = 250
 
-    @model_validator(mode="before")
     @classmethod
-    def _preset(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        parts = [PRESETS.get(values.get("preset", "cpu"), {}), cls.own, values]
+    def completed(cls, preset: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that are given, what the method has instead of the preset's, and those of the preset."""
+        parts = [preset, cls.own, values]
         joined = {name: value for part in parts for name, value in part.items()}
         losses = [part["loss"] for part in parts if "loss" in part]
         if losses and all(isinstance(loss, dict) for loss in losses):

@@ -24,7 +24,7 @@ from anonbench.report.figures.style import (
     panel,
     seed_handle,
 )
-from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, parts
+from anonbench.report.study import ORIGINAL, ReportStudy
 from anonbench.report.tables import capital, marked, number
 from anonbench.tasks.base import title
 
@@ -57,7 +57,7 @@ def sizes_figure(sizes: pd.DataFrame, people: pd.DataFrame, study: ReportStudy) 
         variants = [v for v in dict.fromkeys(part.variant) if v != ORIGINAL]
         for column, task in enumerate(tasks):
             _differences(axes[line, column], part[part.task == task], variants, study.margin_of(task), line == 0, task)
-        _changed(axes[line, -1], people[(people.dataset == dataset) & (people.category == category)], variants)
+        _changed(axes[line, -1], people[(people.dataset == dataset) & (people.category == category)], variants, study)
         axes[line, 0].set_yticks(range(len(variants)), variants)
         axes[line, 0].set_ylim(len(variants) - 0.45, -0.55)
         axes[line, 0].set_ylabel(
@@ -108,14 +108,14 @@ def _above(axis: Axes, what: str, values: dict[str, str]) -> None:
     )  # fmt: skip
 
 
-def _changed(axis: Axes, people: pd.DataFrame, variants: list[str]) -> None:
+def _changed(axis: Axes, people: pd.DataFrame, variants: list[str], study: ReportStudy) -> None:
     """Draw the share of people whose region each variant changed, by size."""
     there = [size for size in SIZES if size in set(people["size"])]
     for y, variant in enumerate(variants):
-        region = parts(variant)[0]
+        region = study.region_of(variant)
         for k, size in enumerate(there):
             of = people[(people.kind == region) & (people["size"] == size)]
-            if is_identity(variant):
+            if study.is_control(variant):
                 share = 0.0
             elif region == RegionKind.FRAME.value:
                 share = 1.0
