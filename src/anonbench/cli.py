@@ -39,6 +39,7 @@ COMMANDS = {
     "report-tables": "anonbench.report.cli",
     "report-figures": "anonbench.report.cli",
     "report-sheet": "anonbench.report.cli",
+    "report-restored": "anonbench.report.cli",
     "report-html": "anonbench.report.cli",
     "check": "anonbench.report.expected",
     "published": "anonbench.report.published",

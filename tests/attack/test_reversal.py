@@ -17,7 +17,7 @@ from anonbench.anonymize.contract import make
 from anonbench.attack import restoration, trials
 from anonbench.attack.attackers import describe_with, learn
 from anonbench.attack.attacks.reidentify import Reidentify
-from anonbench.attack.attacks.restore import Restore
+from anonbench.attack.attacks.restore import EXAMPLES, Restore, examples
 from anonbench.attack.fitting import restored_by
 from anonbench.attack.options import AttackerConfig, RestorerConfig
 from anonbench.attack.restoration import Restoration, UNet, likeness, ssim
@@ -182,6 +182,22 @@ def test_a_restored_picture_is_linked_and_its_likeness_noted() -> None:
     assert part.likeness is not None
     assert part.scores.shape == (5, 8)
     assert len(part.likeness) == 5
+    assert set(trial.pictures) == {"seen", "original"}
+    assert len(trial.pictures["seen"]) == EXAMPLES
+
+
+def test_who_is_looked_at_has_most_in_the_original_picture() -> None:
+    """Four of five: the second of an image and of an identity are left out, and so is the one who has least."""
+    crops = np.full((7, 4, 4, 3), 100, np.uint8)
+    for index, step in enumerate([5, 90, 80, 70, 60, 0, 40]):
+        crops[index, ::2] += step
+    who = np.array([None, "a", "b", "a", None, None, None], dtype=object)
+    subjects = Subjects(
+        crops=crops, images=np.array([1, 2, 2, 3, 4, 5, 6]), people=np.arange(7), identities=who,
+        covered=np.ones(7, bool), attributes=np.array([{}] * 7, dtype=object),
+    )  # fmt: skip
+    assert examples(subjects, 4).tolist() == [1, 4, 6, 0]
+    assert examples(subjects, 9).tolist() == [1, 4, 6, 0, 5]
 
 
 def test_a_diverging_restorer_says_what_to_do(tmp_path: Path) -> None:

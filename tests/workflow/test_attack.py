@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from anonbench import config
 from anonbench.workflow.files import Files
@@ -133,6 +134,10 @@ def test_the_report_has_both_answers(attacked: Project) -> None:
     assert list(one.raw.astype(float)) == list(raw.value.astype(float))
     assert "# What anonymization buys" in (results / "tables/privacy.md").read_text()
     assert (results / "figures/tradeoff.png").stat().st_size > 1000
+    with Image.open(results / "figures/restored-streetlife.png") as restored:
+        assert restored.height > 6 * 60, "faces and bodies, as they are, as they are left and restored"
+    page = (results / "report.html").read_text()
+    assert "as attackers who know the method restore them" in page
     page = (results / "report.html").read_text()
     assert "What it buys on streetlife (reidentify)" in page
     assert "What no attack here shows" in page

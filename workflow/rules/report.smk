@@ -134,14 +134,48 @@ rule report_sheet:
         " --anonymized {params.anonymized:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
+rule report_restored:
+    input:
+        study="<results>/study.json",
+        attacks=plan.files.restorations,
+    output:
+        png=report(
+            "<results>/figures/restored-{dataset}.png",
+            caption="../report/restored.rst",
+            category="Figures",
+            labels={"what": "what attackers restore"},
+        ),
+        vector=collect(
+            "<results>/figures/restored-{{dataset}}.{kind}",
+            kind=plan.study.report.vector_formats,
+        ),
+    log:
+        "<logs>/report/restored-{dataset}.log",
+    benchmark:
+        "<logs>/report/restored-{dataset}.bench.tsv"
+    conda:
+        environment("report")
+    resources:
+        mem_mb=plan.needs.memory("report_restored"),
+        runtime=plan.needs.time("report_restored"),
+    params:
+        attacks=lambda w: plan.files.folder("attacks"),
+        folder=lambda w, output: str(Path(output.png).parent),
+        code=code_hash("anonbench.report.restored"),
+        environment=plan.fingerprints.environment("report"),
+    message:
+        "what attackers restore of {wildcards.dataset}"
+    shell:
+        "anonbench report-restored --study {input.study:q} --dataset {wildcards.dataset}"
+        " --attacks {params.attacks:q} --out {params.folder:q} > {log:q} 2>&1"
+
+
 rule report_html:
     input:
         study="<results>/study.json",
         tables=collect("<results>/tables/{name}", name=plan.files.tables()),
         figures=collect("<results>/figures/{name}.png", name=plan.files.figures()),
-        sheets=collect(
-            "<results>/figures/sheet-{dataset}.png", dataset=plan.study.datasets
-        ),
+        sheets=collect("<results>/figures/{name}.png", name=plan.files.sheets()),
     output:
         page=report(
             "<results>/report.html",

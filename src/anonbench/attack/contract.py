@@ -37,9 +37,10 @@ class Trial:
     ``allowed`` bool (P, G): False where a pair must not be compared. ``covered`` bool (P,): whom the variant has
     changed; ``images`` int64 (P,) ids of the probes' images. ``kinds`` names pairs, bool (P, G), whose pictures of one
     person are to be told of apart, too, such as those in the same clothes. ``likeness`` (P,): how alike a picture is to
-    its original, for illustration; None where that is not asked. ``groups`` int64 (I,) says of each number who they are
-    drawn with, where numbers are no people but pictures; None: everybody alone. ``drawn`` is what groups are: whole
-    ``people``, or ``images``, whose ids they then are.
+    its original, for illustration; None where that is not asked. ``pictures``: a few of the probes for a reader to look
+    at, uint8 (E, height, width, 3) RGB, by what they show; the same people whatever the variant. ``groups`` int64 (I,)
+    says of each number who they are drawn with, where numbers are no people but pictures; None: everybody alone.
+    ``drawn`` is what groups are: whole ``people``, or ``images``, whose ids they then are.
     """
 
     scores: np.ndarray = field(repr=False)
@@ -50,6 +51,7 @@ class Trial:
     images: np.ndarray
     kinds: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     likeness: np.ndarray | None = field(default=None, repr=False)
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     groups: np.ndarray | None = field(default=None, repr=False)
     drawn: Drawn = "people"
 

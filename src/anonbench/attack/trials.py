@@ -98,6 +98,7 @@ def run_attack(
         "covered": trial.covered, "images": trial.images, "validation": np.isin(trial.probe, parts["validation"].probe),
         "groups": trial.drawn_with(trial.probe),
     }  # fmt: skip
+    arrays |= {f"pictures/{name}": shown for name, shown in trial.pictures.items()}
     arrays |= replicates(parts["test"], found["test"], draw)
     kinds = {name: told_apart(part, sizes) for name, part in parts.items()}
     for kind, (one, each) in kinds["test"].items():

@@ -117,6 +117,13 @@ CAPTIONS = {
         "Wall time that each variant took, summed over jobs (seeds, shards), beside the difference on people that it "
         "made. Fitting and anonymizing are done once for all models. Seconds differ from run to run.",
     ),
+    "restored": Caption(
+        "privacy",
+        "The same people as they are, as variants leave them, and as attackers who know the method restore them",
+        "The same people as they are, as a variant leaves them, and as an attacker restores them who has learnt to "
+        "undo the method on other people; of its first seed. Chosen by rule: those whose originals have most in "
+        "them, whatever became of them. An illustration: a likely picture of somebody else looks as well.",
+    ),
     "sheet": Caption(
         "sheet",
         "The same people under every variant",
@@ -183,12 +190,13 @@ def names(variants: Iterable[str], starts: bool, attacked: bool = False) -> tupl
 
 
 def listed(study: ReportStudy) -> list[Listed]:
-    """Return all figures of a study with what they show, the sheets and the panel of its cost among them."""
+    """Return all figures of a study with what they show, the sheets of people and the panel of its cost among them."""
     trains = bool(set(study.models) - set(study.untrained))
     found = []
     for name in (
         *names(study.variants, bool(study.starts), study.attacks is not None),
         "cost",
+        *(f"restored-{d}" for d in study.restored()),
         *(f"sheet-{d}" for d in study.datasets),
     ):
         if name == "curves" and not trains:

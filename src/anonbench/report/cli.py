@@ -65,6 +65,20 @@ def report_sheet(
         typer.echo(out / name)
 
 
+def report_restored(
+    study: StudyFile,
+    dataset: Annotated[str, typer.Option(help="Data set of the study.")],
+    attacks: Annotated[Path, typer.Option(help="Folder of the attacks (metrics.json, scores.npz).")],
+    out: Annotated[Path, typer.Option(help="Folder for the figure.")],
+) -> None:
+    """Draw restored-<dataset>: the same people as they are, as variants leave them, and as attackers restore them."""
+    from anonbench.report.restored import write_restored
+    from anonbench.report.study import ReportStudy
+
+    for name in write_restored(ReportStudy.read(study), dataset, attacks, out):
+        typer.echo(out / name)
+
+
 def report_html(
     study: StudyFile,
     tables: Tables,

@@ -179,8 +179,8 @@ def _as_named(folder: Path) -> Path:
 
 
 def _inline(path: Path) -> str:
-    """Return a PNG as a data URL; a sheet of photographs as JPEG, which is a fifth of its size."""
-    if path.name.startswith("sheet"):
+    """Return a PNG as a data URL; one of pictures of people as JPEG, which is a fifth of its size."""
+    if path.name.startswith(("sheet", "restored")):
         buffer = io.BytesIO()
         with Image.open(path) as image:
             image.convert("RGB").save(buffer, "JPEG", quality=90, subsampling=0)

@@ -155,6 +155,13 @@ class ReportStudy:
         seeds = self.seeds_of(model, variant)
         return [seed for seed in seeds if direction != ON_DEPLOYED or seed not in self.original_seeds]
 
+    def restored(self) -> list[str]:
+        """Return the data sets on which attackers restore pictures, in the study's order."""
+        of = self.attacks
+        if of is None or not any(who for v, who in of.attackers.get("restore", {}).items() if v != ORIGINAL):
+            return []
+        return [dataset for dataset in self.datasets if dataset in of.datasets]
+
     def made_with(self, variant: str, seed: int) -> str:
         """Return the name of a variant's folder as models and attackers of a seed see it."""
         return refitted(variant, seed) if variant in self.refitted and seed != self.seeds[0] else variant

@@ -272,6 +272,22 @@ class Files:
         """Return the names of the figures that are drawn from the tables."""
         return captions.names(self.study.variants, bool(self.study.compared_starts()), bool(self.study.attack.attacks))
 
+    def sheets(self) -> list[str]:
+        """Return the names of the figures that show people."""
+        before_after = [f"sheet-{dataset}" for dataset in self.study.datasets]
+        return [*before_after, *(f"restored-{dataset}" for dataset in self.restored())]
+
+    def restored(self) -> list[str]:
+        """Return the data sets on which attackers restore pictures."""
+        tried = [one.split("/") for one in self.attacks()]
+        return list(dict.fromkeys(d for d, variant, attack, *_ in tried if attack == "restore" and variant != ORIGINAL))
+
+    def restorations(self, w: Any) -> list[str]:
+        """Return what attackers who restore pictures kept of a data set."""
+        root = self.folder("attacks")
+        of = [one for one in self.attacks() if one.startswith(f"{w.dataset}/") and one.split("/")[2] == "restore"]
+        return [f"{root}/{one}/{name}" for one in of for name in ("metrics.json", "scores.npz")]
+
     def attacks(self) -> list[str]:
         """Return ``<dataset>/<variant>/<attack>/<attacker>/seed<n>`` of every attack."""
         block = self.study.attack
@@ -348,7 +364,7 @@ class Files:
         """Return the result files of a kind: ``tables``, ``figures`` or ``report`` (those two and the page)."""
         root = self.folder("results")
         tables = [f"{root}/tables/{name}" for name in self.tables()]
-        stems = [*self.figures(), *(f"sheet-{dataset}" for dataset in self.study.datasets)]
+        stems = [*self.figures(), *self.sheets()]
         suffixes = ("png", *self.study.report.vector_formats)
         figures = [f"{root}/figures/{stem}.{suffix}" for stem in stems for suffix in suffixes]
         pages = [f"{root}/{name}" for name in ("report.html", "cost.csv", *(f"cost.{suffix}" for suffix in suffixes))]
