@@ -10,7 +10,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
-from anonbench.anonymize.contract import After, anonymizes, check_kinds
+from anonbench.anonymize.contract import After, check_kinds
+from anonbench.anonymize.controls import anonymizes
 from anonbench.attack.options import ATTACKERS, DETECTORS, NAIVE, NOBODY, AttackConfig
 from anonbench.blocks import Strict, explain
 from anonbench.detectors.base import StoredDetections

@@ -22,10 +22,7 @@ from anonbench.records import OF_PEOPLE, Region, RegionKind
 from anonbench.variants import Variant
 from anonbench.windows import Window
 
-__all__ = (
-    "After", "Changed", "Crop", "FitJob", "Fitted", "Method", "Result", "anonymizes", "check_kinds", "checked_facts",
-    "make",
-)  # fmt: skip
+__all__ = ("After", "Changed", "Crop", "FitJob", "Fitted", "Method", "Result", "check_kinds", "checked_facts", "make")
 """With the crop: what the author of a method needs."""
 
 Scalar = str | int | float | bool | None
@@ -366,20 +363,6 @@ def make(variant: Variant, parameters: dict[str, Any] | None = None) -> Method:
     made: Method = method({**method.levels.get(variant.level, {}), **(parameters or {})})
     check_kinds(variant, method, made.parameters)
     return made
-
-
-def anonymizes(method: str | None, parameters: Mapping[str, Any]) -> bool:
-    """Tell whether a registered method anonymizes people with its complete parameters, as manifests have them.
-
-    False for None, the original's. Where they are another version's, which the method refuses, its class tells.
-    """
-    if method is None:
-        return False
-    plugin: type[Method] = registry.load("methods", method)
-    try:
-        return plugin.anonymizes_with(plugin.Parameters.model_validate(parameters))
-    except ValidationError:
-        return plugin.anonymizes
 
 
 def check_kinds(variant: Variant, method: type[Method], parameters: Any) -> None:

@@ -20,7 +20,7 @@ import typer
 from tqdm import tqdm
 
 from anonbench import __version__, manifests
-from anonbench.anonymize.contract import anonymizes
+from anonbench.anonymize.controls import anonymizes
 from anonbench.anonymize.labels import Labels
 from anonbench.anonymize.merge import check_frames, check_nobody_visible, frames_in_doubt
 from anonbench.errors import AnonbenchError

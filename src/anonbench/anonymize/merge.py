@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import manifests, names, regions
-from anonbench.anonymize.contract import anonymizes
+from anonbench.anonymize.controls import anonymizes
 from anonbench.anonymize.labels import Labels
 from anonbench.errors import AnonbenchError
 from anonbench.files import is_left_over, is_temporary, sha256_file, write_json, write_text

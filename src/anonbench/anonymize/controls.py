@@ -1,0 +1,24 @@
+"""Which methods leave people as they are: what `merge`, `export` and a study ask of a method without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from anonbench import registry
+
+
+def anonymizes(method: str | None, parameters: Mapping[str, Any]) -> bool:
+    """Tell whether a registered method anonymizes people with its complete parameters, as manifests have them.
+
+    False for None, the original's. Where they are another version's, which the method refuses, its class tells.
+    """
+    if method is None:
+        return False
+    plugin = registry.load("methods", method)
+    try:
+        return bool(plugin.anonymizes_with(plugin.Parameters.model_validate(parameters)))
+    except ValidationError:
+        return bool(plugin.anonymizes)
