@@ -26,8 +26,9 @@ LEVELS = {"original": 200, "face-naive": 90, "face-reverse": 150, "body-reverse"
 
 def study(**attackers: list[str]) -> ReportStudy:
     of = {variant.replace("_", "-"): names for variant, names in attackers.items()}
+    variants = ["original", *(v for v in of if v != "original")]
     return ReportStudy(
-        "s", 0, {"town": {"train": "train", "val": "val"}}, ["original", *(v for v in of if v != "original")], {"m": {}}, [0],
+        "s", 0, {"town": {"train": "train", "val": "val"}}, variants, {"m": {}}, [0],
         attacks=Attacks(("town",), ("restore",), {"restore": of}, [4], [10]), vector_formats=(),
     )  # fmt: skip
 
