@@ -2,11 +2,13 @@
 
     python benchmarks/codecs.py --bpp 0.5
     python benchmarks/codecs.py --root /path/to/coco --split val2017 --images 100 --bpp 0.3 --bpp 0.6
+    python benchmarks/codecs.py --weights fits/frame-roi_codec/weights.safetensors --step 1
 
-The images are those of a split in COCO's layout, or rendered. Each format is matched to the rate over all of them, as
-the methods of a study are. Then every image goes through every codec in a shuffled order on one thread, several times,
-so that the machine's other work falls on all alike; quoted are medians over images of the median over repeats. Memory
-is the growth of a process of its own that codes and decodes the largest image, beyond one that only reads it.
+With weights of a learned codec, the others are given its rate. The images are those of a split in COCO's layout, or
+rendered. Each format is matched to the rate over all of them, as the methods of a study are. Then every image goes
+through every codec in a shuffled order on one thread, several times, so that the machine's other work falls on all
+alike; quoted are medians over images of the median over repeats. Memory is the growth of a process of its own that
+codes and decodes the largest image, beyond one that only reads it.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import cv2
 import numpy as np
 from tabulate import tabulate
 
-from anonbench import distortion, images
+from anonbench import distortion, images, portable
 from anonbench.anonymize.coded import Coded
 from anonbench.anonymize.contract import make
 from anonbench.crops import Crop, Work, cut
@@ -54,6 +56,25 @@ def matched(format: str, bpp: float, crops: Sequence[Crop]) -> Codec:
     method.tune(crops)
     qualities = [int(method.change(crop).facts["quality"]) for crop in crops]
     return Codec(f"{format} at {bpp:g}", lambda pixels, at: lossy.encode(pixels, format, qualities[at]), lossy.decode)
+
+
+def learned(weights: Path, step: float, frames: Sequence[np.ndarray]) -> tuple[Codec, float]:
+    """Return a fitted codec at one of its steps, and the bits per pixel that it takes of all images."""
+    portable.settle()  # before PyTorch is loaded
+    import torch
+
+    from anonbench.codec.compressor import Compressor
+    from anonbench.codec.networks import multiplications
+
+    torch.set_num_threads(1)
+    compressor, origin = Compressor.load(weights, "cpu")
+    height, width = frames[0].shape[:2]
+    counts = multiplications(compressor.architecture, width, height)
+    macs = counts["encode"] / (width * height), counts["decode"] / (width * height)
+    rates = [8 * len(compressor.encode(pixels, step)) / pixels[..., 0].size for pixels in frames]
+    name = f"{origin.get('method', 'learned')}, step {step:g}"
+    made = Codec(name, lambda pixels, at: compressor.encode(pixels, step), compressor.decode, macs)
+    return made, statistics.fmean(rates)
 
 
 def pictures(args: argparse.Namespace) -> list[np.ndarray]:
@@ -141,12 +162,18 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=256, help="of rendered images")
     parser.add_argument("--height", type=int, default=192, help="of rendered images")
     parser.add_argument("--bpp", type=float, action="append", help="bits per pixel, several times; 0.5 unless given")
+    parser.add_argument("--weights", type=Path, help="of a learned codec, which is timed beside the others")
+    parser.add_argument("--step", type=float, default=1.0, help="that its latents are rounded to")
     parser.add_argument("--repeat", type=int, default=5)
     args = parser.parse_args()
     cv2.setNumThreads(1)
     frames = pictures(args)
     crops = [crop_of(number, pixels) for number, pixels in enumerate(frames)]
-    codecs = [matched(format, bpp, crops) for bpp in args.bpp or [0.5] for format in lossy.FORMATS]
+    codecs, rates = [], args.bpp or []
+    if args.weights:
+        ours, rate = learned(args.weights, args.step, frames)
+        codecs, rates = [ours], [*rates, round(rate, 4)]
+    codecs += [matched(format, bpp, crops) for bpp in rates or [0.5] for format in lossy.FORMATS]
     heads = ["codec", "bits per pixel", "PSNR, dB", "encode, ms", "decode, ms", "MACs per pixel", "memory, MiB"]
     print(
         f"{len(frames)} images, the first {frames[0].shape[1]}x{frames[0].shape[0]}; one thread, "
