@@ -11,6 +11,7 @@ import torch
 
 from anonbench import portable
 from anonbench.errors import AnonbenchError
+from anonbench.resources import keep_memory
 
 
 def choose_device(name: str) -> torch.device:
@@ -53,13 +54,14 @@ def deterministic(wanted: bool = True) -> Iterator[None]:
 
 
 def hold(level: str, threads: int, entry: str = "determinism: portable") -> None:
-    """Hold this process to a level of determinism (see `portable.level`) and a number of threads.
+    """Hold this process to a level of determinism (see `portable.level`) and a number of threads; it keeps its memory.
 
     Raises AnonbenchError when the level is `portable` and this processor or process cannot be; ``entry`` asked for it.
     """
     if level == "portable":
         portable.require(entry)
     torch.set_num_threads(threads)
+    keep_memory()
 
 
 def held(level: str) -> dict[str, Any]:

@@ -8,16 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from anonbench import portable, registry
 from anonbench import recipe as recipes
+from anonbench import registry
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file, write_json
-from anonbench.learning.devices import choose_device
+from anonbench.learning.devices import choose_device, hold
 from anonbench.tasks import base as tasks
 from anonbench.train.contract import Trainer
 from anonbench.train.data import Category, VariantSplit
@@ -48,9 +47,7 @@ def run_prediction(
     if trainer.of_clips:
         _check_actions(record, variant, model)
     where = choose_device(device)
-    if recipe.level(where.type) == "portable":
-        portable.require()
-    torch.set_num_threads(threads)
+    hold(recipe.level(where.type), threads)
     try:
         weights = load_file(model / WEIGHTS)
     except SafetensorError as error:
