@@ -12,8 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow.compute as pc
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from anonbench import regions
 from anonbench.errors import AnonbenchError
@@ -105,6 +103,9 @@ class Truth:
         Drawn one by one nevertheless where groups are so few, or one of them so large, that fewer than `FEWEST` would
         tell of anything. Frames stay with their videos. Raises AnonbenchError when the table is missing or damaged.
         """
+        from scipy.sparse import coo_array  # slow to import, and whoever reads a study imports this module
+        from scipy.sparse.csgraph import connected_components
+
         table = regions.read(people, regions.PEOPLE).select(["image_id", "identity"]).drop_null()
         table = table.filter(pc.not_equal(table["identity"], ""))
         images = {image: k for k, image in enumerate(sorted(self.images))}

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 from pydantic import Field
-from scipy import fft
 
 from anonbench.anonymize.contract import Crop, Method
 from anonbench.anonymize.strength import weak_blur
@@ -129,6 +128,8 @@ def deconvolve(
     there the estimate's own blur stands in for what was not blurred, in a few rounds. Like the blur, it works on the
     crop shrunk by ``ratio``.
     """
+    from scipy import fft  # slow to import, and only attacks undo a blur
+
     height, width = pixels.shape[0] // ratio, pixels.shape[1] // ratio
     known = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).astype(np.float64)
     share = cv2.resize(mask.astype(np.float64), (width, height), interpolation=cv2.INTER_AREA)[..., None]
