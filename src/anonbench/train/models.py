@@ -150,8 +150,12 @@ class Normalise(GeneralizedRCNNTransform):
         height, width = (
             -(-max(side) // self.size_divisible) * self.size_divisible for side in zip(*sizes, strict=True)
         )
-        batch = self.shift.repeat(len(images), 1, height, width).contiguous(memory_format=torch.channels_last)
+        batch = torch.empty(
+            (len(images), 3, height, width), device=self.shift.device, memory_format=torch.channels_last
+        )
         for i, (image, (h, w)) in enumerate(zip(images, sizes, strict=True)):
+            if (h, w) != (height, width):
+                batch[i] = self.shift
             batch[i, :, :h, :w] = image
         batch.sub_(self.shift).mul_(self.factor)
         return ImageList(batch, sizes), targets
