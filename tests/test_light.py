@@ -5,6 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+import torch
+
+from anonbench.learning import devices
+
 CODE = """
 import sys
 {before}
@@ -51,3 +56,28 @@ def test_whatever_else_is_asked_of_the_compiler_is_its_own() -> None:
         "light.importlib.import_module = importing"
     )
     assert loads(asks) == "True"
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_insisting_on_repeatable_operations_is_torchs_own_setting(wanted: bool) -> None:
+    with devices.deterministic(wanted):
+        assert torch.are_deterministic_algorithms_enabled() == wanted
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()
+        with devices.deterministic(not wanted):
+            assert torch.are_deterministic_algorithms_enabled() != wanted
+        assert torch.are_deterministic_algorithms_enabled() == wanted
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="GPUs use the compiler")
+def test_a_prediction_imports_no_compiler() -> None:
+    code = (
+        "import sys\nfrom anonbench import portable\nportable.settle()\nimport torch\n"
+        "from anonbench.learning.light import import_torchvision\nimport_torchvision()\n"
+        "from anonbench.learning.devices import deterministic, hold\nhold('strict', 1)\n"
+        "from anonbench.train import inference, models\n"
+        "with deterministic(True), torch.inference_mode():\n    torch.nn.Conv2d(3, 4, 3)(torch.ones(1, 3, 8, 8))\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
