@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from anonbench import provenance
+from anonbench.errors import AnonbenchError
 from anonbench.studies import DEFAULT
 from anonbench.workflow import fingerprints
 from anonbench.workflow.plan import Plan
@@ -118,6 +119,47 @@ def test_only_what_code_does_counts(package: Path, old: str, new: str, changes: 
     before = _hash()
     (package / "stage" / "run.py").write_text(CODE.replace(old, new))
     assert (_hash() != before) == changes
+
+
+def _kept(package: Path) -> Path:
+    (found,) = (package / "stage" / "__pycache__").glob("run.*.meaning")
+    return found
+
+
+def test_what_was_read_is_kept_and_read_again(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    before = _hash()
+    kept = _kept(package)
+    monkeypatch.setattr(provenance, "_described", lambda text: pytest.fail("a module was read twice"))
+    assert _hash() == before
+    whole = kept.read_bytes()
+    monkeypatch.undo()
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for damaged in (b"", whole[:-1], whole[:70], whole[:-1] + bytes([whole[-1] ^ 1]), b"0" + whole[1:]):
+        kept.write_bytes(damaged)
+        assert _hash() == before
+        assert kept.read_bytes() == whole
+
+
+def test_a_kept_text_is_not_another_text_s(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    before = _hash()
+    (package / "stage" / "run.py").write_text("from toy import shared\nfrom . import near\nLIMIT = 3\n")
+    assert _hash() != before
+
+
+def test_nothing_is_kept_where_python_keeps_nothing(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = _hash()
+    assert not list(package.rglob("*.meaning"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(provenance, "write_bytes", _refuses)
+    assert _hash() == before
+
+
+def _refuses(path: Path, data: bytes) -> None:
+    raise AnonbenchError("cannot be written", file=path)
 
 
 def test_unknown_modules_are_an_error() -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib.util
+import json
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from anonbench.errors import AnonbenchError
+from anonbench.files import write_bytes
 
 COMMON = "anonbench.portable"
 """Imported by every command before it starts."""
@@ -89,33 +95,74 @@ def _imports(module: str) -> frozenset[str]:
     followed = (module.partition(".")[0], "anonbench")
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found: set[str] = set()
-    for node in _read(path)[1]:
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        else:
-            base = node.module or ""
-            if node.level:
-                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*parents, base] if base else parents)
-            found.add(base)
-            found.update(f"{base}.{alias.name}" for alias in node.names)
+    for one in _read(path)[1]:
+        base = one.base
+        if one.level:
+            parents = package.split(".")[: len(package.split(".")) - one.level + 1]
+            base = ".".join([*parents, base] if base else parents)
+        found.update([base] if base else [])
+        found.update(f"{base}.{name}" if base else name for name in one.names)
     return frozenset(name for name in found if name.partition(".")[0] in followed and _source(name) is not None)
 
 
+class _Import(NamedTuple):
+    """``from <level dots><base> import <names>``, or ``import <names>``, whose base is empty."""
+
+    base: str
+    level: int
+    names: list[str]
+
+
 @functools.cache
-def _read(path: Path) -> tuple[bytes, list[ast.Import | ast.ImportFrom]]:
+def _read(path: Path) -> tuple[bytes, list[_Import]]:
     """Return a module's syntax tree as text, without layout, comments and docstrings; and its imports.
 
-    Every string that is a statement by itself is left out, since nothing can use it. Snakemake reads all modules
-    whenever it starts; this takes a third of the time of `ast.dump` and `ast.walk`.
+    Snakemake and every job read the modules when they start, which takes them half a second. So what was read is kept
+    in ``__pycache__``, under the hash of the module's text, where Python keeps compiled modules, too, or may.
+    """
+    text = path.read_bytes()
+    kept = Path(importlib.util.cache_from_source(str(path))).with_suffix(".meaning")
+    key = hashlib.sha256(_own() + text).digest()
+    body = _kept(kept, key)
+    if body is None:
+        body = _described(text)
+        if kept.parent.is_dir() or not sys.dont_write_bytecode:
+            with contextlib.suppress(OSError, AnonbenchError):  # nothing but time is lost
+                write_bytes(kept, key + hashlib.sha256(body).digest() + body)
+    imports, _, meaning = body.partition(b"\n")
+    return meaning, [_Import(*entry) for entry in json.loads(imports)]
+
+
+@functools.cache
+def _own() -> bytes:
+    return Path(__file__).read_bytes()
+
+
+def _kept(path: Path, key: bytes) -> bytes | None:
+    """Return what is kept of the text with a key; None where nothing whole is."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    body = data[2 * len(key) :]
+    return body if data[: 2 * len(key)] == key + hashlib.sha256(body).digest() else None
+
+
+def _described(text: bytes) -> bytes:
+    """Return the imports as a line of JSON, and the syntax tree as text.
+
+    Every string that is a statement by itself is left out, since nothing can use it. This takes a third of the time of
+    `ast.dump` and `ast.walk`.
     """
     words: list[str] = []
-    imports: list[ast.Import | ast.ImportFrom] = []
+    imports: list[_Import] = []
 
     def describe(node: ast.AST) -> None:
         words.append(node.__class__.__name__)
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            imports.append(node)
+        if isinstance(node, ast.Import):
+            imports.append(_Import("", 0, [alias.name for alias in node.names]))
+        elif isinstance(node, ast.ImportFrom):
+            imports.append(_Import(node.module or "", node.level, [alias.name for alias in node.names]))
         for name in node._fields:
             value = getattr(node, name, None)
             if isinstance(value, ast.AST):
@@ -132,8 +179,8 @@ def _read(path: Path) -> tuple[bytes, list[ast.Import | ast.ImportFrom]]:
             else:
                 words.append(repr(value))
 
-    describe(ast.parse(path.read_bytes()))
-    return "\0".join(words).encode(), imports
+    describe(ast.parse(text))
+    return json.dumps(imports).encode() + b"\n" + "\0".join(words).encode()
 
 
 def _meaning(path: Path) -> bytes:

@@ -14,9 +14,9 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 def keep_memory() -> None:
     """Let this process keep the memory that it frees, up to a GiB, instead of asking the system for it again.
 
-    A network's maps of some megabytes each are allocated and freed in every step. By default glibc takes each from the
-    system and gives it back, and the system clears it page by page: an eighth of a small training on a processor. Does
-    nothing where the C library is not glibc.
+    A network's maps of some megabytes each are allocated and freed in every step. By default glibc gives much of that
+    back to the system, which clears it page by page before it comes again: a twentieth of a small training on a
+    processor. Does nothing where the C library is not glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return

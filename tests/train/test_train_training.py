@@ -25,6 +25,7 @@ from train_tiny import ARCHITECTURE, TINY, tiny_recipe, write_manifest, write_va
 from anonbench import portable
 from anonbench import recipe as recipes
 from anonbench.errors import AnonbenchError
+from anonbench.learning import devices
 from anonbench.learning.distributed import Place
 from anonbench.learning.loop import LEAST_SCALE
 from anonbench.learning.supervised import optimizer_for
@@ -388,9 +389,9 @@ def test_a_seed_of_its_own_changes_the_weights(
 
 def test_a_seeded_training_does_not_insist_on_repeatable_operations(variant: Path, tmp_path: Path) -> None:
     asked = []
-    original = torch.use_deterministic_algorithms
+    original = devices._insist
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(torch, "use_deterministic_algorithms", lambda on: (asked.append(on), original(on)))
+        patched.setattr(devices, "_insist", lambda on: (asked.append(on), original(on)))
         train(variant, tmp_path, tiny_recipe(determinism="seeded", iterations=1))
     assert asked[0] is False
 

@@ -32,8 +32,16 @@ def set_deterministic(wanted: bool = True) -> None:
     each number would be tried anew, which took more than half of a step (docs/measurements/gpu.md).
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when its first handle is made
-    torch.use_deterministic_algorithms(wanted)
+    _insist(wanted)
     torch.backends.cudnn.benchmark = False
+
+
+def _insist(wanted: bool) -> None:
+    """Set whether torch refuses operations without a reproducible result."""
+    if torch.cuda.is_available():
+        torch.use_deterministic_algorithms(wanted)
+    else:  # the same, without importing the compiler, which takes a second and only GPUs use
+        torch.set_deterministic_debug_mode("error" if wanted else "default")
 
 
 @contextlib.contextmanager
@@ -48,7 +56,7 @@ def deterministic(wanted: bool = True) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        _insist(before)
         torch.backends.cudnn.benchmark = benchmark
         memory.fill_uninitialized_memory = fill
 

@@ -2,7 +2,8 @@
 
 The classes are torchvision's. What is changed in them: one model has box, mask and keypoint branches at once; mask
 targets are windows (see `data.load_target`) rather than full-size masks; the keypoint branch is for people only; the
-mask and keypoint branches can be trained on a few regions per image; predicted masks stay on their regions' grids.
+mask and keypoint branches can be trained on a few regions per image; predicted masks stay on their regions' grids;
+regions are pooled by `pooling`.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from torchvision.models.detection.keypoint_rcnn import KeypointRCNNPredictor
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign, roi_align
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.ops.poolers import LevelMapper
 
 from anonbench.recipe import Recipe
 from anonbench.records import KEYPOINTS
+from anonbench.train import pooling
 from anonbench.train.data import Category, Target
+from anonbench.train.heatmaps import keypoints_of
 from anonbench.train.rcnn import Architecture, RoiHead
 
 MEAN = (0.485, 0.456, 0.406)
@@ -200,9 +203,9 @@ def _rpn(a: Architecture) -> Proposals:
     )
 
 
-def _pool(a: Architecture, size: int) -> MultiScaleRoIAlign:
+def _pool(a: Architecture, size: int) -> pooling.Pool:
     names = [str(a.strides.index(stride)) for stride in a.roi_levels]
-    pool = MultiScaleRoIAlign(names, size, a.roi_sampling)
+    pool = pooling.Pool(names, size, a.roi_sampling)
     # torchvision would infer these from the first batch, wrongly when the padding is large
     pool.scales = [1 / stride for stride in a.roi_levels]
     first, last = (stride.bit_length() - 1 for stride in (a.roi_levels[0], a.roi_levels[-1]))
@@ -319,8 +322,7 @@ class Heads(roi_heads.RoIHeads):
         image_shapes: list[tuple[int, int]],
         targets: list[Target] | None = None,
     ) -> tuple[list[Detection], dict[str, Tensor]]:
-        # once, rather than by each of the three poolings
-        features = {level: values.contiguous() for level, values in features.items()}
+        features = pooling.prepared(features)
         if self.training:
             assert targets is not None
             return [], self._losses(features, proposals, image_shapes, targets)
@@ -376,7 +378,7 @@ class Heads(roi_heads.RoIHeads):
             people = [torch.isin(r["labels"], self.keypoint.people) for r in result]
             boxes = [r["boxes"][p] for r, p in zip(result, people, strict=True)]
             logits = self.keypoint(features, boxes, sizes)
-            poses, _ = roi_heads.keypointrcnn_inference(logits, boxes)
+            poses = keypoints_of(logits, torch.cat(boxes)).split([len(own) for own in boxes])
             for r, p, pose in zip(result, people, poses, strict=True):
                 r["keypoints"] = pose.new_zeros((len(p), len(KEYPOINTS), 3))
                 r["keypoints"][p] = pose

@@ -74,6 +74,9 @@ class Torchvision(Trainer):
     ) -> Iterator[Outputs]:
         import torch
 
+        from anonbench.learning.light import import_torchvision
+
+        import_torchvision()
         from anonbench.train import inference, models
 
         model = models.build(recipe, categories)
