@@ -2,8 +2,7 @@
 
 The classes are torchvision's. What is changed in them: one model has box, mask and keypoint branches at once; mask
 targets are windows (see `data.load_target`) rather than full-size masks; the keypoint branch is for people only; the
-mask and keypoint branches can be trained on a few regions per image; predicted masks stay on their regions' grids;
-regions are pooled by `pooling`.
+mask and keypoint branches can be trained on a few regions per image; predicted masks stay on their regions' grids.
 """
 
 from __future__ import annotations
@@ -26,13 +25,12 @@ from torchvision.models.detection.keypoint_rcnn import KeypointRCNNPredictor
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, roi_align
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign, roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.ops.poolers import LevelMapper
 
 from anonbench.recipe import Recipe
 from anonbench.records import KEYPOINTS
-from anonbench.train import pooling
 from anonbench.train.data import Category, Target
 from anonbench.train.heatmaps import keypoints_of
 from anonbench.train.rcnn import Architecture, RoiHead
@@ -203,9 +201,9 @@ def _rpn(a: Architecture) -> Proposals:
     )
 
 
-def _pool(a: Architecture, size: int) -> pooling.Pool:
+def _pool(a: Architecture, size: int) -> MultiScaleRoIAlign:
     names = [str(a.strides.index(stride)) for stride in a.roi_levels]
-    pool = pooling.Pool(names, size, a.roi_sampling)
+    pool = MultiScaleRoIAlign(names, size, a.roi_sampling)
     # torchvision would infer these from the first batch, wrongly when the padding is large
     pool.scales = [1 / stride for stride in a.roi_levels]
     first, last = (stride.bit_length() - 1 for stride in (a.roi_levels[0], a.roi_levels[-1]))
@@ -322,7 +320,8 @@ class Heads(roi_heads.RoIHeads):
         image_shapes: list[tuple[int, int]],
         targets: list[Target] | None = None,
     ) -> tuple[list[Detection], dict[str, Tensor]]:
-        features = pooling.prepared(features)
+        # once, rather than by each of the three poolings
+        features = {level: values.contiguous() for level, values in features.items()}
         if self.training:
             assert targets is not None
             return [], self._losses(features, proposals, image_shapes, targets)
