@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from anonbench import config, images, manifests, regions
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import DISTORTION, make
+from anonbench.anonymize.controls import anonymizes
 from anonbench.anonymize.export import Export
 from anonbench.anonymize.merge import frames_in_doubt
 from anonbench.apply.job import Job
@@ -355,6 +356,21 @@ def test_a_study_knows_its_controls_and_what_comes_after_what() -> None:
     said = json.loads(Plan(given, Path()).arguments.summary())
     assert said["controls"] == ["frame-jpeg-alone", "frame-webp-q20"]
     assert said["after"] == {"frame-jpeg-blurred": "face-blur-medium"}
+
+
+def test_whether_a_variant_anonymizes_is_told_without_making_what_comes_before() -> None:
+    """Its weights may be somewhere else, and reading them once per frame would take hours."""
+    given = {"after": "body-diffusion", "after_parameters": {"model": "of nobody here"}}
+    with pytest.raises(AnonbenchError):
+        make(Variant.parse("body-diffusion"), given["after_parameters"])  # type: ignore[arg-type]
+    assert anonymizes("jpeg", given)
+    levels = {"after": given, "alone": {"quality": 50}}
+    study = {**DEFAULT, "variants": ["original", "frame-jpeg-after", "frame-jpeg-alone"]}
+    study |= {"methods": {"jpeg": {"levels": levels}, "diffusion": {"parameters": given["after_parameters"]}}}
+    del study["report"]
+    assert json.loads(Plan(study, Path()).arguments.summary())["controls"] == ["frame-jpeg-alone"]
+    with pytest.raises(AnonbenchError, match=r"method diffusion"):
+        anonymizes("jpeg", {**given, "after_parameters": {"steps": 3}})
 
 
 def test_a_whole_frame_may_come_before_as_well(dataset: Dataset) -> None:
