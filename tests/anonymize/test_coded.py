@@ -29,7 +29,9 @@ from anonbench.images import lossy
 from anonbench.records import LOSSLESS, UNANNOTATED, Reason, Region, RegionKind
 from anonbench.studies import DEFAULT
 from anonbench.variants import Variant
+from anonbench.workflow.needs import OWN_ENVIRONMENT
 from anonbench.workflow.plan import Plan
+from tests.workflow.conftest import PROJECT
 
 from .conftest import Dataset, photograph
 
@@ -368,7 +370,11 @@ def test_whether_a_variant_anonymizes_is_told_without_making_what_comes_before()
     study = {**DEFAULT, "variants": ["original", "frame-jpeg-after", "frame-jpeg-alone"]}
     study |= {"methods": {"jpeg": {"levels": levels}, "diffusion": {"parameters": given["after_parameters"]}}}
     del study["report"]
-    assert json.loads(Plan(study, Path()).arguments.summary())["controls"] == ["frame-jpeg-alone"]
+    plan = Plan(study, PROJECT)
+    assert json.loads(plan.arguments.summary())["controls"] == ["frame-jpeg-alone"]
+    assert plan.anonymize_environment("frame-jpeg-after") == "diffusion", "it runs there, too"
+    assert plan.anonymize_environment("frame-jpeg-alone") == "data"
+    assert plan.needs._method("frame-jpeg-after") == OWN_ENVIRONMENT
     with pytest.raises(AnonbenchError, match=r"method diffusion"):
         anonymizes("jpeg", {**given, "after_parameters": {"steps": 3}})
 
