@@ -120,15 +120,13 @@ class Frames:
 
     def rows(self, image: dict[str, Any]) -> list[dict[str, Any]]:
         """Return a row per person of an image; the region of each is the frame."""
-        frame = {
-            "kind": RegionKind.FRAME.value,
-            "source": RegionKind.FRAME.value,
-            "x0": 0,
-            "y0": 0,
-            "x1": image["width"],
-            "y1": image["height"],
-        }
-        return [{**row, **frame} for row in self._of.get(image["image_id"], ())]
+        return [whole(row, image) for row in self._of.get(image["image_id"], ())]
+
+
+def whole(row: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a person with the frame of their image as the region."""
+    frame = RegionKind.FRAME.value
+    return {**row, "kind": frame, "source": frame, "x0": 0, "y0": 0, "x1": image["width"], "y1": image["height"]}
 
 
 class _Lists:

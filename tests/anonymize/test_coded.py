@@ -12,20 +12,26 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from anonbench import config, images, manifests, regions
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import DISTORTION, make
+from anonbench.anonymize.controls import anonymizes
 from anonbench.anonymize.export import Export
+from anonbench.anonymize.merge import frames_in_doubt
 from anonbench.apply.job import Job
+from anonbench.cli import app
 from anonbench.crops import Work
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
 from anonbench.images import lossy
-from anonbench.records import LOSSLESS, Region, RegionKind
+from anonbench.records import LOSSLESS, UNANNOTATED, Reason, Region, RegionKind
 from anonbench.studies import DEFAULT
 from anonbench.variants import Variant
+from anonbench.workflow.needs import OWN_ENVIRONMENT
 from anonbench.workflow.plan import Plan
+from tests.workflow.conftest import PROJECT
 
 from .conftest import Dataset, photograph
 
@@ -307,6 +313,35 @@ def test_coding_alone_is_a_control_and_after_a_variant_counts_as_that(dataset: D
     assert (set(told(small)[1].values()), told(small)[2]) == ({"anonymized"}, 1.0)
 
 
+def test_after_a_variant_strangers_count_as_there_and_so_do_guesses_of_the_frame(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    """Whom nobody annotated is in no table of people, and as visible in the coded variant as in the one before."""
+    tables = {name: dataset.annotations / f"train.{name}.parquet" for name in ("images", "regions")}
+    schemas = {"images": regions.IMAGES, "regions": regions.REGIONS}
+    rows = {name: regions.read(tables[name], schemas[name]).to_pylist() for name in tables}
+    people = rows["regions"]
+    nobody = {"image_id": 1, "category": UNANNOTATED, "kind": "body", "area": 80.0}
+    people.append({**nobody, "person_id": -1, "status": Reason.LEFT_UNANNOTATED.value})
+    seen = {"status": regions.REGION, "source": UNANNOTATED, "x0": 120, "y0": 2, "x1": 130, "y1": 12}
+    people.append({**nobody, **seen, "person_id": -2, "subject": [120.0, 2.0, 10.0, 10.0]})
+    regions.write(tables["regions"], sorted(people, key=lambda row: row["image_id"]), regions.REGIONS)
+    regions.write(tables["images"], rows["images"], regions.IMAGES, {"frame_guessed": 3})
+    before, after = dataset.run("body-mask_out", encoder=LOSSLESS), {"quality": 60, "after": "body-mask_out"}
+    both = dataset.run("frame-jpeg-q40", parameters=after, encoder=LOSSLESS)
+    of = [manifests.summary_of(out, "train") for out in (before, both)]
+    assert of[1]["people"]["unannotated"] == of[0]["people"]["unannotated"]
+    assert of[1]["people"]["unannotated"]["anonymized"] == 1
+    assert [frames_in_doubt(one) for one in of] == [3, 3]
+    said = CliRunner().invoke(app, ["export", str(both), "--out", str(tmp_path / "handed")])
+    assert "1 detections of nobody who is annotated are left visible" in said.output
+    assert "of 3 images it was guessed in which frame" in said.output
+    with pytest.raises(AnonbenchError, match="1 of them were detected and are nobody's"):
+        dataset.run("frame-jpeg-q40", parameters=after, encoder=LOSSLESS, strict=True)
+    alone = manifests.summary_of(dataset.run("frame-jpeg-q20", encoder=LOSSLESS), "train")
+    assert (alone["people"]["unannotated"]["people"], frames_in_doubt(alone)) == (0, 0)
+
+
 def test_a_control_is_not_exported_and_what_comes_after_another_variant_is(dataset: Dataset, tmp_path: Path) -> None:
     alone = dataset.run("frame-avif-q20", encoder=LOSSLESS)
     with pytest.raises(AnonbenchError, match=r"is a control \(frame-avif-q20\): nobody in it is anonymized"):
@@ -323,6 +358,25 @@ def test_a_study_knows_its_controls_and_what_comes_after_what() -> None:
     said = json.loads(Plan(given, Path()).arguments.summary())
     assert said["controls"] == ["frame-jpeg-alone", "frame-webp-q20"]
     assert said["after"] == {"frame-jpeg-blurred": "face-blur-medium"}
+
+
+def test_whether_a_variant_anonymizes_is_told_without_making_what_comes_before() -> None:
+    """Its weights may be somewhere else, and reading them once per frame would take hours."""
+    given = {"after": "body-diffusion", "after_parameters": {"model": "of nobody here"}}
+    with pytest.raises(AnonbenchError):
+        make(Variant.parse("body-diffusion"), given["after_parameters"])  # type: ignore[arg-type]
+    assert anonymizes("jpeg", given)
+    levels = {"after": given, "alone": {"quality": 50}}
+    study = {**DEFAULT, "variants": ["original", "frame-jpeg-after", "frame-jpeg-alone"]}
+    study |= {"methods": {"jpeg": {"levels": levels}, "diffusion": {"parameters": given["after_parameters"]}}}
+    del study["report"]
+    plan = Plan(study, PROJECT)
+    assert json.loads(plan.arguments.summary())["controls"] == ["frame-jpeg-alone"]
+    assert plan.anonymize_environment("frame-jpeg-after") == "diffusion", "it runs there, too"
+    assert plan.anonymize_environment("frame-jpeg-alone") == "data"
+    assert plan.needs._method("frame-jpeg-after") == OWN_ENVIRONMENT
+    with pytest.raises(AnonbenchError, match=r"method diffusion"):
+        anonymizes("jpeg", {**given, "after_parameters": {"steps": 3}})
 
 
 def test_a_whole_frame_may_come_before_as_well(dataset: Dataset) -> None:

@@ -608,6 +608,30 @@ def test_a_step_that_nobody_fits_is_told_before_the_fit() -> None:
     assert registry.load("methods", "learned").misfit(None, {}) is None
 
 
+def test_a_fit_that_hides_nobody_is_a_control_s() -> None:
+    """Otherwise a study would count people as anonymized whom nothing is done to."""
+    settings = FitSettings(**{**TINY, "loss": {"heads": 0, "restorer": 0}}).model_dump(mode="json")
+    told = {name: registry.load("methods", name) for name in ("roi_codec", "roi_codec_people", "stock_codec")}
+    said = {name: plugin.misfit(plugin.Parameters(step=1.0), settings) for name, plugin in told.items()}
+    assert said["roi_codec_people"] is said["stock_codec"] is None
+    assert "everybody would count as anonymized: take roi_codec_people" in said["roi_codec"]
+
+
+def test_heads_count_in_full_before_the_end() -> None:
+    FitSettings(**{**TINY, "hide_from": 0.5, "hide_over": 0.5})
+    with pytest.raises(ValidationError, match=r"hide_over: heads would never count in full: after hide_from \(0\.7\)"):
+        FitSettings(**{**TINY, "hide_from": 0.7, "hide_over": 0.4})
+
+
+def test_the_published_training_is_published() -> None:
+    """None of what is ours is in it, whatever method asks for it."""
+    for name in ("published", "published-256-1", "published-128-2"):
+        for method in ("roi_codec", "roi_codec_published", "roi_codec_people", "stock_codec"):
+            fit = registry.load("methods", method).FitSettings(preset=name)
+            ours = (fit.first_weights, fit.hide_over, fit.hide_from, fit.last_rate, fit.gain, fit.gradient_clip)
+            assert ours == (1.0, 0.0, 0.0, 1.0, 1.0, None)
+
+
 def test_the_codecs_that_hide_nobody_are_controls(dataset: Dataset, tmp_path: Path) -> None:
     with_boxes(dataset)
     for method, status in (("stock_codec", "control"), ("roi_codec_people", "control"), ("roi_codec", "anonymized")):

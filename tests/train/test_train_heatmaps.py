@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torchvision.models.detection.roi_heads import heatmaps_to_keypoints
 
@@ -19,6 +20,19 @@ def test_keypoints_are_torchvisions() -> None:
     assert found.shape == (30, 17, 3)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
     assert len({tuple(point) for point in found[5].tolist()}) > 5
+
+
+class OnGpu(torch.Tensor):
+    """A tensor that says it is a GPU's."""
+
+    is_cuda = True
+
+
+def test_maps_of_a_gpu_stay_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps, boxes = torch.randn(3, 17, 56, 56), torch.tensor([[0.0, 0.0, 40.0, 90.0]]).repeat(3, 1)
+    wanted, _ = heatmaps_to_keypoints(maps, boxes)
+    monkeypatch.setattr("cv2.resize", lambda *_, **__: pytest.fail("on a processor"))
+    assert torch.equal(keypoints_of(maps.as_subclass(OnGpu), boxes).as_subclass(torch.Tensor), wanted)
 
 
 def test_nobody_has_no_keypoints() -> None:

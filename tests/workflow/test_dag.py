@@ -128,6 +128,15 @@ dependencies:
     assert packages_of(text) == {"python", "torch", "opencv-python-headless", "some_thing", "constriction"}
 
 
+def test_what_shows_people_or_tells_of_them_is_not_committed_by_mistake() -> None:
+    """The default study writes into the repository itself; attackers keep pictures of people as they are."""
+    ignored = set((PROJECT / ".gitignore").read_text().split())
+    folders = set(re.findall(r'folder\("(\w+)"\)', "".join(RULES.values()))) - {"results"}
+    assert {"data", "attackers", "attacks", "annotations", "anonymized"} <= folders
+    lacking = [one for one in folders if not {f"/{one}", f"{one}/", f"/{one}/*"} & ignored]
+    assert not lacking
+
+
 def test_detectors_run_in_their_own_environment_wherever_they_look(tmp_path: Path) -> None:
     (tmp_path / "weights.pth").write_bytes(b"")
     torchvision = {"plugin": "torchvision", "options": {"weights": str(tmp_path / "weights.pth")}}

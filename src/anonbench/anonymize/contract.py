@@ -74,12 +74,19 @@ class After(Strict):
         return value
 
     def hides(self) -> bool:
-        """Tell whether the variant that comes before, if any, anonymizes people."""
+        """Tell whether the variant that comes before, if any, anonymizes people.
+
+        Its method is not made: it may read weights, and a study is planned where they are not.
+        """
         if self.after is None:
             return False
         variant = Variant.parse(self.after)
-        made = make(variant, self.after_parameters)
-        return made.anonymizes_with(made.parameters)
+        method: type[Method] = registry.load("methods", str(variant.method))
+        given = {**method.levels.get(variant.level or "", {}), **(self.after_parameters or {})}
+        try:
+            return method.anonymizes_with(method.Parameters.model_validate(given))
+        except ValidationError as error:
+            raise AnonbenchError(explain(error, method.Parameters), entry=f"method {variant.method}") from None
 
 
 Result = np.ndarray | Changed

@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from anonbench import registry
+from anonbench.anonymize.contract import After
+from anonbench.variants import Variant
 
 
 def anonymizes(method: str | None, parameters: Mapping[str, Any]) -> bool:
@@ -22,3 +24,11 @@ def anonymizes(method: str | None, parameters: Mapping[str, Any]) -> bool:
         return bool(plugin.anonymizes_with(plugin.Parameters.model_validate(parameters)))
     except ValidationError:
         return bool(plugin.anonymizes)
+
+
+def hiding(variant: Variant, parameters: Mapping[str, Any]) -> Variant:
+    """Return the variant whose regions decide who is hidden: the one that a variant's method comes after, or itself."""
+    if variant.method is not None and issubclass(registry.load("methods", variant.method).Parameters, After):
+        after = parameters.get("after")
+        return Variant.parse(after) if after else variant
+    return variant

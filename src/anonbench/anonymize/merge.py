@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import manifests, names, regions
-from anonbench.anonymize.controls import anonymizes
+from anonbench.anonymize.controls import anonymizes, hiding
 from anonbench.anonymize.labels import Labels
 from anonbench.errors import AnonbenchError
 from anonbench.files import is_left_over, is_temporary, sha256_file, write_json, write_text
 from anonbench.manifests import REMEDY, Row, is_changed
-from anonbench.records import ANONYMIZED, UNANNOTATED
+from anonbench.records import ANONYMIZED, UNANNOTATED, RegionKind
 from anonbench.variants import EVERYTHING, Variant
 
 _COMMON = ("dataset", "variant", "region", "touches", "method", "level", "parameters", "encoder", "seed", "anonbench")
@@ -61,7 +61,7 @@ def merge(
     gate = _at_the_gate(annotations / f"{split}.images.parquet")
     if strict and anonymizes(variant.method, header["parameters"]):
         check_nobody_visible(people, out, split)
-        check_frames({**gate, "touches": header.get("touches")}, out, split)
+        check_frames({**header, **gate}, out, split)
     _remove_stale_images(out, split, set(hashes))
     _remove_stale_shards(out, header, shards)
     write_text(listing, manifests.listing_of(hashes))
@@ -175,8 +175,13 @@ def check_frames(summary: Row, out: Path, split: str) -> None:
 
 
 def frames_in_doubt(summary: Row) -> int:
-    """Return of how many images a wrong guess of the frame leaves people visible: none where everything is changed."""
-    return 0 if summary.get("touches") == EVERYTHING else int(summary.get("frame_guessed", 0))
+    """Return of how many images a wrong guess of the frame leaves people visible: none where everything is changed.
+
+    Of a variant that comes after another one, that one tells.
+    """
+    region = summary["region"]
+    changed = hiding(Variant(region and RegionKind(region), summary["method"]), summary["parameters"])
+    return 0 if changed.touches == EVERYTHING else int(summary.get("frame_guessed", 0))
 
 
 def _remove_stale_images(out: Path, split: str, current: set[str]) -> None:

@@ -23,8 +23,8 @@ from anonbench.crops import Crop, Work, cut, person_seed
 from anonbench.datasets.record import hashes_of, root_of
 from anonbench.errors import AnonbenchError
 from anonbench.files import place, sha256_bytes, sha256_file, write_bytes, write_json
-from anonbench.people import Frames, People
-from anonbench.records import RegionKind
+from anonbench.people import Frames, People, whole
+from anonbench.records import UNANNOTATED, RegionKind
 from anonbench.resources import peak_memory
 from anonbench.variants import Variant
 
@@ -270,7 +270,11 @@ class Shard:
         return {
             row["image_id"]: [
                 found[row["image_id"]],
-                *self._region_rows(row["image_id"], people.rows(row), outcomes.get(row["image_id"], [])),
+                *self._region_rows(
+                    row["image_id"],
+                    [*people.rows(row), *(earlier.strangers(row) if earlier else ())],
+                    outcomes.get(row["image_id"], []),
+                ),
             ]
             for row in rows
         }
@@ -388,8 +392,19 @@ class _Earlier:
         outcomes = engine.anonymize(own, self.method, self.shard.seed)
         return [_Before(found, self._statuses(row, found)) for row, found in zip(rows, outcomes, strict=True)]
 
+    def strangers(self, image: _Image) -> list[dict[str, Any]]:
+        """Return the rows of whom the variant knows and no table of people does: detections of nobody annotated."""
+        if not self._decides:
+            return []
+        return [whole(row, image) for row in self.people.rows(image) if row["category"] == UNANNOTATED]
+
+    @property
+    def _decides(self) -> bool:
+        """Whether people count as anonymized as the variant says."""
+        return self.method.anonymizes_with(self.method.parameters)
+
     def _statuses(self, image: _Image, outcomes: list[engine.Outcome]) -> dict[int, str] | None:
-        if not self.method.anonymizes_with(self.method.parameters):
+        if not self._decides:
             return None
         done = {one.person_id: one.status for one in outcomes}
         if isinstance(self.people, Frames):

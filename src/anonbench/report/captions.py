@@ -120,9 +120,10 @@ CAPTIONS = {
     "restored": Caption(
         "privacy",
         "The same people as they are, as variants leave them, and as attackers who know the method restore them",
-        "The same people as they are, as a variant leaves them, and as an attacker restores them who has learnt to "
-        "undo the method on other people; of its first seed. Chosen by rule: those whose originals have most in "
-        "them, whatever became of them. An illustration: a likely picture of somebody else looks as well.",
+        "The same people as they are, as a variant leaves them, and as an attacker restores them who undoes the "
+        "method, as learnt on other people or computed from its parameters; of the first seed. Chosen by rule: those "
+        "whose originals have most in them, whatever became of them. An illustration: a likely picture of somebody "
+        "else looks as well.",
     ),
     "sheet": Caption(
         "sheet",

@@ -12,15 +12,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from anonbench.arrays import reading
-from anonbench.attack.options import NAIVE, REVERSE
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.files import read_json
+from anonbench.files import read_json, sha256_file
 from anonbench.report.attempts import AGAIN
 from anonbench.report.figures.style import save, styled
-from anonbench.report.study import ORIGINAL, ReportStudy
+from anonbench.report.privacy import NAIVE
+from anonbench.report.study import ORIGINAL, RESTORE, ReportStudy
 
-RESTORE = "restore"
-"""The attack that keeps pictures."""
+REVERSE = "reverse"
+"""What an attacker knows who undoes the method first."""
 ORIGINALS = "original"
 
 DPI = 120
@@ -76,7 +76,7 @@ def _blocks(study: ReportStudy, dataset: str, attacks: Path) -> list[list[Row]]:
     for variant in study.variants_of(dataset):
         made = study.made_with(variant, seed)
         kept = [
-            (name, _read(attacks / dataset / made / RESTORE / name / f"seed{seed}"))
+            (name, _read(attacks / dataset / made / RESTORE / name / f"seed{seed}", made))
             for name in (() if variant == ORIGINAL else study.attacks.whom(RESTORE, variant))
         ]
         for sees in dict.fromkeys(one.sees for _, one in kept):
@@ -90,14 +90,19 @@ def _blocks(study: ReportStudy, dataset: str, attacks: Path) -> list[list[Row]]:
     return list(blocks.values())
 
 
-def _read(folder: Path) -> _Kept:
-    """Return what an attacker kept; raise AnonbenchError where it is missing or damaged."""
-    metrics = folder / "metrics.json"
+def _read(folder: Path, variant: str) -> _Kept:
+    """Return what an attacker kept; raise AnonbenchError where it is missing, damaged or another attack's."""
+    metrics, scores = folder / "metrics.json", folder / "scores.npz"
     try:
-        attacker = read_json(metrics)["attacker"]
+        value = read_json(metrics)
+        attacker, told, written = value["attacker"], (value["attack"], value["variant"]), value["files"]["scores"]
     except (KeyError, TypeError):
         raise AnonbenchError("contains no attack", file=metrics, remedy=AGAIN) from None
-    with reading(folder / "scores.npz", "attack again", "attack first") as arrays:
+    if told != (RESTORE, variant):
+        raise AnonbenchError(f"tells of {told[0]} on {told[1]}, not on {variant}", file=metrics, remedy=AGAIN)
+    if scores.is_file() and sha256_file(scores) != written:
+        raise AnonbenchError("is not the file that metrics.json tells of", file=scores, remedy=AGAIN)
+    with reading(scores, "attack again", "attack first") as arrays:
         seen, original = arrays["pictures/seen"], arrays["pictures/original"]
         if seen.dtype != np.uint8 or seen.ndim != 4 or seen.shape != original.shape or seen.shape[3] != 3:
             raise ValueError(f"pictures of shape {seen.shape} and {original.shape}")

@@ -20,6 +20,8 @@ from anonbench.variants import ORIGINAL, refitted
 VECTOR_FORMATS = ("pdf", "svg")
 IDENTITY = "identity"
 """The method that changes nothing: what it moves, the codec moves."""
+RESTORE = "restore"
+"""The attack that keeps pictures."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,10 @@ class ReportStudy:
     def restored(self) -> list[str]:
         """Return the data sets on which attackers restore pictures, in the study's order."""
         of = self.attacks
-        if of is None or not any(who for v, who in of.attackers.get("restore", {}).items() if v != ORIGINAL):
+        if of is None:
             return []
-        return [dataset for dataset in self.datasets if dataset in of.datasets]
+        tried = {v for v in self.variants if v != ORIGINAL and of.whom(RESTORE, v)}
+        return [d for d in self.datasets if d in of.datasets and tried.intersection(self.variants_of(d))]
 
     def made_with(self, variant: str, seed: int) -> str:
         """Return the name of a variant's folder as models and attackers of a seed see it."""

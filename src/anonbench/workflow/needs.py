@@ -138,7 +138,7 @@ class Needs:
     @functools.cache  # noqa: B019 (one plan per process)
     def _method(self, variant: str) -> Need:
         method = Variant.parse(variant).method
-        if self.files.own_environment(method):
+        if any(self.files.own_environment(one.method) for one in self.study.made_from(variant)):
             return OWN_ENVIRONMENT
         if self.study.is_fitted(variant):
             return NETWORK

@@ -13,7 +13,6 @@ from anonbench.attack.options import ATTACKERS, DETECTORS, NOBODY
 from anonbench.config import Study, parse
 from anonbench.detectors import base as detectors
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.variants import Variant
 from anonbench.workflow.arguments import Arguments
 from anonbench.workflow.files import Files
 from anonbench.workflow.fingerprints import Fingerprints
@@ -79,9 +78,9 @@ class Plan:
 
     @functools.cache  # noqa: B019 (one plan per process)
     def anonymize_environment(self, variant: str) -> str:
-        """Return the name of the environment that a variant is written in."""
-        own = self.files.own_environment(Variant.parse(variant).method)
-        return own or ("train" if self.study.is_fitted(variant) else "data")
+        """Return the name of the environment that a variant is written in, with what it comes after, if anything."""
+        own = filter(None, (self.files.own_environment(one.method) for one in self.study.made_from(variant)))
+        return next(own, "train" if self.study.is_fitted(variant) else "data")
 
     @functools.cache  # noqa: B019 (one plan per process)
     def anonymize_gpus(self, variant: str) -> int:

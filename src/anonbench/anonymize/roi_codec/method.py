@@ -46,6 +46,12 @@ class LearnedCodec(Method):
 
     @classmethod
     def misfit(cls, parameters: Any, settings: Mapping[str, Any]) -> str | None:
+        loss = settings["loss"]
+        if cls.anonymizes and not loss["heads"] and not loss["restorer"]:
+            why = (
+                "nothing in fit.loss hides anybody (heads and restorer are 0), but everybody would count as anonymized"
+            )
+            return f"{why}: take roi_codec_people"
         steps = settings["steps"]
         if parameters.step in steps:
             return None

@@ -189,4 +189,9 @@ class FitSettings(FromPreset):
             raise ValueError(f"size: sides must be multiples of {stride} (2^(hidden + 2))")
         if len(set(self.steps)) != len(self.steps) or not all(0.05 <= step <= 100 for step in self.steps):
             raise ValueError("steps: each must be named once and lie in 0.05..100")
+        if self.hide_from + self.hide_over > 1:
+            raise ValueError(
+                f"hide_over: heads would never count in full: after hide_from ({self.hide_from:g}) are "
+                f"{1 - self.hide_from:g} of the training left, not {self.hide_over:g}"
+            )
         return self
