@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from anonbench import portable
 
@@ -33,7 +33,7 @@ import torch  # noqa: E402
 from anonbench.anonymize.methods.roi_codec import RoiCodec  # noqa: E402
 from anonbench.anonymize.roi_codec.data import Sources  # noqa: E402
 from anonbench.anonymize.roi_codec.loop import Fitting  # noqa: E402
-from anonbench.anonymize.roi_codec.options import PRESETS, FitSettings  # noqa: E402
+from anonbench.anonymize.roi_codec.options import FitSettings  # noqa: E402
 from anonbench.codec import coder, stream, weights  # noqa: E402
 from anonbench.codec.networks import multiplications, padded  # noqa: E402
 from anonbench.codec.tables import tabulate  # noqa: E402
@@ -46,6 +46,9 @@ from anonbench.windows import Window  # noqa: E402
 
 WARM_UP = 5
 """Steps and images that are not counted."""
+
+NAMES = get_args(FitSettings.model_fields["preset"].annotation)
+"""The presets."""
 
 
 def image(width: int, height: int, seed: int) -> np.ndarray:
@@ -216,7 +219,7 @@ def batch(method: RoiCodec, size: tuple[int, int], device: torch.device, count: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["cpu"])
+    parser.add_argument("--preset", nargs="+", choices=NAMES, default=["cpu"])
     parser.add_argument("--size", type=int, help="Side of what is fitted to, in pixels; the preset's when left out.")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")

@@ -251,7 +251,7 @@ REPORT = ["tables", "figures", "html"]
         ("anonymize/shard.py", ["anonymize", "blur"]),
         ("anonymize/gan/training.py", ["fit", "anonymize"]),
         ("people.py", ["fit", "anonymize", "blur"]),
-        ("crops.py", ["fit", "anonymize", "blur"]),
+        ("crops.py", ["fit", "anonymize", "blur", "merge"]),
         ("manifests.py", ["anonymize", "blur", "merge", "train", "predict", "evaluate", *REPORT]),
         ("annotate/clips.py", ["annotate"]),
         ("config.py", []),
