@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from anonbench import portable
 
@@ -46,9 +46,6 @@ from anonbench.windows import Window  # noqa: E402
 
 WARM_UP = 5
 """Steps and images that are not counted."""
-
-NAMES = get_args(FitSettings.model_fields["preset"].annotation)
-"""The presets."""
 
 
 def image(width: int, height: int, seed: int) -> np.ndarray:
@@ -219,7 +216,7 @@ def batch(method: RoiCodec, size: tuple[int, int], device: torch.device, count: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--preset", nargs="+", choices=NAMES, default=["cpu"])
+    parser.add_argument("--preset", nargs="+", choices=FitSettings.presets, default=["cpu"])
     parser.add_argument("--size", type=int, help="Side of what is fitted to, in pixels; the preset's when left out.")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")

@@ -67,13 +67,12 @@ def learned(weights: Path, step: float, frames: Sequence[np.ndarray]) -> tuple[C
     from anonbench.codec.networks import multiplications
 
     torch.set_num_threads(1)
-    compressor, origin = Compressor.load(weights, "cpu")
+    compressor, _ = Compressor.load(weights, "cpu")
     height, width = frames[0].shape[:2]
     counts = multiplications(compressor.architecture, width, height)
     macs = counts["encode"] / (width * height), counts["decode"] / (width * height)
     rates = [8 * len(compressor.encode(pixels, step)) / pixels[..., 0].size for pixels in frames]
-    name = f"{origin.get('method', 'learned')}, step {step:g}"
-    made = Codec(name, lambda pixels, at: compressor.encode(pixels, step), compressor.decode, macs)
+    made = Codec(f"learned, step {step:g}", lambda pixels, at: compressor.encode(pixels, step), compressor.decode, macs)
     return made, statistics.fmean(rates)
 
 

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.anonymize.contract import After, check_kinds
-from anonbench.anonymize.controls import anonymizes
+from anonbench.anonymize.controls import anonymizes, hiding
 from anonbench.attack.options import ATTACKERS, DETECTORS, NAIVE, NOBODY, AttackConfig
 from anonbench.blocks import Strict, explain
 from anonbench.detectors.base import StoredDetections
@@ -742,10 +742,8 @@ class Study(Strict):
 
     def made_from(self, variant: str) -> list[Variant]:
         """Return the variants whose regions are changed to make one: that which it comes after, if any, and itself."""
-        method = Variant.parse(variant).method
-        follows = method is not None and issubclass(registry.load("methods", method).Parameters, After)
-        after = self.parameters(variant)["after"] if follows else None
-        return [Variant.parse(name) for name in (after, variant) if name]
+        last = Variant.parse(variant)
+        return list(dict.fromkeys([hiding(last, self.parameters(variant)), last]))
 
     def anonymizes(self, variant: str) -> bool:
         """Tell whether people count as anonymized in a variant; not in the original and in controls."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -82,11 +83,7 @@ class After(Strict):
             return False
         variant = Variant.parse(self.after)
         method: type[Method] = registry.load("methods", str(variant.method))
-        given = {**method.levels.get(variant.level or "", {}), **(self.after_parameters or {})}
-        try:
-            return method.anonymizes_with(method.Parameters.model_validate(given))
-        except ValidationError as error:
-            raise AnonbenchError(explain(error, method.Parameters), entry=f"method {variant.method}") from None
+        return method.anonymizes_with(method.checked(variant.level, self.after_parameters))
 
 
 Result = np.ndarray | Changed
@@ -236,10 +233,18 @@ class Method(abc.ABC):
 
     def __init__(self, parameters: dict[str, Any] | None = None) -> None:
         """Check the parameters; raise AnonbenchError naming the nearest known one."""
+        self.parameters: Any = self.checked(None, parameters)
+
+    @classmethod
+    def checked(cls, level: str | None, parameters: dict[str, Any] | None) -> Any:
+        """Return ``Parameters``: those of a level, overridden by ``parameters``.
+
+        Raises AnonbenchError naming the nearest known one.
+        """
         try:
-            self.parameters: Any = self.Parameters.model_validate(parameters or {})
+            return cls.Parameters.model_validate({**cls.levels.get(level or "", {}), **(parameters or {})})
         except ValidationError as error:
-            raise AnonbenchError(explain(error, self.Parameters), entry=f"method {self.name}") from None
+            raise AnonbenchError(explain(error, cls.Parameters), entry=f"method {cls._registered()}") from None
 
     @classmethod
     def available(cls) -> str | None:
@@ -261,6 +266,11 @@ class Method(abc.ABC):
         anonymizes comes before it."""
         return cls.anonymizes or (isinstance(parameters, After) and parameters.hides())
 
+    @functools.cached_property
+    def hides(self) -> bool:
+        """Whether people count as anonymized with the method's own parameters; it is asked for each region."""
+        return self.anonymizes_with(self.parameters)
+
     @classmethod
     def misfit(cls, parameters: Any, settings: Mapping[str, Any]) -> str | None:
         """Return why what is fitted with such complete ``FitSettings`` cannot be used with these ``Parameters``.
@@ -269,10 +279,14 @@ class Method(abc.ABC):
         """
         return None
 
+    @classmethod
+    def _registered(cls) -> str:
+        return cls.__module__.rpartition(".")[2]
+
     @property
     def name(self) -> str:
         """The name that the method is registered under: its module's."""
-        return type(self).__module__.rpartition(".")[2]
+        return self._registered()
 
     def window(self, region: Region, width: int, height: int) -> Window:
         """Return what the method wants to see of an image (width, height); it must hold the region's box."""

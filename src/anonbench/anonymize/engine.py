@@ -116,7 +116,7 @@ def anonymize_clip(works: Sequence[Work], method: Method, seed: int) -> list[lis
 def _settle(method: Method, work: Work, step: _Step, result: Changed | Exception, seed: int) -> Outcome:
     """Paste a changed crop, or the fallback's where the method failed, and return what became of the region."""
     crop, used, fallback = step.crop, method, None
-    status = ANONYMIZED if method.anonymizes_with(method.parameters) else CONTROL
+    status = ANONYMIZED if method.hides else CONTROL
     if isinstance(result, Exception):
         status, fallback = Reason.METHOD_FAILED.value, method.fallback
         used, crop, result = _fall_back(method, work, crop, result, seed)

@@ -394,17 +394,12 @@ class _Earlier:
 
     def strangers(self, image: _Image) -> list[dict[str, Any]]:
         """Return the rows of whom the variant knows and no table of people does: detections of nobody annotated."""
-        if not self._decides:
+        if not self.method.hides:
             return []
         return [whole(row, image) for row in self.people.rows(image) if row["category"] == UNANNOTATED]
 
-    @property
-    def _decides(self) -> bool:
-        """Whether people count as anonymized as the variant says."""
-        return self.method.anonymizes_with(self.method.parameters)
-
     def _statuses(self, image: _Image, outcomes: list[engine.Outcome]) -> dict[int, str] | None:
-        if not self._decides:
+        if not self.method.hides:
             return None
         done = {one.person_id: one.status for one in outcomes}
         if isinstance(self.people, Frames):

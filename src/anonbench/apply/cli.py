@@ -88,8 +88,7 @@ def apply(
     if parsed.method is None:
         raise AnonbenchError("the original changes nobody", entry="--variant", remedy="name a method")
     given = None if parameters is None else mapping(parameters, "--parameters")
-    method = make(parsed, given)
-    if not method.anonymizes_with(method.parameters):
+    if not make(parsed, given).hides:
         raise AnonbenchError(f"{parsed} is a control: it changes nobody", entry="--variant", remedy="name a method")
     if not (math.isfinite(gap) and math.isfinite(hold)):
         raise AnonbenchError("is no number of seconds", entry="--gap, --hold", remedy="give some, such as 1 and 0.2")

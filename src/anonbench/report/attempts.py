@@ -201,6 +201,12 @@ class _Read:
     sample: tuple[object, ...]
 
 
+def check_written(scores: Path, sha256: str) -> None:
+    """Raise AnonbenchError when an attack's scores are there and are not those that its metrics.json tells of."""
+    if scores.is_file() and sha256_file(scores) != sha256:
+        raise AnonbenchError("is not the file that metrics.json tells of", file=scores, remedy=AGAIN)
+
+
 def _read(place: Path, attack: str, variant: str, seed: int) -> _Read:
     """Read the attack of one seed; see `read_attempt`."""
     file, scores = place / "metrics.json", place / "scores.npz"
@@ -215,8 +221,8 @@ def _read(place: Path, attack: str, variant: str, seed: int) -> _Read:
         raise AnonbenchError(f"contains no attack ({error})", file=file, remedy=AGAIN) from None
     if told not in ((attack, variant), (attack, refitted(variant, seed))):
         raise AnonbenchError(f"tells of {told[0]} on {told[1]}, not of {attack} on {variant}", file=file, remedy=AGAIN)
-    if written is not None and scores.is_file() and sha256_file(scores) != written:
-        raise AnonbenchError("is not the file that metrics.json tells of", file=scores, remedy=AGAIN)
+    if written is not None:
+        check_written(scores, written)
     with reading(scores, "attack again", "attack first") as arrays:
         found = {key: _drawn(one, arrays) for key, one in named.items()}
         whom = tuple(arrays[name].tobytes() for name in ("probe", "validation", "groups") if name in arrays)

@@ -13,8 +13,8 @@ from PIL import Image
 
 from anonbench.arrays import reading
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.files import read_json, sha256_file
-from anonbench.report.attempts import AGAIN
+from anonbench.files import read_json
+from anonbench.report.attempts import AGAIN, check_written
 from anonbench.report.figures.style import save, styled
 from anonbench.report.privacy import NAIVE
 from anonbench.report.study import ORIGINAL, RESTORE, ReportStudy
@@ -100,8 +100,7 @@ def _read(folder: Path, variant: str) -> _Kept:
         raise AnonbenchError("contains no attack", file=metrics, remedy=AGAIN) from None
     if told != (RESTORE, variant):
         raise AnonbenchError(f"tells of {told[0]} on {told[1]}, not on {variant}", file=metrics, remedy=AGAIN)
-    if scores.is_file() and sha256_file(scores) != written:
-        raise AnonbenchError("is not the file that metrics.json tells of", file=scores, remedy=AGAIN)
+    check_written(scores, written)
     with reading(scores, "attack again", "attack first") as arrays:
         seen, original = arrays["pictures/seen"], arrays["pictures/original"]
         if seen.dtype != np.uint8 or seen.ndim != 4 or seen.shape != original.shape or seen.shape[3] != 3:

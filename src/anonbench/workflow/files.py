@@ -15,7 +15,7 @@ from anonbench.config import DatasetConfig, Study
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Evaluation, pair
 from anonbench.records import RegionKind
 from anonbench.report import captions
-from anonbench.report.study import is_coded
+from anonbench.report.study import RESTORE, is_coded
 from anonbench.variants import ORIGINAL, Variant
 
 TABLES = (
@@ -280,12 +280,12 @@ class Files:
     def restored(self) -> list[str]:
         """Return the data sets on which attackers restore pictures."""
         tried = [one.split("/") for one in self.attacks()]
-        return list(dict.fromkeys(d for d, variant, attack, *_ in tried if attack == "restore" and variant != ORIGINAL))
+        return list(dict.fromkeys(d for d, variant, attack, *_ in tried if attack == RESTORE and variant != ORIGINAL))
 
     def restorations(self, w: Any) -> list[str]:
         """Return what attackers who restore pictures kept of a data set."""
         root = self.folder("attacks")
-        of = [one for one in self.attacks() if one.startswith(f"{w.dataset}/") and one.split("/")[2] == "restore"]
+        of = [one for one in self.attacks() if one.startswith(f"{w.dataset}/") and one.split("/")[2] == RESTORE]
         return [f"{root}/{one}/{name}" for one in of for name in ("metrics.json", "scores.npz")]
 
     def attacks(self) -> list[str]:

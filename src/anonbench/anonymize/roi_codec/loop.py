@@ -106,8 +106,8 @@ class Fitting(Learner[Batch]):
         first = max(fit.choose_from, fit.hide_from) * self.iterations
         if iteration and iteration >= first and iteration % fit.choose_every == 0:
             self.look(iteration)
-        hides = iteration >= fit.hide_from * self.iterations
-        attacked = hides and self.attacked
+        share = self._hiding(iteration)
+        attacked = share > 0 and self.attacked
         x, people, heads = self._inputs(batch)
         step = self._step_of(iteration)
         draw = torch.Generator(self.device).manual_seed(seed_of("noise", self.seed, iteration))
@@ -119,9 +119,8 @@ class Fitting(Learner[Batch]):
             found = self._restore(x, decoded.detach(), heads) if attacked else {}
             restored = self._restored(decoded) if attacked else None
         losses = terms(fit.loss, x, decoded, likelihoods, people, heads, restored)
-        share = self._hiding(iteration)
         losses = {name: share * value if name in HIDING else value for name, value in losses.items()}
-        if not hides:
+        if not share:
             del losses["heads"]
         told = losses | found
         values = dict(zip(told, torch.stack([value.detach() for value in told.values()]).tolist(), strict=True))
@@ -136,10 +135,11 @@ class Fitting(Learner[Batch]):
         return values
 
     def _hiding(self, iteration: int) -> float:
-        """Return which share of their factors the terms of heads have in an iteration."""
-        over = self.fit.hide_over * self.iterations
-        past = iteration + 1 - self.fit.hide_from * self.iterations
-        return min(max(past / over, 0.0), 1.0) if over else 1.0
+        """Return which share of their factors the terms of heads have in an iteration: 0 before they count."""
+        first, over = (share * self.iterations for share in (self.fit.hide_from, self.fit.hide_over))
+        if iteration < first:
+            return 0.0
+        return min((iteration + 1 - first) / over, 1.0) if over else 1.0
 
     def _step_of(self, iteration: int) -> float:
         """Return the step that latents are rounded to in an iteration."""
