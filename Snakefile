@@ -86,5 +86,9 @@ include: "workflow/rules/attack.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    scheduling.calm(workflow)
+
+
 onerror:
     print(failures.tail(*log), file=sys.stderr)

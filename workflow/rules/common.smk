@@ -10,7 +10,7 @@ from anonbench.attack.code import attacker_code
 from anonbench.errors import AnonbenchError
 from anonbench.provenance import code_hash
 from anonbench.records import RegionKind
-from anonbench.workflow import failures
+from anonbench.workflow import failures, scheduling
 from anonbench.workflow.plan import Plan
 
 # the objects of thousands of jobs all stay, and looking for garbage among them is a sixth of the time
