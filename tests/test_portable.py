@@ -100,9 +100,25 @@ def test_the_system_that_says_that_avx2_is_missing_is_believed(monkeypatch: pyte
     """Otherwise torch would stop at its first instruction, before anything could be said."""
     texts: dict[str, Any] = {"/proc/cpuinfo": "processor : 0\nflags\t\t: fpu sse4_2 avx\nbugs :\n"}
     monkeypatch.setattr(Path, "read_text", lambda self, *_, **__: texts[str(self)])
-    assert not portable._may_have_avx2()
+    assert not portable._may_have({"avx2"})
     texts["/proc/cpuinfo"] = "flags : fpu avx avx2\n"
-    assert portable._may_have_avx2()
+    assert portable._may_have({"avx2"})
+
+
+def test_opencv_is_not_told_to_leave_out_what_the_processor_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    # it says so on standard error, at the start of every command
+    texts = {"/proc/cpuinfo": "flags : fpu avx avx2 avx512f avx512cd\n"}
+    read = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda self, *a, **k: texts.get(str(self)) or read(self, *a, **k))
+    assert "OPENCV_CPU_DISABLE" not in portable._others()
+    texts["/proc/cpuinfo"] = "flags : fpu avx avx2 avx512f avx512cd avx512bw avx512dq avx512vl\n"
+    assert portable._others()["OPENCV_CPU_DISABLE"] == "AVX512-SKX"
+
+
+@x86
+def test_nothing_is_said_of_the_processor_on_this_machine() -> None:
+    done = python("from anonbench import portable\nportable.settle()\nimport cv2, numpy, torch")
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 @x86

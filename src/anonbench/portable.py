@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ _NUMPY = ("X86_V4", "AVX512_ICL", "AVX512_SPR")
 _NUMPY_BEFORE_2_4 = ("AVX512F", "AVX512CD", "AVX512_SKX", "AVX512_CLX", "AVX512_CNL", "AVX512_ICL", "AVX512_SPR")
 _AVX2_AND_FMA = (11, 12)
 """OpenCV's numbers of the two (CV_CPU_AVX2, CV_CPU_FMA3), which its Python module has no names for."""
+_AVX512_OF_OPENCV = frozenset(("avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"))
+"""What OpenCV calls AVX512-SKX, as the system names it."""
 _before: dict[str, str | None] = {}
 _late = False
 
@@ -36,11 +38,10 @@ _late = False
 def _others() -> dict[str, str]:
     """Return what NumPy, SciPy and OpenCV read."""
     new = tuple(int(part) for part in version("numpy").split(".")[:2]) >= (2, 4)
-    return {
-        "NPY_DISABLE_CPU_FEATURES": " ".join(_NUMPY if new else _NUMPY_BEFORE_2_4),
-        "OPENCV_CPU_DISABLE": "AVX512-SKX",
-        "OPENCV_IPP": "avx2",
-    }
+    settings = {"NPY_DISABLE_CPU_FEATURES": " ".join(_NUMPY if new else _NUMPY_BEFORE_2_4), "OPENCV_IPP": "avx2"}
+    if _may_have(_AVX512_OF_OPENCV):  # it complains on every start about what it cannot disable
+        settings["OPENCV_CPU_DISABLE"] = "AVX512-SKX"
+    return settings
 
 
 def settle() -> None:
@@ -54,7 +55,7 @@ def settle() -> None:
     if "torch" in sys.modules and not in_force():
         _late = True
     # PyTorch takes the word of its variable for it and would stop at the first instruction that is not there
-    for name, value in {**(TORCH if _may_have_avx2() else {}), **_others()}.items():
+    for name, value in {**(TORCH if _may_have({"avx2"}) else {}), **_others()}.items():
         _before.setdefault(name, os.environ.get(name))
         os.environ[name] = value
     # a machine whose owner chose a core for OpenBLAS has a reason; only k-means (SciPy) uses it, for distances
@@ -136,13 +137,13 @@ def require(
     _replace_approximations()
 
 
-def _may_have_avx2() -> bool:
-    """Tell whether the system does not say that the processor lacks AVX2, without loading any library."""
+def _may_have(features: Set[str]) -> bool:
+    """Tell whether the system does not say that the processor lacks one of ``features``; no library is loaded."""
     try:
         flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
     except OSError:
         return True
-    return not flags or "avx2" in flags
+    return not flags or features <= set(flags)
 
 
 def _x86() -> bool:
