@@ -167,6 +167,25 @@ def test_values_are_those_of_people_and_the_original_stands_beside(made: tuple[P
     assert "| avif          | −50.0 % (33.0 to 42.0)   | –" in markdown
 
 
+def test_each_detector_has_a_line_of_its_own_and_attackers_that_learn_one(made: tuple[Path, ReportStudy]) -> None:
+    taken, table = (read_csv(made[0] / "tables" / f"{name}.csv") for name in ("rates", "impact"))
+    head = {"dataset": "streetlife", "headline": "true"}
+    tried = [("find", who, "", v) for who in ("faces", "people") for v in ("original", "frame-jpeg-r1")]
+    tried += [("reidentify", who, who, "frame-jpeg-r1") for who in ("naive", "aware")]
+    rows = [
+        {**head, "attack": attack, "attacker": who, "knowledge": knows, "variant": variant, "value": k / 10}
+        | {"chosen": "true" if (who in ("people", "aware") and variant != "original") or k == 0 else "false"}
+        for k, (attack, who, knows, variant) in enumerate(tried)
+    ]
+    found = {one.name: (one.original, one.values) for one in series(taken, table, pd.DataFrame(rows), "streetlife")}
+    drawn = {name: of for name, of in found.items() if name.startswith("attack")}
+    assert drawn == {
+        "attack find: faces, %": (0, {"frame-jpeg-r1": 10}),
+        "attack find: people, %": (20, {"frame-jpeg-r1": 30}),
+        "attack reidentify, %": (None, {"frame-jpeg-r1": 50}),
+    }
+
+
 def test_figure_and_page_show_them(made: tuple[Path, ReportStudy]) -> None:
     root, study = made
     assert "rates" in captions.names(study.variants, starts=False)

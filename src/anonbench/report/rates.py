@@ -156,13 +156,26 @@ def series(taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | Non
         name = f"{title(str(task))}: {model}{what}"
         found.append(Series(name, {v: x for v, x in of.items() if v in coded}, of.get(ORIGINAL)))
     if privacy is not None:
-        told = privacy[(privacy.dataset == dataset) & (privacy.chosen == "true") & (privacy.headline == "true")]
+        told = privacy[(privacy.dataset == dataset) & (privacy.headline == "true")]
         for attack, part in told.groupby("attack", sort=False):
-            of = {row.variant: 100 * float(row.value) for row in rows_of(part) if is_number(row.value)}
-            found.append(
-                Series(f"attack {attack}, %", {v: x for v, x in of.items() if v in coded}, of.get(ORIGINAL), True)
-            )
+            for name, rows in _tried(str(attack), part):
+                of = {row.variant: 100 * float(row.value) for row in rows_of(rows) if is_number(row.value)}
+                found.append(Series(name, {v: x for v, x in of.items() if v in coded}, of.get(ORIGINAL), True))
     return [one for one in found if one.values]
+
+
+def _tried(attack: str, part: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield what is drawn of an attack, a name and rows of privacy.csv: each variant's strongest attacker.
+
+    Of detectors each by itself: one that looks for faces and one that looks for people answer two questions, and a line
+    from the one's recall to the other's would be of neither.
+    """
+    whom = dict.fromkeys(part.attacker)
+    if (part.knowledge != "").any() or len(whom) < 2:
+        yield f"attack {attack}, %", part[part.chosen == "true"]
+        return
+    for name in whom:
+        yield f"attack {attack}: {name}, %", part[part.attacker == name]
 
 
 def anchor_of(curves: Sequence[str]) -> str:
