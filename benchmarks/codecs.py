@@ -8,7 +8,8 @@ With weights of a learned codec, the others are given its rate. The images are t
 rendered. Each format is matched to the rate over all of them, as the methods of a study are. Then every image goes
 through every codec in a shuffled order on one thread, several times, so that the machine's other work falls on all
 alike; quoted are medians over images of the median over repeats. Memory is the growth of a process of its own that
-codes and decodes the largest image, beyond one that only reads it.
+codes and decodes the largest image, beyond one that does not; both are forked when libraries and weights are there, and
+all has been coded once, so that neither these nor what is left of that counts.
 """
 
 from __future__ import annotations

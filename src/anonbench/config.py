@@ -267,6 +267,11 @@ class PrimaryConfig(Strict):
         description="Its variants; left out, all but the original and those that only re-encode. Rows of others are "
         "exploratory.",
     )
+    models: list[str] = Field(
+        default_factory=list,
+        description="Its models; left out, all. Rows of others are exploratory: such as those of a detector of faces, "
+        "where fewer of these are what variants are for, and no loss.",
+    )
 
 
 class ReportConfig(Strict):
@@ -372,6 +377,11 @@ class Study(Strict):
                 )
             if variant == ORIGINAL:
                 raise ValueError(f"report.primary.variants: '{ORIGINAL}' is what every other variant is compared with")
+        for model in primary.models:
+            if model not in self.models:
+                raise ValueError(
+                    f"report.primary.models: '{model}' is not among the study's models{nearest(model, self.models)}"
+                )
         for variant in self.report.against:
             if variant not in self.variants or variant == ORIGINAL:
                 near = nearest(variant, [v for v in self.variants if v != ORIGINAL])

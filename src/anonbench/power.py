@@ -82,7 +82,7 @@ def power(
 
 def _question(study: config.Study) -> Primary:
     asked = study.report.primary
-    return Primary(tuple(asked.tasks), asked.category, tuple(asked.variants), asked.direction)
+    return Primary(tuple(asked.tasks), asked.category, tuple(asked.variants), asked.direction, tuple(asked.models))
 
 
 def of_pilot(study: config.Study, results: Path, file: Path) -> Rows:
@@ -102,7 +102,7 @@ def of_pilot(study: config.Study, results: Path, file: Path) -> Rows:
     for dataset in study.datasets:
         for model in study.models:
             own = table[(table.dataset == dataset) & (table.model == model)]
-            if len(own) and study.models[model].trains:
+            if len(own) and study.models[model].trains and _question(study).asks(model):
                 rows += _rows_of(study, own, path, dataset, model)
     if not rows:
         raise AnonbenchError(

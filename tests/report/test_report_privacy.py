@@ -36,6 +36,7 @@ from anonbench.report.privacy_text import (
 )
 from anonbench.report.study import Attacks, ReportStudy
 from anonbench.report.tables import read_csv, rows_of, write_csv, write_tables
+from anonbench.report.tradeoff import tradeoff
 
 LATEX = next((path for name in ("pdflatex", "lualatex", "xelatex", "tectonic") if (path := shutil.which(name))), None)
 
@@ -573,6 +574,17 @@ def test_the_page_has_both_halves_and_only_of_a_study_that_attacks(tmp_path: Pat
         assert wanted in both
     assert all(escape(limit) in both for limit in LIMITS)
     assert all(escape(question) in both for question in RISKS.values())
+
+
+def test_who_undoes_the_method_stands_beside_the_naive_one_as_well(
+    made: tuple[Path, ReportStudy, pd.DataFrame], tmp_path: Path
+) -> None:
+    _, study, table = made
+    undone = table.assign(knowledge=table.knowledge.replace("aware", "reverse"))
+    of, back = (tradeoff(study, impact(), one, tmp_path) for one in (table, undone))
+    pd.testing.assert_frame_equal(of, back)
+    aware = back[(back.variant == "face-blur-medium") & back.measure.eq("linkability")].aware
+    assert aware.tolist() == [cell(table, "value", variant="face-blur-medium", attacker="face-aware")]
 
 
 # --- the figure

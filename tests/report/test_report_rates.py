@@ -140,9 +140,9 @@ def test_half_the_bits_for_the_same_picture_are_minus_half(made: tuple[Path, Rep
     table = read_csv(root / "tables" / "bd_rates.csv")
     assert list(table.columns) == list(BD_COLUMNS)
     assert set(table.anchor) == {"jpeg"}
-    of = table[table.measure == PSNR].set_index("curve").bd_rate
-    assert of["avif"] == pytest.approx(-50)
-    assert pd.isna(of["jpeg faceblur"]), "one rate is no curve"
+    of = table[table.measure == PSNR].set_index("curve")
+    assert of.loc["avif", ["bd_rate", "common_low", "common_high"]].tolist() == pytest.approx([-50, 33, 42])
+    assert of.loc["jpeg faceblur", ["bd_rate", "common_low", "common_high"]].isna().all(), "one rate is no curve"
     assert set(table.measure) == {PSNR, MSSSIM}, "of AP and attacks noise alone would make a difference"
     equal = table[table.measure == MSSSIM].bd_rate
     assert equal.isna().all(), "more bits that do not give more"
@@ -164,7 +164,26 @@ def test_values_are_those_of_people_and_the_original_stands_beside(made: tuple[P
     assert [line[0] for line in lines[:5]] == ["original", *(f"frame-jpeg-r{k}" for k in RATES)]
     markdown = (root / "tables" / "rates.md").read_text()
     assert markdown.count("| frame-") == 9
-    assert "-50.0 %" in markdown.replace("−", "-")
+    assert "| avif          | −50.0 % (33.0 to 42.0)   | –" in markdown
+
+
+def test_each_detector_has_a_line_of_its_own_and_attackers_that_learn_one(made: tuple[Path, ReportStudy]) -> None:
+    taken, table = (read_csv(made[0] / "tables" / f"{name}.csv") for name in ("rates", "impact"))
+    head = {"dataset": "streetlife", "headline": "true"}
+    tried = [("find", who, "", v) for who in ("faces", "people") for v in ("original", "frame-jpeg-r1")]
+    tried += [("reidentify", who, who, "frame-jpeg-r1") for who in ("naive", "aware")]
+    rows = [
+        {**head, "attack": attack, "attacker": who, "knowledge": knows, "variant": variant, "value": k / 10}
+        | {"chosen": "true" if (who in ("people", "aware") and variant != "original") or k == 0 else "false"}
+        for k, (attack, who, knows, variant) in enumerate(tried)
+    ]
+    found = {one.name: (one.original, one.values) for one in series(taken, table, pd.DataFrame(rows), "streetlife")}
+    drawn = {name: of for name, of in found.items() if name.startswith("attack")}
+    assert drawn == {
+        "attack find: faces, %": (0, {"frame-jpeg-r1": 10}),
+        "attack find: people, %": (20, {"frame-jpeg-r1": 30}),
+        "attack reidentify, %": (None, {"frame-jpeg-r1": 50}),
+    }
 
 
 def test_figure_and_page_show_them(made: tuple[Path, ReportStudy]) -> None:

@@ -627,6 +627,7 @@ def test_missing_inputs(copy) -> None:
             {"report": {"primary": {"variants": ["face-blurr"]}}},
             r"report\.primary\.variants: unknown name 'face-blurr'",
         ),
+        ({"report": {"primary": {"models": ["compakt"]}}}, r"report\.primary\.models: unknown name 'compakt'"),
         ({"report": {"primary": {"tasks": ["detektion"]}}}, r"report\.primary\.tasks: unknown name 'detektion'"),
         ({"report": {"margin": -1}}, "must be positive"),
     ],

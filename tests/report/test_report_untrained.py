@@ -19,7 +19,7 @@ from anonbench.report.answer import warnings
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
 from anonbench.report.html import write_html
-from anonbench.report.impact import impact
+from anonbench.report.impact import asked, impact
 from anonbench.report.study import ReportStudy
 from anonbench.report.tables import primary, read_csv, write_tables
 
@@ -138,6 +138,22 @@ def test_from_one_fit_of_a_method_there_is_no_verdict(mixed: tuple[Path, Any, st
     assert set(after[of_fit]) == {"cannot tell"}
     assert "drop" in set(before[of_fit])
     assert after[~of_fit].equals(before[~of_fit])
+
+
+def test_a_model_that_is_not_asked_is_exploratory(mixed: tuple[Path, Any, str]) -> None:
+    """Such as a detector of faces in a study of what hides them."""
+    root = mixed[0]
+    study = ReportStudy.read(root / "study.json")
+    sources = Sources(root / "evaluations", root / "models", root / "anonymized", annotations=root / "annotations")
+    of = {}
+    for models in ((), ("compact",)):
+        one = replace(study, primary=replace(study.primary, direction="deployed", models=models))
+        of[models] = [model for model, _ in asked(one, sources)]
+    assert of == {(): ["compact", "finder"], ("compact",): ["compact"]}
+    table, _ = impact(one, sources)
+    found = table[(table.direction == "deployed") & (table.model == "finder") & (table.variant != "original")]
+    assert set(found.question.dropna()) == {"exploratory"}
+    assert found.simultaneous_low.isna().all()
 
 
 def test_alone_there_are_still_figures_and_a_page(tmp_path: Path) -> None:

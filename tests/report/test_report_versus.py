@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
-from synthetic_attacks import write_attacks
+from synthetic_attacks import write, write_attacks
 from synthetic_study import dump, write_study
 
 from anonbench.report.collect import Sources
-from anonbench.report.study import ReportStudy
+from anonbench.report.study import Attacks, ReportStudy
 from anonbench.report.versus import FOUND, KEPT, VERSUS_COLUMNS, told, versus
 
 STUDY = ReportStudy("study", 7, {"d": {"train": "train", "val": "val"}}, ["original"], {"m": {}}, [0, 1], margin=1.0)
@@ -104,6 +106,33 @@ def test_pairs_are_widened_together(tmp_path: Path) -> None:
     of_two = found.half == KEPT
     assert (wide[of_two] > 1.1 * narrow[of_two]).all()
     assert wide[~of_two].tolist() == pytest.approx(narrow[~of_two].tolist()), "of a single pair they are the same"
+
+
+def test_each_detector_is_compared_with_itself(tmp_path: Path) -> None:
+    """Of `body-blur-medium` the detector of people finds most, of `body-mask_out` that of faces: two questions."""
+    recall = {"body-blur-medium": {"faces": 0.3, "people": 0.8}, "body-mask_out": {"faces": 0.5, "people": 0.1}}
+    random = np.random.default_rng(3)
+    for variant, of in recall.items():
+        for name, value in of.items():
+            few = {"recall": {"value": value, "chance": None, "units": 100, "people": 50}}
+            drawn = {"replicates/recall": value + 0.01 * random.normal(size=100), "telling/recall": np.asarray(50.0)}
+            folder = tmp_path / "attacks" / "streetlife" / variant / "find" / name / "seed0"
+            parts = {"validation": {"measures": few}, "test": {"measures": few}}
+            write(folder, "find", variant, None, parts, drawn | {"probe": np.arange(len(name))}, risk="singling out")
+    asked = Attacks(
+        ("streetlife",), ("find",), {"find": {v: list(of) for v, of in recall.items()}}, [0], [10], ("find",)
+    )
+    study = replace(
+        STUDY, datasets={"streetlife": {}}, variants=["original", *recall], directions=(), attacks=asked,
+        against=("body-mask_out",),
+    )  # fmt: skip
+    found = versus(study, Sources(tmp_path, tmp_path, tmp_path, attacks=tmp_path / "attacks"))
+    assert dict(zip(found.attacker, found.difference, strict=True)) == pytest.approx({"faces": -0.2, "people": 0.7})
+    assert (found.simultaneous_low < found.difference_low).all(), "the two are told together"
+    faces, people = told(found, study)
+    assert faces.startswith("streetlife, find by faces, against masking out bodies (body-mask_out): body-blur-medium (")
+    assert people.startswith("streetlife, find by people,")
+    assert people.endswith("no variant was seen to give away less (recall).")
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:

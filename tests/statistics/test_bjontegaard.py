@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anonbench.statistics.bjontegaard import bd_rate
+from anonbench.statistics.bjontegaard import bd_rate, common
 
 ANCHOR = [(9487.76, 40.037), (4593.60, 38.615), (2486.44, 36.845), (1358.24, 34.851)]
 OTHER = [(9787.80, 40.121), (4469.00, 38.651), (2451.52, 36.970), (1356.24, 34.987)]
@@ -40,7 +40,9 @@ def test_only_what_both_reach_is_compared() -> None:
     low = [(math.exp(q / 6), q) for q in (20.0, 25.0, 30.0, 35.0)]
     high = [(2 * math.exp(q / 6), q) for q in (30.0, 35.0, 40.0, 45.0)]
     assert bd_rate(low, high) == pytest.approx(100)
-    assert bd_rate(low, [(rate, quality + 50) for rate, quality in high]) is None
+    assert common(low, high) == common(high, low) == (30, 35)
+    beyond = [(rate, quality + 50) for rate, quality in high]
+    assert bd_rate(low, beyond) is common(low, beyond) is None
 
 
 @pytest.mark.parametrize(
@@ -56,5 +58,5 @@ def test_only_what_both_reach_is_compared() -> None:
     ids=["three points", "none", "more bits, less quality", "no bits", "not a number", "a rate twice"],
 )
 def test_what_is_no_curve_has_no_difference(curve: list[tuple[float, float]]) -> None:
-    assert bd_rate(ANCHOR, curve) is None
-    assert bd_rate(curve, ANCHOR) is None
+    assert bd_rate(ANCHOR, curve) is common(ANCHOR, curve) is None
+    assert bd_rate(curve, ANCHOR) is common(curve, ANCHOR) is None

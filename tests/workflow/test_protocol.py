@@ -99,6 +99,7 @@ def test_without_refit_nothing_is_fitted_twice() -> None:
             "'original' is not among evaluate.on",
         ),
         ({"report": {"primary": {"direction": "sideways"}}}, "report.primary.direction"),
+        ({"report": {"primary": {"models": ["nobody"]}}}, "report.primary.models: 'nobody' is not among the study's"),
         ({"attack": {"datasets": ["clipz"]}}, r"attack.datasets: unknown data set 'clipz' \(did you mean 'clips'"),
         ({"attack": {"datasets": ["others"], "own": {"dataset": "others"}}}, "'others' is the attacker's own"),
         (

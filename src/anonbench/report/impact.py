@@ -389,7 +389,8 @@ def _compared(study: ReportStudy, dataset: str, model: str, runs: Runs, directio
         for found in (f for seeds in scored.values() for f in seeds.values()):
             found |= _means(found, judged, people, task)
         asked = None
-        if direction == study.primary.direction and name in study.primary.tasks_of(names):
+        primary = study.primary
+        if primary.asks(model) and direction == primary.direction and name in primary.tasks_of(names):
             asked = study.primary.category_of(judged, [c for c in judged if c in people])
         for category in dict.fromkeys((*judged, *(c for f in of_original for c in f))):
             scores = {v: {s: f[category] for s, f in seeds.items() if category in f} for v, seeds in scored.items()}

@@ -16,7 +16,7 @@ from anonbench.manifests import summary_path
 from anonbench.report.collect import PEOPLE, Sources
 from anonbench.report.study import ORIGINAL, ReportStudy, is_coded, parts
 from anonbench.report.tables import is_number, joined, most_frequent, number, primary, rows_of
-from anonbench.statistics.bjontegaard import bd_rate
+from anonbench.statistics.bjontegaard import bd_rate, common
 from anonbench.tasks.base import title
 
 RATE_COLUMNS = (
@@ -31,9 +31,10 @@ codec's own; ``psnr`` (decibels) and ``msssim``: outside of faces, means of the 
 be recognised by what was done to them, as their rows say. Of a variant whose method is fitted anew for each seed, the
 mean over its fits."""
 
-BD_COLUMNS = ("dataset", "curve", "anchor", "measure", "points", "bd_rate")
+BD_COLUMNS = ("dataset", "curve", "anchor", "measure", "points", "bd_rate", "common_low", "common_high")
 """Columns of bd_rates.csv: by how many per cent more bits ``curve`` takes than ``anchor`` for as good a picture by a
-``measure`` (`statistics.bjontegaard`), empty where nothing can be said."""
+``measure`` (`statistics.bjontegaard`), empty where nothing can be said, as are the ends of what is averaged over:
+``common_low`` and ``_high``, the qualities that both curves have, in the measure's unit."""
 
 PSNR, MSSSIM = "PSNR outside faces, dB", "MS-SSIM outside faces"
 
@@ -155,13 +156,26 @@ def series(taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | Non
         name = f"{title(str(task))}: {model}{what}"
         found.append(Series(name, {v: x for v, x in of.items() if v in coded}, of.get(ORIGINAL)))
     if privacy is not None:
-        told = privacy[(privacy.dataset == dataset) & (privacy.chosen == "true") & (privacy.headline == "true")]
+        told = privacy[(privacy.dataset == dataset) & (privacy.headline == "true")]
         for attack, part in told.groupby("attack", sort=False):
-            of = {row.variant: 100 * float(row.value) for row in rows_of(part) if is_number(row.value)}
-            found.append(
-                Series(f"attack {attack}, %", {v: x for v, x in of.items() if v in coded}, of.get(ORIGINAL), True)
-            )
+            for name, rows in _tried(str(attack), part):
+                of = {row.variant: 100 * float(row.value) for row in rows_of(rows) if is_number(row.value)}
+                found.append(Series(name, {v: x for v, x in of.items() if v in coded}, of.get(ORIGINAL), True))
     return [one for one in found if one.values]
+
+
+def _tried(attack: str, part: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield what is drawn of an attack, a name and rows of privacy.csv: each variant's strongest attacker.
+
+    Of detectors each by itself: one that looks for faces and one that looks for people answer two questions, and a line
+    from the one's recall to the other's would be of neither.
+    """
+    whom = dict.fromkeys(part.attacker)
+    if (part.knowledge != "").any() or len(whom) < 2:
+        yield f"attack {attack}, %", part[part.chosen == "true"]
+        return
+    for name in whom:
+        yield f"attack {attack}: {name}, %", part[part.attacker == name]
 
 
 def anchor_of(curves: Sequence[str]) -> str:
@@ -182,13 +196,15 @@ def bd_rates(taken: pd.DataFrame) -> pd.DataFrame:
             points = {curve: list(_points(mine[mine.curve == curve], one)) for curve in curves}
             for curve in curves:
                 if curve != anchor:
+                    ends = common(points[anchor], points[curve]) or (None, None)
                     rows.append(
                         {
                             "dataset": dataset, "curve": curve, "anchor": anchor, "measure": one.name,
                             "points": len(points[curve]), "bd_rate": bd_rate(points[anchor], points[curve]),
+                            "common_low": ends[0], "common_high": ends[1],
                         }
                     )  # fmt: skip
-    return pd.DataFrame(rows, columns=list(BD_COLUMNS)).astype({"bd_rate": float}).round(4)
+    return pd.DataFrame(rows, columns=list(BD_COLUMNS)).astype(dict.fromkeys(BD_COLUMNS[-3:], float)).round(4)
 
 
 def _points(mine: pd.DataFrame, one: Series) -> Iterator[tuple[float, float]]:
@@ -227,9 +243,16 @@ def bd_table(differences: pd.DataFrame, dataset: str) -> tuple[list[str], list[l
     lines = []
     for curve, part in mine.groupby("curve", sort=False):
         of: dict[str, Any] = {row.measure: row for row in rows_of(part)}
-        values = [of[m].bd_rate if m in of else None for m in measures]
-        lines.append([str(curve), *(f"{number(v, True)} %" if is_number(v) else "–" for v in values)])
+        lines.append([str(curve), *(_difference(of.get(m)) for m in measures)])
     return ["curve", *measures], lines
+
+
+def _difference(row: Any) -> str:
+    """Return a difference of curves, with the qualities that it is about."""
+    if row is None or not is_number(row.bd_rate):
+        return "–"
+    low, high = (f"{end:.3f}" if row.measure == MSSSIM else number(end) for end in (row.common_low, row.common_high))
+    return f"{number(row.bd_rate, True)} % ({low} to {high})"
 
 
 def rates_markdown(
@@ -243,6 +266,10 @@ def rates_markdown(
         heads, lines = bd_table(differences, dataset)
         if lines:
             anchor = differences[differences.dataset == dataset].anchor.iloc[0]
-            said += [f"BD-rate: bits that a curve takes more than {anchor} for as good a picture (below 0: less).", ""]
+            said += [
+                f"BD-rate: bits that a curve takes more than {anchor} for as good a picture (below 0: less), in the "
+                "mean over the qualities that both reach, which stand beside it.",
+                "",
+            ]
             said += [tabulate(lines, headers=heads, tablefmt="github", disable_numparse=True), ""]
     return "\n".join(said)

@@ -30,13 +30,18 @@ class Primary:
 
     ``tasks``: those that a model has of them, or all of its own where it has none; ``category``: the data set's first
     one of people; ``variants``: all but the original and those that only re-encode. ``direction``: what
-    is tested on what.
+    is tested on what; ``models``: those that are asked, () for all.
     """
 
     tasks: tuple[str, ...] = ("detection", "pose")
     category: str | None = None
     variants: tuple[str, ...] = ()
     direction: str = ON_ORIGINAL
+    models: tuple[str, ...] = ()
+
+    def asks(self, model: str) -> bool:
+        """Tell whether it is about a model."""
+        return not self.models or model in self.models
 
     def tasks_of(self, names: Sequence[str]) -> list[str]:
         """Return the tasks that are asked of a model with the named ones."""
@@ -311,6 +316,7 @@ def _check_kinds(path: str | Path, value: dict[str, Any], options: dict[str, Any
         *(("starts", name, value["models"]) for _, models in written.starts or [] for name in models),
         *(("report.against", name, written.variants) for name in options.get("against") or ()),
         *(("report.primary.variants", name, written.variants) for name in question.variants),
+        *(("report.primary.models", name, value["models"]) for name in question.models),
         *(("report.primary.tasks", name, registry.names("tasks")) for name in question.tasks),
         ("report.primary.direction", question.direction, get_args(Direction)),
     ]
@@ -350,10 +356,12 @@ def _attacks(path: str | Path, value: Any) -> Attacks | None:
 
 def _primary(path: str | Path, value: Any) -> Primary:
     try:
-        given = {key: tuple(value[key]) for key in ("tasks", "variants") if value.get(key)}
+        given = {key: tuple(value[key]) for key in ("tasks", "variants", "models") if value.get(key)}
         return Primary(category=value.get("category"), direction=value.get("direction") or ON_ORIGINAL, **given)
     except (AttributeError, TypeError):
-        raise AnonbenchError("must hold lists of tasks and variants", file=path, entry="report.primary") from None
+        raise AnonbenchError(
+            "must hold lists of tasks, variants and models", file=path, entry="report.primary"
+        ) from None
 
 
 def parts(variant: str) -> tuple[str, str, str]:

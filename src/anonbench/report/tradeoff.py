@@ -26,8 +26,11 @@ TRADEOFF_COLUMNS = (
 """Columns of tradeoff.csv: a row per data set, variant, attack by those who learn and measure. ``value`` and ``kept``
 are those of the primary question's first task and category (impact.csv); ``rms``: `report.apart`; ``naive`` and
 ``aware``: the strongest attacker, on the people on whom attackers are chosen, of those who have learnt from originals
-alone and of those who know the method, with intervals of their own; the rest is privacy.csv's."""
+alone and of those who know the method (`KNOWS`), with intervals of their own; the rest is privacy.csv's."""
 AWARE = "aware"
+KNOWS = {NAIVE: (NAIVE,), AWARE: (AWARE, "reverse")}
+"""Whose knowledge each column is about: whoever undoes the method first knows it as well, and `restore` has nobody
+else who does."""
 TOLD = ("cmap", "macro_f1")
 """Measures over many attributes that stand beside an attack's headline, of all of them and of a group."""
 
@@ -76,7 +79,7 @@ def _asked(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 def _measures(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Return, of a variant and attack, each measure that is told with what naive and aware attackers reach."""
-    best = {know: _strongest(rows[rows.knowledge == know]) for know in (NAIVE, AWARE)}
+    best = {who: _strongest(rows[rows.knowledge.isin(knows)]) for who, knows in KNOWS.items()}
     aware = best[AWARE]
     if len(aware):  # the naive one who sees the same of people
         same = rows[(rows.knowledge == NAIVE) & (rows["view"] == aware["view"].iloc[0])]
@@ -186,9 +189,9 @@ def markdown(frame: pd.DataFrame, table: pd.DataFrame) -> str:
         "",
         "What models keep (mean ± standard deviation over seeds, in the direction that the primary question is about), "
         "beside what attackers find, in per cent with the 95 % interval of each by itself: *naive* ones have learnt "
-        "from originals alone, *aware* ones from what the method makes of their own people. The strongest of each kind "
-        "was chosen on people who are not among those that are told of. RMS: of variant minus original, images in "
-        "[0, 1]. Written by `anonbench report-tables`.",
+        "from originals alone, *aware* ones from what the method makes of their own people, to see through it or to "
+        "undo it first. The strongest of each kind was chosen on people who are not among those that are told of. RMS: "
+        "of variant minus original, images in [0, 1]. Written by `anonbench report-tables`.",
     ]
     for one in pivot(frame, table):
         body = [[f"`{line[0]}`", *line[1:]] for line in one["lines"]]

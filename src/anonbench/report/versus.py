@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from anonbench.report.attempts import Attempt
 from anonbench.report.collect import Sources
-from anonbench.report.gates import strongest
+from anonbench.report.gates import Attempts, able, strongest
 from anonbench.report.impact import Compared, asked, certain
 from anonbench.report.privacy import attempts_of, headline_of
 from anonbench.report.privacy_text import named
@@ -23,15 +23,17 @@ from anonbench.statistics.verdicts import UNSURE
 from anonbench.tasks.base import title
 
 VERSUS_COLUMNS = (
-    "dataset", "half", "model", "task", "category", "direction", "attack", "measure", "size", "unit", "best", "variant",
-    "reference", "difference", "difference_low", "difference_high", "simultaneous_low", "simultaneous_high", "n_seeds",
+    "dataset", "half", "model", "task", "category", "direction", "attack", "attacker", "measure", "size", "unit",
+    "best", "variant", "reference", "difference", "difference_low", "difference_high", "simultaneous_low",
+    "simultaneous_high", "n_seeds",
 )  # fmt: skip
 """Columns of versus.csv, a row per variant and reference. ``half``: what is ``kept`` (the first metric in what the
 study's primary question asks about, in ``unit``) or ``found`` (what an attack is judged by, by the strongest attacker
-of each of the two, 0..1 but for R2). ``best``: whether ``higher`` or ``lower`` values keep more, '' of what is found.
-``difference``: variant minus reference, with its 95 % interval by itself, paired over seeds and over images or people,
-and ``simultaneous``, of all pairs of variant and reference together (Bonferroni). Both are empty where there is no
-verdict of a difference to the original either: with one seed of what learns, and with too few images or people."""
+of each of the two, 0..1 but for R2; where several detectors look, by the same ``attacker`` in both). ``best``:
+whether ``higher`` or ``lower`` values keep more, '' of what is found. ``difference``: variant minus reference, with its
+95 % interval by itself, paired over seeds and over images or people, and ``simultaneous``, of all pairs of variant and
+reference together (Bonferroni). Both are empty where there is no verdict of a difference to the original either: with
+one seed of what learns, and with too few images or people."""
 KEPT, FOUND = "kept", "found"
 NO_LESS, LESS = "no less", "less"
 
@@ -80,13 +82,11 @@ def _kept(study: ReportStudy, model: str, compared: Compared) -> Iterator[dict[s
 
 def _found(study: ReportStudy, attacks: Path) -> Iterator[dict[str, Any]]:
     for dataset, attack, found in attempts_of(study, attacks):
-        best: dict[str, Attempt] = {
-            variant: of[name] for variant, of in found.items() if (name := strongest(of)) is not None
-        }
         key = headline_of(found)
-        pairs = _pairs(study, list(best))
-        for variant, reference in pairs:
-            one, other = best[variant], best[reference]
+        compared = [(who, of, _pairs(study, list(of))) for who, of in _by(found)]
+        among = sum(len(pairs) for _, _, pairs in compared)
+        for who, of, variant, reference in ((who, of, *pair) for who, of, pairs in compared for pair in pairs):
+            one, other = of[variant], of[reference]
             if key is None or one.sample != other.sample or key not in one.measures or key not in other.measures:
                 continue
             own, base = one.measures[key], other.measures[key]
@@ -97,10 +97,26 @@ def _found(study: ReportStudy, attacks: Path) -> Iterator[dict[str, Any]]:
             fixed = attack in study.attacks.once and not {variant, reference} & {*study.refitted}
             sure = contrast is not None and (seeds > 1 or fixed) and not certain(contrast)
             yield {
-                "dataset": dataset, "half": FOUND, "attack": attack, "measure": key[0], "size": key[1],
+                "dataset": dataset, "half": FOUND, "attack": attack, "attacker": who, "measure": key[0], "size": key[1],
                 "variant": variant, "reference": reference, "n_seeds": seeds, "difference": own.value - base.value,
-                **(_ends(contrast, len(pairs)) if sure and contrast is not None else {}),
+                **(_ends(contrast, among) if sure and contrast is not None else {}),
             }  # fmt: skip
+
+
+def _by(found: Mapping[str, Attempts]) -> Iterator[tuple[str, dict[str, Attempt]]]:
+    """Yield whose attempts are compared, by variant: the strongest attacker's of each, with '' for a name.
+
+    Of detectors, each one's: where one looks for faces and one for people, more found by the one is not less by the
+    other.
+    """
+    every = {variant: able(of) for variant, of in found.items()}
+    names = dict.fromkeys(name for of in every.values() for name in of)
+    learns = any("view" in one.attacker for of in every.values() for one in of.values())
+    if learns or len(names) < 2:
+        yield "", {variant: of[name] for variant, of in found.items() if (name := strongest(of)) is not None}
+        return
+    for name in names:
+        yield name, {variant: of[name] for variant, of in every.items() if name in of}
 
 
 def _ends(contrast: Contrast, among: int) -> dict[str, Any]:
@@ -111,7 +127,7 @@ def _ends(contrast: Contrast, among: int) -> dict[str, Any]:
 
 
 def told(table: pd.DataFrame, study: ReportStudy) -> list[str]:
-    """Return a sentence per data set, attack and reference on who beats it, from versus.csv.
+    """Return a sentence per data set, attack (of detectors each) and reference on who beats it, from versus.csv.
 
     A variant beats a reference where less is found and no less is kept, by the intervals that hold for all pairs of
     variant and reference together: that of what is found lies below zero, and that of what is kept above the study's
@@ -123,11 +139,13 @@ def told(table: pd.DataFrame, study: ReportStudy) -> list[str]:
             str(variant): _worst(rows_of(rows), study)
             for variant, rows in part[part.half == KEPT].groupby("variant", sort=False)
         }
-        for attack, found in part[part.half == FOUND].groupby("attack", sort=False):
+        attacked = part[part.half == FOUND].fillna({"attacker": ""})
+        for (attack, attacker), found in attacked.groupby(["attack", "attacker"], sort=False):
             lower = [row for row in rows_of(found) if is_number(row.simultaneous_high) and row.simultaneous_high < 0]
             first: Any = rows_of(found)[0]
             measure = named(first.measure, first.size)
-            start = f"{dataset}, {attack}, against {phrase(str(reference))} ({reference}): "
+            tried = f"{attack} by {attacker}" if attacker else attack
+            start = f"{dataset}, {tried}, against {phrase(str(reference))} ({reference}): "
             if not lower:
                 unknown = not found.simultaneous_high.map(is_number).any()
                 said.append(

@@ -24,21 +24,43 @@ def bd_rate(
     None where nothing can be said: fewer than ``fewest`` points, a curve on which more bits do not give more quality,
     or no common quality.
     """
-    curves = [_curve(points, fewest) for points in (anchor, other)]
-    if curves[0] is None or curves[1] is None:
+    curves = _curves(anchor, other, fewest)
+    ends = _common(curves)
+    if curves is None or ends is None:
         return None
-    (qualities, rates), (others, other_rates) = curves[0], curves[1]
-    low, high = max(qualities[0], others[0]), min(qualities[-1], others[-1])
-    if low >= high:
-        return None
-    means = [
-        float(PchipInterpolator(x, y).integrate(low, high)) / (high - low)
-        for x, y in ((qualities, rates), (others, other_rates))
-    ]
+    means = [float(PchipInterpolator(x, y).integrate(*ends)) / (ends[1] - ends[0]) for x, y in curves]
     return 100 * float(np.expm1(means[1] - means[0]))
 
 
-def _curve(points: Sequence[tuple[float, float]], fewest: int) -> tuple[np.ndarray, np.ndarray] | None:
+def common(
+    anchor: Sequence[tuple[float, float]], other: Sequence[tuple[float, float]], fewest: int = FEWEST
+) -> tuple[float, float] | None:
+    """Return the ends of the qualities that both curves have, over which `bd_rate` averages; None where it says None.
+
+    Of curves at the same rates they may be few: then the difference is that of one's upper end to the other's lower.
+    """
+    return _common(_curves(anchor, other, fewest))
+
+
+Curve = tuple[np.ndarray, np.ndarray]
+
+
+def _curves(
+    anchor: Sequence[tuple[float, float]], other: Sequence[tuple[float, float]], fewest: int
+) -> tuple[Curve, Curve] | None:
+    one, two = _curve(anchor, fewest), _curve(other, fewest)
+    return None if one is None or two is None else (one, two)
+
+
+def _common(curves: tuple[Curve, Curve] | None) -> tuple[float, float] | None:
+    if curves is None:
+        return None
+    (qualities, _), (others, _) = curves
+    low, high = float(max(qualities[0], others[0])), float(min(qualities[-1], others[-1]))
+    return (low, high) if low < high else None
+
+
+def _curve(points: Sequence[tuple[float, float]], fewest: int) -> Curve | None:
     """Return qualities and logarithms of rates in growing order; None for what is no curve."""
     ordered = np.array(sorted(points), dtype=np.float64).reshape(-1, 2)
     if len(ordered) < max(fewest, 2) or not np.isfinite(ordered).all() or ordered[0, 0] <= 0:

@@ -202,6 +202,8 @@ class Arguments:
         )
         if block.primary.direction == ON_ORIGINAL:
             del found["primary"]["direction"]
+        if not block.primary.models:
+            del found["primary"]["models"]
         return found
 
     def summary(self) -> str:
