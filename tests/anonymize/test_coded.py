@@ -95,6 +95,14 @@ def test_what_a_format_cannot_hold_is_refused() -> None:
         lossy.encode(wide, "webp", 50)
 
 
+@pytest.mark.parametrize("size", [(300, 300), (1, 20_000), (20_000, 1)], ids=str)
+@pytest.mark.parametrize("quality", [50, 90, 94, 100])
+def test_a_jpeg_of_noise_takes_more_than_a_byte_a_pixel(quality: int, size: tuple[int, int]) -> None:
+    """Of black and white points, in which nothing can be saved: a search for a rate tries such qualities, too."""
+    pixels = 255 * np.random.default_rng(0).integers(0, 2, (*size, 3), dtype=np.uint8)
+    assert lossy.decode(lossy.encode(pixels, "jpeg", quality)).shape == pixels.shape
+
+
 # --- qualities
 
 
