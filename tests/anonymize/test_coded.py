@@ -95,6 +95,14 @@ def test_what_a_format_cannot_hold_is_refused() -> None:
         lossy.encode(wide, "webp", 50)
 
 
+@formats
+def test_what_a_format_can_hold_is_read_again(format: str) -> None:
+    most = lossy.LARGEST[format]
+    assert lossy.decode(lossy.encode(np.zeros((1, most, 3), np.uint8), format, 10)).shape == (1, most, 3)
+    with pytest.raises(AnonbenchError, match=f"holds no more than {most} along a side"):
+        lossy.encode(np.zeros((most + 1, 1, 3), np.uint8), format, 10)
+
+
 @pytest.mark.parametrize("size", [(300, 300), (1, 20_000), (20_000, 1)], ids=str)
 @pytest.mark.parametrize("quality", [50, 90, 94, 100])
 def test_a_jpeg_of_noise_takes_more_than_a_byte_a_pixel(quality: int, size: tuple[int, int]) -> None:

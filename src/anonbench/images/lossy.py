@@ -24,8 +24,8 @@ FORMATS = ("jpeg", "webp", "avif")
 LOWEST = {"jpeg": 1, "webp": 0, "avif": 0}
 HIGHEST = 100
 """Qualities are whole numbers up to this, from `LOWEST`; one format's mean nothing in another."""
-LARGEST = {"jpeg": 65_500, "webp": 16_383, "avif": 65_536}
-"""Pixels along a side."""
+LARGEST = {"jpeg": 65_500, "webp": 16_383, "avif": 32_768}
+"""Pixels along a side; libavif writes more than it reads."""
 
 _SETTINGS: dict[str, dict[str, Any]] = {
     "jpeg": {"subsampling": "4:2:0", "optimize": True},
