@@ -168,6 +168,8 @@ def test_shrunk_frames_take_less_and_keep_their_size() -> None:
         ({"after": "frame-webp-q20"}, "comes after another method itself"),
         ({"after": "face-downsample-2x"}, "does not work on the region 'face'"),
         ({"after": "nonsense"}, "is not a variant"),
+        ({"after": "face-blur-low-fit1"}, "blur is not fitted, so it has no fit1"),
+        ({"after_parameters": {"sigma": 3}}, "are those of the variant that comes before; name it in after"),
     ],
 )
 def test_what_makes_no_sense_is_refused(parameters: dict[str, Any], said: str) -> None:
@@ -446,6 +448,11 @@ def test_what_comes_before_has_the_study_s_parameters() -> None:
     assert [str(one) for one in read.made_from("frame-jpeg-faceblur1")] == ["face-blur-medium", "frame-jpeg-faceblur1"]
     assert [str(one) for one in read.made_from("original")] == ["original"]
     assert read.encoder("frame-jpeg-q20") == LOSSLESS
+    own = {"levels": {"faceblur1": {"bpp": 0.5, "after": "face-blur-medium", "after_parameters": {"sigam": 3}}}}
+    with pytest.raises(
+        AnonbenchError, match=r"'frame-jpeg-faceblur1': after_parameters of method blur: sigam: .*did you mean 'sigma'"
+    ):
+        config.parse(study(methods={"jpeg": own}))
     wrong = {"levels": {"faceblur1": {"bpp": 0.5, "after": "face-blur-strong"}}}
     with pytest.raises(AnonbenchError, match="unknown level 'strong'"):
         config.parse(study(methods={"jpeg": wrong}))
