@@ -161,6 +161,7 @@ def test_shrunk_frames_take_less_and_keep_their_size() -> None:
         ({"quality": 101}, "quality"),
         ({"bpp": 0}, "bpp"),
         ({"bpp": -1}, "bpp"),
+        ({"bpp": math.inf}, r"bpp: Input should be a finite number"),
         ({"shrink": 0}, "shrink"),
         ({"after": "original"}, "the original is what a method works on anyway"),
         ({"after": "face-blurr-medium"}, "unknown method 'blurr'.*blur"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -461,6 +462,9 @@ def test_images_without_anybody_can_be_learned_from(dataset: Dataset, tmp_path: 
         ({"loss": {"head": 1}}, r"loss\.head: unknown key \(did you mean 'heads'\?\)"),
         ({"loss": {"head_term": "invers"}}, r"loss\.head_term"),
         ({"loss": {"rate": -1}}, r"loss\.rate"),
+        ({"loss": {"heads": math.inf}}, r"loss\.heads: Input should be a finite number"),
+        ({"learning_rate": math.inf}, "learning_rate: Input should be a finite number"),
+        ({"size": [8_000_000_000, 64]}, r"size: sides must be multiples of 4 .*8192 at most"),
         ({"preset": "publishd"}, "preset"),
     ],
 )
