@@ -248,6 +248,38 @@ def test_weights_that_are_no_codec(tmp_path: Path, change: Any, said: str) -> No
         Compressor.load(path, "cpu")
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "said"),
+    [("analysis.0.weight", 3e38, "no finite latents"), ("synthesis.0.weight", 3e38, "no finite pixels")],
+)
+def test_weights_that_overflow(tmp_path: Path, part: str, value: float, said: str) -> None:
+    """They are finite, what comes of them is not: it must not become a black picture."""
+    path = tampered(
+        write(tmp_path / "weights.safetensors"),
+        tmp_path / "wrong.safetensors",
+        lambda tensors, _: tensors[f"codec.{part}"].fill_(value),
+    )
+    compressor, _ = Compressor.load(path, "cpu")
+    pixels = photograph(33, 21, 4)
+    with pytest.raises(AnonbenchError, match=rf"a\.png: the codec's weights make {said} of it; fit the codec again"):
+        compressor.synthesise(compressor.analyse(pixels, file="a.png"), file="a.png")
+
+
+def test_an_image_that_does_not_fit_into_memory(compressor: Compressor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory")
+
+    data = compressor.encode(photograph(33, 21, 4))
+    for part, call in (
+        ("latents", lambda: compressor.analyse(photograph(33, 21, 4), file="a")),
+        ("images", lambda: compressor.decode(data, file="a")),
+    ):
+        monkeypatch.setattr(compressor.codec, part, fail)
+        with pytest.raises(AnonbenchError, match="a: the memory is not enough for an image of 33x21 at a time; take a"):
+            call()
+        monkeypatch.undo()
+
+
 def test_weights_that_are_no_file(tmp_path: Path) -> None:
     with pytest.raises(AnonbenchError, match="no such file; run anonbench fit first"):
         Compressor.load(tmp_path / "none", "cpu")

@@ -44,7 +44,8 @@ def encode(
         width, height = images.header(data, file=file).upright
         check_size(width, height, compressor.architecture, max_pixels, file=file)
         pixels = images.decode(data, file=file, max_pixels=max_pixels).pixels
-        coded = compressor.analyse(pixels, step, None if seed is None else generator("encode", seed, file.name))
+        random = None if seed is None else generator("encode", seed, file.name)
+        coded = compressor.analyse(pixels, step, random, file=file)
         written = compressor.pack(coded)
         write_bytes(target, written)
         count = coded.width * coded.height
