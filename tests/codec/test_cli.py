@@ -83,6 +83,23 @@ def test_decode_overwrites_nothing(weights: Path, tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == before
 
 
+def test_what_cannot_be_read_has_a_remedy_of_its_own(weights: Path, tmp_path: Path) -> None:
+    """No image is one of a data set, whose annotations could be corrected."""
+    (tmp_path / "circle.png").symlink_to("circle.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "text.png").write_text("none")
+    data = cv2.imencode(".jpg", photograph(90, 90))[1].tobytes()
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
+    for name, said in (
+        ("circle.png", "cannot be read"), ("folder.png", "cannot be read"), ("none.png", "no such image"),
+        ("text.png", "no known image format"), ("cut.jpg", "Premature end"),
+    ):  # fmt: skip
+        with pytest.raises(AnonbenchError, match=rf"{name}: .*{said}.*; give a photograph that can be read"):
+            run("encode", tmp_path / name, "--weights", weights, "--out", tmp_path / "out")
+    with pytest.raises(AnonbenchError, match=r"circle\.png: no such file"):
+        run("decode", tmp_path / "circle.png", "--weights", weights, "--out", tmp_path / "out")
+
+
 def test_an_image_that_no_png_can_hold(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Compressor, "decode", lambda *_, **__: np.zeros((1, 1_100_000, 3), np.uint8))
     (tmp_path / "a.bin").touch()
