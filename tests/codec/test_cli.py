@@ -83,6 +83,18 @@ def test_decode_overwrites_nothing(weights: Path, tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == before
 
 
+def test_encode_overwrites_streams_alone(weights: Path, tmp_path: Path) -> None:
+    """Much is called .bin, such as a file of weights."""
+    cv2.imwrite(str(tmp_path / "a.png"), photograph(20, 20))
+    kept = weights.rename(tmp_path / "a.bin")
+    before = kept.read_bytes()
+    with pytest.raises(AnonbenchError, match=r"a\.bin, .*a\.png: exists, and is no stream that could be written anew"):
+        run("encode", tmp_path / "a.png", "--weights", kept, "--out", tmp_path)
+    assert kept.read_bytes() == before
+    for _ in range(2):
+        run("encode", tmp_path / "a.png", "--weights", kept, "--out", tmp_path / "out")
+
+
 def test_what_cannot_be_read_has_a_remedy_of_its_own(weights: Path, tmp_path: Path) -> None:
     """No image is one of a data set, whose annotations could be corrected."""
     (tmp_path / "circle.png").symlink_to("circle.png")

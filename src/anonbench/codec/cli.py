@@ -40,8 +40,17 @@ def encode(
     """Write each image as a stream, NAME.bin; print its bits per pixel, real and as the density estimates them."""
     targets = _targets(files, out, SUFFIX)
     from anonbench.codec.compressor import Compressor  # torch takes seconds to import
+    from anonbench.codec.stream import MAGIC
     from anonbench.seeding import generator
 
+    for file, target in zip(files, targets, strict=True):
+        if target.is_file() and not _starts(target, MAGIC):
+            raise AnonbenchError(
+                "exists, and is no stream that could be written anew",
+                file=target,
+                entry=str(file),
+                remedy="choose another --out",
+            )
     compressor, _ = Compressor.load(weights, device)
     for file, target in zip(files, targets, strict=True):
         pixels = _pixels(file, compressor, max_pixels)
@@ -101,6 +110,12 @@ def _pixels(file: Path, compressor: Compressor, max_pixels: int) -> np.ndarray:
         return images.decode(data, file=file, max_pixels=max_pixels).pixels
     except AnonbenchError as error:
         raise AnonbenchError(error.message, file=error.file, remedy=IMAGE) from None
+
+
+def _starts(file: Path, begin: bytes) -> bool:
+    """Tell whether a file starts with these bytes."""
+    with file.open("rb") as stream:
+        return stream.read(len(begin)) == begin
 
 
 def _png(pixels: np.ndarray, file: Path) -> bytes:
