@@ -112,6 +112,16 @@ def test_what_cannot_be_read_has_a_remedy_of_its_own(weights: Path, tmp_path: Pa
         run("decode", tmp_path / "circle.png", "--weights", weights, "--out", tmp_path / "out")
 
 
+def test_a_file_that_is_too_long_is_not_read(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), photograph(20, 20))
+    run("encode", tmp_path / "a.png", "--weights", weights, "--out", tmp_path)
+    with (tmp_path / "a.bin").open("ab") as stream:
+        stream.truncate(20_000_000_000)  # of which the disk holds nothing
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("it was read"))
+    with pytest.raises(AnonbenchError, match=r"a\.bin, --max-pixels: is longer than the stream of any image of"):
+        run("decode", tmp_path / "a.bin", "--weights", weights, "--out", tmp_path / "out")
+
+
 def test_an_image_that_no_png_can_hold(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Compressor, "decode", lambda *_, **__: np.zeros((1, 1_100_000, 3), np.uint8))
     (tmp_path / "a.bin").touch()

@@ -51,6 +51,7 @@ def test_every_image_comes_back_as_it_was_encoded(
     found = compressor.unpack(data)
     assert (found.latents == coded.latents).all()
     assert (found.step, found.width, found.height) == (coded.step, width, height)
+    assert len(data) <= compressor.longest(-(-width // 8) * -(-height // 8) * 64)
     decoded = compressor.decode(data)
     assert decoded.shape == pixels.shape
     assert decoded.dtype == np.uint8
@@ -67,6 +68,7 @@ def test_any_integers_come_back(compressor: Compressor, values: list[int], heigh
     coded = Coded(latents, 0, 5, 8 * height - 3)
     assert (compressor.unpack(compressor.pack(coded)).latents == latents).all()
     assert np.isfinite(compressor.estimate(coded))
+    assert len(compressor.pack(coded)) <= compressor.longest(64 * height)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)

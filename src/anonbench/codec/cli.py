@@ -88,6 +88,13 @@ def decode(
     for file, target in zip(files, targets, strict=True):
         if not file.is_file():
             raise AnonbenchError("no such file", file=file)
+        if file.stat().st_size > compressor.longest(max_pixels):
+            raise AnonbenchError(
+                f"is longer than the stream of any image of {max_pixels} pixels",
+                file=file,
+                entry="--max-pixels",
+                remedy="give what anonbench encode wrote",
+            )
         pixels = compressor.decode(file.read_bytes(), max_pixels=max_pixels, file=file)
         write_bytes(target, _png(pixels, file))
         typer.echo(f"{target}: {pixels.shape[1]}x{pixels.shape[0]}")

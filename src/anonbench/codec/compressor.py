@@ -69,6 +69,13 @@ class Compressor:
             )
         return steps.index(step)
 
+    def longest(self, max_pixels: int) -> int:
+        """Return how many bytes no stream of an image of ``max_pixels``, padded, exceeds.
+
+        A latent takes 24 bits of the coder's and five bytes of an escape at most, and a header is short.
+        """
+        return 64 + 9 * self.architecture.channels * (max_pixels // self.architecture.stride**2)
+
     def encode(self, pixels: np.ndarray, step: float = 1.0, random: np.random.Generator | None = None) -> bytes:
         """Return an image's stream."""
         return self.pack(self.analyse(pixels, step, random))
