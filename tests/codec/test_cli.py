@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from anonbench import cli
 from anonbench.cli import app
 from anonbench.codec.compressor import Compressor
 from anonbench.errors import AnonbenchError
@@ -120,6 +124,24 @@ def test_a_file_that_is_too_long_is_not_read(weights: Path, tmp_path: Path, monk
     monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("it was read"))
     with pytest.raises(AnonbenchError, match=r"a\.bin, --max-pixels: is longer than the stream of any image of"):
         run("decode", tmp_path / "a.bin", "--weights", weights, "--out", tmp_path / "out")
+
+
+def test_names_that_are_no_unicode_are_printed(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a terminal that is strict about it, the first of these ended the run."""
+    files = [tmp_path / os.fsdecode(name) for name in (b"\xff.png", b"\xc3\xa9.png")]
+    for file in files:
+        file.write_bytes(cv2.imencode(".png", photograph(8, 8))[1].tobytes())
+    shown = io.TextIOWrapper(io.BytesIO(), "utf-8", "strict")
+    monkeypatch.setattr(sys, "stdout", shown)
+    words = ["encode", *map(str, files), "--weights", str(weights), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["anonbench", *words])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    shown.flush()
+    said = shown.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert "\\udcff.bin: " in said
+    assert "é.bin: " in said
 
 
 def test_an_image_that_no_png_can_hold(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
