@@ -255,6 +255,22 @@ def test_a_rate_of_one_frame_alone_is_refused(tmp_path: Path) -> None:
             _ = job.method
 
 
+def test_a_search_that_fails_is_a_sentence(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(lossy.LARGEST, "webp", 180)
+    with pytest.raises(
+        AnonbenchError,
+        match=r"data: method webp failed on 8 frames of the split train together: is 184x120 pixels, .* than 180 along",
+    ):
+        dataset.run("frame-webp-q20", parameters={"quality": None, "bpp": 1.0}, encoder=LOSSLESS)
+
+    def fail(*_: Any) -> bytes:
+        raise OSError("broken data stream\nwhen writing")
+
+    monkeypatch.setattr(lossy, "encode", fail)
+    with pytest.raises(AnonbenchError, match=r"together: broken data stream when writing; fix the method"):
+        dataset.run("frame-jpeg-q20", parameters={"quality": None, "bpp": 1.0}, encoder=LOSSLESS)
+
+
 # --- after another variant
 
 

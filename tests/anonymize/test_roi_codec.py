@@ -645,6 +645,14 @@ def test_the_codecs_that_hide_nobody_are_controls(dataset: Dataset, tmp_path: Pa
         assert {row["status"] for row in rows if row["type"] == "frame"} == {status}
 
 
+def test_an_origin_that_no_manifest_can_hold(dataset: Dataset, tmp_path: Path) -> None:
+    """It is read before any image is written, which its manifest would not have followed."""
+    weights = weights_for(tmp_path, origin={"dataset": "\ud800", "hides": "heads"})
+    with pytest.raises(AnonbenchError, match=r"safetensors: says of itself what no manifest can hold .*fit the method"):
+        dataset.run("frame-roi_codec", tmp_path / "out", weights=weights, device="cpu", parameters={})
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_weights_and_with_another_step(tmp_path: Path) -> None:
     method = make(Variant.parse("frame-roi_codec"))
     with pytest.raises(AnonbenchError, match="the codec has no weights"):
