@@ -18,7 +18,7 @@ from safetensors import safe_open
 from anonbench.codec import stream, weights
 from anonbench.codec.compressor import Coded, Compressor
 from anonbench.codec.stream import MAGIC, Stream
-from anonbench.codec.tables import TOTAL
+from anonbench.codec.tables import TOTAL, Tables
 from anonbench.errors import AnonbenchError
 from anonbench.learning.files import save_tensors
 from tests.anonymize.conftest import photograph
@@ -280,6 +280,19 @@ def test_an_image_that_does_not_fit_into_memory(compressor: Compressor, monkeypa
         with pytest.raises(AnonbenchError, match="a: the memory is not enough for an image of 33x21 at a time; take a"):
             call()
         monkeypatch.undo()
+
+
+def test_a_size_that_does_not_fit_into_memory(compressor: Compressor) -> None:
+    """Of tables with one likely symbol, a few bytes are a large image; who raises the limit gets a sentence."""
+    likely = Tables(1.0, np.zeros(6, np.int32), np.full(6, 2, np.int32), np.array([TOTAL - 1, 1] * 6, np.int32))
+    other = Compressor(compressor.codec, [likely], bytes(8), torch.device("cpu"))
+    data = sealed(varint(2**34) + varint(2**20) + varint(0) + b"\x01\x02\x03\x04" * 10, bytes(8))
+    with pytest.raises(AnonbenchError, match="which no 320 bits can be"):
+        other.decode(data, max_pixels=2**62)
+    certain = replace(likely, counts=np.array([TOTAL, 0] * 6, np.int32))
+    other = Compressor(compressor.codec, [certain], bytes(8), torch.device("cpu"))
+    with pytest.raises(AnonbenchError, match="a: the memory is not enough for an image of 17179869184x1048576 at"):
+        other.decode(data, max_pixels=2**62, file="a")
 
 
 def test_weights_that_are_no_file(tmp_path: Path) -> None:

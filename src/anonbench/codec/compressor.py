@@ -131,7 +131,8 @@ class Compressor:
         if told.step >= len(self.tables):
             raise AnonbenchError(f"has the step number {told.step} of {len(self.tables)}", file=file)
         stream.check_size(told.width, told.height, self.architecture, max_pixels, file=file)
-        latents = stream.read(told, self.architecture, self.tables[told.step], file=file)
+        with self._room(told.width, told.height, file):
+            latents = stream.read(told, self.architecture, self.tables[told.step], file=file)
         return Coded(latents, told.step, told.width, told.height)
 
     def estimate(self, coded: Coded) -> float:
@@ -166,10 +167,10 @@ class Compressor:
         """Raise AnonbenchError where an image has no place in memory."""
         try:
             yield
-        except RuntimeError as error:
-            if not memory.exhausted(error):
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, RuntimeError) and not memory.exhausted(error):
                 raise
-            where = "the GPU's memory" if self.device.type == "cuda" else "the memory"
+            where = "the GPU's memory" if isinstance(error, torch.OutOfMemoryError) else "the memory"
             raise AnonbenchError(
                 f"{where} is not enough for an image of {width}x{height} at a time",
                 file=file,
