@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import io
 import re
 import sys
 from pathlib import Path
@@ -122,6 +123,8 @@ def main() -> None:
     That is an AnonbenchError, and what the operating system refuses: a folder without permission, a full memory.
     """
     portable.settle()
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that are no Unicode
     try:
         app()
     except AnonbenchError as error:

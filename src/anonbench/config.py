@@ -746,8 +746,13 @@ class Study(Strict):
             raise ValueError(f"variants: {error}") from None
         if method.FitSettings and (why := method.misfit(checked, self.fit_settings(parsed.method, parsed.level))):
             raise ValueError(f"variants: '{variant}': {why}")
-        if isinstance(checked, After) and checked.after and checked.after_parameters is None:
-            parameters["after_parameters"] = self.parameters(checked.after)
+        if isinstance(checked, After) and checked.after:
+            if not checked.after_parameters:
+                parameters["after_parameters"] = self.parameters(checked.after)
+            try:
+                checked.hides()
+            except AnonbenchError as error:
+                raise ValueError(f"variants: '{variant}': after_parameters of {error}") from None
         return parameters
 
     def made_from(self, variant: str) -> list[Variant]:

@@ -95,6 +95,22 @@ def test_what_a_format_cannot_hold_is_refused() -> None:
         lossy.encode(wide, "webp", 50)
 
 
+@formats
+def test_what_a_format_can_hold_is_read_again(format: str) -> None:
+    most = lossy.LARGEST[format]
+    assert lossy.decode(lossy.encode(np.zeros((1, most, 3), np.uint8), format, 10)).shape == (1, most, 3)
+    with pytest.raises(AnonbenchError, match=f"holds no more than {most} along a side"):
+        lossy.encode(np.zeros((most + 1, 1, 3), np.uint8), format, 10)
+
+
+@pytest.mark.parametrize("size", [(300, 300), (1, 20_000), (20_000, 1)], ids=str)
+@pytest.mark.parametrize("quality", [50, 90, 94, 100])
+def test_a_jpeg_of_noise_takes_more_than_a_byte_a_pixel(quality: int, size: tuple[int, int]) -> None:
+    """Of black and white points, in which nothing can be saved: a search for a rate tries such qualities, too."""
+    pixels = 255 * np.random.default_rng(0).integers(0, 2, (*size, 3), dtype=np.uint8)
+    assert lossy.decode(lossy.encode(pixels, "jpeg", quality)).shape == pixels.shape
+
+
 # --- qualities
 
 
@@ -145,6 +161,7 @@ def test_shrunk_frames_take_less_and_keep_their_size() -> None:
         ({"quality": 101}, "quality"),
         ({"bpp": 0}, "bpp"),
         ({"bpp": -1}, "bpp"),
+        ({"bpp": math.inf}, r"bpp: Input should be a finite number"),
         ({"shrink": 0}, "shrink"),
         ({"after": "original"}, "the original is what a method works on anyway"),
         ({"after": "face-blurr-medium"}, "unknown method 'blurr'.*blur"),
@@ -152,6 +169,8 @@ def test_shrunk_frames_take_less_and_keep_their_size() -> None:
         ({"after": "frame-webp-q20"}, "comes after another method itself"),
         ({"after": "face-downsample-2x"}, "does not work on the region 'face'"),
         ({"after": "nonsense"}, "is not a variant"),
+        ({"after": "face-blur-low-fit1"}, "blur is not fitted, so it has no fit1"),
+        ({"after_parameters": {"sigma": 3}}, "are those of the variant that comes before; name it in after"),
     ],
 )
 def test_what_makes_no_sense_is_refused(parameters: dict[str, Any], said: str) -> None:
@@ -234,6 +253,22 @@ def test_a_rate_of_one_frame_alone_is_refused(tmp_path: Path) -> None:
         job = Job(tmp_path, tmp_path / "out", Variant.parse("frame-jpeg-q20"), None, {"quality": None, **given})
         with pytest.raises(AnonbenchError, match="is made for a data set"):
             _ = job.method
+
+
+def test_a_search_that_fails_is_a_sentence(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(lossy.LARGEST, "webp", 180)
+    with pytest.raises(
+        AnonbenchError,
+        match=r"data: method webp failed on 8 frames of the split train together: is 184x120 pixels, .* than 180 along",
+    ):
+        dataset.run("frame-webp-q20", parameters={"quality": None, "bpp": 1.0}, encoder=LOSSLESS)
+
+    def fail(*_: Any) -> bytes:
+        raise OSError("broken data stream\nwhen writing")
+
+    monkeypatch.setattr(lossy, "encode", fail)
+    with pytest.raises(AnonbenchError, match=r"together: broken data stream when writing; fix the method"):
+        dataset.run("frame-jpeg-q20", parameters={"quality": None, "bpp": 1.0}, encoder=LOSSLESS)
 
 
 # --- after another variant
@@ -430,6 +465,11 @@ def test_what_comes_before_has_the_study_s_parameters() -> None:
     assert [str(one) for one in read.made_from("frame-jpeg-faceblur1")] == ["face-blur-medium", "frame-jpeg-faceblur1"]
     assert [str(one) for one in read.made_from("original")] == ["original"]
     assert read.encoder("frame-jpeg-q20") == LOSSLESS
+    own = {"levels": {"faceblur1": {"bpp": 0.5, "after": "face-blur-medium", "after_parameters": {"sigam": 3}}}}
+    with pytest.raises(
+        AnonbenchError, match=r"'frame-jpeg-faceblur1': after_parameters of method blur: sigam: .*did you mean 'sigma'"
+    ):
+        config.parse(study(methods={"jpeg": own}))
     wrong = {"levels": {"faceblur1": {"bpp": 0.5, "after": "face-blur-strong"}}}
     with pytest.raises(AnonbenchError, match="unknown level 'strong'"):
         config.parse(study(methods={"jpeg": wrong}))

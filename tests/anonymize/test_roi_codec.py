@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -461,6 +462,9 @@ def test_images_without_anybody_can_be_learned_from(dataset: Dataset, tmp_path: 
         ({"loss": {"head": 1}}, r"loss\.head: unknown key \(did you mean 'heads'\?\)"),
         ({"loss": {"head_term": "invers"}}, r"loss\.head_term"),
         ({"loss": {"rate": -1}}, r"loss\.rate"),
+        ({"loss": {"heads": math.inf}}, r"loss\.heads: Input should be a finite number"),
+        ({"learning_rate": math.inf}, "learning_rate: Input should be a finite number"),
+        ({"size": [8_000_000_000, 64]}, r"size: sides must be multiples of 4 .*8192 at most"),
         ({"preset": "publishd"}, "preset"),
     ],
 )
@@ -639,6 +643,14 @@ def test_the_codecs_that_hide_nobody_are_controls(dataset: Dataset, tmp_path: Pa
                           parameters={}, encoder="lossless")  # fmt: skip
         rows = [*manifests.rows_of(out, "train")]
         assert {row["status"] for row in rows if row["type"] == "frame"} == {status}
+
+
+def test_an_origin_that_no_manifest_can_hold(dataset: Dataset, tmp_path: Path) -> None:
+    """It is read before any image is written, which its manifest would not have followed."""
+    weights = weights_for(tmp_path, origin={"dataset": "\ud800", "hides": "heads"})
+    with pytest.raises(AnonbenchError, match=r"safetensors: says of itself what no manifest can hold .*fit the method"):
+        dataset.run("frame-roi_codec", tmp_path / "out", weights=weights, device="cpu", parameters={})
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_weights_and_with_another_step(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from anonbench import cli
 from anonbench.cli import app
 from anonbench.codec.compressor import Compressor
 from anonbench.errors import AnonbenchError
@@ -81,6 +85,63 @@ def test_decode_overwrites_nothing(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(AnonbenchError, match=r"a\.png, .*a\.bin: exists, and may be an original; choose another --out"):
         run("decode", tmp_path / "bin" / "a.bin", "--weights", weights, "--out", tmp_path)
     assert (tmp_path / "a.png").read_bytes() == before
+
+
+def test_encode_overwrites_streams_alone(weights: Path, tmp_path: Path) -> None:
+    """Much is called .bin, such as a file of weights."""
+    cv2.imwrite(str(tmp_path / "a.png"), photograph(20, 20))
+    kept = weights.rename(tmp_path / "a.bin")
+    before = kept.read_bytes()
+    with pytest.raises(AnonbenchError, match=r"a\.bin, .*a\.png: exists, and is no stream that could be written anew"):
+        run("encode", tmp_path / "a.png", "--weights", kept, "--out", tmp_path)
+    assert kept.read_bytes() == before
+    for _ in range(2):
+        run("encode", tmp_path / "a.png", "--weights", kept, "--out", tmp_path / "out")
+
+
+def test_what_cannot_be_read_has_a_remedy_of_its_own(weights: Path, tmp_path: Path) -> None:
+    """No image is one of a data set, whose annotations could be corrected."""
+    (tmp_path / "circle.png").symlink_to("circle.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "text.png").write_text("none")
+    data = cv2.imencode(".jpg", photograph(90, 90))[1].tobytes()
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
+    for name, said in (
+        ("circle.png", "cannot be read"), ("folder.png", "cannot be read"), ("none.png", "no such image"),
+        ("text.png", "no known image format"), ("cut.jpg", "Premature end"),
+    ):  # fmt: skip
+        with pytest.raises(AnonbenchError, match=rf"{name}: .*{said}.*; give a photograph that can be read"):
+            run("encode", tmp_path / name, "--weights", weights, "--out", tmp_path / "out")
+    with pytest.raises(AnonbenchError, match=r"circle\.png: no such file"):
+        run("decode", tmp_path / "circle.png", "--weights", weights, "--out", tmp_path / "out")
+
+
+def test_a_file_that_is_too_long_is_not_read(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), photograph(20, 20))
+    run("encode", tmp_path / "a.png", "--weights", weights, "--out", tmp_path)
+    with (tmp_path / "a.bin").open("ab") as stream:
+        stream.truncate(20_000_000_000)  # of which the disk holds nothing
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("it was read"))
+    with pytest.raises(AnonbenchError, match=r"a\.bin, --max-pixels: is longer than the stream of any image of"):
+        run("decode", tmp_path / "a.bin", "--weights", weights, "--out", tmp_path / "out")
+
+
+def test_names_that_are_no_unicode_are_printed(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a terminal that is strict about it, the first of these ended the run."""
+    files = [tmp_path / os.fsdecode(name) for name in (b"\xff.png", b"\xc3\xa9.png")]
+    for file in files:
+        file.write_bytes(cv2.imencode(".png", photograph(8, 8))[1].tobytes())
+    shown = io.TextIOWrapper(io.BytesIO(), "utf-8", "strict")
+    monkeypatch.setattr(sys, "stdout", shown)
+    words = ["encode", *map(str, files), "--weights", str(weights), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["anonbench", *words])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    shown.flush()
+    said = shown.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert "\\udcff.bin: " in said
+    assert "é.bin: " in said
 
 
 def test_an_image_that_no_png_can_hold(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

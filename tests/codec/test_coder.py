@@ -103,6 +103,13 @@ def test_words_are_as_few_as_the_tables_allow(way: str) -> None:
     assert 32 * len(words) < ideal * 1.001 + 64
 
 
+@ways
+def test_more_symbols_than_memory_holds_are_an_error_of_python(way: str) -> None:
+    """Where constriction asks for the memory, and there is none, the process is gone."""
+    with pytest.raises(MemoryError):
+        getattr(coder, way)(tables(np.random.default_rng(0))).decode(np.array([], np.uint32), 1 << 48)
+
+
 def test_where_symbols_begin() -> None:
     found = coder.ends(np.array([60000, 5000, 536]))
     assert found[0] == 0

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from anonbench.codec import stream, weights
 from anonbench.codec.compressor import Coded, Compressor
 from anonbench.codec.stream import MAGIC, Stream
-from anonbench.codec.tables import TOTAL
+from anonbench.codec.tables import TOTAL, Tables
 from anonbench.errors import AnonbenchError
 from anonbench.learning.files import save_tensors
 from tests.anonymize.conftest import photograph
@@ -51,6 +51,7 @@ def test_every_image_comes_back_as_it_was_encoded(
     found = compressor.unpack(data)
     assert (found.latents == coded.latents).all()
     assert (found.step, found.width, found.height) == (coded.step, width, height)
+    assert len(data) <= compressor.longest(-(-width // 8) * -(-height // 8) * 64)
     decoded = compressor.decode(data)
     assert decoded.shape == pixels.shape
     assert decoded.dtype == np.uint8
@@ -67,6 +68,7 @@ def test_any_integers_come_back(compressor: Compressor, values: list[int], heigh
     coded = Coded(latents, 0, 5, 8 * height - 3)
     assert (compressor.unpack(compressor.pack(coded)).latents == latents).all()
     assert np.isfinite(compressor.estimate(coded))
+    assert len(compressor.pack(coded)) <= compressor.longest(64 * height)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
@@ -246,6 +248,51 @@ def test_weights_that_are_no_codec(tmp_path: Path, change: Any, said: str) -> No
     path = tampered(write(tmp_path / "weights.safetensors"), tmp_path / "wrong.safetensors", change)
     with pytest.raises(AnonbenchError, match=said):
         Compressor.load(path, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "said"),
+    [("analysis.0.weight", 3e38, "no finite latents"), ("synthesis.0.weight", 3e38, "no finite pixels")],
+)
+def test_weights_that_overflow(tmp_path: Path, part: str, value: float, said: str) -> None:
+    """They are finite, what comes of them is not: it must not become a black picture."""
+    path = tampered(
+        write(tmp_path / "weights.safetensors"),
+        tmp_path / "wrong.safetensors",
+        lambda tensors, _: tensors[f"codec.{part}"].fill_(value),
+    )
+    compressor, _ = Compressor.load(path, "cpu")
+    pixels = photograph(33, 21, 4)
+    with pytest.raises(AnonbenchError, match=rf"a\.png: the codec's weights make {said} of it; fit the codec again"):
+        compressor.synthesise(compressor.analyse(pixels, file="a.png"), file="a.png")
+
+
+def test_an_image_that_does_not_fit_into_memory(compressor: Compressor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory")
+
+    data = compressor.encode(photograph(33, 21, 4))
+    for part, call in (
+        ("latents", lambda: compressor.analyse(photograph(33, 21, 4), file="a")),
+        ("images", lambda: compressor.decode(data, file="a")),
+    ):
+        monkeypatch.setattr(compressor.codec, part, fail)
+        with pytest.raises(AnonbenchError, match="a: the memory is not enough for an image of 33x21 at a time; take a"):
+            call()
+        monkeypatch.undo()
+
+
+def test_a_size_that_does_not_fit_into_memory(compressor: Compressor) -> None:
+    """Of tables with one likely symbol, a few bytes are a large image; who raises the limit gets a sentence."""
+    likely = Tables(1.0, np.zeros(6, np.int32), np.full(6, 2, np.int32), np.array([TOTAL - 1, 1] * 6, np.int32))
+    other = Compressor(compressor.codec, [likely], bytes(8), torch.device("cpu"))
+    data = sealed(varint(2**34) + varint(2**20) + varint(0) + b"\x01\x02\x03\x04" * 10, bytes(8))
+    with pytest.raises(AnonbenchError, match="which no 320 bits can be"):
+        other.decode(data, max_pixels=2**62)
+    certain = replace(likely, counts=np.array([TOTAL, 0] * 6, np.int32))
+    other = Compressor(compressor.codec, [certain], bytes(8), torch.device("cpu"))
+    with pytest.raises(AnonbenchError, match="a: the memory is not enough for an image of 17179869184x1048576 at"):
+        other.decode(data, max_pixels=2**62, file="a")
 
 
 def test_weights_that_are_no_file(tmp_path: Path) -> None:

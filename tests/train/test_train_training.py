@@ -27,6 +27,7 @@ from anonbench import recipe as recipes
 from anonbench.errors import AnonbenchError
 from anonbench.learning import devices
 from anonbench.learning.distributed import Place
+from anonbench.learning.files import read_checkpoint
 from anonbench.learning.loop import LEAST_SCALE
 from anonbench.learning.supervised import optimizer_for
 from anonbench.recipe import Recipe
@@ -218,6 +219,32 @@ def test_a_damaged_checkpoint_is_named(variant: Path, tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b"PK not a checkpoint")
     with pytest.raises(AnonbenchError, match=r"checkpoint\.pt: is not a readable checkpoint"):
         train(variant, tmp_path / "out", checkpoints=tmp_path)
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_refused_or_the_same(tmp_path: Path) -> None:
+    """Torch reads numbers that are not those that were written, and raises whatever names lead it to."""
+    path, device = tmp_path / "checkpoint.pt", torch.device("cpu")
+    torch.save({"key": "k", "iteration": 3, "weights": torch.zeros(30)}, path)
+    whole, said = path.read_bytes(), []
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        try:
+            state = read_checkpoint(path, "k", device)
+        except AnonbenchError as error:
+            said.append(str(error))
+        else:
+            assert state is not None
+            assert state["iteration"] == 3
+            assert (state["weights"] == 0).all()
+    assert len(said) > 100
+    assert all(re.fullmatch(r".*checkpoint\.pt: is not a readable checkpoint \(.+\); delete it", one) for one in said)
+
+
+@pytest.mark.parametrize("what", [[1], "x", {"key": "k"}], ids=str)
+def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path, what: Any) -> None:
+    torch.save(what, tmp_path / "checkpoint.pt")
+    with pytest.raises(AnonbenchError, match=r"checkpoint\.pt: is not a readable checkpoint \(it holds something else"):
+        read_checkpoint(tmp_path / "checkpoint.pt", "k", torch.device("cpu"))
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(variant: Path, tmp_path: Path) -> None:

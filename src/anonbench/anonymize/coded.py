@@ -36,6 +36,7 @@ class CodedParameters(After):
     bpp: float | None = Field(
         None,
         gt=0,
+        allow_inf_nan=False,
         description="Instead of a quality: bits per pixel that the frames of a split are to take in the mean, which is "
         "searched for, to 2 %.",
     )

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from tqdm import tqdm
 
 from anonbench import registry
@@ -72,7 +72,15 @@ class After(Strict):
             raise ValueError(str(error)) from None
         if method.FitSettings is not None or method.clips or issubclass(method.Parameters, After):
             raise ValueError(f"{variant.method} is fitted, works on videos, or comes after another method itself")
+        if variant.fit is not None:
+            raise ValueError(f"{variant.method} is not fitted, so it has no fit{variant.fit}; leave that out")
         return value
+
+    @model_validator(mode="after")
+    def _of_something(self) -> Self:
+        if self.after is None and self.after_parameters is not None:
+            raise ValueError("after_parameters are those of the variant that comes before; name it in after")
+        return self
 
     def hides(self) -> bool:
         """Tell whether the variant that comes before, if any, anonymizes people.

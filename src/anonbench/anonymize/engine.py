@@ -209,7 +209,7 @@ def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: i
     """Return the fallback with its crop of a region and its result; raise AnonbenchError when there is no fallback."""
     region = crop.region
     whom = "the frame" if region.kind is RegionKind.FRAME else f"person {region.person_id}"
-    said = f"method {method.name} failed on {whom}: {_told(error)}"
+    said = f"method {method.name} failed on {whom}: {in_one_line(error)}"
     where = {"file": work.file, "entry": f"image {work.image_id}"}
     if method.fallback is None:
         raise AnonbenchError(said, **where, remedy="fix the method, or give it a fallback") from error
@@ -219,11 +219,12 @@ def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: i
     try:
         return other, crop, _checked(other, other.change(crop), crop)
     except Exception as failure:
-        said = f"{said}, and its fallback {method.fallback}: {_told(failure)}"
+        said = f"{said}, and its fallback {method.fallback}: {in_one_line(failure)}"
         raise AnonbenchError(said, **where, remedy="fix one of the two") from failure
 
 
-def _told(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
+    """Return what an error says, in one line; its type where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
@@ -97,7 +98,7 @@ class Shard:
         ]
         people = self.people(rows)
         if method is not None and method.sample:
-            fitted |= {"tuned": method.tune(self._sampled(everything, root, method, hashes))}
+            fitted |= {"tuned": self._tuned(method, self._sampled(everything, root, method, hashes), root)}
         earlier = None if method is None else _Earlier.of(self, method, rows)
         path = manifests.shard_path(self.out, self.split, self.shard)
         self._check_folder_is_ours()
@@ -176,7 +177,31 @@ class Shard:
             )
         assert self.variant.region is not None
         said = method.load(self.weights, self.variant.region, self.device)
+        try:
+            msgspec.json.encode(said)
+        except (TypeError, ValueError) as error:
+            raise AnonbenchError(
+                f"says of itself what no manifest can hold ({engine.in_one_line(error)})",
+                file=self.weights,
+                remedy="fit the method again (anonbench fit)",
+            ) from None
         return {"weights_sha256": sha256_file(self.weights), "fallback": method.fallback, **said, **method.describe()}
+
+    def _tuned(self, method: Method, crops: list[Crop], root: Path) -> dict[str, Any]:
+        """Let a method look at its sample; return what the manifest says of it. Raises AnonbenchError when it fails."""
+        try:
+            return method.tune(crops)
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever a plugin raises becomes a sentence
+            if isinstance(error, AnonbenchError) and (error.file is not None or error.entry is not None):
+                raise
+            raise AnonbenchError(
+                f"method {method.name} failed on {len(crops)} frames of the split {self.split} together: "
+                f"{engine.in_one_line(error)}",
+                file=root,
+                remedy="fix the method or its parameters, or take another",
+            ) from error
 
     def _check_folders(self, root: Path) -> None:
         """Refuse an output folder that overlaps the originals."""

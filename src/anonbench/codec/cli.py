@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -14,7 +15,11 @@ from anonbench.codec import MAX_PIXELS
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_bytes
 
+if TYPE_CHECKING:
+    from anonbench.codec.compressor import Compressor
+
 SUFFIX = ".bin"
+IMAGE = "give a photograph that can be read, or leave it out"
 Weights = Annotated[Path, typer.Option(help="What anonbench fit wrote for a codec.")]
 Out = Annotated[Path, typer.Option(help="Folder for the files.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -35,16 +40,22 @@ def encode(
     """Write each image as a stream, NAME.bin; print its bits per pixel, real and as the density estimates them."""
     targets = _targets(files, out, SUFFIX)
     from anonbench.codec.compressor import Compressor  # torch takes seconds to import
-    from anonbench.codec.stream import check_size
+    from anonbench.codec.stream import MAGIC
     from anonbench.seeding import generator
 
+    for file, target in zip(files, targets, strict=True):
+        if target.is_file() and not _starts(target, MAGIC):
+            raise AnonbenchError(
+                "exists, and is no stream that could be written anew",
+                file=target,
+                entry=str(file),
+                remedy="choose another --out",
+            )
     compressor, _ = Compressor.load(weights, device)
     for file, target in zip(files, targets, strict=True):
-        data = images.read_bytes(file)
-        width, height = images.header(data, file=file).upright
-        check_size(width, height, compressor.architecture, max_pixels, file=file)
-        pixels = images.decode(data, file=file, max_pixels=max_pixels).pixels
-        coded = compressor.analyse(pixels, step, None if seed is None else generator("encode", seed, file.name))
+        pixels = _pixels(file, compressor, max_pixels)
+        random = None if seed is None else generator("encode", seed, file.name)
+        coded = compressor.analyse(pixels, step, random, file=file)
         written = compressor.pack(coded)
         write_bytes(target, written)
         count = coded.width * coded.height
@@ -77,9 +88,41 @@ def decode(
     for file, target in zip(files, targets, strict=True):
         if not file.is_file():
             raise AnonbenchError("no such file", file=file)
+        if file.stat().st_size > compressor.longest(max_pixels):
+            raise AnonbenchError(
+                f"is longer than the stream of any image of {max_pixels} pixels",
+                file=file,
+                entry="--max-pixels",
+                remedy="give what anonbench encode wrote",
+            )
         pixels = compressor.decode(file.read_bytes(), max_pixels=max_pixels, file=file)
         write_bytes(target, _png(pixels, file))
         typer.echo(f"{target}: {pixels.shape[1]}x{pixels.shape[0]}")
+
+
+def _pixels(file: Path, compressor: Compressor, max_pixels: int) -> np.ndarray:
+    """Return an image's pixels (uint8 HxWx3 RGB, upright); raise AnonbenchError for what is none, or too large.
+
+    It is in no data set, so other things are to be done about it than `images` says.
+    """
+    from anonbench.codec.stream import check_size
+
+    try:
+        data = images.read_bytes(file)
+        width, height = images.header(data, file=file).upright
+    except AnonbenchError as error:
+        raise AnonbenchError(error.message, file=error.file, remedy=IMAGE) from None
+    check_size(width, height, compressor.architecture, max_pixels, file=file)
+    try:
+        return images.decode(data, file=file, max_pixels=max_pixels).pixels
+    except AnonbenchError as error:
+        raise AnonbenchError(error.message, file=error.file, remedy=IMAGE) from None
+
+
+def _starts(file: Path, begin: bytes) -> bool:
+    """Tell whether a file starts with these bytes."""
+    with file.open("rb") as stream:
+        return stream.read(len(begin)) == begin
 
 
 def _png(pixels: np.ndarray, file: Path) -> bytes:
@@ -107,6 +150,6 @@ def _targets(files: Sequence[Path], out: Path, suffix: str) -> list[Path]:
                 file=files[number],
                 remedy="give each its own name or folder",
             )
-        if target.resolve() == files[number].resolve():
+        if os.path.realpath(target) == os.path.realpath(files[number]):  # resolve() raises where links go in a circle
             raise AnonbenchError("would be overwritten", file=files[number], remedy="choose another --out")
     return targets

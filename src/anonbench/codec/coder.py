@@ -63,7 +63,9 @@ class _Fast:
 
     def decode(self, words: np.ndarray, positions: int) -> np.ndarray:
         coder = self.coder(np.ascontiguousarray(words, np.uint32))
-        found = np.stack([coder.decode(model, positions) for model in self.models]).astype(np.int32)
+        found = np.empty((len(self.models), positions), np.int32)  # where it has no place constriction would abort
+        for row, model in zip(found, self.models, strict=True):
+            row[:] = coder.decode(model, positions)
         if not coder.is_empty():
             raise ValueError(UNEVEN)
         return found

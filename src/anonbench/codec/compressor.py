@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ from anonbench.codec.stream import MODEL_BYTES, Stream
 from anonbench.codec.tables import Tables, costs
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
+from anonbench.learning import memory
 from anonbench.learning.devices import choose_device, set_deterministic
+
+AGAIN = "fit the codec again (anonbench fit), or give other weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +69,37 @@ class Compressor:
             )
         return steps.index(step)
 
+    def longest(self, max_pixels: int) -> int:
+        """Return how many bytes no stream of an image of ``max_pixels``, padded, exceeds.
+
+        A latent takes 24 bits of the coder's and five bytes of an escape at most, and a header is short.
+        """
+        return 64 + 9 * self.architecture.channels * (max_pixels // self.architecture.stride**2)
+
     def encode(self, pixels: np.ndarray, step: float = 1.0, random: np.random.Generator | None = None) -> bytes:
         """Return an image's stream."""
         return self.pack(self.analyse(pixels, step, random))
 
     def decode(self, data: bytes, *, max_pixels: int = MAX_PIXELS, file: str | Path | None = None) -> np.ndarray:
         """Return the image of a stream; raise AnonbenchError (naming ``file``) for one that is not whole and ours."""
-        return self.synthesise(self.unpack(data, max_pixels=max_pixels, file=file))
+        return self.synthesise(self.unpack(data, max_pixels=max_pixels, file=file), file=file)
 
-    def analyse(self, pixels: np.ndarray, step: float = 1.0, random: np.random.Generator | None = None) -> Coded:
+    def analyse(
+        self,
+        pixels: np.ndarray,
+        step: float = 1.0,
+        random: np.random.Generator | None = None,
+        *,
+        file: str | Path | None = None,
+    ) -> Coded:
         """Return an image's latents; ``random`` gives the numbers of the noise channel, where the codec has one.
 
-        Without it they come from the operating system, and no two streams of an image are alike.
+        Without it they come from the operating system, and no two streams of an image are alike. Raises AnonbenchError
+        (naming ``file``) where the memory is not enough, or the weights overflow.
         """
         number, (height, width) = self.number_of(step), pixels.shape[:2]
         self._settle()
-        with torch.inference_mode():
+        with self._room(width, height, file), torch.inference_mode():
             x = torch.from_numpy(np.array(pixels, order="C")).to(self.device).permute(2, 0, 1)[None].float() / 255
             y = self.codec.latents(padded(x, self.architecture.stride))[0].cpu().numpy()
         if self.architecture.noise:
@@ -87,15 +107,17 @@ class Compressor:
             y = y + np.float32(self.architecture.noise) * random.standard_normal(y.shape, np.float32)
         steps = np.rint(y / np.float32(step))
         if not np.isfinite(steps).all():
-            raise ValueError("latents that are not finite")
+            raise AnonbenchError("the codec's weights make no finite latents of it", file=file, remedy=AGAIN)
         return Coded(np.clip(steps, -(1 << 30), 1 << 30).astype(np.int32), number, width, height)
 
-    def synthesise(self, coded: Coded) -> np.ndarray:
-        """Return the image of latents."""
+    def synthesise(self, coded: Coded, *, file: str | Path | None = None) -> np.ndarray:
+        """Return the image of latents; raise AnonbenchError as `analyse` does."""
         self._settle()
-        with torch.inference_mode():
+        with self._room(coded.width, coded.height, file), torch.inference_mode():
             y = torch.from_numpy(coded.latents).to(self.device)[None].float() * self.tables[coded.step].step
             x = self.codec.images(y)[0, :, : coded.height, : coded.width]
+            if not bool(torch.isfinite(x).all()):
+                raise AnonbenchError("the codec's weights make no finite pixels of it", file=file, remedy=AGAIN)
             return (x * 255).round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
     def pack(self, coded: Coded) -> bytes:
@@ -109,7 +131,8 @@ class Compressor:
         if told.step >= len(self.tables):
             raise AnonbenchError(f"has the step number {told.step} of {len(self.tables)}", file=file)
         stream.check_size(told.width, told.height, self.architecture, max_pixels, file=file)
-        latents = stream.read(told, self.architecture, self.tables[told.step], file=file)
+        with self._room(told.width, told.height, file):
+            latents = stream.read(told, self.architecture, self.tables[told.step], file=file)
         return Coded(latents, told.step, told.width, told.height)
 
     def estimate(self, coded: Coded) -> float:
@@ -138,6 +161,21 @@ class Compressor:
             y = torch.zeros(1, self.architecture.channels, 1, len(latents), device=self.device)
             y[0, channel, 0] = torch.from_numpy(latents).to(self.device).float() * step
             return float(-torch.log2(self.codec.density(y, step)[0, channel].double()).sum())
+
+    @contextlib.contextmanager
+    def _room(self, width: int, height: int, file: str | Path | None) -> Iterator[None]:
+        """Raise AnonbenchError where an image has no place in memory."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, RuntimeError) and not memory.exhausted(error):
+                raise
+            where = "the GPU's memory" if isinstance(error, torch.OutOfMemoryError) else "the memory"
+            raise AnonbenchError(
+                f"{where} is not enough for an image of {width}x{height} at a time",
+                file=file,
+                remedy="take a smaller image or codec, or a machine with more",
+            ) from None
 
     def _settle(self) -> None:
         if self.device.type == "cpu":

@@ -10,11 +10,12 @@ from __future__ import annotations
 import io
 import struct
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image, ImageFile, features
 
 from anonbench import images
 from anonbench.errors import AnonbenchError, nearest
@@ -23,8 +24,8 @@ FORMATS = ("jpeg", "webp", "avif")
 LOWEST = {"jpeg": 1, "webp": 0, "avif": 0}
 HIGHEST = 100
 """Qualities are whole numbers up to this, from `LOWEST`; one format's mean nothing in another."""
-LARGEST = {"jpeg": 65_500, "webp": 16_383, "avif": 65_536}
-"""Pixels along a side."""
+LARGEST = {"jpeg": 65_500, "webp": 16_383, "avif": 32_768}
+"""Pixels along a side; libavif writes more than it reads."""
 
 _SETTINGS: dict[str, dict[str, Any]] = {
     "jpeg": {"subsampling": "4:2:0", "optimize": True},
@@ -33,6 +34,10 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 _NAMES = {"jpeg": "jpg"}
 """What Pillow calls a format among its features, where it is another name."""
+_UNIT = 2 * 6 * 64 * 27 // 8
+"""Bytes that 16x16 pixels of a JPEG take at most: six blocks of 64 numbers of 27 bits, a zero behind each 0xFF."""
+_HEADERS = 1 << 16
+_growing = threading.Lock()
 
 
 def available(format: str) -> str | None:
@@ -54,9 +59,21 @@ def encode(pixels: np.ndarray, format: str, quality: int) -> bytes:
             f"is {width}x{height} pixels, and {format} holds no more than {LARGEST[format]} along a side",
             remedy="choose another format, or shrink",
         )
+    if format == "jpeg":
+        _make_room(-(-height // 16) * -(-width // 16) * _UNIT + _HEADERS)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format.upper(), quality=quality, **_SETTINGS[format])
     return buffer.getvalue()
+
+
+def _make_room(size: int) -> None:
+    """Let Pillow's buffers hold ``size`` bytes.
+
+    A JPEG with Huffman tables of its own is written in one go. Pillow gives it a byte or two per pixel, by its quality,
+    which noise and narrow pictures exceed.
+    """
+    with _growing:
+        ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, size)
 
 
 def decode(data: bytes) -> np.ndarray:

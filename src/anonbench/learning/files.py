@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import pickle
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,15 +75,24 @@ def check_finite(tensors: dict[str, torch.Tensor], path: Path) -> None:
 def read_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any] | None:
     """Return the checkpoint of the training that ``key`` identifies; None when there is none, or one of another.
 
-    Raises AnonbenchError for a file that cannot be read.
+    Raises AnonbenchError for a file that cannot be read, or whose checksums, which torch does not look at, are wrong.
     """
     if not path.is_file():
         return None
     try:
+        with zipfile.ZipFile(path) as parts:
+            damaged = parts.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        if not isinstance(state, dict) or (state.get("key") == key and "iteration" not in state):
+            raise ValueError("it holds something else")
+    except MemoryError:
+        raise
+    except Exception as error:  # torch and zipfile raise whatever damaged bytes lead them to
+        said = " ".join(str(error).split()) or type(error).__name__
         advice = remedy(error, "delete it")
-        raise AnonbenchError(f"is not a readable checkpoint ({error})", file=path, remedy=advice) from error
+        raise AnonbenchError(f"is not a readable checkpoint ({said})", file=path, remedy=advice) from error
     if state.get("key") != key:
         print(f"{path}: belongs to another training and is not used", file=sys.stderr)
         return None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from anonbench.anonymize.recipes import CheckpointEvery, Determinism, FromPreset, Precision
 
+LARGEST = 8192
+"""Pixels along a side of what is learned from."""
 PUBLISHED_LOSS: dict[str, Any] = {"heads": 0.6, "head_term": "inverse", "restorer": 0.0, "rate": 0.04}
 """Of arXiv 2406.05726. The defaults of `Loss` are ours."""
 
@@ -16,6 +18,7 @@ PUBLISHED_LOSS: dict[str, Any] = {"heads": 0.6, "head_term": "inverse", "restore
 class Loss(FromPreset):
     """What is minimised: the sum of the terms, each times its factor."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
     presets: ClassVar = {"ours": {}, "published": PUBLISHED_LOSS}
 
     preset: Literal["ours", "published"] = Field(
@@ -71,6 +74,7 @@ PUBLISHED: dict[str, Any] = {
 class FitSettings(FromPreset):
     """How a codec is fitted; entries that are left out come from the preset."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
     presets: ClassVar = {
         "cpu": {},
         "published": PUBLISHED,
@@ -185,8 +189,8 @@ class FitSettings(FromPreset):
     @model_validator(mode="after")
     def _sizes(self) -> Self:
         stride = 2 ** (self.hidden + 2)
-        if min(self.size) < stride or any(side % stride for side in self.size):
-            raise ValueError(f"size: sides must be multiples of {stride} (2^(hidden + 2))")
+        if min(self.size) < stride or max(self.size) > LARGEST or any(side % stride for side in self.size):
+            raise ValueError(f"size: sides must be multiples of {stride} (2^(hidden + 2)), {LARGEST} at most")
         if len(set(self.steps)) != len(self.steps) or not all(0.05 <= step <= 100 for step in self.steps):
             raise ValueError("steps: each must be named once and lie in 0.05..100")
         if self.hide_from + self.hide_over > 1:
