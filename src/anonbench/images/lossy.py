@@ -34,8 +34,8 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 _NAMES = {"jpeg": "jpg"}
 """What Pillow calls a format among its features, where it is another name."""
-_UNIT = 2 * 6 * 64 * 27 // 8
-"""Bytes that 16x16 pixels of a JPEG take at most: six blocks of 64 numbers of 27 bits, a zero behind each 0xFF."""
+_UNIT = 16 * 16 * 3
+"""Bytes that 16x16 pixels of a JPEG have room for: those of the pixels, of which noise takes half at most."""
 _HEADERS = 1 << 16
 _growing = threading.Lock()
 
