@@ -44,6 +44,7 @@ def curves_figure(losses: pd.DataFrame) -> Figure:
         axis.set_xlabel("iteration")
         axis.set_ylabel("training loss (mean over seeds)")
         axis.grid(color="#e4e4e4", lw=0.5)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper")
+    shown = {line.get_label(): line for axis in axes for line in axis.get_lines()}
+    there = [variant for variant in variants if variant in shown]  # a panel may lack some
+    figure.legend([shown[variant] for variant in there], there, loc="outside right upper")
     return figure
