@@ -139,7 +139,9 @@ class FitSettings(FromPreset):
         "lens none.",
     )
     warmup_iterations: int = Field(150, ge=0, description="Next steps, in which all but the anonymizer learn.")
-    iterations: int | None = Field(300, ge=1, description="Steps of the minimax, of either side; none: `epochs`.")
+    iterations: int | None = Field(
+        300, ge=1, description="Steps of the minimax, of both sides together; none: `epochs`."
+    )
     epochs: Size = Field(100, description="Passes over the clips in the minimax, if it has no `iterations`.")
     learning_rate: float = Field(2e-3, gt=0, description="Adam's; falls to a tenth by a half cosine.")
     anonymizer_rate: float = Field(0.4, gt=0, description="The anonymizer's learning rate over `learning_rate`.")
