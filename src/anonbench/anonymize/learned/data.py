@@ -157,7 +157,7 @@ class Material:
         )
 
     def _turn(self, what: str, count: int, size: int, iteration: int) -> list[int]:
-        """Return whose turn it is: every one once in each pass, in an order of the pass's own."""
+        """Return whose turn it is: nobody twice in a pass, in its own order; a rest that fills no batch has none."""
         size = min(size, count)
         epoch, place = divmod(iteration, count // size)
         order = generator("order", what, self.seed, epoch).permutation(count)
@@ -327,7 +327,7 @@ def _usable(row: Row, settings: FitSettings) -> bool:
 
 
 def _varying(said: Sequence[Mapping[str, Any]], settings: FitSettings, table: Path) -> dict[str, list[str]]:
-    """Return the values of each attribute that is to be hidden, sorted, but for those that one person alone has."""
+    """Return the values of each attribute that is to be hidden, sorted, but for those of one still alone."""
     counts: dict[str, Counter[str]] = {}
     for has in said:
         for name, value in has.items():
