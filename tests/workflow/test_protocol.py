@@ -148,19 +148,29 @@ def config_of(name: str) -> dict[str, Any]:
     return value
 
 
-def test_the_shipped_study_has_four_groups_of_people() -> None:
-    shipped = config.load(PROJECT / "config" / "action.yaml")
-    seeds = {name: shipped.options(name).get("seed") for name in shipped.datasets}
+@pytest.mark.parametrize("name", ["action", "learned"])
+def test_the_shipped_studies_have_four_groups_of_people(name: str) -> None:
+    shipped = config.load(PROJECT / "config" / f"{name}.yaml")
+    seeds = {dataset: shipped.options(dataset).get("seed") for dataset in shipped.datasets}
     assert len(set(seeds.values())) == 3, "each data set has people of its own"
     assert shipped.datasets["streetlife"].disjoint
-    assert shipped.attack.own.dataset not in ("streetlife", shipped.methods["gan"].fit_on)
-    assert [name for name in shipped.datasets if shipped.attacked(name)] == ["streetlife"]
+    fitted = {method: of.fit_on for method, of in shipped.methods.items()}
+    assert fitted == dict.fromkeys(["gan"] if name == "action" else ["gan", "learned"], "others")
+    assert shipped.attack.own.dataset not in ("streetlife", "others")
+    assert [dataset for dataset in shipped.datasets if shipped.attacked(dataset)] == ["streetlife"]
     start = shipped.starting_training("r3d")
     assert start is not None
     assert start[0] == "others", "nobody who is tested on, or trained on, or attacked, is in the start"
     assert shipped.report.primary.direction == "same"
     kinds = {attacker.knowledge for attacker in shipped.attack.attackers.values()}
     assert kinds >= {"naive", "aware"}
+
+
+def test_the_study_of_learned_anonymizers_shows_the_same_people_and_baselines() -> None:
+    small, large = config_of("action"), config_of("learned")
+    assert large["datasets"] == small["datasets"]
+    assert [one for one in large["variants"] if "learned" not in one] == small["variants"]
+    assert large["report"] == small["report"]
 
 
 @pytest.fixture(scope="module")
