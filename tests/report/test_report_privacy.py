@@ -630,6 +630,16 @@ def test_strengths_are_joined_mild_first(tmp_path: Path) -> None:
     assert {text.get_text() for text in axis.texts} >= {"l", "h"}
 
 
+def test_levels_without_an_order_are_told_apart_by_name(tmp_path: Path) -> None:
+    variants = ["original", "body-blur-b30", "body-blur-spact", "body-mask_out"]
+    table = privacy(study_of(write_attacks(tmp_path, dict.fromkeys(variants, 1.5))), tmp_path / "attacks")
+    rows = impact().iloc[:4].assign(variant=variants, kept=[np.nan, 98.0, 95.0, 90.0])
+    rows["question"] = ["", "primary", "primary", "primary"]
+    study = ReportStudy("s", 7, {"streetlife": {}}, variants, {"m": {}}, [0])
+    axis = tradeoff_figure(rows, table, study).axes[0]
+    assert {"b30", "spact"} <= {text.get_text() for text in axis.texts}
+
+
 # --- bad input
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from anonbench.report.captions import dosed
 from anonbench.report.figures.style import GRID, GROUND, INK, MARKERS, METHODS, SOFT, WIDTH, legend, nothing
 from anonbench.report.gates import NO_VERDICT
 from anonbench.report.privacy_text import attacks_of, deciding, named
-from anonbench.report.study import IDENTITY, ORIGINAL, ReportStudy, is_identity, parts
+from anonbench.report.study import IDENTITY, ORIGINAL, ReportStudy, is_coded, is_identity, parts
 from anonbench.report.tables import capital, interval_of, rows_of
 from anonbench.tasks.base import title
 
@@ -48,7 +49,8 @@ def tradeoff_figure(table: pd.DataFrame, privacy: pd.DataFrame, study: ReportStu
 
     The horizontal axis is the share of the original's first metric that is kept, of the primary question's first task,
     the vertical one what an attack is judged by, or how many are singled out; both with 95 % intervals. Strengths of
-    one method are joined, mild first. The best corner is at the lower right.
+    one method are joined, mild first; levels of one that have no order have their names. The best corner is at the
+    lower right.
     """
     kept = {dataset: kept_of(table, dataset) for dataset in dict.fromkeys(privacy.dataset)}
     panels = [panel for panel in _panels(privacy) if set(panel.rows.variant) & set(kept[panel.dataset])]
@@ -119,6 +121,7 @@ def _draw(axis: Axes, panel: Panel, kept: dict[str, Any], looks: dict[str, tuple
     for (_, method), variants in dosed(places).items():
         axis.plot(*zip(*(places[v] for v in variants), strict=True), color=looks[method][0], lw=1.1, zorder=3)
     leveled = {v for variants in dosed(places).values() for v in variants}
+    several = Counter(parts(variant)[:2] for variant in places if parts(variant)[2] and not is_coded(variant))
     for variant, (x, y) in places.items():
         region, method, level = parts(variant)
         if variant == ORIGINAL:
@@ -131,7 +134,9 @@ def _draw(axis: Axes, panel: Panel, kept: dict[str, Any], looks: dict[str, tuple
         if tall:
             axis.plot([x, x], [100 * end for end in tall], color=colour, lw=0.8, alpha=0.7, zorder=2)
         axis.plot([x], [y], lw=0, zorder=5, **_mark(region, colour, marker))
-        note = (level if any(letter.isdigit() for letter in level) else level[:1]) if variant in leveled else ""
+        note = level if several[region, method] > 1 else ""
+        if variant in leveled and not any(letter.isdigit() for letter in level):
+            note = level[:1]
         note += "?" if of[variant].verdict == NO_VERDICT else ""
         if note:
             text = axis.annotate(
