@@ -46,15 +46,15 @@ CAPTIONS = {
     ),
     "tradeoff": Caption(
         "privacy",
-        "What is kept of AP against what the strongest attacker finds, per variant and risk",
-        "What a variant keeps against what it leaves to an attacker: the share of the original's AP on people, and "
-        "what the strongest attacker finds, a column for each risk that the Article 29 Working Party names and a panel "
-        "for each attack. Bars are 95 % intervals, those of attacks of all variants at once. The strongest attacker of "
-        "a variant was chosen on people who are not among those that are shown. Lines join the strengths of one method "
-        "(their first letters, l for low, or their numbers, such as budgets). The broad grey line is the Pareto front "
-        "of the means: no variant keeps more where less is found. In shade, variants that keep little are put close "
-        "together. Lower right is better. There is no one score: how much of the one is worth how much of the other is "
-        "for the reader to say.",
+        "What is kept against what the strongest attacker finds, per variant and risk",
+        "What a variant keeps against what it leaves to an attacker: the share of the original's first metric, of what "
+        "the study asks first, and what the strongest attacker finds, a column for each risk that the Article 29 "
+        "Working Party names and a panel for each attack. Bars are 95 % intervals, those of attacks of all variants at "
+        "once. The strongest attacker of a variant was chosen on people who are not among those that are shown. Lines "
+        "join the strengths of one method (their first letters, l for low, or their numbers, such as budgets); levels "
+        "of other kinds have their names. The broad grey line is the Pareto front of the means: no variant keeps more "
+        "where less is found. In shade, variants that keep little are put close together. Lower right is better. There "
+        "is no one score: how much of the one is worth how much of the other is for the reader to say.",
     ),
     "rates": Caption(
         "rates",
