@@ -61,16 +61,23 @@ LIMITS = (
 def kept_of(table: pd.DataFrame, dataset: str) -> dict[str, Any]:
     """Return, by variant, the row of impact.csv that says how much of the primary question's first metric is kept.
 
-    It is that of the first task, category and model that were asked about; variants without a share are left out.
+    Variants without a share are left out.
+    """
+    return {row.variant: row for row in rows_of(asked_first(table, dataset)) if is_number(row.kept)}
+
+
+def asked_first(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return the rows of impact.csv of a data set that are about what the study asks first; none where it asks none.
+
+    They are those of the first task, category, model and direction of its primary question.
     """
     rows = primary(table)
     rows = rows[rows.dataset == dataset]
     asked = rows[rows.question == CONFIRMATORY]
     if asked.empty:
-        return {}
+        return rows[:0]
     keys = ["task", "category", "model", "direction"]
-    same = (rows[keys] == asked[keys].iloc[0]).all(axis=1)
-    return {row.variant: row for row in rows_of(rows[same]) if is_number(row.kept)}
+    return rows[(rows[keys] == asked[keys].iloc[0]).all(axis=1)]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from anonbench.report.apart import distortion
 from anonbench.report.attempts import ATTACKER
-from anonbench.report.impact import CONFIRMATORY
+from anonbench.report.bought import asked_first
 from anonbench.report.privacy import NAIVE
 from anonbench.report.privacy_text import attacks_of, named, share
 from anonbench.report.study import ReportStudy, parts
@@ -43,7 +43,7 @@ def tradeoff(study: ReportStudy, table: pd.DataFrame, privacy: pd.DataFrame, ano
     rows: list[dict[str, Any]] = []
     apart: dict[tuple[str, str], float | None] = {}
     for dataset, attack, part in attacks_of(privacy[(privacy.knowledge != "") & (privacy.role == ATTACKER)]):
-        kept = {row.variant: row for row in rows_of(_asked(table, dataset))}
+        kept = {row.variant: row for row in rows_of(asked_first(table, dataset))}
         for variant, of in part.groupby("variant", sort=False):
             name = str(variant)
             if (dataset, name) not in apart:
@@ -64,17 +64,6 @@ TEXT_COLUMNS = (
     "dataset", "variant", "region", "method", "level", "model", "task", "category", "direction", "attack", "measure",
     "size",
 )  # fmt: skip
-
-
-def _asked(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return the rows of impact.csv of a data set that are about what the study asks first; none where it asks none."""
-    rows = primary(table)
-    rows = rows[rows.dataset == dataset]
-    asked = rows[rows.question == CONFIRMATORY]
-    if asked.empty:
-        return rows[:0]
-    keys = ["task", "category", "model", "direction"]
-    return rows[(rows[keys] == asked[keys].iloc[0]).all(axis=1)]
 
 
 def _measures(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -141,7 +130,7 @@ def pivot(
 
 def _utility(table: pd.DataFrame, dataset: str) -> dict[str, dict[str, str]]:
     """Return, by heading, a cell per variant of each category of people in what the study asks about."""
-    asked = _asked(table, dataset)
+    asked = asked_first(table, dataset)
     if asked.empty:
         return {}
     first: Any = rows_of(asked)[0]
