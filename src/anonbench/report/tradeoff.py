@@ -26,7 +26,8 @@ TRADEOFF_COLUMNS = (
 """Columns of tradeoff.csv: a row per data set, variant, attack by those who learn and measure. ``value`` and ``kept``
 are those of the primary question's first task and category (impact.csv); ``rms``: `report.apart`; ``naive`` and
 ``aware``: the strongest attacker, on the people on whom attackers are chosen, of those who have learnt from originals
-alone and of those who know the method (`KNOWS`), with intervals of their own; the rest is privacy.csv's."""
+alone and of those who know the method (`KNOWS`), with intervals of their own; where there is one who knows, the naive
+are those who see the same of people as that one. The rest is privacy.csv's."""
 AWARE = "aware"
 KNOWS = {NAIVE: (NAIVE,), AWARE: (AWARE, "reverse")}
 """Whose knowledge each column is about: whoever undoes the method first knows it as well, and `restore` has nobody
