@@ -455,11 +455,17 @@ class Study(Strict):
         return bool(self.attack.attacks) and (dataset != self.attack.own.dataset if named is None else dataset in named)
 
     def one_source(self, own: str, dataset: str) -> bool:
-        """Tell whether two data sets hold the same people: one block, or the same plugin and root."""
+        """Tell whether two data sets draw on the same people: one block, or the same plugin and root.
+
+        Of a plugin that renders people, the same seed.
+        """
+        if own == dataset or self.adapter(own) != self.adapter(dataset):
+            return own == dataset
         root = self.root_of(dataset)
-        return own == dataset or (
-            root is not None and self.root_of(own) == root and self.adapter(own) == self.adapter(dataset)
-        )
+        if root is None and registry.load("datasets", self.adapter(dataset)).renders:
+            seed = self.options(dataset).get("seed")
+            return seed is not None and self.root_of(own) is None and self.options(own).get("seed") == seed
+        return root is not None and self.root_of(own) == root
 
     def attackers_of(self, variant: str) -> list[str]:
         """Return the attackers of a variant: those about its region; of the original those who need no method."""

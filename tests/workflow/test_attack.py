@@ -289,6 +289,10 @@ def test_an_attacker_of_its_own_data_has_its_own_random_numbers() -> None:
     assert "--own-names" in arguments.attack("streetlife", "link")
     alone = config.parse(STUDY, file="study")
     assert "--own-names" not in Arguments(alone, Files(alone, PROJECT)).attack("streetlife", "link")
+    # but of one seed they are the same, whatever else differs
+    value["datasets"]["elsewhere"] = {"adapter": "streetlife", "options": {"identities": 90}}
+    again = config.parse(value, file="study")
+    assert "--own-names" not in Arguments(again, Files(again, PROJECT)).attack("streetlife", "link")
 
 
 def test_the_attackers_own_split_may_be_called_as_the_one_that_is_attacked() -> None:
