@@ -13,6 +13,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from anonbench import regions
 from anonbench.attack.answers import arrays_of, chooser, told
 from anonbench.attack.attacks import find
 from anonbench.attack.attacks.find import Find
@@ -216,6 +217,20 @@ def test_faces_come_from_the_data_set_or_from_its_regions(
     two = build(tmp_path / "b", pictures(), none)
     with pytest.raises(AnonbenchError, match=r"val\.people\.parquet: no face has a box"):
         Find().look(two.site(), chooser(0.3, 0), detector)
+
+
+def test_a_face_is_found_within_its_region_which_a_margin_makes_larger(
+    tmp_path: Path, bright: Callable[[str], DetectorConfig]
+) -> None:
+    """With the overlap of one half nobody's face was found in photographs, not even in the originals."""
+    grown = [person(n, n, (5, 5, 50, 50), face=[13, 3, 30, 45]) for n in range(1, 11)]  # of a face of 15x30
+    town = build(tmp_path, pictures(), grown)
+    at_half = Find().look(town.site(), chooser(0.3, 0), bright("face"))
+    assert told(at_half.parts["test"]["recall"])["value"] == 0
+    regions.write(town.annotations / "val.people.parquet", [{**one, "face": None} for one in grown], regions.PEOPLE)
+    of_regions = Find().look(town.site(), chooser(0.3, 0), bright("face"))
+    assert told(of_regions.parts["test"]["recall"])["value"] == 1
+    assert (at_half.facts["overlap"], of_regions.facts["overlap"]) == (0.5, 0.2)
 
 
 def test_as_many_images_as_people_are_asked_for(tmp_path: Path, bright: Callable[[str], DetectorConfig]) -> None:

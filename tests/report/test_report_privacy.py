@@ -698,3 +698,12 @@ def test_damaged_attacks_are_named(tmp_path: Path, what: str, says: str) -> None
     broken(tmp_path, what)
     with pytest.raises(AnonbenchError, match=says):
         privacy(study_of(said), tmp_path / "attacks")
+
+
+def test_of_attackers_who_find_as_many_of_few_people_the_one_who_knows_the_method_stands_for_all() -> None:
+    def attempt(knowledge: str, strength: float) -> Attempt:
+        return Attempt("linkability", {"knowledge": knowledge, "view": "person"}, strength, {}, ())
+
+    assert gates.strongest({"a": attempt("naive", 1.0), "b": attempt("aware", 1.0)}) == "b"
+    assert gates.strongest({"a": attempt("aware", 1.0), "b": attempt("reverse", 1.0)}) == "a"
+    assert gates.strongest({"a": attempt("naive", 0.9), "b": attempt("aware", 0.8)}) == "a"

@@ -14,7 +14,7 @@ from anonbench.tasks.matches import Matches, ap_from_matches
 from anonbench.tasks.scored import AREAS
 
 IOU = 0.5
-"""Overlap (intersection over union) from which on a box counts as found."""
+"""Overlap (intersection over union) from which on a box counts as found, as a rule."""
 BOUNDS = dict(zip(AREAS, Params("bbox").areaRng, strict=True))
 """COCO's sizes: least and largest area in pixels, both included."""
 SIZES = AREAS[1:]
@@ -30,19 +30,21 @@ class Wanted:
     """What is to be found in an image.
 
     ``boxes`` float64 (G, 4): x, y, width, height in pixels; ``areas`` float64 (G,), what sizes go by; ``crowd`` bool
-    (G,): places where finding something is neither right nor wrong, such as a crowd.
+    (G,): places where finding something is neither right nor wrong, such as a crowd. ``overlap``: from which overlap
+    (intersection over union) on a box counts as found.
     """
 
     boxes: np.ndarray = field(repr=False)
     areas: np.ndarray
     crowd: np.ndarray
+    overlap: float = IOU
 
 
 def match(found: np.ndarray, wanted: Wanted, size: str = AREAS[0]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Match detections, float32 (D, 5) with the best first, to what is wanted of a size.
 
-    As COCOeval does: each takes, of what no better one has taken, what it overlaps most, from `IOU` on; what is not to
-    be counted only if there is nothing else. Returns bool (D,): those that are right; bool (D,): those that are
+    As COCOeval does: each takes, of what no better one has taken, what it overlaps most, from ``overlap`` on; what is
+    not to be counted only if there is nothing else. Returns bool (D,): those that are right; bool (D,): those that are
     neither right nor wrong; bool (G,): what was found.
     """
     least, most = BOUNDS[size]
@@ -54,7 +56,7 @@ def match(found: np.ndarray, wanted: Wanted, size: str = AREAS[0]) -> tuple[np.n
         overlaps = coco_mask.iou(boxes, wanted.boxes, wanted.crowd.astype(np.uint8))
         order = np.argsort(ignored, kind="stable")
         for k, row in enumerate(overlaps):
-            best, mine = IOU, -1
+            best, mine = wanted.overlap, -1
             for place in order:
                 if got[place] and not wanted.crowd[place]:
                     continue
@@ -70,7 +72,7 @@ def match(found: np.ndarray, wanted: Wanted, size: str = AREAS[0]) -> tuple[np.n
 
 
 def average_precision(found: Sequence[np.ndarray], wanted: Sequence[Wanted], size: str = AREAS[0]) -> Statistic:
-    """Return AP (0..1) at `IOU` over images, each counted as often as its weight says, with COCO's 101 recalls.
+    """Return AP (0..1) at their overlap over images, each counted as often as its weight says, with COCO's 101 recalls.
 
     ``found`` and ``wanted`` are those of each image, in order. NaN where nothing of the size is wanted.
     """

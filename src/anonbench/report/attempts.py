@@ -22,6 +22,7 @@ from anonbench.statistics.resampling import FEWEST
 from anonbench.variants import refitted
 
 ATTACKER, CONTROL, REFERENCE = "attacker", "control", "reference"
+NAIVE = "naive"
 SURROUNDINGS = "surroundings"
 CONTROLS = (SURROUNDINGS, "silhouette")
 """Views of what no method of a region is asked to change."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from anonbench.report.attempts import ATTACKER, Attempt, Key, Measured
+from anonbench.report.attempts import ATTACKER, NAIVE, Attempt, Key, Measured
 from anonbench.report.study import ORIGINAL, is_identity, parts
 from anonbench.statistics.contrasts import LEVEL, Contrast
 
@@ -38,8 +38,15 @@ def able(attempts: Attempts) -> dict[str, Attempt]:
 
 
 def strongest(attempts: Attempts) -> str | None:
-    """Return who finds most of the people on whom attackers are chosen, the first of several; None for nobody."""
-    found = {name: -1.0 if one.strength is None else one.strength for name, one in able(attempts).items()}
+    """Return who finds most of the people on whom attackers are chosen; None for nobody.
+
+    Of several the first who knows the method, or the first: where those people are few, all of them may be found by
+    everybody, and whoever has learnt from originals alone is not to stand for the others then.
+    """
+    found = {
+        name: (-1.0 if one.strength is None else one.strength, one.attacker.get("knowledge", NAIVE) != NAIVE)
+        for name, one in able(attempts).items()
+    }
     return max(found, key=lambda name: found[name]) if found else None
 
 

@@ -14,9 +14,8 @@ from PIL import Image
 from anonbench.arrays import reading
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json
-from anonbench.report.attempts import AGAIN, check_written
+from anonbench.report.attempts import AGAIN, NAIVE, check_written
 from anonbench.report.figures.style import save, styled
-from anonbench.report.privacy import NAIVE
 from anonbench.report.study import ORIGINAL, RESTORE, ReportStudy
 
 REVERSE = "reverse"

@@ -10,9 +10,8 @@ import pandas as pd
 from tabulate import tabulate
 
 from anonbench.report.apart import distortion
-from anonbench.report.attempts import ATTACKER
+from anonbench.report.attempts import ATTACKER, NAIVE
 from anonbench.report.bought import asked_first
-from anonbench.report.privacy import NAIVE
 from anonbench.report.privacy_text import attacks_of, named, share
 from anonbench.report.study import ReportStudy, parts
 from anonbench.report.tables import PEOPLE, interval_of, is_number, number, primary, rows_of, shown
