@@ -24,6 +24,11 @@ class AnonbenchError(Exception):
         super().__init__(f"{text}; {remedy}" if remedy else text)
 
 
+def in_one_line(error: BaseException) -> str:
+    """Return what an error says, in one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ' (did you mean X?)' for the closest known word, else ' (known: ...)'."""
     words = sorted(str(k) for k in known)

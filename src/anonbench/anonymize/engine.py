@@ -13,7 +13,7 @@ import numpy as np
 from anonbench import registry
 from anonbench.anonymize.contract import Changed, Method, Result, Scalar, checked_facts
 from anonbench.crops import Crop, Work, cut
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.records import ANONYMIZED, Reason, Region, RegionKind
 from anonbench.windows import PixelBox
 
@@ -221,11 +221,6 @@ def _fall_back(method: Method, work: Work, crop: Crop, error: Exception, seed: i
     except Exception as failure:
         said = f"{said}, and its fallback {method.fallback}: {in_one_line(failure)}"
         raise AnonbenchError(said, **where, remedy="fix one of the two") from failure
-
-
-def in_one_line(error: Exception) -> str:
-    """Return what an error says, in one line; its type where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _weak(method: Method, crop: Crop, work: Work) -> tuple[str | None, dict[int, str]]:

@@ -22,7 +22,7 @@ from anonbench.anonymize import engine
 from anonbench.anonymize.contract import DISTORTION, After, Method, make
 from anonbench.crops import Crop, Work, cut, person_seed
 from anonbench.datasets.record import hashes_of, root_of
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.files import place, sha256_bytes, sha256_file, write_bytes, write_json
 from anonbench.people import Frames, People, whole
 from anonbench.records import UNANNOTATED, RegionKind
@@ -181,7 +181,7 @@ class Shard:
             msgspec.json.encode(said)
         except (TypeError, ValueError) as error:
             raise AnonbenchError(
-                f"says of itself what no manifest can hold ({engine.in_one_line(error)})",
+                f"says of itself what no manifest can hold ({in_one_line(error)})",
                 file=self.weights,
                 remedy="fit the method again (anonbench fit)",
             ) from None
@@ -198,7 +198,7 @@ class Shard:
                 raise
             raise AnonbenchError(
                 f"method {method.name} failed on {len(crops)} frames of the split {self.split} together: "
-                f"{engine.in_one_line(error)}",
+                f"{in_one_line(error)}",
                 file=root,
                 remedy="fix the method or its parameters, or take another",
             ) from error

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
+from anonbench.errors import in_one_line
 from anonbench.images.frames import ORIENTATION, turned_back, valid_orientation
 from anonbench.images.record import Decoded, Header, undecodable
 from anonbench.images.samples import eight_bit, on_black
@@ -35,7 +36,7 @@ class Other:
             raise
         except Exception as error:  # Pillow raises whatever a malformed file leads it to
             undecodable(
-                file, "no known image format" if isinstance(error, Image.UnidentifiedImageError) else _why(error)
+                file, "no known image format" if isinstance(error, Image.UnidentifiedImageError) else in_one_line(error)
             )
         self.header = Header(self._image.format or "unknown", size, orientation)
 
@@ -59,7 +60,7 @@ def jpeg(data: bytes, file: str | Path | None) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:
-        undecodable(file, _why(error))
+        undecodable(file, in_one_line(error))
     _load(image, file)
     return image
 
@@ -70,12 +71,7 @@ def _load(image: Image.Image, file: str | Path | None) -> None:
     except MemoryError:
         raise
     except Exception as error:
-        undecodable(file, _why(error))
-
-
-def _why(error: Exception) -> str:
-    """Return what an error says, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+        undecodable(file, in_one_line(error))
 
 
 def rgb(image: Image.Image, file: str | Path | None) -> np.ndarray:

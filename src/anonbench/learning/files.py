@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.files import atomic, remedy, write_bytes
 
 FIT_AGAIN = "fit it again (anonbench fit), or give the file that it wrote"
@@ -90,9 +90,10 @@ def read_checkpoint(path: Path, key: str, device: torch.device) -> dict[str, Any
     except MemoryError:
         raise
     except Exception as error:  # torch and zipfile raise whatever damaged bytes lead them to
-        said = " ".join(str(error).split()) or type(error).__name__
         advice = remedy(error, "delete it")
-        raise AnonbenchError(f"is not a readable checkpoint ({said})", file=path, remedy=advice) from error
+        raise AnonbenchError(
+            f"is not a readable checkpoint ({in_one_line(error)})", file=path, remedy=advice
+        ) from error
     if state.get("key") != key:
         print(f"{path}: belongs to another training and is not used", file=sys.stderr)
         return None

@@ -22,7 +22,8 @@ from anonbench.statistics.resampling import FEWEST
 from anonbench.variants import refitted
 
 ATTACKER, CONTROL, REFERENCE = "attacker", "control", "reference"
-NAIVE = "naive"
+NAIVE, AWARE, REVERSE = "naive", "aware", "reverse"
+"""What an attacker knows: who has learnt from originals alone, from what the method makes, or to undo it first."""
 SURROUNDINGS = "surroundings"
 CONTROLS = (SURROUNDINGS, "silhouette")
 """Views of what no method of a region is asked to change."""

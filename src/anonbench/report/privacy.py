@@ -54,7 +54,6 @@ linkability always among everybody), ``share_missed`` the part of the risk that 
 people. ``people``: whom ``units`` show, or, where ``drawn`` says images, in how many images they are; intervals are
 over these."""
 
-"""What an attacker knows who has learnt from original images alone."""
 SINGLED = "singling out"
 
 

@@ -14,12 +14,10 @@ from PIL import Image
 from anonbench.arrays import reading
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json
-from anonbench.report.attempts import AGAIN, NAIVE, check_written
+from anonbench.report.attempts import AGAIN, NAIVE, REVERSE, check_written
 from anonbench.report.figures.style import save, styled
 from anonbench.report.study import ORIGINAL, RESTORE, ReportStudy
 
-REVERSE = "reverse"
-"""What an attacker knows who undoes the method first."""
 ORIGINALS = "original"
 
 DPI = 120

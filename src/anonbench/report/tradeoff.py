@@ -10,7 +10,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from anonbench.report.apart import distortion
-from anonbench.report.attempts import ATTACKER, NAIVE
+from anonbench.report.attempts import ATTACKER, AWARE, NAIVE, REVERSE
 from anonbench.report.bought import asked_first
 from anonbench.report.privacy_text import attacks_of, named, share
 from anonbench.report.study import ReportStudy, parts
@@ -27,8 +27,7 @@ are those of the primary question's first task and category (impact.csv); ``rms`
 ``aware``: the strongest attacker, on the people on whom attackers are chosen, of those who have learnt from originals
 alone and of those who know the method (`KNOWS`), with intervals of their own; where there is one who knows, the naive
 are those who see the same of people as that one. The rest is privacy.csv's."""
-AWARE = "aware"
-KNOWS = {NAIVE: (NAIVE,), AWARE: (AWARE, "reverse")}
+KNOWS = {NAIVE: (NAIVE,), AWARE: (AWARE, REVERSE)}
 """Whose knowledge each column is about: whoever undoes the method first knows it as well, and `restore` has nobody
 else who does."""
 TOLD = ("cmap", "macro_f1")
