@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from anonbench.errors import AnonbenchError
 
 from .actions import DETAIL, MOTIONS, manner_of
@@ -18,7 +20,7 @@ from .geometry import cosine, sine
 from .handling import HANDS_MEET
 from .motion import Manner
 from .options import Options
-from .painting import paint, photograph
+from .painting import backdrop, paint, photograph
 from .population import Identity, dressed, people_of
 from .render import Scene
 from .scene import CAR, PERSON, RIDER, Actor, Box, Plan, Stage, overlap, shaded
@@ -292,8 +294,11 @@ def _paint(
     options: Options,
     key: tuple[object, ...],
 ) -> Iterator[Scene]:
-    for number, ((actors, stencils), objects) in enumerate(shots):
-        plan = Plan(stage.camera, stage.street, stage.light, actors)
-        paint(canvas, plan, stencils, Dice(*key, "background"))
+    plans = [Plan(stage.camera, stage.street, stage.light, actors) for (actors, _), _ in shots]
+    backdrop(canvas, plans[0], Dice(*key, "background"))
+    behind = canvas.pixels.copy()  # the camera stands still
+    for number, (plan, ((_, stencils), objects)) in enumerate(zip(plans, shots, strict=True)):
+        np.copyto(canvas.pixels, behind)
+        paint(canvas, plan, stencils)
         noise = generator(*key, "noise", number)
         yield Scene(photograph(canvas, options, Dice(*key, "camera"), noise), objects)

@@ -160,13 +160,17 @@ def photograph(canvas: Canvas, options: Options, dice: Dice, noise: np.random.Ge
     return out
 
 
-def paint(canvas: Canvas, plan: Plan, stencils: list[Stencil], dice: Dice) -> None:
-    camera, light = plan.camera, plan.light
-    background.paint_sky(canvas, camera, light, dice)
-    paint_buildings(canvas, camera, plan.street, light, dice)
-    background.paint_wall_grain(canvas, camera, dice)
-    background.paint_ground(canvas, camera, plan.street, light, dice)
+def backdrop(canvas: Canvas, plan: Plan, dice: Dice) -> None:
+    """Paint what stands behind everything, the same whoever is there: sky, buildings and ground."""
+    background.paint_sky(canvas, plan.camera, plan.light, dice)
+    paint_buildings(canvas, plan.camera, plan.street, plan.light, dice)
+    background.paint_wall_grain(canvas, plan.camera, dice)
+    background.paint_ground(canvas, plan.camera, plan.street, plan.light, dice)
+
+
+def paint(canvas: Canvas, plan: Plan, stencils: list[Stencil]) -> None:
+    """Paint shadows and sprites on a canvas that holds the `backdrop`."""
     _shadows(canvas, plan, stencils)
     for actor, stencil in zip(plan.actors, stencils, strict=True):
         canvas.paint(stencil)
-        _finish_sprite(canvas, stencil, actor, light)
+        _finish_sprite(canvas, stencil, actor, plan.light)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .dice import Dice, generator
 from .options import Options
-from .painting import paint, photograph
+from .painting import backdrop, paint, photograph
 from .scene import CAR, compose, lead_of
 from .sprite import Bytes, Canvas
 from .truth import annotate
@@ -46,6 +46,7 @@ def render_scene(options: Options, split: str, index: int) -> Scene:
             f"streetlife {split}/{index}: no room for {options.people[0]} people; ask for fewer or for a wider image"
         )
     key = ("streetlife", options.seed, split, index)
-    paint(canvas, plan, stencils, Dice(*key, "background"))
+    backdrop(canvas, plan, Dice(*key, "background"))
+    paint(canvas, plan, stencils)
     image = photograph(canvas, options, Dice(*key, "camera"), generator(*key, "noise"))
     return Scene(image, objects)
