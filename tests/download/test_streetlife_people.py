@@ -192,6 +192,9 @@ def test_gallery_and_probe_show_the_same_people_who_are_in_no_other_split() -> N
         assert {(number, "2")} <= worn["probe"]
     scenes = {split: render_scene(options, split, 1).image for split in ("train", "gallery", "probe")}
     assert not np.array_equal(scenes["gallery"], scenes["probe"])
+    alone = options.model_copy(update={"gallery": 0})  # where nobody is looked for, the probe is the same
+    assert alone.splits == {"train": 8, "val": 4, "probe": 7}
+    assert np.array_equal(scenes["probe"], render_scene(alone, "probe", 1).image)
     assert np.array_equal(
         scenes["train"], render_scene(Options(train=8, val=4, identities=9, outfits=2), "train", 1).image
     )
@@ -200,9 +203,10 @@ def test_gallery_and_probe_show_the_same_people_who_are_in_no_other_split() -> N
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"gallery": 20}, "gallery and probe need at least 20 images, one for each of gallery_identities"),
+        ({"gallery": 20}, "gallery holds those who are looked for in probe; set probe too"),
+        ({"probe": 19}, "gallery and probe need at least 20 images, one for each of gallery_identities"),
         ({"probe": 40, "gallery": 19}, "need at least 20 images"),
-        ({"gallery_identities": 5}, "gallery_identities are of the splits gallery and probe; set both"),
+        ({"gallery_identities": 5}, "gallery_identities are of the splits gallery and probe; set probe, or both"),
         ({"gallery": 20, "probe": 20, "people": (0, 3)}, "gallery and probe need somebody in each image"),
         ({"outfits": 0}, "greater than or equal to 1"),
         ({"outfits": 9}, "less than or equal to 4"),

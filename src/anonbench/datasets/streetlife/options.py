@@ -38,7 +38,9 @@ class Options(BaseModel):
     people: tuple[int, int] = Field((1, 6), description="fewest and most people in an image")
     attributes: bool = Field(False, description="record skin tone, hair, clothes and the like of each person")
     outfits: int = Field(1, ge=1, le=4, description="sets of clothes of each person, one of which is worn in a scene")
-    gallery: int = Field(0, ge=0, description="images of the split `gallery`, whose people are also in `probe` alone")
+    gallery: int = Field(
+        0, ge=0, description="images of the split `gallery`, whose people are also in `probe` alone; needs `probe`"
+    )
     probe: int = Field(0, ge=0, description="images of the split `probe`, of the same people in other scenes")
     gallery_identities: int = Field(20, ge=1, description="people of gallery and probe, beside `identities`")
     clips: int | dict[SplitName, int] = Field(
@@ -85,13 +87,15 @@ class Options(BaseModel):
                 raise ValueError("people: two shake hands, or hand something over; set 2 or more")
         elif given & {"frames", "fps", "actions"}:
             raise ValueError("frames, fps and actions are of clips; set clips too")
-        counts = [self.splits.get(split, 0) for split in REIDENTIFICATION]
-        if not any(counts):
+        counts = {split: self.splits.get(split, 0) for split in REIDENTIFICATION}
+        if not any(counts.values()):
             if "gallery_identities" in given:
-                raise ValueError("gallery_identities are of the splits gallery and probe; set both")
+                raise ValueError("gallery_identities are of the splits gallery and probe; set probe, or both")
             return self
+        if not counts["probe"]:
+            raise ValueError("gallery holds those who are looked for in probe; set probe too")
         least = self.gallery_identities * (len(self.actions) if self.of_clips else 1)
-        if min(counts) < least:
+        if min(filter(None, counts.values())) < least:
             what = f"clips, {len(self.actions)} for each" if self.of_clips else "images, one for each"
             raise ValueError(f"gallery and probe need at least {least} {what} of gallery_identities")
         if self.of_clips and self.meets and self.gallery_identities < 2:
