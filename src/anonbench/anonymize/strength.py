@@ -1,7 +1,7 @@
 """How strong a blur or a mosaic is against the face that it hides, and when that is too little.
 
-Measured with ``benchmarks/strength.py --sweep`` on large faces of COCO (table in docs/anonymize.md): what is weak
-leaves each of three face detectors at least half of the faces that it finds in the originals.
+Measured with ``benchmarks/strength.py --sweep`` on large faces of COCO (table in docs/measurements/strength.md): what
+is weak leaves each of three face detectors at least half of the faces that it finds in the originals.
 """
 
 from __future__ import annotations
