@@ -43,12 +43,20 @@ def versions() -> dict[str, str | None]:
     return found
 
 
+OUTCOMES = ("results", "dvc.lock")
+"""What a run itself rewrites of what git tracks: no reason to say that it was made with changes."""
+
+
 def commit() -> tuple[str | None, bool | None]:
-    """Return the git commit of the working folder and whether tracked files differ from it (None, None outside git)."""
+    """Return the git commit of the working folder and whether tracked files differ from it (None, None outside git).
+
+    `OUTCOMES` do not count: with them each run of the default study would be said to differ from its commit.
+    """
+    counted = [":/", *(f":(top,exclude){name}" for name in OUTCOMES)]
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
+            ["git", "status", "--porcelain", "--untracked-files=no", "--", *counted],
             capture_output=True,
             text=True,
             check=True,
