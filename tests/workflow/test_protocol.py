@@ -148,6 +148,10 @@ def config_of(name: str) -> dict[str, Any]:
     return value
 
 
+def test_a_sheet_is_drawn_of_those_to_whom_something_was_done() -> None:
+    assert Plan(config_of("action"), PROJECT).files.sheets() == ["sheet-streetlife"]
+
+
 @pytest.mark.parametrize("name", ["action", "learned"])
 def test_the_shipped_studies_have_four_groups_of_people(name: str) -> None:
     shipped = config.load(PROJECT / "config" / f"{name}.yaml")

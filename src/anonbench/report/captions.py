@@ -198,7 +198,7 @@ def listed(study: ReportStudy) -> list[Listed]:
         *names(study.variants, bool(study.starts), study.attacks is not None),
         "cost",
         *(f"restored-{d}" for d in study.restored()),
-        *(f"sheet-{d}" for d in study.datasets),
+        *(f"sheet-{d}" for d in study.datasets if len(study.variants_of(d)) > 1),
     ):
         if name == "curves" and not trains:
             continue

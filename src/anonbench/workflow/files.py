@@ -273,9 +273,9 @@ class Files:
         return captions.names(self.study.variants, bool(self.study.compared_starts()), bool(self.study.attack.attacks))
 
     def sheets(self) -> list[str]:
-        """Return the names of the figures that show people."""
-        before_after = [f"sheet-{dataset}" for dataset in self.study.datasets]
-        return [*before_after, *(f"restored-{dataset}" for dataset in self.restored())]
+        """Return the names of the figures that show people: of data sets whose originals alone are asked for, none."""
+        compared = [dataset for dataset in self.study.datasets if len(self.study.variants_of(dataset)) > 1]
+        return [*(f"sheet-{dataset}" for dataset in compared), *(f"restored-{dataset}" for dataset in self.restored())]
 
     def restored(self) -> list[str]:
         """Return the data sets on which attackers restore pictures."""
