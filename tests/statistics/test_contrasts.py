@@ -327,3 +327,51 @@ def test_intervals_of_refitted_variants_cover_what_fits_do() -> None:
             held[own] += low <= 0 <= high
     assert held[True] / 400 > 0.92
     assert held[False] < held[True] - 20, "pooled with the others it would be too narrow"
+
+
+def test_a_reference_stands_where_the_original_does() -> None:
+    values = np.random.default_rng(9).normal(40, 1, (5, 3))
+    drawn = np.random.default_rng(10).normal(40, 1, (5, 3, 60))
+    learnt = np.ones(5, dtype=bool)
+    order = [3, 0, 1, 2, 4]
+    found = Panel(values, drawn, 40, learnt).against(4, 3)
+    expected = Panel(values[order], drawn[order], 40, learnt).contrast(4)
+    assert (found.value, found.interval()) == (expected.value, expected.interval())
+    assert [(t.variance, t.freedom) for t in found.terms] == [(t.variance, t.freedom) for t in expected.terms]
+    assert [t.source for t in found.terms] == ["original 3", "others", "images"]
+    assert found.value == pytest.approx(values[4].mean() - values[3].mean())
+
+
+def test_more_variants_make_the_spread_of_a_pair_surer() -> None:
+    """A reference that spreads as the others do: 2 degrees of freedom of its own, and theirs rise with their number."""
+    random = np.random.default_rng(11)
+    freedom = {
+        count: np.median([panel(random.normal(0, 1, (count, 3))).against(1, 0).freedom for _ in range(400)])
+        for count in (2, 4, 30)
+    }
+    assert freedom[2] == 2
+    assert freedom[2] < freedom[4] < freedom[30]
+
+
+@pytest.mark.parametrize("why", ["one model", "fitted reference", "fitted variant", "nothing learnt", "nobody else"])
+def test_pairs_whose_spread_is_not_shared_have_their_own(why: str) -> None:
+    values = np.random.default_rng(12).normal(40, 1, (4, 3))
+    named = np.arange(4)
+    found = {
+        "one model": panel(values, pools=False),
+        "fitted reference": panel(values, apart=named == 2),
+        "fitted variant": panel(values, apart=named == 0),
+        "nothing learnt": panel(values, [False, True, True, True]),
+        "nobody else": panel(values, [True, False, True, False], apart=named == 3),
+    }[why]
+    low, high = found.against(0, 2).interval()
+    paired = scipy.stats.ttest_rel(values[0], values[2]).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((paired.low, paired.high))
+
+
+def test_one_seed_of_a_pair_has_the_noise_of_images_alone() -> None:
+    random = np.random.default_rng(13)
+    drawn = random.normal(40, 1, (3, 1, 500))
+    found = Panel(random.normal(40, 1, (3, 1)), drawn, 1000, np.ones(3, dtype=bool)).against(2, 0)
+    assert [t.source for t in found.terms] == ["images"]
+    assert found.variance == pytest.approx((drawn[2] - drawn[0]).var(ddof=1) * 1000 / 999)

@@ -33,7 +33,7 @@ it is divided by nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -147,7 +147,8 @@ class Panel:
     with them nothing that a seed does. ``pools``: whether there is a training behind each variant; if not, one model's
     values on several variants move together in ways of their own, and each difference has its own spread alone.
     ``apart`` (V): a variant that is itself made anew for each seed spreads by that, too, so that its differences have
-    their own paired spread alone, without the original's further seeds, and speak for no other's.
+    their own paired spread alone, without the original's further seeds, and speak for no other's. ``base`` names the
+    mean square of the first row, where another variant than the original stands there for all to be compared with.
     """
 
     values: np.ndarray
@@ -158,6 +159,7 @@ class Panel:
     further: np.ndarray = field(default_factory=lambda: np.empty(0))
     further_replicates: np.ndarray | None = None
     apart: np.ndarray | None = None
+    base: str = ORIGINAL
 
     @property
     def seeds(self) -> int:
@@ -186,7 +188,7 @@ class Panel:
         freedom = (len(others) - 1) * (n - 1)
         between = float(((others - mean) ** 2).sum() / freedom) if freedom else 0.0
         return {
-            ORIGINAL: Term(float(((original - mean) ** 2).sum() / (n - 1)), n - 1, ORIGINAL),
+            ORIGINAL: Term(float(((original - mean) ** 2).sum() / (n - 1)), n - 1, self.base),
             OTHERS: Term(between, max(freedom, 1), OTHERS),
             SEEDS: Term(float((mean**2).sum() / (n - 1)), n - 1, SEEDS),
         }
@@ -212,6 +214,33 @@ class Panel:
             common = image_variance(*drawn, self.groups, ratio)
             terms.append(Term(common, max(self.groups - 1, 1.0), IMAGES))
         return Contrast(value, self.seeds, tuple(terms), shared, spread, means, len(original) - self.seeds)
+
+    def against(self, variant: int, reference: int) -> Contrast:
+        """Return row ``variant`` minus row ``reference`` of a panel that the original is not in.
+
+        The reference stands where the original does in `contrast`: it has a mean square of its own, since its noise is
+        in every difference to it. Where spreads are not shared, since nothing `pools`, one of the two is made anew for
+        each seed or did not learn, or nobody else is there, the difference has its own paired spread alone.
+        """
+        led, position = self._led_by(reference), variant + (variant < reference)
+        found = led.contrast(position)
+        return found if found.spread > 1 else replace(led, pools=False).contrast(position)
+
+    def _led_by(self, reference: int) -> Panel:
+        """Return the panel with another row first, which stands for the original; its ``base`` is that row's number."""
+        if reference not in self._led:
+            order = [reference, *(k for k in range(len(self.values)) if k != reference)]
+            drawn = None if self.replicates is None else self.replicates[order]
+            pools = self.pools and not self._apart[reference]
+            self._led[reference] = Panel(
+                self.values[order], drawn, self.groups, self.learnt[order], pools,
+                apart=self._apart[order], base=f"{ORIGINAL} {reference}",
+            )  # fmt: skip
+        return self._led[reference]
+
+    @cached_property
+    def _led(self) -> dict[int, Panel]:
+        return {}
 
     def _original_of(self, variant: int) -> np.ndarray:
         """Return the original's values that a variant is compared with: of one made anew for each seed the paired."""
@@ -248,10 +277,10 @@ class Panel:
         original, others, seeds = (squares[source].variance / n for source in (ORIGINAL, OTHERS, SEEDS))
         own = max(original - others / several, 0.0) * ratio**2
         if not self.learnt[variant]:
-            terms = [Term(ratio**2 * original, n - 1, ORIGINAL), Term(ratio**2 * seeds, n - 1, SEEDS), alone]
+            terms = [Term(ratio**2 * original, n - 1, self.base), Term(ratio**2 * seeds, n - 1, SEEDS), alone]
             return [term for term in terms if term.variance], own + ratio**2 * seeds, 1
         rest = max(1 - ratio**2 / several, 0.0) * others
-        terms = [Term(ratio**2 * original, n - 1, ORIGINAL), Term(rest, squares[OTHERS].freedom, OTHERS)]
+        terms = [Term(ratio**2 * original, n - 1, self.base), Term(rest, squares[OTHERS].freedom, OTHERS)]
         if ratio != 1:
             terms.append(Term((1 - ratio) ** 2 * seeds, n - 1, SEEDS))
         return [term for term in terms if term.variance], own, several
@@ -260,7 +289,7 @@ class Panel:
         """Return what `_seed_terms` does, where the original has further seeds; ``alone`` is the variant's own."""
         n, whole = self.seeds, len(self._original)
         original = ratio**2 * float(self._original.var(ddof=1)) / whole
-        terms = [Term(original, whole - 1, ORIGINAL)]
+        terms = [Term(original, whole - 1, self.base)]
         if not pooled:
             return [term for term in (*terms, alone) if term.variance], original, 1
         squares = self._squares
