@@ -18,6 +18,7 @@ from anonbench.manifests import summary_path
 from anonbench.report import captions
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
+from anonbench.report.figures.rates import rates_figure
 from anonbench.report.html import write_html
 from anonbench.report.rates import (
     BD_COLUMNS,
@@ -31,8 +32,8 @@ from anonbench.report.rates import (
     rates,
     series,
 )
-from anonbench.report.study import ReportStudy, is_coded, phrase
-from anonbench.report.tables import read_csv, write_tables
+from anonbench.report.study import Attacks, ReportStudy, is_coded, phrase
+from anonbench.report.tables import read_csv, write_csv, write_tables
 
 RATES = {1: 0.25, 2: 0.5, 3: 1.0, 4: 2.0}
 """Bits per pixel by level."""
@@ -133,6 +134,64 @@ def test_rates_of_a_refitted_variant_are_means_over_its_fits(made: tuple[Path, R
     study = replace(made[1], refitted=("frame-jpeg-faceblur2",))
     row = rates(study, sources(root)).set_index("variant").loc["frame-jpeg-faceblur2"]
     assert (row.bpp, row.psnr, row.frames, row.weak) == (pytest.approx(0.51), 37.0, 12, 200)
+
+
+def attacked(root: Path, study: ReportStudy, factor: float = 0.9) -> ReportStudy:
+    """Have two variants attacked in the split `probe`, which takes other bits."""
+    tried = ["frame-jpeg-r1", "frame-jpeg-r3"]
+    for variant in tried:
+        value = json.loads(summary_path(root / "anonymized" / "streetlife" / variant, "val").read_text())
+        facts = {"bpp": {"count": 30, "mean": factor * value["facts_mean"]["bpp"]["mean"]}}
+        dump(summary_path(root / "anonymized" / "streetlife" / variant, "probe"), value | {"facts_mean": facts})
+    who = {"find": {"original": ["faces"], **{variant: ["faces"] for variant in tried}}}
+    return replace(study, attacks=Attacks(("streetlife",), ("find",), who, [0], [10], ("find",), "probe"))
+
+
+def test_the_rate_that_attackers_met_stands_beside_that_of_the_test(
+    made: tuple[Path, ReportStudy], tmp_path: Path
+) -> None:
+    shutil.copytree(made[0] / "anonymized", tmp_path / "anonymized")
+    study = attacked(tmp_path, made[1])
+    write_csv(tmp_path / "rates.csv", rates(study, sources(tmp_path)))
+    taken = read_csv(tmp_path / "rates.csv")
+    row = taken.set_index("variant").loc["frame-jpeg-r3"]
+    assert (row.split, row.frames, row.bpp) == ("val", 12, 1.0)
+    assert (row.split_attacked, row.frames_attacked, row.bpp_attacked) == ("probe", 30, 0.9)
+    rest = taken[~taken.variant.isin(["frame-jpeg-r1", "frame-jpeg-r3"])]
+    assert set(rest.split_attacked) == {""}, "nobody attacks these"
+    assert rest[["frames_attacked", "bpp_attacked"]].isna().all().all()
+    table = read_csv(made[0] / "tables" / "impact.csv")
+    heads, lines = rate_table(taken, table, None, "streetlife")
+    assert heads[:4] == ["variant", "bits per pixel of val", "of probe, which is attacked", "picture's share"]
+    assert {line[0]: line[1:3] for line in lines}["frame-jpeg-r3"] == ["1.000", "0.900"]
+    assert {line[0]: line[1:3] for line in lines}["frame-jpeg-r4"] == ["2.000", "–"]
+    assert all(len(line) == len(heads) for line in lines)
+    (said,) = off_target(taken)
+    assert "frame-jpeg-r3 (0.900 instead of 1 on probe)" in said
+    assert "frame-jpeg-r3 (1.000" not in said
+
+
+def test_attackers_are_drawn_over_the_bits_that_they_met(made: tuple[Path, ReportStudy], tmp_path: Path) -> None:
+    shutil.copytree(made[0] / "anonymized", tmp_path / "anonymized")
+    taken = rates(attacked(tmp_path, made[1]), sources(tmp_path))
+    told = {"dataset": "streetlife", "headline": "true", "chosen": "true", "attack": "find", "attacker": "faces"}
+    privacy = pd.DataFrame([{**told, "knowledge": "", "variant": "frame-jpeg-r3", "value": 0.5}])
+    table = read_csv(made[0] / "tables" / "impact.csv")
+    drawn = rates_figure(taken, table, privacy, made[1])
+    panels = {axis.get_title(): axis for axis in drawn.axes}
+    points = {name: [float(x) for line in axis.lines for x in line.get_xdata()] for name, axis in panels.items()}
+    assert points["Attack find, %"] == [0.9]
+    assert 1.0 in points["PSNR outside faces, dB"]
+
+
+def test_what_is_attacked_is_what_is_tested_on_unless_said(made: tuple[Path, ReportStudy]) -> None:
+    root, study = made
+    tried = Attacks(("streetlife",), ("find",), {"find": {"frame-jpeg-r1": ["faces"]}}, [0], [10], ("find",))
+    taken = rates(replace(study, attacks=tried), sources(root))
+    row = taken.set_index("variant").loc["frame-jpeg-r1"]
+    assert (row.split_attacked, row.frames_attacked, row.bpp_attacked) == ("val", 12, row.bpp)
+    heads, _ = rate_table(taken, read_csv(root / "tables" / "impact.csv"), None, "streetlife")
+    assert heads[1:3] == ["bits per pixel of val", "picture's share"]
 
 
 def test_half_the_bits_for_the_same_picture_are_minus_half(made: tuple[Path, ReportStudy]) -> None:

@@ -219,6 +219,21 @@ def test_an_attack_that_learns_nothing_needs_no_attackers_nor_own_people() -> No
     assert files.splits("streetlife") == ["train", "val"]
 
 
+def test_the_report_knows_the_split_that_is_attacked_and_what_codecs_took_there() -> None:
+    from anonbench.workflow.arguments import Arguments
+
+    block = {"attacks": ["coverage"], "probe": "probe", "variants": ["frame-jpeg-q20", "face-blur-medium"]}
+    value = {**STUDY, "variants": ["original", "frame-jpeg-q20", "frame-jpeg-q30", "face-blur-medium"]}
+    value["methods"] = {"jpeg": {"levels": {"q30": {"quality": 30}}}}
+    study = config.parse({**value, "attack": block}, file="study")
+    files = Files(study, PROJECT)
+    assert json.loads(Arguments(study, files).summary())["attacks"]["probe"] == "probe"
+    read = [path for path in files.manifests() if path.endswith("/probe.json")]
+    assert [path.split("/private/")[1] for path in read] == ["frame-jpeg-q20/manifests/probe.json"]
+    alone = config.parse({**value, "attack": {"attacks": ["coverage"]}}, file="study")
+    assert "probe" not in json.loads(Arguments(alone, Files(alone, PROJECT)).summary())["attacks"]
+
+
 def test_an_unknown_detector_is_named(others: Project) -> None:
     done = others.snakemake("attacks/streetlife/body-mask_out/find/face/seed0/metrics.json", config="others")
     assert done.returncode != 0

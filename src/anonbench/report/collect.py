@@ -70,7 +70,11 @@ class Sources:
 
         Raises AnonbenchError when another variant has none, or one without its counts.
         """
-        path = summary_path(self.anonymized / dataset / variant, study.datasets[dataset][split])
+        return self.manifest_of(dataset, variant, study.datasets[dataset][split])
+
+    def manifest_of(self, dataset: str, variant: str, split: str) -> dict[str, Any] | None:
+        """Return a variant's manifest of any split, by its name; see `manifest`."""
+        path = summary_path(self.anonymized / dataset / variant, split)
         if variant == ORIGINAL and not path.exists():
             return None
         value = read_json(path)

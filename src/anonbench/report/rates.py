@@ -21,15 +21,17 @@ from anonbench.tasks.base import title
 
 RATE_COLUMNS = (
     "dataset", "split", "variant", "method", "curve", "frames", "bpp", "bpp_target", "share_picture", "quality", "psnr",
-    "msssim", "weak",
+    "msssim", "weak", "split_attacked", "frames_attacked", "bpp_attacked",
 )  # fmt: skip
-"""Columns of rates.csv, a row per variant that a codec has made, from its manifest: of the split that is tested on,
-where that is anonymized, else of the one that is trained on. ``curve``: what it is joined with (`curve_of`); ``bpp``:
-bits of the file per pixel, mean of the frames; ``bpp_target``: the rate that was asked for, empty where a quality was;
-``share_picture``: the share (0..1) of bits that code the picture, the rest are headers and tables; ``quality``: the
-codec's own; ``psnr`` (decibels) and ``msssim``: outside of faces, means of the frames; ``weak``: people who may still
-be recognised by what was done to them, as their rows say. Of a variant whose method is fitted anew for each seed, the
-mean over its fits."""
+"""Columns of rates.csv, a row per variant that a codec has made, from its manifests. ``split``: what all but the last
+three are of, the split that is tested on, where that is anonymized, else the one that is trained on. ``curve``: what it
+is joined with (`curve_of`); ``bpp``: bits of the file per pixel, mean of the frames; ``bpp_target``: the rate that was
+asked for in each split, empty where a quality was; ``share_picture``: the share (0..1) of bits that code the picture,
+the rest are headers and tables; ``quality``: the codec's own; ``psnr`` (decibels) and ``msssim``: outside of faces,
+means of the frames; ``weak``: people who may still be recognised by what was done to them, as their rows say.
+``split_attacked``: the split whose people are attacked, with ``frames_attacked`` and ``bpp_attacked`` of it; all three
+are empty where nobody attacks the variant. Of a variant whose method is fitted anew for each seed, means over its fits,
+of what is attacked over those that attackers see."""
 
 BD_COLUMNS = ("dataset", "curve", "anchor", "measure", "points", "bd_rate", "common_low", "common_high")
 """Columns of bd_rates.csv: by how many per cent more bits ``curve`` takes than ``anchor`` for as good a picture by a
@@ -73,28 +75,37 @@ def rates(study: ReportStudy, sources: Sources) -> pd.DataFrame:
             folder = sources.anonymized / dataset
             which = "val" if summary_path(folder / variant, splits["val"]).exists() else "train"
             fits = [m for m in study.made(variant) if m == variant or summary_path(folder / m, splits[which]).exists()]
-            taken = pd.DataFrame([_taken(study, sources, dataset, made, which) for made in fits]).astype(float)
-            means: dict[str, Any] = {str(name): mean for name, mean in taken.mean().items()}
-            rows.append(
-                {
-                    "dataset": dataset, "split": splits[which], "variant": variant, "method": parts(variant)[1],
-                    "curve": curve_of(variant), **means,
-                    "frames": round(means["frames"]), "weak": round(means["weak"]),
-                }
-            )  # fmt: skip
+            means = _means(sources, dataset, fits, splits[which])
+            row = {
+                "dataset": dataset, "split": splits[which], "variant": variant, "method": parts(variant)[1],
+                "curve": curve_of(variant), **means, "split_attacked": "",
+            }  # fmt: skip
+            seen = study.attacked(dataset, variant)
+            if seen:
+                attacked = study.attacked_split(dataset)
+                of = _means(sources, dataset, seen, attacked)
+                row |= {"split_attacked": attacked, **{f"{name}_attacked": of[name] for name in ("frames", "bpp")}}
+            rows.append(row)
     frame = pd.DataFrame(rows, columns=list(RATE_COLUMNS))
-    numbers = ("bpp", "bpp_target", "share_picture", "quality", "psnr", "msssim")
-    return frame.astype(dict.fromkeys(numbers, float)).round(4)
+    numbers = ("bpp", "bpp_target", "share_picture", "quality", "psnr", "msssim", "bpp_attacked")
+    return frame.astype(dict.fromkeys((*numbers, "frames_attacked"), float)).round(4)
 
 
-def _taken(study: ReportStudy, sources: Sources, dataset: str, variant: str, which: str) -> dict[str, Any]:
+def _means(sources: Sources, dataset: str, fits: Sequence[str], split: str) -> dict[str, Any]:
+    """Return the means over a variant's fits of what their manifests of a split say."""
+    taken = pd.DataFrame([_taken(sources, dataset, made, split) for made in fits]).astype(float)
+    means: dict[str, Any] = {str(name): mean for name, mean in taken.mean().items()}
+    return means | {name: round(means[name]) for name in ("frames", "weak")}
+
+
+def _taken(sources: Sources, dataset: str, variant: str, split: str) -> dict[str, Any]:
     """Return what the manifest of a variant's split says, by the columns of rates.csv."""
-    manifest = sources.manifest(study, dataset, variant, which)
+    manifest = sources.manifest_of(dataset, variant, split)
     assert manifest is not None
     means = {name: of.get("mean") for name, of in (manifest.get("facts_mean") or {}).items()}
     if not is_number(means.get("bpp")):
         raise AnonbenchError(
-            f"{dataset} {variant} {study.datasets[dataset][which]}: its manifest does not say what the codec took",
+            f"{dataset} {variant} {split}: its manifest does not say what the codec took",
             remedy="run the anonymize stage again",
         )
     picture = means.get("picture_bits")
@@ -107,15 +118,28 @@ def _taken(study: ReportStudy, sources: Sources, dataset: str, variant: str, whi
     }  # fmt: skip
 
 
+def rate_of(row: Any, attacked: bool) -> float:
+    """Return the bits per pixel of a row of rates.csv, of the split that is ``attacked`` if that is asked for."""
+    return float(row.bpp_attacked if attacked and elsewhere(row) else row.bpp)
+
+
+def elsewhere(row: Any) -> bool:
+    """Tell whether the people of a row of rates.csv are attacked in another split than it is about."""
+    return is_number(getattr(row, "bpp_attacked", None)) and row.split_attacked != row.split
+
+
 def off_target(taken: pd.DataFrame) -> list[str]:
     """Say of which variants the frames take more or less than was asked for, by more than `WITHIN`."""
     found = []
     for dataset, mine in taken.groupby("dataset", sort=False):
-        off = [
-            f"{row.variant} ({row.bpp:.3f} instead of {row.bpp_target:g})"
-            for row in rows_of(mine)
-            if is_number(getattr(row, "bpp_target", None)) and abs(row.bpp / row.bpp_target - 1) > WITHIN
-        ]
+        off = []
+        for row in rows_of(mine):
+            reached = [(row.bpp, ""), *([(row.bpp_attacked, f" on {row.split_attacked}")] if elsewhere(row) else [])]
+            off += [
+                f"{row.variant} ({bpp:.3f} instead of {row.bpp_target:g}{where})"
+                for bpp, where in reached
+                if is_number(getattr(row, "bpp_target", None)) and abs(bpp / row.bpp_target - 1) > WITHIN
+            ]
         if off:
             found.append(
                 f"{dataset}: {joined(off)} {'takes' if len(off) == 1 else 'take'} other bits per pixel than asked for, "
@@ -218,14 +242,20 @@ def rate_table(
 ) -> tuple[list[str], list[list[str]]]:
     """Return heads and lines of what a data set's codecs take and leave, by curve and rate; first the original."""
     found = series(taken, table, privacy, dataset)
-    heads = ["variant", "bits per pixel", "picture's share", "people not hidden", *(one.name for one in found)]
-    lines = [[ORIGINAL, "", "", "", *("" if one.original is None else number(one.original) for one in found)]]
     mine = taken[taken.dataset == dataset]
+    # the rate that attackers met stands beside the other one where they attack another split
+    splits = list(dict.fromkeys(mine.split))
+    others = list(dict.fromkeys(row.split_attacked for row in rows_of(mine) if elsewhere(row)))
+    bits = [f"bits per pixel of {joined(splits)}", *(f"of {split}, which is attacked" for split in others)]
+    heads = ["variant", *bits, "picture's share", "people not hidden", *(one.name for one in found)]
+    whole = ["" if one.original is None else number(one.original) for one in found]
+    lines = [[ORIGINAL, *("" for _ in bits), "", "", *whole]]
     order = {curve: k for k, curve in enumerate(dict.fromkeys(mine.curve))}
     for row in sorted(rows_of(mine), key=lambda row: (order[row.curve], row.bpp)):
         share = f"{100 * row.share_picture:.0f} %" if is_number(row.share_picture) else "–"
         cells = [_cell(one, row.variant) for one in found]
-        lines.append([row.variant, f"{row.bpp:.3f}", share, str(int(row.weak)), *cells])
+        attacked = [f"{row.bpp_attacked:.3f}" if elsewhere(row) and row.split_attacked == s else "–" for s in others]
+        lines.append([row.variant, f"{row.bpp:.3f}", *attacked, share, str(int(row.weak)), *cells])
     return heads, lines
 
 

@@ -64,7 +64,8 @@ class Primary:
 class Attacks:
     """Who attacks what: ``attacks``, ``attackers`` by attack and variant, their ``seeds``, ``sizes`` of galleries.
 
-    ``once``: attacks in which nothing learns, which have the first seed alone.
+    ``once``: attacks in which nothing learns, which have the first seed alone; ``probe``: the split whose people are
+    attacked, '' for the one that is tested on.
     """
 
     datasets: tuple[str, ...]
@@ -73,6 +74,7 @@ class Attacks:
     seeds: list[int]
     sizes: list[int]
     once: tuple[str, ...] = ()
+    probe: str = ""
 
     def whom(self, attack: str, variant: str) -> list[str]:
         """Return who tries an attack on a variant."""
@@ -161,6 +163,20 @@ class ReportStudy:
         """Return the seeds that a direction tells of a variant: where one model is tested on all, there are pairs."""
         seeds = self.seeds_of(model, variant)
         return [seed for seed in seeds if direction != ON_DEPLOYED or seed not in self.original_seeds]
+
+    def attacked_split(self, dataset: str) -> str:
+        """Return the split of a data set whose people are attacked, '' where nobody attacks."""
+        if self.attacks is None or dataset not in self.attacks.datasets:
+            return ""
+        return self.attacks.probe or self.datasets[dataset]["val"]
+
+    def attacked(self, dataset: str, variant: str) -> list[str]:
+        """Return the names of a variant's folders that attackers see, [] for one that nobody attacks."""
+        of = self.attacks
+        if of is None or dataset not in of.datasets:
+            return []
+        seeds = {seed for attack in of.attacks if of.whom(attack, variant) for seed in of.seeds_of(attack)}
+        return list(dict.fromkeys(self.made_with(variant, seed) for seed in sorted(seeds)))
 
     def restored(self) -> list[str]:
         """Return the data sets on which attackers restore pictures, in the study's order."""
@@ -348,8 +364,8 @@ def _attacks(path: str | Path, value: Any) -> Attacks | None:
     try:
         names = tuple(value["datasets"]), tuple(value["attacks"])
         attackers = {attack: dict(of) for attack, of in value["attackers"].items()}
-        once = tuple(value.get("once") or ())
-        return Attacks(*names, attackers, list(value["seeds"]), list(value["sizes"]), once)
+        once, probe = tuple(value.get("once") or ()), str(value.get("probe") or "")
+        return Attacks(*names, attackers, list(value["seeds"]), list(value["sizes"]), once, probe)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise AnonbenchError("does not say who attacks what", file=path, entry="attacks") from None
 

@@ -50,7 +50,7 @@ PLURALS = {
 
 INTEGERS = (
     "n_seeds", "seeds_needed", "samples_needed", "instances", "images", "samples", "seed", "iteration", "units",
-    "frames", "weak", "points",
+    "frames", "weak", "points", "frames_attacked",
 )  # fmt: skip
 
 TEXTS = (
@@ -58,6 +58,7 @@ TEXTS = (
     "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
     "role", "unit", "best", "sampled", "first", "question", "attack", "risk", "attacker", "knowledge", "view", "chosen",
     "measure", "headline", "why", "drawn", "half", "reference", "curve", "anchor",
+    "split_attacked",
 )  # fmt: skip
 
 WORDS = ("leaks", "chosen", "headline")

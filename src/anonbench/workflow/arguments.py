@@ -192,6 +192,7 @@ class Arguments:
             "once": [a for a in study.attack.attacks if study.attack_seeds(a) != study.attack.seeds],
             "seeds": study.attack.seeds,
             "sizes": study.attack.sizes,
+            **({"probe": study.attack.probe} if study.attack.probe else {}),
         }
 
     def _report(self) -> dict[str, Any]:

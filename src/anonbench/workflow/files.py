@@ -183,7 +183,10 @@ class Files:
         return [f"{self.folder('data')}/{name}/download.json" for name in self.study.datasets]
 
     def manifests(self) -> list[str]:
-        """Return the manifests of every variant: of its training split, and of its evaluation split if tested on."""
+        """Return the manifests of every variant: of its training split, and of its evaluation split if tested on.
+
+        Of what codecs have made, of the split that is attacked as well: it has a rate of its own.
+        """
         found = []
         for name, dataset in self.study.datasets.items():
             tested = {one.tested for one in self.evaluations() if one.dataset == name} | {ORIGINAL}
@@ -191,7 +194,10 @@ class Files:
             every = [made for v in variants for made in self.study.made(v)]
             found += [self._file("manifest", name, v, dataset.val) for v in every if v in tested]
             found += [self._file("manifest", name, v, dataset.train) for v in every]
-        return found
+            attacked = {one.split("/")[1] for one in self.attacks() if one.startswith(f"{name}/")}
+            probe = self.probe_split(name)
+            found += [self._file("manifest", name, v, probe) for v in every if v in attacked and is_coded(v)]
+        return list(dict.fromkeys(found))
 
     def manifests_of(self, wildcards: Any) -> list[str]:
         """Return the manifests of one data set's training split."""

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from anonbench.report.figures.style import GRID, INK, LINES, MARKERS, WIDTH, legend, nothing
-from anonbench.report.rates import Series, series
+from anonbench.report.rates import Series, rate_of, series
 from anonbench.report.study import ReportStudy
 from anonbench.report.tables import capital, rows_of
 
@@ -19,6 +19,7 @@ COLUMNS = 3
 def rates_figure(taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | None, study: ReportStudy) -> Figure:
     """Draw a panel per measure of each data set, a line per codec and what comes before it; bits on a log scale.
 
+    Bits are those of the split that a measure is about: of what attackers find of the one that they attack.
     ``taken`` is rates.csv, ``table`` impact.csv, ``privacy`` privacy.csv. The dashed line is the original.
     """
     panels = [(d, one) for d in dict.fromkeys(taken.dataset) for one in series(taken, table, privacy, d)]
@@ -30,13 +31,14 @@ def rates_figure(taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame
     figure = Figure(figsize=(WIDTH, 0.6 + 0.25 * len(curves) / 3 + 1.9 * lines), layout="constrained")
     axes = figure.subplots(lines, COLUMNS, squeeze=False)
     several = taken.dataset.nunique() > 1
+    bits = [rate_of(row, attacked) for row in rows_of(taken) for attacked in (False, True)]
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     for axis, (dataset, one) in zip(axes.flat, panels, strict=False):
         _panel(axis, taken[taken.dataset == dataset], one, looks)
         name = capital(one.name)
         axis.set_title(f"{dataset}: {name}" if several else name, fontsize=6.5, fontweight="normal", wrap=True)
-        axis.set_xlim(0.85 * taken.bpp.min(), taken.bpp.max() / 0.85)
+        axis.set_xlim(0.85 * min(bits), max(bits) / 0.85)
     for axis in axes.flat[max(len(panels) - COLUMNS, 0) : len(panels)]:  # the lowest of each column
         axis.set_xlabel("bits per pixel", fontsize=7)
     handles = [
@@ -53,7 +55,9 @@ def _panel(axis: Axes, mine: pd.DataFrame, one: Series, looks: dict[str, tuple[s
     if one.original is not None:
         axis.axhline(one.original, color=INK, ls="--", lw=0.8, zorder=1)
     for curve, rows in mine.groupby("curve", sort=False):
-        points = sorted((row.bpp, one.values[row.variant]) for row in rows_of(rows) if row.variant in one.values)
+        points = sorted(
+            (rate_of(row, one.found), one.values[row.variant]) for row in rows_of(rows) if row.variant in one.values
+        )
         if points:
             colour, marker = looks[str(curve)]
             axis.plot(*zip(*points, strict=True), color=colour, marker=marker, ms=3.6, lw=1.1, mec="white", mew=0.4)
