@@ -154,6 +154,9 @@ def test_the_header_is_as_the_page_says(compressor: Compressor) -> None:
     assert data[13] == 1
     assert data[14:18] == struct.pack("<I", zlib.crc32(data[18:], zlib.crc32(data[:14] + bytes(4))))
     assert data[18:22] == b"\xac\x02\x10" + bytes([len(Stream.unpack(data, compressor.model).escapes)])
+    bare = Stream(compressor.model, 0, 256, 192, b"", np.empty(0, np.uint32))
+    assert len(bare.pack()) == len(replace(bare, width=512, height=512).pack()) == 23
+    assert len(replace(bare, width=100).pack()) == 22
 
 
 def test_unknown_steps(compressor: Compressor) -> None:
