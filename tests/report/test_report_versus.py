@@ -14,8 +14,10 @@ from synthetic_attacks import write, write_attacks
 from synthetic_study import dump, write_study
 
 from anonbench.report.collect import Sources
+from anonbench.report.impact import Compared, Scores
 from anonbench.report.study import Attacks, ReportStudy
 from anonbench.report.versus import FOUND, KEPT, VERSUS_COLUMNS, told, versus
+from anonbench.tasks.base import load
 
 STUDY = ReportStudy("study", 7, {"d": {"train": "train", "val": "val"}}, ["original"], {"m": {}}, [0, 1], margin=1.0)
 
@@ -84,7 +86,7 @@ def made(root: Path, seeds: tuple[int, ...], **more: Any) -> pd.DataFrame:
     file = write_study(root, seeds=seeds, images=30, quality=quality, tasks=("detection",), bootstrap=100, noise=True)
     write_attacks(root, {"original": 2.0, "body-blur-medium": 1.2, "body-mask_out": 0.0}, seeds=seeds)
     value = json.loads(file.read_text())
-    value["report"]["against"] = ["body-mask_out"]
+    value["report"]["against"] = more.pop("against", ["body-mask_out"])
     value["attacks"] |= more.pop("attacks", {})
     dump(file, value | more)
     study = ReportStudy.read(file)
@@ -106,6 +108,50 @@ def test_pairs_are_widened_together(tmp_path: Path) -> None:
     of_two = found.half == KEPT
     assert (wide[of_two] > 1.1 * narrow[of_two]).all()
     assert wide[~of_two].tolist() == pytest.approx(narrow[~of_two].tolist()), "of a single pair they are the same"
+
+
+def test_the_difference_of_two_references_has_one_interval(tmp_path: Path) -> None:
+    found = made(tmp_path, (0, 1, 2), against=["body-mask_out", "face-mask_out", "original"])
+    kept = found[found.half == KEPT].set_index(["variant", "reference"])
+    assert len(kept) == 2 + 2 + 3
+    one, other = kept.loc[("face-mask_out", "body-mask_out")], kept.loc[("body-mask_out", "face-mask_out")]
+    assert one.difference == -other.difference > 0
+    for name in ("difference", "simultaneous"):
+        assert (one[f"{name}_low"], one[f"{name}_high"]) == (-other[f"{name}_high"], -other[f"{name}_low"])
+    assert one.simultaneous_low < one.difference_low < one.difference < one.difference_high < one.simultaneous_high
+
+
+def compared(refitted: tuple[str, ...] = (), pools: bool = True) -> Compared:
+    """Return AP of seven variants and the original, which spread alike over three seeds that move all of them."""
+    random = np.random.default_rng(4)
+    seeds = 3 * random.normal(size=3)
+    values = {v: 40 + seeds + random.normal(size=3) for v in ("original", *"abcdefg")}
+    scores = {
+        variant: {s: Scores({"AP": ap}, ap + random.normal(size=50) / 10) for s, ap in enumerate(of)}
+        for variant, of in values.items()
+    }
+    study = replace(STUDY, variants=list(values), refitted=refitted)
+    return Compared(
+        study, "d", "detection", load("detection"), "person", frozenset({"person"}), 90, "image", 60, scores,
+        frozenset(values), pools,
+    )  # fmt: skip
+
+
+def test_what_is_kept_has_the_spread_that_variants_share() -> None:
+    """The paired t interval has 2 degrees of freedom of three seeds; variants that are fitted anew have no other."""
+    shared, own = compared().rivals((0, 1, 2), "a", "b"), compared(pools=False).rivals((0, 1, 2), "a", "b")
+    assert [term.source for term in shared.terms] == ["original 1", "others", "images"]
+    assert [term.source.split()[0] for term in own.terms] == ["own", "images"]
+    assert own.value == shared.value
+    for refitted in ("a", "b"):
+        found = compared((refitted,)).rivals((0, 1, 2), "a", "b")
+        assert (found.value, found.interval()) == (own.value, own.interval())
+        assert [t.source for t in compared((refitted,)).rivals((0, 1, 2), "c", "d").terms][1] == "others"
+
+
+def test_against_the_original_it_is_the_difference_of_the_impact_table() -> None:
+    whole = compared()
+    assert whole.rivals((0, 1, 2), "a", "original").interval() == whole.contrasts["a"].interval()
 
 
 def test_each_detector_is_compared_with_itself(tmp_path: Path) -> None:

@@ -207,6 +207,7 @@ class Compared:
     pools: bool = True
     fixed: bool = False
     _panels: dict[tuple[int, ...], tuple[list[str], Panel]] = field(default_factory=dict, repr=False, compare=False)
+    _rivals: dict[tuple[int, ...], tuple[list[str], Panel]] = field(default_factory=dict, repr=False, compare=False)
 
     def row(self, variant: str) -> dict[str, Any]:
         """Return what all metrics of a variant have in common."""
@@ -253,6 +254,21 @@ class Compared:
             self._panels[seeds] = named, panel
         named, panel = self._panels[seeds]
         return panel.contrast(named.index(variant), ratio)
+
+    def rivals(self, seeds: tuple[int, ...], variant: str, base: str) -> Contrast:
+        """Return the contrast of a variant to another one, or to the original, over seeds that both have."""
+        if base == ORIGINAL:
+            return self.contrast(variant)
+        if seeds not in self._rivals:
+            named = [v for v, of in self.scores.items() if v != ORIGINAL and all(s in of for s in seeds)]
+            first = self.task.metrics[0].name
+            values = np.array([[self.scores[v][s].measures[first] for s in seeds] for v in named])
+            replicates = np.array([[self.scores[v][s].replicates for s in seeds] for v in named])
+            learnt = np.array([self.task.learnt(float(mean)) for mean in values.mean(axis=1)])
+            apart = np.array([v in self.study.refitted for v in named])
+            self._rivals[seeds] = named, Panel(values, replicates, self.telling, learnt, self.pools, apart=apart)
+        named, panel = self._rivals[seeds]
+        return panel.against(named.index(variant), named.index(base))
 
     @cached_property
     def telling(self) -> float:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from anonbench.report.attempts import Attempt
@@ -17,7 +16,7 @@ from anonbench.report.privacy import attempts_of, headline_of
 from anonbench.report.privacy_text import named
 from anonbench.report.study import ORIGINAL, ReportStudy, phrase
 from anonbench.report.tables import interval_of, is_number, joined, number, rows_of, span
-from anonbench.statistics.contrasts import LEVEL, Contrast, Panel
+from anonbench.statistics.family import Member, simultaneous_intervals
 from anonbench.statistics.resampling import FEWEST
 from anonbench.statistics.verdicts import UNSURE
 from anonbench.tasks.base import title
@@ -32,8 +31,9 @@ study's primary question asks about, in ``unit``) or ``found`` (what an attack i
 of each of the two, 0..1 but for R2; where several detectors look, by the same ``attacker`` in both). ``best``:
 whether ``higher`` or ``lower`` values keep more, '' of what is found. ``difference``: variant minus reference, with its
 95 % interval by itself, paired over seeds and over images or people, and ``simultaneous``, of all pairs of variant and
-reference together (Bonferroni). Both are empty where there is no verdict of a difference to the original either: with
-one seed of what learns, and with too few images or people."""
+reference together (`family.simultaneous_intervals`). In what is kept variants share a spread over seeds, and each
+reference has one of its own (`Panel.against`). Both are empty where there is no verdict of a difference to the original
+either: with one seed of what learns, and with too few images or people."""
 KEPT, FOUND = "kept", "found"
 NO_LESS, LESS = "no less", "less"
 
@@ -60,31 +60,32 @@ def _pairs(study: ReportStudy, there: list[str]) -> list[tuple[str, str]]:
 
 def _kept(study: ReportStudy, model: str, compared: Compared) -> Iterator[dict[str, Any]]:
     first = compared.task.metrics[0]
-    pairs = _pairs(study, list(compared.scores))
-    for variant, reference in pairs:
-        own, base = compared.scores[variant], compared.scores[reference]
-        seeds = [seed for seed in own if seed in base]
+    rows: list[tuple[dict[str, Any], Member | None]] = []
+    for variant, reference in _pairs(study, list(compared.scores)):
+        seeds = tuple(seed for seed in compared.scores[variant] if seed in compared.scores[reference])
         if not seeds:
             continue
-        values = np.array([[of[s].measures[first.name] for s in seeds] for of in (base, own)])
-        replicates = np.array([[of[s].replicates for s in seeds] for of in (base, own)])
-        learnt = np.array([compared.task.learnt(float(mean)) for mean in values.mean(axis=1)])
-        contrast = Panel(values, replicates, compared.telling, learnt, pools=False).contrast(1)
+        # of two references the original or the first is the base, whichever is told of the other: one interval
+        base = next(one for one in (ORIGINAL, *study.against) if one in (variant, reference))
+        other = reference if base == variant else variant
+        contrast = compared.rivals(seeds, other, base)
         fixed = compared.is_fixed(variant) and compared.is_fixed(reference)
         sure = (len(seeds) > 1 or fixed) and compared.telling >= FEWEST and not certain(contrast)
-        yield {
+        row = {
             "dataset": compared.dataset, "half": KEPT, "model": model, "task": compared.name,
             "category": compared.category, "direction": study.primary.direction, "measure": first.name,
             "unit": first.unit, "best": first.best, "variant": variant, "reference": reference, "n_seeds": len(seeds),
-            "difference": contrast.value, **(_ends(contrast, len(pairs)) if sure else {}),
+            "difference": contrast.value if base == reference else -contrast.value,
         }  # fmt: skip
+        rows.append((row, Member(repr(seeds), compared.sampled, contrast, other, base) if sure else None))
+    yield from _with_ends(rows, study.seed, compared.dataset, model, compared.name, compared.category)
 
 
 def _found(study: ReportStudy, attacks: Path) -> Iterator[dict[str, Any]]:
     for dataset, attack, found in attempts_of(study, attacks):
         key = headline_of(found)
         compared = [(who, of, _pairs(study, list(of))) for who, of in _by(found)]
-        among = sum(len(pairs) for _, _, pairs in compared)
+        rows: list[tuple[dict[str, Any], Member | None]] = []
         for who, of, variant, reference in ((who, of, *pair) for who, of, pairs in compared for pair in pairs):
             one, other = of[variant], of[reference]
             if key is None or one.sample != other.sample or key not in one.measures or key not in other.measures:
@@ -95,12 +96,15 @@ def _found(study: ReportStudy, attacks: Path) -> Iterator[dict[str, Any]]:
                 continue
             assert study.attacks is not None
             fixed = attack in study.attacks.once and not {variant, reference} & {*study.refitted}
-            sure = contrast is not None and (seeds > 1 or fixed) and not certain(contrast)
-            yield {
+            row = {
                 "dataset": dataset, "half": FOUND, "attack": attack, "attacker": who, "measure": key[0], "size": key[1],
                 "variant": variant, "reference": reference, "n_seeds": seeds, "difference": own.value - base.value,
-                **(_ends(contrast, among) if sure and contrast is not None else {}),
             }  # fmt: skip
+            member = None
+            if contrast is not None and (seeds > 1 or fixed) and not certain(contrast):
+                member = Member(who, repr(one.sample), contrast, variant, reference)
+            rows.append((row, member))
+        yield from _with_ends(rows, study.seed, dataset, attack)
 
 
 def _by(found: Mapping[str, Attempts]) -> Iterator[tuple[str, dict[str, Attempt]]]:
@@ -119,11 +123,17 @@ def _by(found: Mapping[str, Attempts]) -> Iterator[tuple[str, dict[str, Attempt]
         yield name, {variant: of[name] for variant, of in every.items() if name in of}
 
 
-def _ends(contrast: Contrast, among: int) -> dict[str, Any]:
-    """Return the interval of a difference by itself, and of ``among`` together."""
-    names = ("difference_low", "difference_high", "simultaneous_low", "simultaneous_high")
-    ends = (*contrast.interval(), *contrast.interval(1 - (1 - LEVEL) / among))
-    return dict(zip(names, ends, strict=True))
+def _with_ends(rows: list[tuple[dict[str, Any], Member | None]], *seed: object) -> Iterator[dict[str, Any]]:
+    """Yield rows with the intervals of their differences, each by itself and all together, where they have any."""
+    together = iter(simultaneous_intervals([member for _, member in rows if member is not None], "versus", *seed))
+    for row, member in rows:
+        if member is None:
+            yield row
+            continue
+        for name, (low, high) in (("difference", member.contrast.interval()), ("simultaneous", next(together))):
+            ends = (low, high) if member.base == row["reference"] else (-high, -low)
+            row |= {f"{name}_low": ends[0], f"{name}_high": ends[1]}
+        yield row
 
 
 def told(table: pd.DataFrame, study: ReportStudy) -> list[str]:
