@@ -3,10 +3,12 @@
     python benchmarks/intervals.py                    # every scenario, about ten minutes on two cores
     python benchmarks/intervals.py --studies 500      # rougher
     python benchmarks/intervals.py --write            # the tables of docs/measurements/intervals.md anew
+    python benchmarks/intervals.py --against 3 --seeds 3 --studies 400   # variants against each other (versus.csv)
 
 A simulated study has an original and `--variants` variants in two tasks, trained with 2, 3 or 5 seeds, and the original
 with `--further` ones. No variant does anything, so every interval that leaves out zero is wrong. The scenarios differ
-in what a seed does to all variants alike, in who spreads how much, and in how much images matter.
+in what a seed does to all variants alike, in who spreads how much, and in how much images matter. With `--against` all
+are compared with so many of them, of which the first stands in the original's place.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import argparse
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from scipy import special
 from tabulate import tabulate
 
 from anonbench.statistics.contrasts import Contrast, Panel
-from anonbench.statistics.family import Member, simultaneous_factor
+from anonbench.statistics.family import Member, simultaneous_factor, simultaneous_intervals
 
 PAGE = Path(__file__).parents[1] / "docs" / "measurements" / "intervals.md"
 TASKS = 2
@@ -125,11 +127,16 @@ def pooled_before(panel: Panel) -> float:
 
 def two_way(panel: Panel) -> float:
     """Return the half-width of a two-way analysis of variance: seeds as blocks, one spread for all, images as now."""
+    freedom = (len(panel.values) - 1) * (panel.seeds - 1)
+    images = panel.contrast(1).part(images=True)
+    return float(special.stdtrit(freedom, 0.975) * np.sqrt(2 * two_way_square(panel) / panel.seeds + images))
+
+
+def two_way_square(panel: Panel) -> float:
+    """Return the one mean square of a two-way analysis of variance."""
     residuals = panel.values - panel.values.mean(axis=1, keepdims=True)
     residuals = residuals - residuals.mean(axis=0)
-    freedom = (len(residuals) - 1) * (panel.seeds - 1)
-    images = panel.contrast(1).part(images=True)
-    return float(special.stdtrit(freedom, 0.975) * np.sqrt(2 * (residuals**2).sum() / freedom / panel.seeds + images))
+    return float((residuals**2).sum() / (len(residuals) - 1) / (panel.seeds - 1))
 
 
 def own_pairs(contrast: Contrast, panel: Panel, variant: int) -> float:
@@ -220,6 +227,79 @@ def table(found: list[Found]) -> str:
     return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
 
 
+@dataclass(frozen=True)
+class Rivals:
+    """What many studies of variants against each other came to: families that hold, in per cent, and half-widths."""
+
+    scenario: Scenario
+    seeds: int
+    pairs: int
+    covered: float
+    width: float
+    covered_alone: float
+    width_alone: float
+    covered_pooled: float
+    width_pooled: float
+
+
+def simulate_pairs(job: tuple[int, int, int, int, int]) -> Rivals:
+    """Run studies of one scenario (by position) and number of seeds, with so many references; see `Rivals`."""
+    position, seeds, count, variants, studies = job
+    scenario, random = SCENARIOS[position], np.random.default_rng([position, seeds, variants, count])
+    references = sorted({int(place) for place in np.linspace(0, variants - 1, count)})
+    # of two references the first is the base, in whichever order they are told
+    pairs = [(v, r) for r in references for v in range(variants + 1) if v != r]
+    pairs = [(max(v, r), min(v, r)) if v in references else (v, r) for v, r in pairs]
+    rows, bases = np.array(pairs).T
+    critical = largest_of_pairs(rows, bases, variants + 1, seeds)
+    inside, widths = np.zeros((studies, 3), dtype=bool), np.zeros((studies, 3))
+    for k in range(studies):
+        panel = next(study(scenario, variants, seeds, random))
+        members = [Member("task", "image", panel.against(v, r), str(v), str(r)) for v, r in pairs]
+        ends = np.array(simultaneous_intervals(members, k, draws=1000))
+        alone = [replace(panel, pools=False).against(v, r) for v, r in pairs]
+        images = np.array([contrast.part(images=True) for contrast in alone])
+        halves = np.stack(
+            [
+                np.ptp(ends, axis=1) / 2,
+                [contrast.half(1 - 0.05 / len(pairs)) for contrast in alone],
+                critical * np.sqrt(2 * two_way_square(panel) / seeds + images),
+            ]
+        )
+        errors = np.abs([member.contrast.value for member in members])
+        inside[k], widths[k] = (errors <= halves).all(axis=1), np.median(halves, axis=1)
+    covered, width = 100 * inside.mean(axis=0), widths.mean(axis=0)
+    numbers = (float(number) for both in zip(covered, width, strict=True) for number in both)
+    return Rivals(scenario, seeds, len(pairs), *numbers)
+
+
+def largest_of_pairs(rows: np.ndarray, bases: np.ndarray, variants: int, seeds: int) -> float:
+    """Return the 95 % quantile of the largest t of pairs that all share one spread."""
+    random = np.random.default_rng([variants, seeds, len(rows)])
+    freedom = (variants - 1) * (seeds - 1)
+    means = random.standard_normal((20_000, variants))
+    largest = np.abs(means[:, rows] - means[:, bases]).max(axis=1) / np.sqrt(2)
+    return float(np.quantile(largest / np.sqrt(random.chisquare(freedom, len(means)) / freedom), 0.95))
+
+
+def table_of_pairs(found: list[Rivals]) -> str:
+    """Return the results of `simulate_pairs` as Markdown."""
+    heads = [
+        "scenario", "seeds", "pairs", "family holds, %", "half-width", "own pairs, Bonferroni: %", "half-width",
+        "one spread for all: %", "half-width",
+    ]  # fmt: skip
+    rows = []
+    for f in found:
+        name = f.scenario.name.replace("original", "one reference")
+        rows.append(
+            [
+                name if f.scenario.listed else f"*{name}*", f.seeds, f.pairs, f"{f.covered:.1f}", f"{f.width:.2f}",
+                f"{f.covered_alone:.1f}", f"{f.width_alone:.2f}", f"{f.covered_pooled:.1f}", f"{f.width_pooled:.2f}",
+            ]
+        )  # fmt: skip
+    return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+
+
 def main() -> None:
     """Print the tables, or write them into the page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -228,18 +308,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 5])
     parser.add_argument("--further", type=int, nargs="+", default=[0], help="further seeds of the original alone")
     parser.add_argument("--scenarios", type=int, nargs="+", default=range(len(SCENARIOS)), help="by number, from 0")
+    parser.add_argument("--against", type=int, default=0, help="instead: all against so many of them")
     parser.add_argument("--write", action="store_true", help="renew the tables of docs/measurements/intervals.md")
     given = parser.parse_args()
     texts = []
     with multiprocessing.Pool(len(os.sched_getaffinity(0))) as pool:
         for variants in given.variants:
+            if given.against:
+                tried = [(k, n, given.against, variants, given.studies) for k in given.scenarios for n in given.seeds]
+                against = table_of_pairs(pool.map(simulate_pairs, tried, chunksize=1))
+                print(f"### {variants + 1} variants, {given.studies} studies per row\n\n{against}\n", flush=True)
+                continue
             jobs = [
                 (k, n, m, variants, given.studies) for k in given.scenarios for n in given.seeds for m in given.further
             ]
             found = pool.map(simulate, jobs, chunksize=1)
             texts.append(f"### {variants} variants, {given.studies} studies per row\n\n{table(found)}\n")
             print(texts[-1], flush=True)
-    if given.write:
+    if given.write and texts:
         head, mark, _ = PAGE.read_text(encoding="utf-8").partition("<!-- tables -->\n")
         PAGE.write_text(head + mark + "\n" + "\n".join(texts), encoding="utf-8")
 
