@@ -16,7 +16,7 @@ FOUNDATION = {
 }  # fmt: skip
 """Know nobody but each other."""
 SHARED = {
-    "categories", "codec", "crops", "datasets", "detectors", "directions", "distortion", "images", "learning",
+    "categories", "clips", "codec", "crops", "datasets", "detectors", "directions", "distortion", "images", "learning",
     "manifests", "names", "people", "recipe", "regions", "statistics", "tasks", "variants", "windows",
 }  # fmt: skip
 """What stages share: stand on the foundation and on each other."""

@@ -14,13 +14,14 @@ from safetensors.torch import load_file, save_file
 from torchvision.models import video
 from train_tiny import ACTIONS, clips_recipe, write_clips
 
+from anonbench.clips import Kept
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, write_json
 from anonbench.learning.distributed import Place
 from anonbench.recipe import Recipe
 from anonbench.seeding import generator
 from anonbench.train import clip_batches, clip_models, initialisation
-from anonbench.train.clip_batches import Batches, Reader, View, largest, prediction_views, stretch, training_view
+from anonbench.train.clip_batches import Batches, Reader, View, prediction_views, training_view
 from anonbench.train.clips import NETWORKS, Settings
 from anonbench.train.data import VariantSplit
 from anonbench.train.prediction import run_prediction
@@ -61,13 +62,6 @@ def edited(root: Path, change: Any) -> None:
 # What is seen of a video
 
 
-def test_a_stretch_has_its_frames_at_the_stride_and_a_short_video_begins_again() -> None:
-    few = settings(frames=4, stride=3)
-    assert few.span == 10
-    assert stretch(20, 5, few) == (5, 8, 11, 14)
-    assert stretch(7, 5, few) == (5, 1, 4, 0)
-
-
 def test_training_draws_every_stretch_place_and_size_within_the_frame(clips: Path) -> None:
     clip = VariantSplit.read(clips, "train", clips=True).clips[0]
     seen = settings(frames=3, stride=2, crop=(0.5, 1.0), horizontal_flip=0.5, brightness=0.2, contrast=0.3)
@@ -84,13 +78,6 @@ def test_training_draws_every_stretch_place_and_size_within_the_frame(clips: Pat
     assert max(view.brightness for view in views) <= 1.2
     assert min(view.contrast for view in views) >= 0.7
     assert np.std([view.brightness for view in views]) > 0.08
-
-
-def test_crops_have_the_shape_of_the_input() -> None:
-    wide = settings(height=32, width=64)
-    assert largest(96, 64, wide, 1.0) == (96, 48)
-    assert largest(96, 64, wide, 0.5) == (48, 24)
-    assert largest(20, 64, wide, 1.0) == (20, 10)
 
 
 @pytest.mark.parametrize(
@@ -136,11 +123,11 @@ def test_a_view_is_the_cut_pixels_in_rgb(clips: Path) -> None:
 def test_frames_that_are_kept_change_nothing(clips: Path) -> None:
     data = VariantSplit.read(clips, "train", clips=True)
     one, other = (Batches(data, clips_recipe(), 0) for _ in range(2))
-    other.reader.free = 20_000  # of one frame alone
+    other.reader.kept = Kept(20_000)  # of one frame alone
     for number in (0, 1, 2, 0):
         assert all(torch.equal(a, b) for a, b in zip(one[number], other[number], strict=True))
-    assert len(other.reader.kept) == 1
-    assert len(one.reader.kept) > 6
+    assert len(other.reader.kept.frames) == 1
+    assert len(one.reader.kept.frames) > 6
 
 
 def test_an_epoch_shows_every_clip_once_and_processes_share_it(clips: Path) -> None:
@@ -329,7 +316,7 @@ def test_short_clips_of_the_tested_split_are_refused_too(clips: Path, tmp_path: 
 
 def test_one_action_alone_is_refused(tmp_path: Path) -> None:
     root = write_clips(tmp_path / "v", 1)
-    with pytest.raises(AnonbenchError, match=r"shows 1 action \(left\), and telling actions apart takes two"):
+    with pytest.raises(AnonbenchError, match=r"shows clips of 1 action \(left\), and telling actions apart takes two"):
         train(root, tmp_path / "out")
 
 

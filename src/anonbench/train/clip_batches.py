@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from anonbench.errors import AnonbenchError
+from anonbench.clips import Box, Kept, check_actions, check_length, largest, part, span, stretch
 from anonbench.learning import distributed
 from anonbench.learning.ahead import ahead
 from anonbench.learning.devices import deterministic
@@ -23,7 +22,7 @@ from anonbench.learning.supervised import Supervised, autocast
 from anonbench.recipe import Recipe
 from anonbench.seeding import generator
 from anonbench.train.clip_models import Recognition
-from anonbench.train.data import Clip, Sample, VariantSplit
+from anonbench.train.data import Clip, VariantSplit
 from anonbench.train.loop import ALONE, share_of
 
 if TYPE_CHECKING:
@@ -40,30 +39,16 @@ class View:
     """What is seen of a clip: the positions of its frames, the rectangle (x, y, width, height in pixels) and how."""
 
     frames: tuple[int, ...]
-    box: tuple[int, int, int, int]
+    box: Box
     mirrored: bool = False
     brightness: float = 1.0
     contrast: float = 1.0
 
 
-def stretch(count: int, start: int, settings: Settings) -> tuple[int, ...]:
-    """Return the positions of the frames that are seen of a video of ``count`` frames, from ``start`` on.
-
-    A video that is too short begins again.
-    """
-    return tuple((start + step * settings.stride) % count for step in range(settings.frames))
-
-
-def largest(width: int, height: int, settings: Settings, share: float) -> tuple[int, int]:
-    """Return width and height of the largest rectangle of the input's shape in a frame, times ``share``."""
-    scale = min(width / settings.width, height / settings.height) * share
-    return max(1, min(width, round(scale * settings.width))), max(1, min(height, round(scale * settings.height)))
-
-
 def training_view(clip: Clip, settings: Settings, draw: np.random.Generator) -> View:
     """Draw what a training sees of a clip: when, where, mirrored or not, how bright."""
     count, (width, height) = len(clip.frames), _size(clip)
-    free = count - settings.span
+    free = count - span(settings)
     start = int(draw.integers(count if free < 0 else free + 1))
     low, high = settings.crop
     w, h = largest(width, height, settings, low + (high - low) * float(draw.random()))
@@ -83,7 +68,7 @@ def prediction_views(clip: Clip, settings: Settings) -> list[View]:
     count, (width, height) = len(clip.frames), _size(clip)
     w, h = largest(width, height, settings, settings.test_crop)
     box = ((width - w) // 2, (height - h) // 2, w, h)
-    free = max(0, count - settings.span)
+    free = max(0, count - span(settings))
     wanted = settings.test_clips
     starts = [free // 2] if wanted == 1 else [round(free * k / (wanted - 1)) for k in range(wanted)]
     return [View(stretch(count, start, settings), box) for start in dict.fromkeys(starts)]
@@ -93,41 +78,26 @@ def _size(clip: Clip) -> tuple[int, int]:
     return clip.frames[0].width, clip.frames[0].height
 
 
-@dataclass(slots=True)
 class Reader:
-    """Reads what is seen of clips; keeps decoded frames as long as they fit."""
+    """Reads what is seen of clips; keeps ``room`` bytes of decoded frames."""
 
-    settings: Settings
-    kept: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
-    free: int = KEPT_BYTES
+    def __init__(self, settings: Settings, room: int = KEPT_BYTES) -> None:
+        self.settings, self.kept = settings, Kept(room)
 
     def read(self, clip: Clip, view: View) -> torch.Tensor:
         """Return a view as uint8 (3, T, H, W), RGB.
 
         Raises AnonbenchError when a frame is missing, damaged or of another size than annotated.
         """
-        size = (self.settings.width, self.settings.height)
-        x, y, w, h = view.box
-        way = cv2.INTER_AREA if w * h > size[0] * size[1] else cv2.INTER_LINEAR
-        seen = np.empty((len(view.frames), size[1], size[0], 3), np.uint8)
-        for place, frame in zip(seen, view.frames, strict=True):
-            part = self._pixels(clip.frames[frame])[y : y + h, x : x + w]
-            place[:] = part if (w, h) == size else cv2.resize(part, size, interpolation=way)
+        seen = np.empty((len(view.frames), self.settings.height, self.settings.width, 3), np.uint8)
+        for place, frame in zip(seen, (clip.frames[position] for position in view.frames), strict=True):
+            place[:] = part(self.kept.get(frame.id, frame.pixels), view.box, self.settings)
         if view.mirrored:
             seen = seen[:, :, ::-1]
         if view.brightness != 1.0 or view.contrast != 1.0:
             table = 128 + view.contrast * (view.brightness * np.arange(256) - 128)
             seen = np.clip(np.rint(table), 0, 255).astype(np.uint8)[seen]
         return torch.from_numpy(np.ascontiguousarray(seen.transpose(3, 0, 1, 2)))
-
-    def _pixels(self, sample: Sample) -> np.ndarray:
-        found = self.kept.get(sample.id)
-        if found is None:
-            found = sample.pixels()
-            if found.nbytes <= self.free:  # several threads may go a few frames too far
-                self.free -= found.nbytes
-                self.kept[sample.id] = found
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +158,7 @@ def recognised(
     model: Recognition, variant: VariantSplit, recipe: Recipe, device: torch.device
 ) -> Iterator[tuple[Clip, list[float]]]:
     """Yield each clip that has an action with the probability of each, averaged over its stretches."""
-    reader = Reader(recipe.settings, free=0)
+    reader = Reader(recipe.settings, room=0)
     for clip in variant.labelled:
         seen = torch.stack([reader.read(clip, view) for view in prediction_views(clip, recipe.settings)]).to(device)
         with deterministic(recipe.strict(device.type)), autocast(recipe, device):
@@ -198,14 +168,8 @@ def recognised(
 
 def check_clips(variant: VariantSplit, settings: Settings) -> None:
     """Raise AnonbenchError when there is nothing to tell apart, or clips are too short."""
-    shown = {clip.action for clip in variant.labelled}
-    if len(shown) < 2:
-        only = "".join(f" ({variant.actions[action]})" for action in shown if action is not None)
-        raise AnonbenchError(
-            f"shows {len(shown)} action{only}, and telling actions apart takes two",
-            file=variant.annotations,
-            remedy="train on clips of several actions",
-        )
+    shown = {variant.actions[clip.action] for clip in variant.labelled if clip.action is not None}
+    check_actions(shown, variant.annotations, "train on clips of several actions")
     check_lengths(variant.labelled, settings, variant.annotations)
 
 
@@ -213,12 +177,8 @@ def check_lengths(clips: Sequence[Clip], settings: Settings, file: Path) -> None
     """Raise AnonbenchError for the first clip that is shorter than what the network sees, if they are refused."""
     if settings.short_clips == "repeat":
         return
-    short = [clip for clip in clips if len(clip.frames) < settings.span]
+    remedy = "lower the recipe's settings.frames or settings.stride, or set settings.short_clips: repeat"
+    short = [clip for clip in clips if len(clip.frames) < span(settings)]
     if short:
-        raise AnonbenchError(
-            f"has {len(short[0].frames)} frames, and {settings.frames} at a stride of {settings.stride} span "
-            f"{settings.span} ({len(short)} of {len(clips)} clips are too short)",
-            file=file,
-            entry=f"video {short[0].id}",
-            remedy="lower the recipe's settings.frames or settings.stride, or set settings.short_clips: repeat",
-        )
+        note = f" ({len(short)} of {len(clips)} clips are too short)"
+        check_length(len(short[0].frames), settings, file, short[0].id, remedy, note)

@@ -106,11 +106,6 @@ class Settings(Section):
             )
         return self
 
-    @property
-    def span(self) -> int:
-        """Frames of a video from the first to the last that the network sees at a time."""
-        return (self.frames - 1) * self.stride + 1
-
 
 class Clips(Trainer):
     """Networks that see a stretch of a video and name its action."""

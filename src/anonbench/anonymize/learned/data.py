@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -21,6 +19,7 @@ from anonbench import images, regions
 from anonbench.anonymize.contract import FitJob
 from anonbench.anonymize.learned.losses import UNKNOWN
 from anonbench.anonymize.learned.options import FitSettings
+from anonbench.clips import Box, Kept, check_actions, check_length, largest, part, span, stretch
 from anonbench.errors import AnonbenchError
 from anonbench.seeding import generator
 
@@ -95,8 +94,7 @@ class Material:
         self.clips, self.actions, self.stills = tuple(clips), tuple(actions), tuple(stills)
         self.values = {name: tuple(of) for name, of in values.items()}
         self.root, self.settings, self.seed = root, settings, seed
-        self._kept: dict[int, np.ndarray] = {}
-        self._free, self._lock = KEPT_BYTES, threading.Lock()
+        self.kept = Kept(KEPT_BYTES)
 
     @classmethod
     def read(cls, job: FitJob) -> Material:
@@ -173,10 +171,10 @@ class Material:
             starts += [start, (start + 1 + int(random.integers(max(1, free)))) % (free + 1)]
         found = []
         for one in starts:
-            frames = clip.frames[one : one + span(s) : s.stride]
-            x, y, w, h = self._window(frames[0], random)
+            frames = [clip.frames[place] for place in stretch(len(clip.frames), one, s)]
+            box = self._window(frames[0], random)
             mirrored = bool(random.random() < s.horizontal_flip)
-            found.append(np.stack([self._part(row, (x, y, w, h), mirrored) for row in frames], 1))
+            found.append(np.stack([self._part(row, box, mirrored) for row in frames], 1))
         return np.stack(found)
 
     def _view(self, still: Still, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -186,22 +184,18 @@ class Material:
         """
         s, row = self.settings, still.picture
         bx, by, bw, bh = still.box
-        x, y, w, h = self._window(row, random, (bx + bw / 2, by + bh / 2))
-        pixels = self._part(row, (x, y, w, h), False)
+        window = self._window(row, random, (bx + bw / 2, by + bh / 2))
+        pixels = self._part(row, window, False)
         boxes = np.empty((2, 4))
         for view in boxes:
             left, top, right, bottom = random.uniform(-s.around / 3, s.around, 4)
             view[:] = (bx - left * bw, by - top * bh, bx + (1 + right) * bw, by + (1 + bottom) * bh)
-        return pixels, _scaled(boxes, (x, y, w, h), s), random.random(2) < s.horizontal_flip
+        return pixels, _scaled(boxes, window, s), random.random(2) < s.horizontal_flip
 
-    def _window(
-        self, row: Row, random: np.random.Generator, middle: tuple[float, float] | None = None
-    ) -> tuple[int, int, int, int]:
+    def _window(self, row: Row, random: np.random.Generator, middle: tuple[float, float] | None = None) -> Box:
         """Draw a rectangle of the input's shape in a frame; with ``middle`` one that this point is in."""
-        s = self.settings
         width, height = row["width"], row["height"]
-        scale = min(width / s.width, height / s.height) * random.uniform(*s.crop)
-        w, h = (max(1, min(most, round(scale * side))) for most, side in ((width, s.width), (height, s.height)))
+        w, h = largest(width, height, self.settings, random.uniform(*self.settings.crop))
         low, high = (0, 0), (width - w, height - h)
         if middle is not None:
             low = tuple(
@@ -210,29 +204,18 @@ class Material:
             high = tuple(max(a, min(most, int(at))) for a, at, most in zip(low, middle, high, strict=True))
         return int(random.integers(low[0], high[0] + 1)), int(random.integers(low[1], high[1] + 1)), w, h
 
-    def _part(self, row: Row, window: tuple[int, int, int, int], mirrored: bool) -> np.ndarray:
+    def _part(self, row: Row, window: Box, mirrored: bool) -> np.ndarray:
         """Return a part of a frame at the working size, uint8 (3, H, W)."""
-        x, y, w, h = window
-        size = (self.settings.width, self.settings.height)
-        part = self._pixels(row)[y : y + h, x : x + w]
-        if (w, h) != size:
-            way = cv2.INTER_AREA if w * h > size[0] * size[1] else cv2.INTER_LINEAR
-            part = cv2.resize(part, size, interpolation=way)
-        return np.ascontiguousarray((part[:, ::-1] if mirrored else part).transpose(2, 0, 1))
 
-    def _pixels(self, row: Row) -> np.ndarray:
-        found = self._kept.get(row["image_id"])
-        if found is None:
+        def decode() -> np.ndarray:
             path, size = f"{self.root}/{row['path']}", (row["width"], row["height"])
-            found = images.read_rgb(path, size, row["labels_on"], row.get("sha256"))
-            with self._lock:
-                if row["image_id"] not in self._kept and found.nbytes <= self._free:
-                    self._free -= found.nbytes
-                    self._kept[row["image_id"]] = found
-        return found
+            return images.read_rgb(path, size, row["labels_on"], row.get("sha256"))
+
+        seen = part(self.kept.get(row["image_id"], decode), window, self.settings)
+        return np.ascontiguousarray((seen[:, ::-1] if mirrored else seen).transpose(2, 0, 1))
 
 
-def _scaled(boxes: np.ndarray, window: tuple[int, int, int, int], s: FitSettings) -> np.ndarray:
+def _scaled(boxes: np.ndarray, window: Box, s: FitSettings) -> np.ndarray:
     """Return boxes (N, 4) of a frame in pixels of a part of it, inside of it and of a pixel at least."""
     x, y, w, h = window
     found = (boxes - (x, y, x, y)) * (s.width / w, s.height / h, s.width / w, s.height / h)
@@ -240,11 +223,6 @@ def _scaled(boxes: np.ndarray, window: tuple[int, int, int, int], s: FitSettings
         found[:, first] = found[:, first].clip(0, most - 1)
         found[:, last] = np.maximum(found[:, last].clip(1, most), found[:, first] + 1)
     return found
-
-
-def span(settings: FitSettings) -> int:
-    """Return the frames of a video from the first to the last that the action network sees."""
-    return (settings.frames - 1) * settings.stride + 1
 
 
 def clips_of(
@@ -270,20 +248,9 @@ def clips_of(
             raise AnonbenchError(
                 f"lacks frame {missing[0]} of {count}", file=table, entry=entry, remedy="run annotate again"
             )
-        if count < span(settings):
-            raise AnonbenchError(
-                f"has {count} frames, and {settings.frames} at a stride of {settings.stride} span {span(settings)}",
-                file=table,
-                entry=entry,
-                remedy="lower fit.frames or fit.stride",
-            )
+        check_length(count, settings, table, video["id"], "lower fit.frames or fit.stride")
         found.append(Clip(video["id"], tuple(there[k] for k in range(count)), actions.index(video["action"])))
-    shown = {clip.action for clip in found}
-    if len(shown) < 2:
-        only = "".join(f" ({actions[action]})" for action in shown)
-        raise AnonbenchError(
-            f"shows clips of {len(shown)} action{only}, and telling actions apart takes two", file=table, remedy=REMEDY
-        )
+    check_actions({actions[clip.action] for clip in found}, table, REMEDY)
     return found, actions
 
 
