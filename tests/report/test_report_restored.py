@@ -85,7 +85,7 @@ def test_pictures_of_another_attack_are_refused(tmp_path: Path) -> None:
     folder = keep(tmp_path, "face-blur", "face-reverse")
     draw = partial(restored.write_restored, study(face_blur=["face-reverse"]), "town", tmp_path, tmp_path)
     tell(folder, "face-pixelate", NAIVE)
-    with pytest.raises(AnonbenchError, match="tells of restore on face-pixelate, not on face-blur"):
+    with pytest.raises(AnonbenchError, match="tells of restore on face-pixelate, not of restore on face-blur"):
         draw()
     tell(folder, "face-blur", NAIVE)
     write_arrays(folder / "scores.npz", {"pictures/seen": np.zeros((3, 8, 8, 3), np.uint8)})

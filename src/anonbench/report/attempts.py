@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from anonbench.arrays import reading
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.files import read_json, sha256_file
 from anonbench.records import RegionKind
 from anonbench.report.study import parts
@@ -203,29 +204,47 @@ class _Read:
     sample: tuple[object, ...]
 
 
-def check_written(scores: Path, sha256: str) -> None:
-    """Raise AnonbenchError when an attack's scores are there and are not those that its metrics.json tells of."""
-    if scores.is_file() and sha256_file(scores) != sha256:
+def read_metrics(place: Path, attack: str, variant: str, seed: int) -> dict[str, Any]:
+    """Return the metrics of the attack of one seed, which lies in ``place``.
+
+    Raises AnonbenchError where they are missing, tell of another attack or of another variant, unless it is what the
+    fit of that seed makes of it, and where the scores beside them are not those that they tell of.
+    """
+    file, scores = place / "metrics.json", place / "scores.npz"
+    metrics = read_json(file)
+    try:
+        told, written = (metrics["attack"], metrics["variant"]), metrics["files"].get("scores")
+        if not isinstance(metrics["attacker"], dict | None):
+            raise TypeError("the attacker is not described")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _no_attack(file, error) from None
+    if told not in ((attack, variant), (attack, refitted(variant, seed))):
+        raise AnonbenchError(f"tells of {told[0]} on {told[1]}, not of {attack} on {variant}", file=file, remedy=AGAIN)
+    if written is not None and scores.is_file() and sha256_file(scores) != written:
         raise AnonbenchError("is not the file that metrics.json tells of", file=scores, remedy=AGAIN)
+    return dict(metrics)
+
+
+def reading_scores(place: Path) -> AbstractContextManager[dict[str, np.ndarray]]:
+    """Yield the arrays of an attack; raise AnonbenchError when they are missing or damaged (`arrays.reading`)."""
+    return reading(place / "scores.npz", "attack again", "attack first")
+
+
+def _no_attack(file: Path, error: Exception) -> AnonbenchError:
+    return AnonbenchError(f"contains no attack ({in_one_line(error)})", file=file, remedy=AGAIN)
 
 
 def _read(place: Path, attack: str, variant: str, seed: int) -> _Read:
     """Read the attack of one seed; see `read_attempt`."""
-    file, scores = place / "metrics.json", place / "scores.npz"
-    metrics = read_json(file)
+    metrics = read_metrics(place, attack, variant, seed)
     try:
-        told = (metrics["attack"], metrics["variant"])
         named = _named(metrics["test"])
         chosen = _named(metrics["validation"]) if metrics.get("validation") else {}
         strength = next((one.value for (_, size), one in chosen.items() if size in ("", ALL)), None)
-        people, written = (metrics["people"], metrics["draw"]), metrics["files"].get("scores")
+        people = (metrics["people"], metrics["draw"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise AnonbenchError(f"contains no attack ({error})", file=file, remedy=AGAIN) from None
-    if told not in ((attack, variant), (attack, refitted(variant, seed))):
-        raise AnonbenchError(f"tells of {told[0]} on {told[1]}, not of {attack} on {variant}", file=file, remedy=AGAIN)
-    if written is not None:
-        check_written(scores, written)
-    with reading(scores, "attack again", "attack first") as arrays:
+        raise _no_attack(place / "metrics.json", error) from None
+    with reading_scores(place) as arrays:
         found = {key: _drawn(one, arrays) for key, one in named.items()}
         whom = tuple(arrays[name].tobytes() for name in ("probe", "validation", "groups") if name in arrays)
         draws = sorted({0 if one.replicates is None else len(one.replicates) for one in found.values()})

@@ -11,10 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from anonbench.arrays import reading
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.files import read_json
-from anonbench.report.attempts import AGAIN, NAIVE, REVERSE, check_written
+from anonbench.report.attempts import NAIVE, REVERSE, read_metrics, reading_scores
 from anonbench.report.figures.style import save, styled
 from anonbench.report.study import ORIGINAL, RESTORE, ReportStudy
 
@@ -73,7 +71,7 @@ def _blocks(study: ReportStudy, dataset: str, attacks: Path) -> list[list[Row]]:
     for variant in study.variants_of(dataset):
         made = study.made_with(variant, seed)
         kept = [
-            (name, _read(attacks / dataset / made / RESTORE / name / f"seed{seed}", made))
+            (name, _read(attacks / dataset / made / RESTORE / name / f"seed{seed}", variant, seed))
             for name in (() if variant == ORIGINAL else study.attacks.whom(RESTORE, variant))
         ]
         for sees in dict.fromkeys(one.sees for _, one in kept):
@@ -87,18 +85,10 @@ def _blocks(study: ReportStudy, dataset: str, attacks: Path) -> list[list[Row]]:
     return list(blocks.values())
 
 
-def _read(folder: Path, variant: str) -> _Kept:
+def _read(folder: Path, variant: str, seed: int) -> _Kept:
     """Return what an attacker kept; raise AnonbenchError where it is missing, damaged or another attack's."""
-    metrics, scores = folder / "metrics.json", folder / "scores.npz"
-    try:
-        value = read_json(metrics)
-        attacker, told, written = value["attacker"], (value["attack"], value["variant"]), value["files"]["scores"]
-    except (KeyError, TypeError):
-        raise AnonbenchError("contains no attack", file=metrics, remedy=AGAIN) from None
-    if told != (RESTORE, variant):
-        raise AnonbenchError(f"tells of {told[0]} on {told[1]}, not on {variant}", file=metrics, remedy=AGAIN)
-    check_written(scores, written)
-    with reading(scores, "attack again", "attack first") as arrays:
+    attacker = read_metrics(folder, RESTORE, variant, seed)["attacker"] or {}
+    with reading_scores(folder) as arrays:
         seen, original = arrays["pictures/seen"], arrays["pictures/original"]
         if seen.dtype != np.uint8 or seen.ndim != 4 or seen.shape != original.shape or seen.shape[3] != 3:
             raise ValueError(f"pictures of shape {seen.shape} and {original.shape}")
