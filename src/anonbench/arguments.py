@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
+from pydantic import BaseModel, ValidationError
+
+from anonbench.blocks import explain
 from anonbench.errors import AnonbenchError
+
+Block = TypeVar("Block", bound=BaseModel)
 
 
 def mapping(text: str, option: str) -> dict[str, Any]:
@@ -17,3 +23,11 @@ def mapping(text: str, option: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise AnonbenchError("is not a JSON object", entry=option)
     return value
+
+
+def block(model: type[Block], given: str | Mapping[str, Any], option: str) -> Block:
+    """Return a block of settings, given as JSON or as a mapping; raise AnonbenchError that names the option."""
+    try:
+        return model.model_validate(mapping(given, option) if isinstance(given, str) else given)
+    except ValidationError as error:
+        raise AnonbenchError(explain(error, model), entry=option) from None

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from anonbench import regions as tables
 from anonbench.annotate.image_files import Gate
 from anonbench.annotate.options import LabelsOn, OnBadImage
-from anonbench.arguments import mapping
-from anonbench.blocks import Strict, explain
+from anonbench.arguments import block
 from anonbench.errors import AnonbenchError
 from anonbench.records import MAX_PIXELS
 
@@ -79,7 +77,7 @@ def detect(
 
     root, _ = root_of(data)
     images = tables.read(annotations / f"{split}.images.parquet", tables.IMAGES)
-    config = _checked(DetectorConfig, detector, "--detector")
+    config = block(DetectorConfig, detector, "--detector")
     counts = detect_shard(tables.shard_of(images, shard, shards), root, config, out, hashes_of(data, split))
     typer.echo(f"{split}, shard {shard}: {counts['detections']} detections in {counts['images']} images")
     if counts["missing"]:
@@ -100,7 +98,7 @@ def check_frame(
     from anonbench.detectors.config import DetectorConfig
 
     root, _ = root_of(data)
-    config = _checked(DetectorConfig, detector, "--detector")
+    config = block(DetectorConfig, detector, "--detector")
     answer = frame.check(annotations, split, root, config, sample, seed)
     typer.echo("\n".join(frame.told(answer, split)))
     if not answer.agrees:
@@ -118,16 +116,9 @@ def regions(
     from anonbench.annotate.choose import choose
     from anonbench.annotate.options import RegionsConfig
 
-    counts = choose(annotations, split, _checked(RegionsConfig, regions, "--regions"), faces or (), persons or ())
+    counts = choose(annotations, split, block(RegionsConfig, regions, "--regions"), faces or (), persons or ())
     typer.echo(f"{split}:")
     for status, number in counts["status"].items():
         typer.echo(f"  {status}: {number}")
     if counts["unannotated"]:
         typer.echo(f"  of these {counts['unannotated']} are detections of nobody who is annotated")
-
-
-def _checked(model: type[Strict], text: str, option: str) -> Any:
-    try:
-        return model.model_validate(mapping(text, option))
-    except ValidationError as error:
-        raise AnonbenchError(explain(error, model), entry=option) from None

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 import anonbench
 from anonbench import portable, regions, registry
 from anonbench.anonymize.contract import FitJob
-from anonbench.arguments import mapping
-from anonbench.blocks import explain
+from anonbench.arguments import block
 from anonbench.datasets.record import hashes_of, root_of
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file, write_json
@@ -46,10 +44,7 @@ def fit(
     if plugin.FitSettings is None:
         raise AnonbenchError(f"method {method} has nothing to fit", entry="--method")
     Variant(region, method).check_kinds(method, plugin.kinds)
-    try:
-        checked = plugin.FitSettings.model_validate(mapping(settings, "--settings"))
-    except ValidationError as error:
-        raise AnonbenchError(explain(error, plugin.FitSettings), entry="--settings") from None
+    checked: Any = block(plugin.FitSettings, settings, "--settings")
     portable.release_for(getattr(checked, "determinism", "auto"))
     root, record = root_of(data)
     images = annotations / f"{split}.images.parquet"

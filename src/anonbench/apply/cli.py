@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from anonbench.annotate.options import RegionsConfig
 from anonbench.anonymize.cli import wished
@@ -18,8 +17,7 @@ from anonbench.anonymize.contract import make
 from anonbench.apply import folder as folders
 from anonbench.apply.job import Job, unusable
 from anonbench.apply.search import Search
-from anonbench.arguments import mapping
-from anonbench.blocks import explain
+from anonbench.arguments import block, mapping
 from anonbench.detectors.config import DetectorConfig
 from anonbench.errors import AnonbenchError
 from anonbench.records import MAX_PIXELS, RegionKind
@@ -137,12 +135,7 @@ def detector(text: str | None, option: str) -> DetectorConfig | None:
     """Return the detector that an option names, by name or as JSON; None for none."""
     if text is None or text == NONE:
         return None
-    try:
-        return DetectorConfig.model_validate(
-            mapping(text, option) if text.lstrip().startswith("{") else {"plugin": text}
-        )
-    except ValidationError as error:
-        raise AnonbenchError(explain(error, DetectorConfig), entry=option) from None
+    return block(DetectorConfig, text if text.lstrip().startswith("{") else {"plugin": text}, option)
 
 
 def _regions(text: str) -> RegionsConfig:
@@ -150,10 +143,7 @@ def _regions(text: str) -> RegionsConfig:
     given = mapping(text, "--regions")
     for key in given.keys() - {"face", "body"}:
         raise AnonbenchError(f"'{key}' is for annotated people", entry="--regions", remedy="give face or body")
-    try:
-        return RegionsConfig.model_validate(given)
-    except ValidationError as error:
-        raise AnonbenchError(explain(error, RegionsConfig), entry="--regions") from None
+    return block(RegionsConfig, given, "--regions")
 
 
 def _tell(job: Job, done: dict[str, Any]) -> None:

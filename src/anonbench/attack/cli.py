@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from anonbench import portable, registry
-from anonbench.arguments import mapping
+from anonbench.arguments import block, mapping
 from anonbench.attack.options import AttackConfig, AttackerConfig
-from anonbench.blocks import explain
 from anonbench.detectors.config import DetectorConfig
 from anonbench.errors import AnonbenchError
 from anonbench.records import RegionKind
@@ -38,7 +36,7 @@ def fit_attacker(
     logs: Annotated[Path | None, typer.Option(help="Folder for checkpoint and seconds; OUT when left out.")] = None,
 ) -> None:
     """Let an attacker learn, on people of its own, which crops show the same person, or what is true of whom."""
-    config = _attacker(attacker)
+    config = block(AttackerConfig, attacker, "--attacker")
     portable.release_for(config.determinism)
     from anonbench.attack.contract import Comparing, Guessing, Site
     from anonbench.attack.subjects import read_pair
@@ -123,27 +121,13 @@ def attack(
         from anonbench.attack.answers import run_answers
         from anonbench.attack.members import Members
 
-        groups = AttackConfig.model_validate({"attributes": mapping(attributes, "--attributes")}).attributes
+        groups = block(AttackConfig, {"attributes": mapping(attributes, "--attributes")}, "--attributes").attributes
         members = None
         if fit is not None:
             members = Members(fit, fit_original or original, fit_annotations or annotations)
         said = run_answers(
             attack, Site(variant, original, annotations, probe, most, seed, groups), out, model=model,
-            detector=None if detector is None else _detector(detector), members=members, own=own, own_names=own_names,
-            validation=validation, resamples=resamples, device=device, threads=threads,
+            detector=None if detector is None else block(DetectorConfig, detector, "--detector"), members=members,
+            own=own, own_names=own_names, validation=validation, resamples=resamples, device=device, threads=threads,
         )  # fmt: skip
     typer.echo(said)
-
-
-def _attacker(text: str) -> AttackerConfig:
-    try:
-        return AttackerConfig.model_validate(mapping(text, "--attacker"))
-    except ValidationError as error:
-        raise AnonbenchError(explain(error, AttackerConfig), entry="--attacker") from None
-
-
-def _detector(text: str) -> DetectorConfig:
-    try:
-        return DetectorConfig.model_validate(mapping(text, "--detector"))
-    except ValidationError as error:
-        raise AnonbenchError(explain(error, DetectorConfig), entry="--detector") from None
