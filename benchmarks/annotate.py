@@ -23,6 +23,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from anonbench.cli import one_sentence
+
 IMAGES, ANNOTATIONS, PEOPLE = 118_287, 860_001, 262_465
 WIDTH, HEIGHT = 640, 480
 LINKS = 50_000
@@ -121,4 +123,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

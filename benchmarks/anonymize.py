@@ -29,6 +29,7 @@ from anonbench.annotate.options import RegionsConfig
 from anonbench.annotate.people import convert
 from anonbench.anonymize.contract import make
 from anonbench.anonymize.shard import Shard
+from anonbench.cli import one_sentence
 from anonbench.datasets.coco import Coco
 from anonbench.files import write_json
 from anonbench.people import People
@@ -186,4 +187,5 @@ def floors(rows: list[dict], root: Path, out: Path, number: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -30,6 +30,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from anonbench.cli import one_sentence
+
 QUALITY = 80
 """Of resized photographs as JPEG."""
 THRESHOLD = 0.2
@@ -177,4 +179,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

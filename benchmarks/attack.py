@@ -23,6 +23,7 @@ from anonbench.attack.linkage import crowd, linkability
 from anonbench.attack.retrieval import average_precision
 from anonbench.attack.risk import identity_replicates
 from anonbench.attack.verification import auc, tar_at_far, verification_replicates
+from anonbench.cli import one_sentence
 from anonbench.statistics.family import Member, simultaneous_factor
 from anonbench.statistics.rates import level, rate_interval
 from anonbench.statistics.resampling import group_weights
@@ -146,4 +147,5 @@ def main(studies: Annotated[int, typer.Option(help="Simulated studies per row.")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with one_sentence():
+        typer.run(main)

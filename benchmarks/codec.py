@@ -34,6 +34,8 @@ from anonbench.anonymize.methods.roi_codec import RoiCodec  # noqa: E402
 from anonbench.anonymize.roi_codec.data import Sources  # noqa: E402
 from anonbench.anonymize.roi_codec.loop import Fitting  # noqa: E402
 from anonbench.anonymize.roi_codec.options import FitSettings  # noqa: E402
+from anonbench.arguments import block  # noqa: E402
+from anonbench.cli import one_sentence  # noqa: E402
 from anonbench.codec import coder, stream, weights  # noqa: E402
 from anonbench.codec.networks import multiplications, padded  # noqa: E402
 from anonbench.codec.tables import tabulate  # noqa: E402
@@ -245,7 +247,7 @@ def main() -> None:
         given |= {"size": (options.size, options.size)} if options.size else {}
         given |= {"batch_size": options.batch_size} if options.batch_size else {}
         given |= {"loss": {"preset": "ours"}} if options.restorer else {}
-        settings = FitSettings.model_validate(given)
+        settings = block(FitSettings, given, "what is fitted")
         torch.set_num_threads(options.threads)
         if options.steps:
             found, learner = fit(settings, device, options.threads)
@@ -268,4 +270,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with one_sentence():
+        sys.exit(main())

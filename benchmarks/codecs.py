@@ -32,6 +32,7 @@ from tabulate import tabulate
 from anonbench import distortion, images, portable
 from anonbench.anonymize.coded import Coded
 from anonbench.anonymize.contract import make
+from anonbench.cli import one_sentence
 from anonbench.crops import Crop, Work, cut
 from anonbench.datasets.coco import Coco
 from anonbench.datasets.streetlife import Options, render_scene
@@ -183,4 +184,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

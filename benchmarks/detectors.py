@@ -23,6 +23,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from anonbench.annotate.geometry import HEAD, rle_of
+from anonbench.arguments import block
+from anonbench.cli import one_sentence
 from anonbench.detectors.base import Detector, make
 from anonbench.detectors.config import DetectorConfig
 from anonbench.detectors.engine import detect
@@ -140,7 +142,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="look at the first images only")
     parser.add_argument("--sheet", type=Path, help="write crops of what touches no labelled head (PNG)")
     args = parser.parse_args()
-    config = DetectorConfig.model_validate_json(args.detector)
+    config = block(DetectorConfig, args.detector, "--detector")
     result = measure(args.root, args.split, config, args.limit)
     c: Counter[str] = Counter(result["counts"])
     print(f"{result['detector']}, scales {config.scales}, tile {config.tile}")
@@ -159,4 +161,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

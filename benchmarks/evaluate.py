@@ -25,6 +25,7 @@ from typing import Annotated, Any
 import typer
 from tabulate import tabulate
 
+from anonbench.cli import one_sentence
 from anonbench.evaluate import evidence, synthetic
 from anonbench.tasks.engines import PYCOCOTOOLS
 from anonbench.tasks.scored import FIELDS
@@ -128,4 +129,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with one_sentence():
+        typer.run(main)

@@ -8,13 +8,12 @@ the spread over seeds. Look at what changed before you commit it.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from anonbench.errors import AnonbenchError
+from anonbench.cli import one_sentence
 from anonbench.files import read_json
 from anonbench.report import expected as expectations
 from anonbench.report.tables import read_csv
@@ -39,7 +38,5 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
+    with one_sentence():
         typer.run(main)
-    except AnonbenchError as error:
-        sys.exit(f"error: {error}")

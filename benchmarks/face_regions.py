@@ -24,6 +24,8 @@ from anonbench import regions
 from anonbench.annotate.choose import Scene
 from anonbench.annotate.options import Detectors, FaceRegions, RegionsConfig
 from anonbench.annotate.people import convert
+from anonbench.arguments import block
+from anonbench.cli import one_sentence
 from anonbench.datasets.coco import Coco
 from anonbench.detectors.base import Detector, make
 from anonbench.detectors.config import DetectorConfig
@@ -109,7 +111,7 @@ def main() -> None:
     parser.add_argument("--detector", default='{"plugin": "centerface"}', help="the block of settings, as JSON")
     parser.add_argument("--margins", type=float, nargs="+", default=[0, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5])
     args = parser.parse_args()
-    config = DetectorConfig.model_validate_json(args.detector)
+    config = block(DetectorConfig, args.detector, "--detector")
     detector = make(config.plugin, config.options)
     if not isinstance(detector, Detector) or detector.finds != "face":
         raise SystemExit(f"'{config.plugin}' looks for no faces in images")
@@ -123,4 +125,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

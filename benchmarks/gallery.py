@@ -16,6 +16,7 @@ import typer
 from PIL import Image
 
 from anonbench import config
+from anonbench.cli import one_sentence
 from anonbench.files import read_json, write_text
 from anonbench.images import read_rgb
 from anonbench.names import encoded
@@ -93,4 +94,5 @@ def _row(cells: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with one_sentence():
+        typer.run(main)

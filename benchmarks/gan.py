@@ -36,7 +36,6 @@ the distances follow the strength of a blur are printed too.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -57,6 +56,8 @@ from anonbench import images, regions  # noqa: E402
 from anonbench.anonymize import engine  # noqa: E402
 from anonbench.anonymize.contract import Method, make  # noqa: E402
 from anonbench.anonymize.gan.data import published_crop, shares, shrink  # noqa: E402
+from anonbench.arguments import mapping  # noqa: E402
+from anonbench.cli import one_sentence  # noqa: E402
 from anonbench.crops import Work, cut  # noqa: E402
 from anonbench.datasets.record import root_of  # noqa: E402
 from anonbench.files import read_json, write_bytes  # noqa: E402
@@ -438,7 +439,7 @@ def main() -> None:
     methods: list[tuple[str, Method]] = []
     for weights in options.weights:
         for text in options.parameters:
-            method = make(Variant.parse(f"{options.region}-gan"), json.loads(text))
+            method = make(Variant.parse(f"{options.region}-gan"), mapping(text, "--parameters"))
             method.load(weights, options.region, options.device)
             methods.append((f"gan {weights.parent.name}" + (f" {text}" if text != "{}" else ""), method))
     methods += [(name, make(Variant.parse(f"{options.region}-{name}"))) for name in BASELINES]
@@ -476,4 +477,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -26,6 +26,7 @@ from typing import Annotated, Any
 import typer
 from tabulate import tabulate
 
+from anonbench.cli import one_sentence
 from anonbench.files import read_json, sha256_file, write_json
 
 HERE = Path(__file__).parent
@@ -546,4 +547,5 @@ def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    app()
+    with one_sentence():
+        app()

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import yaml
 
+from anonbench.cli import one_sentence
+
 PROJECT = Path(__file__).parents[1]
 LEVELS = ("low", "medium", "high")
 VARIANTS = [
@@ -86,4 +88,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -25,6 +25,7 @@ import numpy as np
 from scipy import special
 from tabulate import tabulate
 
+from anonbench.cli import one_sentence
 from anonbench.statistics.contrasts import Contrast, Panel
 from anonbench.statistics.family import Member, simultaneous_factor, simultaneous_intervals
 
@@ -331,4 +332,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -42,6 +42,8 @@ from anonbench.anonymize.learned.options import LEVELS, FitSettings  # noqa: E40
 from anonbench.anonymize.learned.training import architecture  # noqa: E402
 from anonbench.anonymize.methods.learned import Learned  # noqa: E402
 from anonbench.anonymize.shard import Shard  # noqa: E402
+from anonbench.arguments import block, mapping  # noqa: E402
+from anonbench.cli import one_sentence  # noqa: E402
 from anonbench.files import write_json  # noqa: E402
 from anonbench.learning.devices import choose_device, deterministic  # noqa: E402
 from anonbench.learning.loop import run as train  # noqa: E402
@@ -215,7 +217,7 @@ def main(
         given["observed"] = (size, size)
     if where.type == "cpu" and preset == "published":
         given["precision"] = "fp32"
-    chosen = FitSettings.model_validate({**given, **json.loads(settings)})
+    chosen = block(FitSettings, {**given, **mapping(settings, "--settings")}, "--settings")
     about = {
         "device": torch.cuda.get_device_name() if where.type == "cuda" else "cpu",
         "torch": torch.__version__, "preset": preset, "level": level, "network": chosen.network, "size": size,
@@ -237,4 +239,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with one_sentence():
+        typer.run(main)

@@ -29,6 +29,8 @@ portable.settle()
 import typer  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
+from anonbench.cli import one_sentence  # noqa: E402
+
 ROOT = Path(__file__).parents[1]
 COMMITTED = ROOT / "tests" / "portable.json"
 CPUS = ("Haswell", "Skylake-Client", "EPYC", "EPYC-Milan")
@@ -269,4 +271,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with one_sentence():
+        typer.run(main)

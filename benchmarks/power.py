@@ -22,6 +22,7 @@ import numpy as np
 from scipy import special
 from tabulate import tabulate
 
+from anonbench.cli import one_sentence
 from anonbench.statistics.contrasts import EQUIVALENCE_LEVEL, Contrast, Panel
 from anonbench.statistics.power import MOST_SEEDS, Pilot, plan
 from anonbench.statistics.verdicts import DROP, GAIN, SAME, UNSURE, verdict
@@ -163,4 +164,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

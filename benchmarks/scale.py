@@ -23,6 +23,8 @@ import numpy as np
 import yaml
 from annotate import IMAGES, grey, write
 
+from anonbench.cli import one_sentence
+
 SPLIT = "train2017"
 VARIANTS = ("original", "body-mask_out")
 TINY: dict[str, Any] = {
@@ -138,4 +140,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -11,6 +11,7 @@ import numpy as np
 import typer
 from tabulate import tabulate
 
+from anonbench.cli import one_sentence
 from anonbench.report.answer import ODD
 from anonbench.statistics.spread import outlying_spread
 
@@ -37,4 +38,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with one_sentence():
+        typer.run(main)

@@ -12,6 +12,7 @@ import time
 
 import cv2
 
+from anonbench.cli import one_sentence
 from anonbench.datasets.streetlife import Options, encode, render_scene
 
 
@@ -43,4 +44,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -36,7 +36,10 @@ from anonbench.annotate.geometry import pixel_box, rle_of
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import Method, make
 from anonbench.anonymize.strength import face_of
+from anonbench.arguments import block
+from anonbench.cli import one_sentence
 from anonbench.detectors.base import make as make_detector
+from anonbench.detectors.config import DetectorConfig
 from anonbench.images import read_rgb
 from anonbench.records import Box, Region, RegionKind
 from anonbench.regions import decode, runs_of
@@ -149,10 +152,10 @@ def meets(boxes: np.ndarray, box: Box) -> bool:
 def finders(extra: Sequence[str]) -> dict[str, Finder]:
     """Return the detectors that are here, by name."""
     found: dict[str, Finder] = {}
-    for block in ('{"plugin": "centerface"}', *extra):
-        settings = json.loads(block)
-        one = make_detector(settings["plugin"], settings.get("options"))
-        found[settings["plugin"]] = lambda pixels, one=one: one.detect([pixels])[0]
+    for text in ('{"plugin": "centerface"}', *extra):
+        config = block(DetectorConfig, text, "--detector")
+        one = make_detector(config.plugin, config.options)
+        found[config.plugin] = lambda pixels, one=one: one.detect([pixels])[0]
     cascades = [
         cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_{name}.xml")
         for name in ("default", "alt2")
@@ -277,4 +280,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_sentence():
+        main()

@@ -18,6 +18,8 @@ import pandas as pd
 import typer
 from tabulate import tabulate
 
+from anonbench.cli import one_sentence
+
 PROJECT = Path(__file__).parents[1]
 NAMES = {"bbox": "detection", "segm": "segmentation", "keypoints": "pose"}
 KEYS = ["dataset", "model", "direction", "task", "category", "variant", "metric"]
@@ -71,4 +73,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with one_sentence():
+        typer.run(main)

@@ -40,6 +40,7 @@ from torch import nn
 from tqdm import tqdm
 
 from anonbench import recipe as recipes
+from anonbench.cli import one_sentence
 from anonbench.datasets.streetlife import Options, render_split
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
@@ -319,7 +320,5 @@ def timed(turn: Turn, device: torch.device) -> tuple[float, float, float]:
 
 
 if __name__ == "__main__":
-    try:
+    with one_sentence():
         typer.run(main)
-    except AnonbenchError as error:
-        sys.exit(f"error: {error}")

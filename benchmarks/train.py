@@ -22,6 +22,7 @@ from torch import nn
 
 from anonbench import portable
 from anonbench import recipe as recipes
+from anonbench.cli import one_sentence
 from anonbench.datasets.streetlife import Options, render_split
 from anonbench.learning.devices import choose_device, deterministic
 from anonbench.train import models
@@ -130,4 +131,5 @@ def parts(whole: recipes.Recipe, short: recipes.Recipe, variant: VariantSplit, d
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with one_sentence():
+        typer.run(main)

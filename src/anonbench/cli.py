@@ -8,6 +8,7 @@ import importlib
 import io
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,15 +119,23 @@ def root(version: bool = typer.Option(False, "--version", callback=_version, is_
 
 
 def main() -> None:
-    """Run the command line; what a user can mend becomes one sentence on standard error and status 2.
-
-    That is an AnonbenchError, and what the operating system refuses: a folder without permission, a full memory.
-    """
+    """Run the command line."""
     portable.settle()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that are no Unicode
-    try:
+    with one_sentence():
         app()
+
+
+@contextlib.contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn what a user can mend into one sentence on standard error and status 2.
+
+    That is an AnonbenchError, and what the operating system refuses: a folder without permission, a full memory.
+    """
+    try:
+        yield
+        return
     except AnonbenchError as error:
         said = str(error)
     except MemoryError:
