@@ -24,9 +24,19 @@ class AnonbenchError(Exception):
         super().__init__(f"{text}; {remedy}" if remedy else text)
 
 
-def in_one_line(error: BaseException) -> str:
-    """Return what an error says, in one line; its type where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+def in_one_line(error: BaseException, typed: bool = False) -> str:
+    """Return what an error says, in one line; its type where it says nothing or, if ``typed``, before that."""
+    return _told(" ".join(str(error).split()), error, typed)
+
+
+def first_line(error: BaseException, typed: bool = False) -> str:
+    """Return the first line of what an error says that goes on for many, with its type as `in_one_line` has it."""
+    return _told(next(iter(str(error).strip().splitlines()), ""), error, typed)
+
+
+def _told(said: str, error: BaseException, typed: bool) -> str:
+    kind = type(error).__name__
+    return (f"{kind}: {said}" if typed else said) if said else kind
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

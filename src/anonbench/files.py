@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, in_one_line
 
 _NUMBERS = itertools.count()
 _FICLONE = 0x40049409
@@ -266,7 +266,7 @@ def no_yaml(error: Exception, path: str | Path) -> AnonbenchError:
     """Return, in one sentence, why a file could not be read as YAML."""
     if isinstance(error, UnicodeDecodeError):
         return AnonbenchError(f"is not UTF-8 ({error})", file=path, remedy="save the file as UTF-8")
-    said = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+    said = "nested too deeply" if isinstance(error, RecursionError) else in_one_line(error)
     return AnonbenchError(f"is not valid YAML ({said})", file=path)
 
 

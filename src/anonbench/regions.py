@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.files import atomic, remedy
 from anonbench.records import Region, RegionKind
 
@@ -171,9 +171,10 @@ def _readable(path: str | Path) -> Iterator[None]:
     except FileNotFoundError:
         raise AnonbenchError("no such table", file=path, remedy="run the annotate stage first") from None
     except (pa.ArrowException, OSError) as error:
-        said = " ".join(str(error).split())
         raise AnonbenchError(
-            f"is not a table that can be read ({said})", file=path, remedy=remedy(error, "delete it and run again")
+            f"is not a table that can be read ({in_one_line(error)})",
+            file=path,
+            remedy=remedy(error, "delete it and run again"),
         ) from None
 
 

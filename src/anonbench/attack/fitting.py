@@ -23,7 +23,7 @@ from anonbench.attack.options import AttackerConfig
 from anonbench.attack.record import CHECKPOINT, RECORD, RESTORER, TIMING, WEIGHTS, read_attacker
 from anonbench.attack.restoration import UNet
 from anonbench.attack.subjects import Subjects
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, first_line
 from anonbench.files import sha256_file, write_json
 from anonbench.learning.devices import choose_device, deterministic, held, hold
 from anonbench.learning.files import key_of, save_tensors
@@ -189,4 +189,4 @@ def _loaded(network: Network, tensors: dict[str, torch.Tensor], file: Path) -> N
 
 
 def _unreadable(file: Path, error: Exception) -> AnonbenchError:
-    return AnonbenchError(f"cannot be read ({error})", file=file, remedy="let it learn again")
+    return AnonbenchError(f"cannot be read ({first_line(error)})", file=file, remedy="let it learn again")

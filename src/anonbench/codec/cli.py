@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,20 +102,22 @@ def decode(
 
 
 def _pixels(file: Path, compressor: Compressor, max_pixels: int) -> np.ndarray:
-    """Return an image's pixels (uint8 HxWx3 RGB, upright); raise AnonbenchError for what is none, or too large.
-
-    It is in no data set, so other things are to be done about it than `images` says.
-    """
+    """Return an image's pixels (uint8 HxWx3 RGB, upright); raise AnonbenchError for what is none, or too large."""
     from anonbench.codec.stream import check_size
 
-    try:
+    with _of_no_data_set():
         data = images.read_bytes(file)
         width, height = images.header(data, file=file).upright
-    except AnonbenchError as error:
-        raise AnonbenchError(error.message, file=error.file, remedy=IMAGE) from None
     check_size(width, height, compressor.architecture, max_pixels, file=file)
-    try:
+    with _of_no_data_set():
         return images.decode(data, file=file, max_pixels=max_pixels).pixels
+
+
+@contextlib.contextmanager
+def _of_no_data_set() -> Iterator[None]:
+    """Say something else that is to be done about an image than `images` does."""
+    try:
+        yield
     except AnonbenchError as error:
         raise AnonbenchError(error.message, file=error.file, remedy=IMAGE) from None
 

@@ -12,7 +12,7 @@ import torch
 
 from anonbench.codec.networks import Architecture, Codec
 from anonbench.codec.tables import Tables
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.learning.files import FIT_AGAIN, check_finite, read_fitted, save_fitted
 
 FORMAT = "anonbench.codec"
@@ -52,9 +52,8 @@ def load(path: Path) -> tuple[Codec, list[Tables], dict[str, Any]]:
         if known != len(tensors):
             raise ValueError(f"{len(tensors) - known} tensors that belong to nothing")
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
-        said = " ".join(str(error).split())
         raise AnonbenchError(
-            f"does not hold a codec of this version ({type(error).__name__}: {said})", file=path, remedy=FIT_AGAIN
+            f"does not hold a codec of this version ({in_one_line(error, typed=True)})", file=path, remedy=FIT_AGAIN
         ) from None
     check_finite(tensors, path)
     return codec, tables, origin

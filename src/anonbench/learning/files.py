@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from anonbench.errors import AnonbenchError, in_one_line
+from anonbench.errors import AnonbenchError, first_line, in_one_line
 from anonbench.files import atomic, remedy, write_bytes
 
 FIT_AGAIN = "fit it again (anonbench fit), or give the file that it wrote"
@@ -29,8 +29,7 @@ def saving(path: Path) -> Iterator[Path]:
         with atomic(path) as part:
             yield part
     except RuntimeError as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise AnonbenchError(f"cannot be written ({reason})", file=path, remedy="free some space") from error
+        raise AnonbenchError(f"cannot be written ({first_line(error)})", file=path, remedy="free some space") from error
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from anonbench import lines, regions
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.records import is_people
 from anonbench.report.collect import Sources
 from anonbench.report.study import ORIGINAL, ReportStudy
@@ -53,7 +53,7 @@ def count(folder: Path, split: str) -> Boxes:
     try:
         heights, images, names, boxes = _boxes(*lines.read(path))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        said = f"is not a COCO annotation file ({type(error).__name__}: {error})"
+        said = f"is not a COCO annotation file ({in_one_line(error, typed=True)})"
         raise AnonbenchError(said, file=path, remedy="run the annotate stage again") from error
     if not names:
         return Boxes()

@@ -12,7 +12,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from anonbench.directions import ON_ORIGINAL, in_words
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.files import write_json, write_text
 from anonbench.report.collect import (
     CONTROL,
@@ -161,8 +161,7 @@ def read_csv(path: Path, text: str | None = None) -> pd.DataFrame:
     except FileNotFoundError:
         raise AnonbenchError("no such table", file=path, remedy="run `anonbench report-tables` first") from None
     except (ValueError, pd.errors.ParserError) as error:
-        said = " ".join(str(error).split())
-        raise AnonbenchError(f"is not a table ({said})", file=path, remedy="write it again") from None
+        raise AnonbenchError(f"is not a table ({in_one_line(error)})", file=path, remedy="write it again") from None
     return frame
 
 

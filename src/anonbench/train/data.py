@@ -14,7 +14,7 @@ import torch
 from pycocotools import mask as coco_mask
 
 from anonbench import lines, manifests
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.files import sha256_file
 from anonbench.images import Frame, read_rgb
 from anonbench.records import FLIP, KEYPOINTS, is_people
@@ -111,7 +111,7 @@ class VariantSplit:
                 variant = replace(variant, actions=actions, clips=found)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise AnonbenchError(
-                f"is not a COCO annotation file ({type(error).__name__}: {error})", file=path
+                f"is not a COCO annotation file ({in_one_line(error, typed=True)})", file=path
             ) from error
         if not manifests.exist(Path(directory), split):
             return variant

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, first_line
 from anonbench.files import read_json, sha256_file
 from anonbench.recipe import FOLDER_KINDS, SUFFIXES, Recipe
 from anonbench.train.data import Category
@@ -277,8 +277,8 @@ def read(path: Path) -> Weights:
             return _from_zoo(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AnonbenchError(f"is not a {path.suffix} file of weights ({reason})", file=path, entry=ENTRY) from error
+        said = f"is not a {path.suffix} file of weights ({first_line(error)})"
+        raise AnonbenchError(said, file=path, entry=ENTRY) from error
     for key in ("model", "state_dict"):
         state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state
     if not isinstance(state, dict) or not any(isinstance(value, torch.Tensor) for value in state.values()):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, first_line
 from anonbench.files import sha256_file
 from anonbench.records import RegionKind
 
@@ -89,14 +89,14 @@ def read(path: Path, trust_pickle: bool = False) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=not trust_pickle)
     except pickle.UnpicklingError as error:
         raise AnonbenchError(
-            f"holds more than tensors, which only running code would restore ({str(error).splitlines()[0]})",
+            f"holds more than tensors, which only running code would restore ({first_line(error)})",
             file=path,
             entry="weights",
             remedy="if you trust its source, set trust_pickle: true",
         ) from None
     except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise AnonbenchError(
-            f"is not a checkpoint ({str(error).splitlines()[0]})", file=path, entry="weights", remedy="fetch it again"
+            f"is not a checkpoint ({first_line(error)})", file=path, entry="weights", remedy="fetch it again"
         ) from None
     if not isinstance(checkpoint, dict) or not {"EMA_generator", "running_average_generator"} & checkpoint.keys():
         raise AnonbenchError("is not a checkpoint of deep_privacy2 (no EMA_generator)", file=path, entry="weights")

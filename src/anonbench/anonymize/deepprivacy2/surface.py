@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from anonbench.anonymize.deepprivacy2.models import check_state
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, first_line
 
 MESH = "smpl_27554"
 """The mesh of people that the generator was trained with."""
@@ -62,9 +62,8 @@ def read(path: Path) -> dict[str, Any]:
         AttributeError,
         TypeError,
     ) as e:
-        reason = (str(e).splitlines() or [type(e).__name__])[0]
         raise AnonbenchError(
-            f"is not a file of arrays ({reason})", file=path, entry="densepose_weights", remedy="fetch it again"
+            f"is not a file of arrays ({first_line(e)})", file=path, entry="densepose_weights", remedy="fetch it again"
         ) from None
 
 

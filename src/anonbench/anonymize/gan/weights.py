@@ -10,7 +10,7 @@ from typing import Any
 from anonbench.anonymize.gan.conditions import maps_for
 from anonbench.anonymize.gan.networks import Architecture, Generator
 from anonbench.anonymize.gan.style import Styles
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.learning.files import FIT_AGAIN, check_finite, read_fitted, save_fitted
 from anonbench.records import RegionKind
 
@@ -45,7 +45,7 @@ def load(path: Path) -> tuple[Architecture, Generator, Styles, dict[str, Any]]:
             raise ValueError(f"{a.lines} + {a.territories} maps")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise AnonbenchError(
-            f"does not hold a generator of this version ({type(error).__name__}: {error})", file=path, remedy=FIT_AGAIN
+            f"does not hold a generator of this version ({in_one_line(error, typed=True)})", file=path, remedy=FIT_AGAIN
         ) from None
     wanted = {f"generator.{n}": v.shape for n, v in generator.state_dict().items()} | Styles.shapes(a)
     wrong = [n for n, shape in wanted.items() if n not in tensors or not _fits(tuple(tensors[n].shape), tuple(shape))]

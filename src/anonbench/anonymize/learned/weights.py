@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anonbench.anonymize.learned.networks import Anonymizer, Architecture
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.learning.files import FIT_AGAIN, check_finite, read_fitted, save_fitted
 
 FORMAT = "anonbench.learned"
@@ -33,7 +33,7 @@ def load(path: Path) -> tuple[Anonymizer, dict[str, Any]]:
         network = Anonymizer(Architecture(**{**fields, "widths": tuple(fields["widths"])}))
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise AnonbenchError(
-            f"does not hold an anonymizer of this version ({type(error).__name__}: {error})",
+            f"does not hold an anonymizer of this version ({in_one_line(error, typed=True)})",
             file=path,
             remedy=FIT_AGAIN,
         ) from None

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, Field, model_validator
 from anonbench.anonymize.contract import Crop, Method
 from anonbench.anonymize.fallbacks import Fallback
 from anonbench.blocks import Strict
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, first_line
 from anonbench.records import Region, RegionKind
 from anonbench.windows import Window, published_window
 
@@ -332,10 +332,9 @@ def _fetched(cls: Any, name: str, entry: str, **options: Any) -> Any:
     try:
         return cls.from_pretrained(str(folder) if folder.exists() else name, **options)
     except Exception as error:  # the libraries below raise anything from KeyError to their own
-        lines = str(error).strip().splitlines() or ["no reason given"]
         remedy = "check that it is an in-painting model with safetensors weights and complete"
         if options["local_files_only"] and not folder.exists():
             remedy = f"fetch it once with 'hf download {name}', or set local_files_only to false"
         raise AnonbenchError(
-            f"cannot be loaded ({type(error).__name__}: {lines[0]})", file=name, entry=entry, remedy=remedy
+            f"cannot be loaded ({first_line(error, typed=True)})", file=name, entry=entry, remedy=remedy
         ) from error
