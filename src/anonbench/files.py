@@ -281,6 +281,17 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def check_sha256(path: Path, sha256: object, record: str, again: str) -> None:
+    """Raise AnonbenchError unless a file has the sha256 that its ``record`` (a file's name) has of it.
+
+    ``again`` says how both are made anew.
+    """
+    if not path.is_file():
+        raise AnonbenchError("no such file", file=path, remedy=again)
+    if sha256_file(path) != sha256:
+        raise AnonbenchError(f"is damaged, or another file than {record} tells of", file=path, remedy=again)
+
+
 def place(source: Path, target: Path, how: str = "copy") -> None:
     """Put the bytes of ``source`` at ``target``, atomically, replacing what is there.
 

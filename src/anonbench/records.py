@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+FITTED, FIT_RECORD = "weights.safetensors", "fit.json"
+"""What `anonbench fit` leaves of a method: the weights and, last, the record, which has their sha256."""
+
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels, x and y of the upper left corner."""
 

@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from anonbench import regions
-from anonbench.anonymize import fitting
 from anonbench.anonymize.gan import data, loop, training, weights
 from anonbench.anonymize.gan.data import Crops
 from anonbench.anonymize.gan.options import FitSettings
@@ -284,7 +283,7 @@ def test_the_published_networks_run() -> None:
 def test_metadata_is_one_entry(dataset: Dataset, tmp_path: Path) -> None:
     """Safetensors writes several entries in random order, which would change the file's hash."""
     run(dataset, tmp_path / "fit")
-    header = (tmp_path / "fit" / fitting.WEIGHTS).read_bytes()
+    header = (tmp_path / "fit" / "weights.safetensors").read_bytes()
     told = json.loads(header[8 : 8 + int.from_bytes(header[:8], "little")])["__metadata__"]
     assert list(told) == [weights.FORMAT]
 

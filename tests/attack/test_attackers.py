@@ -20,6 +20,7 @@ from anonbench.attack.subjects import Subjects
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
 from tests.attack.town import nothing
+from tests.faults.faults import inflict
 
 SIZE = (24, 32)
 QUICK = AttackerConfig(
@@ -167,8 +168,8 @@ def test_people_are_parted_the_same_way_for_everybody() -> None:
 def test_damaged_attackers_are_named(tmp_path: Path) -> None:
     own = people(20, 2, 1)
     learn("link", QUICK.model_copy(update={"iterations": 2}), own, own, {"split": "train"}, 0, tmp_path, device="cpu")
-    (tmp_path / "weights.safetensors").write_bytes(b"no")
-    with pytest.raises(AnonbenchError, match=r"weights\.safetensors: is missing or not what attacker.json tells of"):
+    inflict(tmp_path, "weights.safetensors", "flip", -1)
+    with pytest.raises(AnonbenchError, match=r"weights\.safetensors: is damaged, .* attacker\.json tells of; let"):
         describe_with(tmp_path, "cpu")
     (tmp_path / "attacker.json").write_text("{}")
     with pytest.raises(AnonbenchError, match="is not the record of an attacker"):

@@ -26,6 +26,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.records import RegionKind
 from anonbench.statistics.resampling import Draw
 from tests.attack.town import Town, build, nothing, person
+from tests.faults.faults import inflict
 
 SIZE = (24, 32)
 QUICK = AttackerConfig(
@@ -405,8 +406,8 @@ def test_the_same_seed_gives_the_same_bytes_and_a_killed_attacker_continues(
 def test_damaged_attackers_are_named(tmp_path: Path) -> None:
     own = people(30, 1)
     learn_to_guess("infer", QUICK.model_copy(update={"iterations": 2}), *own, {}, 0, tmp_path, device="cpu")
-    (tmp_path / "weights.safetensors").write_bytes(b"no")
-    with pytest.raises(AnonbenchError, match=r"weights\.safetensors: is missing or not what attacker.json tells of"):
+    inflict(tmp_path, "weights.safetensors", "flip", -1)
+    with pytest.raises(AnonbenchError, match=r"weights\.safetensors: is damaged, .* attacker\.json tells of; let"):
         guess_with(tmp_path, "cpu")
     record = json.loads((tmp_path / "attacker.json").read_text())
     del record["guesses"]

@@ -683,7 +683,7 @@ def broken(root: Path, what: str) -> None:
     ("what", "says"),
     [
         ("truncated", r"scores\.npz: cannot be read"),
-        ("edited", r"scores\.npz: is not the file that metrics\.json tells of"),
+        ("edited", r"scores\.npz: is damaged, or another file than metrics\.json tells of"),
         ("variant", r"metrics\.json: tells of reidentify on body-gan, not of reidentify on body-blur-medium"),
         ("nan", r"metrics\.json: contains no attack \(nan is no number\)"),
         ("bare", r"metrics\.json: contains no attack"),

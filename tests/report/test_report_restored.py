@@ -89,7 +89,7 @@ def test_pictures_of_another_attack_are_refused(tmp_path: Path) -> None:
         draw()
     tell(folder, "face-blur", NAIVE)
     write_arrays(folder / "scores.npz", {"pictures/seen": np.zeros((3, 8, 8, 3), np.uint8)})
-    with pytest.raises(AnonbenchError, match=r"is not the file that metrics\.json tells of"):
+    with pytest.raises(AnonbenchError, match=r"is damaged, or another file than metrics\.json tells of"):
         draw()
     (folder / "metrics.json").unlink()
     with pytest.raises(AnonbenchError, match=r"metrics\.json"):

@@ -480,7 +480,7 @@ COUNTLESS = '{"people": {"by_category": {"person": {"people": 3}}}}'
         ("evaluations/streetlife/original/compact/seed0/on-original/metrics.json", "{}", "contains no metrics"),
         ("evaluations/streetlife/original/compact/seed0/on-original/metrics.json", BADLY_TYPED, "contains no metrics"),
         ("evaluations/streetlife/original/compact/seed0/on-original/metrics.json", '{"tasks"', "not valid JSON"),
-        ("evaluations/streetlife/original/compact/seed0/on-original/evidence.npz", "x", "is not the evidence that"),
+        ("evaluations/streetlife/original/compact/seed0/on-original/evidence.npz", "x", "is damaged, or another file"),
         ("anonymized/streetlife/private/body-mask_out/manifests/train.json", "{}", "does not count people by category"),
         (
             "anonymized/streetlife/private/body-mask_out/manifests/train.json",
@@ -527,7 +527,7 @@ def test_evidence_of_another_model_is_refused(copy) -> None:
     root, study, sources = copy
     one, other = (root / f"evaluations/streetlife/{v}/compact/seed0/on-original" for v in ("original", "body-mask_out"))
     (one / "evidence.npz").write_bytes((other / "evidence.npz").read_bytes())
-    with pytest.raises(AnonbenchError, match=r"evidence\.npz: is not the evidence that metrics\.json tells of"):
+    with pytest.raises(AnonbenchError, match=r"evidence\.npz: is damaged, or another file than metrics\.json tells of"):
         write_tables(study, sources, root / "out")
 
 

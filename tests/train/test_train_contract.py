@@ -18,6 +18,7 @@ from anonbench.train.contract import Trainer
 from anonbench.train.prediction import run_prediction
 from anonbench.train.record import RECORD, WEIGHTS
 from anonbench.train.training import run_training
+from tests.faults.faults import inflict
 
 TRAINED = [name for name in registry.names("trainers") if registry.load("trainers", name).trains]
 """The others have a test of their own, test_train_ready_made.py."""
@@ -120,10 +121,8 @@ def test_a_training_that_did_not_finish_is_no_model(variant: Path, model: Path, 
 
 def test_weights_that_were_changed_are_refused(variant: Path, model: Path, tmp_path: Path) -> None:
     broken = copy(model, tmp_path / "model")
-    weights = load_file(broken / WEIGHTS)
-    name = sorted(weights)[0]
-    save_file({**weights, name: weights[name] + 1}, broken / WEIGHTS)
-    with pytest.raises(AnonbenchError, match="not the file that train"):
+    inflict(broken, WEIGHTS, "flip", -1)
+    with pytest.raises(AnonbenchError, match=r"is damaged, or another file than train\.json tells of; train again"):
         predictions(broken, variant, tmp_path / "p.json")
 
 

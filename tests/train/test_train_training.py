@@ -35,6 +35,7 @@ from anonbench.train import initialisation, loop, models, torchvision, training
 from anonbench.train.data import Category, VariantSplit
 from anonbench.train.record import RECORD, TIMING, WEIGHTS
 from anonbench.train.training import CHECKPOINT, run_training
+from tests.faults.faults import inflict
 
 CPU = torch.device("cpu")
 
@@ -325,8 +326,8 @@ def test_a_start_from_a_training_of_the_study_leaks(
     record = json.loads(train(other, tmp_path / "fourth", body, datasets=["cityscapes"])[1])
     assert record["initialisation"]["seen"] == ["streetlife"]
     assert record["initialisation"]["leaks"] is False
-    (tmp_path / "first" / WEIGHTS).write_bytes(b"0")
-    with pytest.raises(AnonbenchError, match="is not the file that train"):
+    inflict(tmp_path, f"first/{WEIGHTS}", "flip", -1)
+    with pytest.raises(AnonbenchError, match=r"is damaged, or another file than train\.json tells of; train it again"):
         train(variant, tmp_path / "fifth", recipe)
     (tmp_path / "first" / RECORD).unlink()
     with pytest.raises(AnonbenchError, match="contains no finished training"):

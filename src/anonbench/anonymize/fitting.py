@@ -15,11 +15,10 @@ from anonbench.arguments import block
 from anonbench.datasets.record import hashes_of, root_of
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file, write_json
-from anonbench.records import RegionKind
+from anonbench.records import FIT_RECORD, FITTED, RegionKind
 from anonbench.variants import Variant
 
-WEIGHTS, RECORD, TIMING = "weights.safetensors", "fit.json", "timing.json"
-CHECKPOINT, SHEET = "checkpoint.pt", "samples.png"
+TIMING, CHECKPOINT, SHEET = "timing.json", "checkpoint.pt", "samples.png"
 
 
 def fit(
@@ -52,7 +51,7 @@ def fit(
     hashes = hashes_of(data, split)
     rows = [{**row, "sha256": hashes.get(row["path"])} for row in regions.read(images, regions.IMAGES).to_pylist()]
     read = {path.name: sha256_file(path) for path in (images, table) if path.is_file()}
-    (out / RECORD).unlink(missing_ok=True)
+    (out / FIT_RECORD).unlink(missing_ok=True)
     folder = logs or out
     origin: dict[str, Any] = {"dataset": record.get("dataset", data.name), "split": split, "region": region.value}
     checkpoint = folder / CHECKPOINT
@@ -65,7 +64,7 @@ def fit(
         seed=seed,
         device=device,
         threads=threads,
-        weights=out / WEIGHTS,
+        weights=out / FITTED,
         checkpoint=checkpoint,
         sheet=folder / SHEET,
         origin=origin,
@@ -74,7 +73,7 @@ def fit(
     fitted = plugin.fit(job)
     write_json(folder / TIMING, fitted.timing)
     write_json(
-        out / RECORD,
+        out / FIT_RECORD,
         {
             "method": method,
             **origin,
@@ -82,7 +81,7 @@ def fit(
             "seed": seed,
             "tables_sha256": read,
             **fitted.record,
-            "weights_sha256": sha256_file(out / WEIGHTS),
+            "weights_sha256": sha256_file(out / FITTED),
             "threads": threads,
             "versions": {
                 "python": portable.python(),
@@ -92,4 +91,4 @@ def fit(
         },
     )
     checkpoint.unlink(missing_ok=True)
-    typer.echo(str(out / RECORD))
+    typer.echo(str(out / FIT_RECORD))

@@ -15,7 +15,7 @@ from anonbench.attack.fitting import Student, changed_pairs, fit, restore
 from anonbench.attack.learning import Contrast, OwnPeople
 from anonbench.attack.networks import Embedder, embed
 from anonbench.attack.options import AttackerConfig
-from anonbench.attack.record import WEIGHTS, read_attacker
+from anonbench.attack.record import AGAIN, WEIGHTS, read_attacker
 from anonbench.attack.subjects import Subjects
 from anonbench.errors import AnonbenchError
 from anonbench.learning.devices import deterministic
@@ -57,7 +57,7 @@ def describe_with(folder: Path, device: str = "auto", threads: int = 1) -> Descr
             found = embed(embedder, pixels, config.horizontal_flip > 0)
         vectors = found.float().cpu().numpy()
         if not np.isfinite(vectors).all():
-            raise AnonbenchError("gives numbers that are not finite", file=file, remedy="let it learn again")
+            raise AnonbenchError("gives numbers that are not finite", file=file, remedy=AGAIN)
         # of equal pictures there is nothing else to say: their scores tie, and nobody is found but by chance
         if np.ptp(vectors, axis=0).max(initial=0.0) < 1e-6 and (crops != crops[:1]).any():
             raise AnonbenchError(

@@ -20,11 +20,11 @@ import anonbench
 from anonbench import portable
 from anonbench.attack import restoration
 from anonbench.attack.options import AttackerConfig
-from anonbench.attack.record import CHECKPOINT, RECORD, RESTORER, TIMING, WEIGHTS, read_attacker
+from anonbench.attack.record import AGAIN, CHECKPOINT, RECORD, RESTORER, TIMING, WEIGHTS, read_attacker
 from anonbench.attack.restoration import UNet
 from anonbench.attack.subjects import Subjects
 from anonbench.errors import AnonbenchError, first_line
-from anonbench.files import sha256_file, write_json
+from anonbench.files import check_sha256, sha256_file, write_json
 from anonbench.learning.devices import choose_device, deterministic, held, hold
 from anonbench.learning.files import key_of, save_tensors
 from anonbench.learning.loop import Learner, run
@@ -172,8 +172,7 @@ def restored_by(folder: Path, seen: Subjects, device: str = "auto", threads: int
 
 def _tensors(folder: Path, record: dict[str, Any]) -> dict[str, torch.Tensor]:
     file = folder / WEIGHTS
-    if not file.is_file() or sha256_file(file) != record.get("weights_sha256"):
-        raise AnonbenchError("is missing or not what attacker.json tells of", file=file, remedy="let it learn again")
+    check_sha256(file, record.get("weights_sha256"), RECORD, AGAIN)
     try:
         return load_file(file)
     except SafetensorError as error:
@@ -189,4 +188,4 @@ def _loaded(network: Network, tensors: dict[str, torch.Tensor], file: Path) -> N
 
 
 def _unreadable(file: Path, error: Exception) -> AnonbenchError:
-    return AnonbenchError(f"cannot be read ({first_line(error)})", file=file, remedy="let it learn again")
+    return AnonbenchError(f"cannot be read ({first_line(error)})", file=file, remedy=AGAIN)

@@ -19,7 +19,7 @@ from anonbench.attack.guessing import Guessed
 from anonbench.attack.learning import Attacker, moved, tensor_of
 from anonbench.attack.networks import NETWORKS
 from anonbench.attack.options import AttackerConfig
-from anonbench.attack.record import RECORD, WEIGHTS, read_attacker
+from anonbench.attack.record import AGAIN, RECORD, WEIGHTS, read_attacker
 from anonbench.attack.subjects import Subjects
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.learning.devices import deterministic
@@ -197,9 +197,7 @@ def guess_with(folder: Path, device: str = "auto", threads: int = 1) -> Guess:
     try:
         sheet = Sheet(**record["guesses"])
     except (KeyError, TypeError):
-        raise AnonbenchError(
-            "does not say what the attacker guesses", file=folder / RECORD, remedy="let it learn again"
-        ) from None
+        raise AnonbenchError("does not say what the attacker guesses", file=folder / RECORD, remedy=AGAIN) from None
     network, where = restore(
         folder, lambda one, _: Guesser(one.network, one.dimensions, sum(sheet.sizes)), device, threads
     )
@@ -207,9 +205,7 @@ def guess_with(folder: Path, device: str = "auto", threads: int = 1) -> Guess:
     def guess(crops: np.ndarray) -> Guessed:
         outputs = _outputs(network, crops, where, config.horizontal_flip > 0)
         if not np.isfinite(outputs).all():
-            raise AnonbenchError(
-                "gives numbers that are not finite", file=folder / WEIGHTS, remedy="let it learn again"
-            )
+            raise AnonbenchError("gives numbers that are not finite", file=folder / WEIGHTS, remedy=AGAIN)
         if len(crops) > 1 and np.ptp(outputs, axis=0).max() < 1e-6 and (crops != crops[:1]).any():
             raise AnonbenchError(
                 "guesses the same of everybody, who all look different: the attack has failed and says nothing of "

@@ -10,6 +10,8 @@ from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
 
 WEIGHTS, RECORD, TIMING, CHECKPOINT = "weights.safetensors", "attacker.json", "timing.json", "checkpoint.pt"
+AGAIN = "let it learn again"
+"""What to do about an attacker whose files are no good."""
 RESTORER = "restorer.pt"
 """Checkpoint of what undoes a method, kept until the attacker has learnt to look, too."""
 
@@ -23,4 +25,4 @@ def read_attacker(folder: Path) -> tuple[dict[str, Any], AttackerConfig]:
     try:
         return record, AttackerConfig.model_validate(record["attacker"])
     except (KeyError, TypeError, ValueError):
-        raise AnonbenchError("is not the record of an attacker", file=file, remedy="let it learn again") from None
+        raise AnonbenchError("is not the record of an attacker", file=file, remedy=AGAIN) from None

@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from anonbench.errors import AnonbenchError, first_line, in_one_line
-from anonbench.files import atomic, remedy, write_bytes
+from anonbench.files import atomic, check_sha256, read_json, remedy, write_bytes
+from anonbench.records import FIT_RECORD, FITTED
 
 FIT_AGAIN = "fit it again (anonbench fit), or give the file that it wrote"
 """What to do about a file of fitted weights that is no good."""
@@ -49,18 +50,25 @@ def save_fitted(state: dict[str, torch.Tensor], path: Path, form: str, told: str
 
 
 def read_fitted(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """Return the metadata and the tensors of a file that `save_fitted` wrote, unchecked.
+    """Return the metadata and the tensors of a file that `save_fitted` wrote, unchecked but by its record.
 
-    Raises AnonbenchError when it is missing, cut short or no safetensors file (a pickle is never opened as one).
+    Raises AnonbenchError when it is missing, cut short or no safetensors file (a pickle is never opened as one), and
+    when the record of `anonbench fit`, if it stands beside the file, tells of another one.
     """
     if not path.is_file():
         raise AnonbenchError("no such file", file=path, remedy="run anonbench fit first")
+    if path.name == FITTED and (record := path.with_name(FIT_RECORD)).is_file():
+        told = read_json(record)
+        if isinstance(told, dict) and "weights_sha256" in told:
+            check_sha256(path, told["weights_sha256"], FIT_RECORD, FIT_AGAIN)
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise AnonbenchError(f"cannot be read as safetensors ({error})", file=path, remedy=FIT_AGAIN) from None
+        raise AnonbenchError(
+            f"cannot be read as safetensors ({first_line(error)})", file=path, remedy=FIT_AGAIN
+        ) from None
     return metadata, tensors
 
 

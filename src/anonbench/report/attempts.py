@@ -14,7 +14,7 @@ import numpy as np
 
 from anonbench.arrays import reading
 from anonbench.errors import AnonbenchError, in_one_line
-from anonbench.files import read_json, sha256_file
+from anonbench.files import check_sha256, read_json
 from anonbench.records import RegionKind
 from anonbench.report.study import parts
 from anonbench.statistics.contrasts import Contrast, Panel
@@ -220,8 +220,8 @@ def read_metrics(place: Path, attack: str, variant: str, seed: int) -> dict[str,
         raise _no_attack(file, error) from None
     if told not in ((attack, variant), (attack, refitted(variant, seed))):
         raise AnonbenchError(f"tells of {told[0]} on {told[1]}, not of {attack} on {variant}", file=file, remedy=AGAIN)
-    if written is not None and scores.is_file() and sha256_file(scores) != written:
-        raise AnonbenchError("is not the file that metrics.json tells of", file=scores, remedy=AGAIN)
+    if written is not None:
+        check_sha256(scores, written, file.name, AGAIN)
     return dict(metrics)
 
 

@@ -15,7 +15,7 @@ from anonbench.directions import ON_ORIGINAL, Evaluation
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence
 from anonbench.evaluate.evidence import TaskEvidence
-from anonbench.files import read_json, sha256_file
+from anonbench.files import check_sha256, read_json
 from anonbench.manifests import summary_path
 from anonbench.records import UNANNOTATED, Reason
 from anonbench.report.study import ORIGINAL, ReportStudy, parts
@@ -124,10 +124,8 @@ def read_run(folder: Path, draw: Draw) -> Run:
         raise AnonbenchError("contains no metrics", file=folder / "metrics.json", remedy="delete it and evaluate again")
     file = folder / evidence.FILE
     said = (metrics.get("files") or {}).get("evidence") if isinstance(metrics.get("files"), dict | None) else None
-    if said is not None and file.is_file() and sha256_file(file) != said:
-        raise AnonbenchError(
-            "is not the evidence that metrics.json tells of", file=file, remedy="delete both and evaluate again"
-        )
+    if said is not None:
+        check_sha256(file, said, "metrics.json", "delete both and evaluate again")
     return Run(metrics, evidence.read(file, draw), folder)
 
 

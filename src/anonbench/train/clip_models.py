@@ -10,7 +10,8 @@ from anonbench.files import read_json
 from anonbench.learning.video import ORIGINS, Recognition, recognition
 from anonbench.recipe import Recipe
 from anonbench.train.data import VariantSplit
-from anonbench.train.initialisation import ENTRY, RECORDED, Names
+from anonbench.train.initialisation import ENTRY, Names
+from anonbench.train.record import RECORD
 
 
 def build(recipe: Recipe, actions: int) -> Recognition:
@@ -49,7 +50,7 @@ def check_start(recipe: Recipe, variant: VariantSplit) -> None:
     start = recipe.initialisation
     if start.kind != "checkpoint" or start.file is None or not Path(start.file).is_dir():
         return
-    theirs = read_json(Path(start.file) / RECORDED).get("actions")
+    theirs = read_json(Path(start.file) / RECORD).get("actions")
     if theirs != list(variant.actions):
         raise AnonbenchError(
             f"was trained on other actions ({', '.join(theirs or ()) or 'none'})",

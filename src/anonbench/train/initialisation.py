@@ -21,13 +21,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from anonbench.errors import AnonbenchError, first_line
-from anonbench.files import read_json, sha256_file
+from anonbench.files import check_sha256, read_json, sha256_file
 from anonbench.recipe import FOLDER_KINDS, SUFFIXES, Recipe
 from anonbench.train.data import Category
+from anonbench.train.record import RECORD, WEIGHTS
 
 Weights = dict[str, torch.Tensor]
 ENTRY = "recipe initialisation.file"
-TRAINED, RECORDED = "weights.safetensors", "train.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def check(recipe: Recipe) -> None:
         return
     path = Path(start.file)
     if path.is_dir() and start.kind in FOLDER_KINDS:
-        if not (path / RECORDED).is_file():
+        if not (path / RECORD).is_file():
             raise AnonbenchError("contains no finished training (no train.json)", file=path, entry=ENTRY)
     elif not path.is_file():
         raise AnonbenchError(
@@ -218,10 +218,9 @@ def _refuse_other_heads(left: list[str], given: Weights, wanted: Weights, path: 
 
 def _of_training(folder: Path, categories: Sequence[Category] | None, pixels: str) -> tuple[Path, dict[str, Any]]:
     """Return the weights of a finished training, on just these categories if they matter, and what it says of them."""
-    record = read_json(folder / RECORDED)
-    weights = folder / TRAINED
-    if not weights.is_file() or sha256_file(weights) != record["weights_sha256"]:
-        raise AnonbenchError("is not the file that train.json describes", file=weights, remedy="train it again")
+    record = read_json(folder / RECORD)
+    weights = folder / WEIGHTS
+    check_sha256(weights, record["weights_sha256"], RECORD, "train it again")
     others = [(c["id"], c["name"]) for c in record["categories"]]
     if categories is not None and others != [(c.id, c.name) for c in categories]:
         listed = ", ".join(f"{number} {name}" for number, name in others)
@@ -242,7 +241,7 @@ def _seen_by(folder: Path, record: dict[str, Any]) -> list[str]:
     data = record["data"].get("dataset")
     if data is None:
         raise AnonbenchError(
-            "does not say on which data set it was trained", file=folder / RECORDED, remedy="train it again"
+            "does not say on which data set it was trained", file=folder / RECORD, remedy="train it again"
         )
     return [*before, *([data] if data not in before else [])]
 
@@ -252,7 +251,7 @@ def seen(recipe: Recipe) -> list[str]:
     start = recipe.initialisation
     if start.seen is not None or start.file is None:
         return list(start.seen or ())
-    return _seen_by(Path(start.file), read_json(Path(start.file) / RECORDED))
+    return _seen_by(Path(start.file), read_json(Path(start.file) / RECORD))
 
 
 def leaks(datasets_seen: Iterable[str], datasets: Iterable[str]) -> bool:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from anonbench import recipe as recipes
 from anonbench import registry
 from anonbench.errors import AnonbenchError
-from anonbench.files import sha256_file, write_json
+from anonbench.files import check_sha256, write_json
 from anonbench.learning.devices import choose_device, hold
 from anonbench.tasks import base as tasks
 from anonbench.train.contract import Trainer
@@ -34,8 +34,7 @@ def run_prediction(
     started = time.perf_counter()
     record = read_record(model)
     recipe = recipes.parse(record["recipe"], model / RECORD)
-    if sha256_file(model / WEIGHTS) != record["weights_sha256"]:
-        raise AnonbenchError("is not the file that train.json describes", file=model / WEIGHTS, remedy="train again")
+    check_sha256(model / WEIGHTS, record.get("weights_sha256"), RECORD, "train again")
     categories = tuple(Category(**category) for category in record["categories"])
     trainer: Trainer = registry.load("trainers", recipe.trainer)()
     variant = VariantSplit.read(variant_dir, split, clips=trainer.of_clips)
