@@ -19,13 +19,9 @@ from pydantic import (
 )
 
 from anonbench import portable, registry
-from anonbench.blocks import Inside, Moved, Strict, explain, located
+from anonbench.blocks import Inside, Moved, NonNegative, Positive, Size, Strict, explain, located
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json, read_yaml
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Size = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
 
 PRESETS = Path(__file__).parent / "recipes"
 """Folder of the named recipes: in the package, so that an installed one has it; config/recipes is a link to it."""
@@ -138,9 +134,7 @@ class Recipe(Section):
         16, description="learning rate = base_learning_rate * batch_size / reference_batch_size"
     )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="momentum; the first beta of adamw")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(
-        1e-4, description="decay of weight matrices (biases and normalisation have none)"
-    )
+    weight_decay: NonNegative = Field(1e-4, description="decay of weight matrices (biases and normalisation have none)")
     gradient_clip: Positive | None = Field(None, description="largest norm of the whole gradient")
     schedule: Literal["steps", "cosine"] = Field("steps", description="how the learning rate falls")
     steps: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from anonbench.blocks import Strict
 
-__all__ = ("CheckpointEvery", "Determinism", "FromPreset", "Precision", "SamplesEvery")
+__all__ = ("CheckpointEvery", "Determinism", "FromPreset", "LearningRate", "Precision", "SamplesEvery")
 
 Determinism = Annotated[
     Literal["auto", "portable", "strict"],
@@ -22,6 +22,7 @@ Precision = Annotated[
     Literal["fp32", "bf16"], Field(description="Of the arithmetic; bf16 is automatic mixed precision.")
 ]
 CheckpointEvery = Annotated[int, Field(ge=1, description="Steps between two checkpoints.")]
+LearningRate = Annotated[float, Field(gt=0, description="Adam's; falls to a tenth by a half cosine.")]
 SamplesEvery = Annotated[int, Field(ge=1, description="Steps between two sample sheets.")]
 
 

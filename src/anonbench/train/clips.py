@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from anonbench.blocks import Fraction, Size
 from anonbench.errors import AnonbenchError
 from anonbench.provenance import code_hash
-from anonbench.recipe import Fraction, Recipe, Section, Size
+from anonbench.recipe import Recipe, Section
 from anonbench.seeding import seed_of
 from anonbench.tasks.action import ENTRIES, ClipScores
 from anonbench.train.contract import Outputs, TrainedModel, Trainer

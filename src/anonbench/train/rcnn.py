@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from anonbench.blocks import Fraction, Positive, Size
 from anonbench.errors import AnonbenchError
-from anonbench.recipe import Fraction, Positive, Recipe, Section, Size
+from anonbench.recipe import Recipe, Section
 
 
 class RoiHead(Section):

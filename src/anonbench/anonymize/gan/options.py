@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from anonbench.anonymize.recipes import CheckpointEvery, Determinism, FromPreset, Precision, SamplesEvery
+from anonbench.anonymize.recipes import CheckpointEvery, Determinism, FromPreset, LearningRate, Precision, SamplesEvery
+from anonbench.blocks import Fraction, NonNegative, Positive, Size
 from anonbench.records import RegionKind
 
 CPU: dict[str, Any] = {}
@@ -57,33 +58,30 @@ class FitSettings(FromPreset):
         [32, 64, 96], min_length=1, description="Channels of the discriminator, finest level first."
     )
     palette: int = Field(9, ge=0, description="Colours of a style beside one for each part of a person.")
-    latent_channels: int = Field(48, ge=1, description="Numbers in a latent z.")
-    style_channels: int = Field(64, ge=1, description="Numbers in a style w.")
+    latent_channels: Size = Field(48, description="Numbers in a latent z.")
+    style_channels: Size = Field(64, description="Numbers in a style w.")
     batch_size: int = Field(8, ge=2, description="Crops in one step.")
-    face_iterations: int = Field(1300, ge=1, description="Steps for faces.")
-    body_iterations: int = Field(1050, ge=1, description="Steps for bodies.")
-    warmup: float = Field(
-        0.35, ge=0, le=1, description="Share of the steps that reconstruct only, before the adversarial."
-    )
-    learning_rate: float = Field(0.012, gt=0, description="Adam's; falls to a tenth by a half cosine.")
-    discriminator_rate: float = Field(0.8, gt=0, description="The discriminator's learning rate over the generator's.")
+    face_iterations: Size = Field(1300, description="Steps for faces.")
+    body_iterations: Size = Field(1050, description="Steps for bodies.")
+    warmup: Fraction = Field(0.35, description="Share of the steps that reconstruct only, before the adversarial.")
+    learning_rate: LearningRate = 0.012
+    discriminator_rate: Positive = Field(0.8, description="The discriminator's learning rate over the generator's.")
     betas: tuple[float, float] = Field((0.5, 0.99), description="Adam's.")
-    adversarial: float = Field(1.0, ge=0, description="Weight of the non-saturating logistic loss.")
-    reconstruction: float = Field(10.0, ge=0, description="Weight of L1 to the person whose own latent was used.")
-    context: float = Field(1.0, ge=0, description="Weight of L1 outside the mask.")
-    features: float = Field(4.0, ge=0, description="Weight of matching the discriminator's features.")
-    kl: float = Field(0.0005, ge=0, description="Weight of the latents' divergence from a standard normal, per number.")
-    r1: float = Field(
+    adversarial: NonNegative = Field(1.0, description="Weight of the non-saturating logistic loss.")
+    reconstruction: NonNegative = Field(10.0, description="Weight of L1 to the person whose own latent was used.")
+    context: NonNegative = Field(1.0, description="Weight of L1 outside the mask.")
+    features: NonNegative = Field(4.0, description="Weight of matching the discriminator's features.")
+    kl: NonNegative = Field(0.0005, description="Weight of the latents' divergence from a standard normal, per number.")
+    r1: NonNegative = Field(
         0.1,
-        ge=0,
         description="Gamma of the R1 penalty; StyleGAN2-ADA's rule of thumb is 0.0002 x pixels of a crop / batch_size.",
     )
-    r1_every: int = Field(16, ge=1, description="Steps between two R1 penalties.")
-    ema_images: float = Field(600.0, ge=0, description="Images after which the averaged weights forgot half.")
-    clusters: int = Field(48, ge=1, description="Cluster centres of the style space, at most.")
-    flip: float = Field(0.5, ge=0, le=1, description="Probability of mirroring a crop.")
-    keypoint_dropout: float = Field(0.05, ge=0, le=1, description="Probability of hiding all keypoints of a person.")
-    min_pixels: int = Field(8, ge=1, description="People whose box is less high than this are not learned from.")
+    r1_every: Size = Field(16, description="Steps between two R1 penalties.")
+    ema_images: NonNegative = Field(600.0, description="Images after which the averaged weights forgot half.")
+    clusters: Size = Field(48, description="Cluster centres of the style space, at most.")
+    flip: Fraction = Field(0.5, description="Probability of mirroring a crop.")
+    keypoint_dropout: Fraction = Field(0.05, description="Probability of hiding all keypoints of a person.")
+    min_pixels: Size = Field(8, description="People whose box is less high than this are not learned from.")
     max_people: int | None = Field(None, ge=2, description="People who are learned from, at most, drawn by the seed.")
     precision: Precision = "fp32"
     determinism: Determinism = "auto"

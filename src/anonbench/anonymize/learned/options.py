@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from anonbench.anonymize.recipes import CheckpointEvery, FromPreset, SamplesEvery
-
-Size = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0)]
+from anonbench.anonymize.recipes import CheckpointEvery, FromPreset, LearningRate, SamplesEvery
+from anonbench.blocks import Fraction, NonNegative, Positive, Size
 
 CPU: dict[str, Any] = {}
 """Minutes on one core: small networks, 64 x 64 pixels. The defaults of `FitSettings`."""
@@ -75,10 +72,10 @@ class FitSettings(FromPreset):
     budget: float = Field(
         0.3, gt=0, le=1, description="B of `penalty`: the RMS change that costs nothing, in units of images in [0, 1]."
     )
-    privacy_weight: Weight = Field(1.0, description="w: weight of what the observers get.")
-    utility_weight: Weight = Field(1.0, description="Weight of the cross-entropy of actions.")
-    penalty_weight: Weight = Field(10.0, description="Lambda: weight of what is changed beyond the budget.")
-    triplet_weight: Weight = Field(0.1, description="Weight of the triplet loss of `tedspad`.")
+    privacy_weight: NonNegative = Field(1.0, description="w: weight of what the observers get.")
+    utility_weight: NonNegative = Field(1.0, description="Weight of the cross-entropy of actions.")
+    penalty_weight: NonNegative = Field(10.0, description="Lambda: weight of what is changed beyond the budget.")
+    triplet_weight: NonNegative = Field(0.1, description="Weight of the triplet loss of `tedspad`.")
     term: Literal["max", "entropy"] = Field(
         "max",
         description="What of `vita`'s ensemble counts: `max`: minus the cross-entropy of the attacker who does best; "
@@ -106,7 +103,7 @@ class FitSettings(FromPreset):
         "rgb", description="`grey`: the network sees and shows the luma alone, so that no colour is left (ours)."
     )
     shrink: Size = Field(1, description="Pixels along each side that the network sees, and shows, as one (ours).")
-    noise: Share = Field(
+    noise: Fraction = Field(
         0.0, description="Standard deviation of noise that is added to the output, in units of images in [0, 1]."
     )
     zernike: Size = Field(33, description="Zernike polynomials of a lens, from defocus on.")
@@ -125,12 +122,14 @@ class FitSettings(FromPreset):
     stride: Size = Field(2, description="Each n-th frame of the video is taken.")
     clips: int = Field(8, ge=2, description="Clips in a step.")
     stills: int = Field(16, ge=2, description="Stills of people in a step.")
-    crop: tuple[Share, Share] = Field(
+    crop: tuple[Fraction, Fraction] = Field(
         (0.75, 1.0), description="Smallest and largest part of a frame that is seen, as a share of its sides."
     )
-    horizontal_flip: Share = Field(0.5, description="Probability of mirroring a clip or a view of a still.")
+    horizontal_flip: Fraction = Field(0.5, description="Probability of mirroring a clip or a view of a still.")
     jitter: float = Field(0.1, ge=0, lt=1, description="Largest change of a view's brightness, as a share.")
-    around: Weight = Field(0.15, description="Most that a view of a person reaches beyond their box, of its sides.")
+    around: NonNegative = Field(
+        0.15, description="Most that a view of a person reaches beyond their box, of its sides."
+    )
     min_pixels: Size = Field(12, description="People whose box is less high than this in the frame are not looked at.")
     identity_iterations: int = Field(
         0,
@@ -139,15 +138,13 @@ class FitSettings(FromPreset):
         "lens none.",
     )
     warmup_iterations: int = Field(150, ge=0, description="Next steps, in which all but the anonymizer learn.")
-    iterations: int | None = Field(
-        300, ge=1, description="Steps of the minimax, of both sides together; none: `epochs`."
-    )
+    iterations: Size | None = Field(300, description="Steps of the minimax, of both sides together; none: `epochs`.")
     epochs: Size = Field(100, description="Passes over the clips in the minimax, if it has no `iterations`.")
-    learning_rate: float = Field(2e-3, gt=0, description="Adam's; falls to a tenth by a half cosine.")
-    anonymizer_rate: float = Field(0.4, gt=0, description="The anonymizer's learning rate over `learning_rate`.")
-    rivals_rate: float = Field(1.0, gt=0, description="That of action network and observers, likewise.")
-    rate_warmup: Share = Field(0.0, description="Share of the minimax in which learning rates rise.")
-    gradient_clip: float | None = Field(5.0, gt=0, description="Largest norm of a step's gradient; none: any.")
+    learning_rate: LearningRate = 2e-3
+    anonymizer_rate: Positive = Field(0.4, description="The anonymizer's learning rate over `learning_rate`.")
+    rivals_rate: Positive = Field(1.0, description="That of action network and observers, likewise.")
+    rate_warmup: Fraction = Field(0.0, description="Share of the minimax in which learning rates rise.")
+    gradient_clip: Positive | None = Field(5.0, description="Largest norm of a step's gradient; none: any.")
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Of the arithmetic; fp16, on GPUs alone, scales the loss."
     )

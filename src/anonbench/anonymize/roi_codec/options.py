@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from anonbench.anonymize.recipes import CheckpointEvery, Determinism, FromPreset, Precision
+from anonbench.blocks import Fraction, NonNegative, Positive, Size
 
 LARGEST = 8192
 """Pixels along a side of what is learned from."""
@@ -26,9 +27,9 @@ class Loss(FromPreset):
         description="`published`: heads are pushed away from what they were (1 - MSE), which inverted colours satisfy "
         "best; `ours`: they are pulled to one colour, and a restorer that learns alongside must not bring them back.",
     )
-    background: float = Field(1.0, ge=0, description="Factor of the mean squared error (MSE) of the whole image.")
-    people: float = Field(1.0, ge=0, description="Factor of the MSE in people's boxes.")
-    heads: float = Field(2.0, ge=0, description="Factor of the term of heads; 0: a codec that hides nobody.")
+    background: NonNegative = Field(1.0, description="Factor of the mean squared error (MSE) of the whole image.")
+    people: NonNegative = Field(1.0, description="Factor of the MSE in people's boxes.")
+    heads: NonNegative = Field(2.0, description="Factor of the term of heads; 0: a codec that hides nobody.")
     head_term: Literal["inverse", "bounded", "flat", "correlation"] = Field(
         "flat",
         description="In each head's box: `inverse`: 1 - MSE, as published; `bounded`: max(0, 1 - MSE / margin), "
@@ -36,13 +37,12 @@ class Loss(FromPreset):
         "correlation with what was there, which inverted colours do not lower.",
     )
     margin: float = Field(0.05, gt=0, le=1, description="MSE that is enough for `bounded`.")
-    restorer: float = Field(
+    restorer: NonNegative = Field(
         0.02,
-        ge=0,
         description="Factor of the share of heads' variance that a network restores, which learns to do so from what "
         "is decoded, in turns with the codec; 0: there is none.",
     )
-    rate: float = Field(0.006, ge=0, description="Factor of the bits per pixel.")
+    rate: NonNegative = Field(0.006, description="Factor of the bits per pixel.")
 
 
 PUBLISHED: dict[str, Any] = {
@@ -122,32 +122,26 @@ class FitSettings(FromPreset):
         "crop",
         description="`crop`: a window of an image as it is; `resize`: the whole image at that size, as published.",
     )
-    aimed: float = Field(0.6, ge=0, le=1, description="Share of the windows that are laid around somebody's head.")
+    aimed: Fraction = Field(0.6, description="Share of the windows that are laid around somebody's head.")
     head_scale: float = Field(
         1.3, gt=0, le=4, description="By how much sides of face boxes are multiplied to be a head's."
     )
-    batch_size: int = Field(4, ge=1, description="Images in one step.")
-    iterations: int = Field(5000, ge=1, description="Steps of the optimiser.")
-    learning_rate: float = Field(0.002, gt=0, description="Adam's.")
-    density_rate: float = Field(0.005, gt=0, description="Adam's learning rate for the density of the latents.")
-    last_rate: float = Field(
-        0.05, ge=0, le=1, description="Share of the learning rates at the end, reached by a half cosine."
-    )
-    restorer_rate: float = Field(0.001, gt=0, description="Adam's learning rate for the restorer.")
+    batch_size: Size = Field(4, description="Images in one step.")
+    iterations: Size = Field(5000, description="Steps of the optimiser.")
+    learning_rate: Positive = Field(0.002, description="Adam's.")
+    density_rate: Positive = Field(0.005, description="Adam's learning rate for the density of the latents.")
+    last_rate: Fraction = Field(0.05, description="Share of the learning rates at the end, reached by a half cosine.")
+    restorer_rate: Positive = Field(0.001, description="Adam's learning rate for the restorer.")
     restorer_channels: int = Field(12, ge=1, le=512, description="Channels of the restorer.")
-    gradient_clip: float | None = Field(
-        10.0, gt=0, description="Norm that gradients are clipped to; null: they are not."
-    )
+    gradient_clip: Positive | None = Field(10.0, description="Norm that gradients are clipped to; null: they are not.")
     hide_from: float = Field(
         0.3,
         ge=0,
         lt=1,
         description="Share of the training before heads count: what can be seen nowhere cannot be hidden somewhere.",
     )
-    hide_over: float = Field(
+    hide_over: Fraction = Field(
         0.4,
-        ge=0,
-        le=1,
         description="Share of the training over which the factors of heads rise to what they are, after `hide_from`: "
         "all at once, the optimiser, whose steps are those for small gradients, loses what was learned.",
     )
@@ -158,17 +152,15 @@ class FitSettings(FromPreset):
         description="What first weights of convolutions are multiplied by (all but the last layer's), so that GDN has "
         "something to normalise from the start.",
     )
-    flip: float = Field(0.5, ge=0, le=1, description="Probability of mirroring an image.")
+    flip: Fraction = Field(0.5, description="Probability of mirroring an image.")
     held_out: float = Field(
         0.1, ge=0, lt=1, description="Share of the split's images that are not learned from and on which weights are "
         "chosen; 0: the last weights are taken.",
     )  # fmt: skip
-    held_out_most: int = Field(64, ge=1, description="Held-out images that are looked at, at most.")
-    choose_every: int = Field(250, ge=1, description="Steps between two looks at held-out images.")
-    choose_from: float = Field(
+    held_out_most: Size = Field(64, description="Held-out images that are looked at, at most.")
+    choose_every: Size = Field(250, description="Steps between two looks at held-out images.")
+    choose_from: Fraction = Field(
         0.5,
-        ge=0,
-        le=1,
         description="Share of the training before the first look, when a restorer knows little; `hide_from` at least.",
     )
     max_images: int | None = Field(None, ge=2, description="Images of the split, at most, drawn by the seed.")
