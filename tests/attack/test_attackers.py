@@ -85,7 +85,10 @@ def test_a_network_that_describes_everybody_alike_has_failed_and_says_so(tmp_pat
     raw = people(20, 2, 1)
     quick = QUICK.model_copy(update={"iterations": 2})
     learn("reidentify", quick, raw, raw, {"split": "train"}, 0, tmp_path, device="cpu")
-    for value, says in ((0.0, "same numbers for everybody: the attack has failed"), (np.nan, "are not finite")):
+    for value, says in (
+        (0.0, "who look different: the attack has failed"),
+        (np.nan, "are not finite"),
+    ):
         weights = load_file(tmp_path / "weights.safetensors")
         weights["network.head.weight"] = torch.full_like(weights["network.head.weight"], value)
         save_file(weights, tmp_path / "weights.safetensors")
@@ -156,8 +159,8 @@ def test_people_are_parted_the_same_way_for_everybody() -> None:
         scores = random.normal(size=(50, 50)).astype(np.float32)
         trial = Trial(scores, ids, ids, np.ones((50, 50), bool), np.ones(50, bool), ids)
         parts.append(trials.split_people(trial, 0.3, 7))
-    assert [len(parts[0][name].probe) for name in trials.PARTS] == [15, 35]
-    for name in trials.PARTS:
+    assert [len(parts[0][name].probe) for name in ("validation", "test")] == [15, 35]
+    for name in ("validation", "test"):
         assert np.array_equal(parts[0][name].probe, parts[1][name].probe)
     assert not set(parts[0]["validation"].probe) & set(parts[0]["test"].gallery)
     few = Trial(scores[:3, :3], ids[:3], ids[:3], np.ones((3, 3), bool), np.ones(3, bool), ids[:3])

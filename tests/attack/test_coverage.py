@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anonbench.attack.answers import arrays_of, chooser, run_answers, told
+from anonbench.attack.answers import arrays_of, run_answers, told
 from anonbench.attack.attacks import coverage
 from anonbench.attack.attacks.coverage import Coverage
+from anonbench.attack.metrics import chooser
 from anonbench.errors import AnonbenchError
 from anonbench.statistics.resampling import Draw
 from tests.attack.town import Town, build, person
@@ -123,6 +124,12 @@ def test_without_identities_images_are_drawn(tmp_path: Path) -> None:
 def test_a_crowd_alone_is_refused(tmp_path: Path) -> None:
     made = build(tmp_path, {1: np.zeros((50, 50, 3), np.uint8)}, [person(1, 1, (0, 0, 9, 9), crowd=True)])
     with pytest.raises(AnonbenchError, match=r"val\.people\.parquet: shows nobody but crowds"):
+        Coverage().look(made.site(), chooser(0.3, 0), None)
+
+
+def test_attributes_that_are_not_json_are_named(tmp_path: Path) -> None:
+    made = build(tmp_path, {1: np.zeros((50, 50, 3), np.uint8)}, [person(1, 1, (0, 0, 9, 9), attributes="{")])
+    with pytest.raises(AnonbenchError, match=r"val\.people\.parquet: has attributes that are not JSON"):
         Coverage().look(made.site(), chooser(0.3, 0), None)
 
 

@@ -14,11 +14,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from anonbench import regions
-from anonbench.attack.answers import arrays_of, chooser, told
+from anonbench.attack.answers import arrays_of, told
 from anonbench.attack.attacks import find
 from anonbench.attack.attacks.find import Find
 from anonbench.attack.contract import Answers
 from anonbench.attack.finding import Wanted, average_precision, match
+from anonbench.attack.metrics import chooser
 from anonbench.detectors import base
 from anonbench.detectors.config import DetectorConfig
 from anonbench.errors import AnonbenchError

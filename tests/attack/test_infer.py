@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from anonbench.attack import retrieval
-from anonbench.attack.answers import arrays_of, chooser, run_answers, told
+from anonbench.attack.answers import arrays_of, run_answers, told
 from anonbench.attack.attacks.infer import Infer
 from anonbench.attack.contract import Answers, Traits
 from anonbench.attack.guessing import Guessed, average_precision, balanced, dealt, judge, r_squared
 from anonbench.attack.inference import Sheet, guess_with, learn_to_guess
+from anonbench.attack.metrics import chooser
 from anonbench.attack.options import AttackerConfig
 from anonbench.attack.record import read_attacker
 from anonbench.attack.subjects import Subjects, read_subjects
@@ -127,7 +128,7 @@ def test_an_attacker_who_says_the_same_of_everybody_has_failed(tmp_path: Path, m
     own, others = people(30, 1), people(30, 2)
     learn_to_guess("infer", QUICK.model_copy(update={"iterations": 2}), *own, {}, 0, tmp_path, device="cpu")
     monkeypatch.setattr(inference, "_outputs", lambda network, crops, *_: np.ones((len(crops), 6)))
-    with pytest.raises(AnonbenchError, match="guesses the same of everybody, who all look different"):
+    with pytest.raises(AnonbenchError, match="says the same of everybody, who look different"):
         guess_with(tmp_path, "cpu")(others[0].crops)
     monkeypatch.setattr(inference, "_outputs", lambda network, crops, *_: np.full((len(crops), 6), np.nan))
     with pytest.raises(AnonbenchError, match="gives numbers that are not finite"):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from anonbench import manifests
+from anonbench import manifests, regions
 from anonbench.attack import trials
 from anonbench.attack.attackers import describe_with, learn
 from anonbench.attack.attacks.reidentify import Reidentify, Relink
@@ -110,12 +110,14 @@ def test_one_picture_of_everybody_is_too_little_to_learn_from(tmp_path: Path) ->
     learn("link", QUICK.model_copy(update={"iterations": 1}), own, own, {}, 0, tmp_path, device="cpu")
 
 
-def test_whom_the_attacker_has_learnt_from_is_not_attacked() -> None:
-    files = Path("own.parquet"), Path("probe.parquet")
-    raw = people(4, 1, 1)
-    disjoint({"2-0"}, raw, files)
-    with pytest.raises(AnonbenchError, match=r"own\.parquet: shows '1-3', who is also in probe\.parquet"):
-        disjoint({"1-3", "2-0"}, raw, files)
+def test_whom_the_attacker_has_learnt_from_is_not_attacked(tmp_path: Path) -> None:
+    raw, own = people(4, 1, 1), tmp_path / "own.parquet"
+    rows = [person(1, k, (0, 0, 9, 9), identity=who) for k, who in enumerate(("2-0", None, "1-3"))]
+    regions.write(own, rows[:2], regions.PEOPLE)
+    disjoint(own, (raw, Path("probe.parquet")), (raw, Path("gallery.parquet")))
+    regions.write(own, rows, regions.PEOPLE)
+    with pytest.raises(AnonbenchError, match=r"own\.parquet: shows '1-3', who is also in gallery\.parquet"):
+        disjoint(own, (people(4, 1, 3), Path("probe.parquet")), (raw, Path("gallery.parquet")))
 
 
 def sources(out: Path, split: str, hashes: list[str]) -> tuple[Path, str]:

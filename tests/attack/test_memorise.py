@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anonbench.attack.answers import arrays_of, chooser, told
+from anonbench.attack.answers import arrays_of, told
 from anonbench.attack.attacks.memorise import AUC, OF_ORIGINALS, TPR, Memorise
 from anonbench.attack.contract import Answers, Site
 from anonbench.attack.members import Members, apart_from_members
 from anonbench.attack.membership import auc_of, tpr_at
+from anonbench.attack.metrics import chooser
 from anonbench.attack.subjects import Subjects
 from anonbench.errors import AnonbenchError
 from anonbench.records import RegionKind

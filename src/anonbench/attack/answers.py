@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anonbench import registry
-from anonbench.arrays import write_arrays
+from anonbench.attack import metrics
 from anonbench.attack.contract import (
     Answers,
     Attack,
@@ -23,21 +23,17 @@ from anonbench.attack.contract import (
     Statistic,
 )
 from anonbench.attack.members import Members, apart_from_members
+from anonbench.attack.metrics import TEST, chooser, known
 from anonbench.attack.options import NOBODY
-from anonbench.attack.record import RECORD, WEIGHTS, read_attacker
+from anonbench.attack.record import own_people, read_attacker
 from anonbench.attack.risk import mixture
-from anonbench.attack.subjects import disjoint, identities_of, read_pair, read_subjects
+from anonbench.attack.subjects import disjoint, read_pair, read_subjects
 from anonbench.detectors.config import DetectorConfig
 from anonbench.errors import AnonbenchError
-from anonbench.files import sha256_file, write_json
 from anonbench.records import RegionKind
-from anonbench.seeding import generator
 from anonbench.statistics.rates import share_of
 from anonbench.statistics.resampling import Draw, effective
 
-FORMAT = 1
-"""Version of ``metrics.json``."""
-VALIDATION, TEST = "validation", "test"
 CHUNK = 100
 """Resamples that are computed together, which bounds the memory."""
 
@@ -62,9 +58,7 @@ def run_answers(
     if isinstance(plugin, Guessing | Remembering):
         if model is None:
             raise AnonbenchError(f"{attack} is tried by attackers that learn", entry="--model", remedy="name one")
-        record, config = read_attacker(model)
-        if record.get("attack") != attack:
-            raise AnonbenchError(f"has learnt to {record.get('attack')}, not to {attack}", file=model / RECORD)
+        record, config = read_attacker(model, attack)
         who, learnt = config.model_dump(mode="json"), record["own"]
         if isinstance(plugin, Guessing):
             answers = _guessed(plugin, site, model, choose, own, own_names, device, threads)
@@ -81,29 +75,12 @@ def run_answers(
     else:
         raise AnonbenchError(f"{attack} answers with scores of pairs", entry="--attack")
     draw = Draw(resamples, site.seed, f"{answers.drawn} of {site.annotations.name}") if resamples else None
-    write_arrays(out / "scores.npz", {**answers.arrays, **arrays_of(answers.parts[TEST], draw)})
     parts = {part: part_of(of, answers.first) for part, of in answers.parts.items()}
-    write_json(
-        out / "metrics.json",
-        {
-            "format": FORMAT,
-            "attack": attack,
-            "risk": plugin.risk,
-            "attacker": who,
-            "own": learnt,
-            "variant": site.variant.name,
-            "people": {"probe": site.split, "gallery": None},
-            "draw": str(draw) if draw else None,
-            "drawn": answers.drawn,
-            "first": answers.first,
-            **answers.facts,
-            **parts,
-            "files": {
-                "weights": None if model is None else sha256_file(model / WEIGHTS),
-                "scores": sha256_file(out / "scores.npz"),
-            },
-        },
-    )
+    metrics.write(
+        out, attack, plugin, variant=site.variant, who=who, own=learnt, people={"probe": site.split, "gallery": None},
+        draw=draw, drawn=answers.drawn, said={"first": answers.first, **answers.facts, **parts},
+        arrays={**answers.arrays, **arrays_of(answers.parts[TEST], draw)}, model=model,
+    )  # fmt: skip
     return _sentence(plugin, site.variant.name, answers.first, parts[TEST]["measures"][answers.first])
 
 
@@ -122,8 +99,7 @@ def _guessed(
         config.inverts,
     )  # fmt: skip
     if not own_names:
-        mine = (own or site.annotations) / f"{record['own']['split']}.people.parquet"
-        disjoint(identities_of(mine), raw, (mine, site.table("people")))
+        disjoint(own_people(record, own or site.annotations), (raw, site.table("people")))
     seen = restored_by(model, seen, device, threads)
     guessed = guess_with(model, device, threads)(seen.crops)
     return judge(plugin.truth(site, raw), guessed, seen, choose, site.scenes(), site.attributes)
@@ -143,35 +119,11 @@ def _recalled(
     if there.annotations == site.annotations:
         apart_from_members(raw, members, site.table("people"))
     if not own_names:
-        mine = (own or site.annotations) / f"{record['own']['split']}.people.parquet"
-        known = identities_of(mine)
-        disjoint(known, raw, (mine, site.table("people")))
-        if there.annotations == site.annotations:
-            disjoint(known, members, (mine, there.table("people")))
+        attacked = [(raw, site.table("people"))]
+        attacked += [(members, there.table("people"))] if there.annotations == site.annotations else []
+        disjoint(own_people(record, own or site.annotations), *attacked)
     answers = plugin.recall(seen, raw, members, describe_with(model, device, threads), choose, site.seed)
     return replace(answers, facts={**answers.facts, "fitted_on": fitted.told})
-
-
-def chooser(share: float, seed: int) -> Choose:
-    """Return who of some people or images attackers are chosen on: a ``share`` of them, which a seed draws.
-
-    The same whatever the variant or the attacker. What it returns raises AnonbenchError where fewer than two would be
-    left in a part.
-    """
-
-    def choose(groups: np.ndarray) -> np.ndarray:
-        there, of = np.unique(groups, return_inverse=True)
-        chosen = np.zeros(len(there), dtype=bool)
-        chosen[generator("validation", seed).permutation(len(there))[: round(share * len(there))]] = True
-        if not 2 <= chosen.sum() <= len(there) - 2:
-            raise AnonbenchError(
-                f"{len(there)} people or images are too few to choose attackers on {share:.0%} of them and report the "
-                "others",
-                entry="attack.validation",
-            )
-        return np.asarray(chosen[of])
-
-    return choose
 
 
 def mean_of(values: np.ndarray, groups: np.ndarray, **more: Any) -> Measure:
@@ -207,7 +159,7 @@ def told(measure: Measure) -> dict[str, Any]:
     found["covered"] = float(measure.covered.mean())
     found["of_covered"], found["of_missed"] = _on(measure, measure.covered), _on(measure, ~measure.covered)
     if measure.values is not None:
-        found["share_of_missed"] = _known(mixture(measure.values, measure.covered).share_missed)
+        found["share_of_missed"] = known(mixture(measure.values, measure.covered).share_missed)
     return found
 
 
@@ -247,11 +199,7 @@ def mean_over(statistics: list[Statistic]) -> Statistic:
 
 def _on(measure: Measure, rows: np.ndarray) -> float | None:
     """Return a measure on some of its units, bool (U,); None where there is no number."""
-    return _known(float(measure.statistic(rows.astype(np.float64)[None])[0])) if rows.any() else None
-
-
-def _known(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+    return known(float(measure.statistic(rows.astype(np.float64)[None])[0])) if rows.any() else None
 
 
 def _sentence(plugin: Attack, variant: str, name: str, found: Mapping[str, Any]) -> str:

@@ -11,13 +11,12 @@ import torch
 from anonbench import registry
 from anonbench.attack.code import attacker_code
 from anonbench.attack.contract import Comparing, Describe
-from anonbench.attack.fitting import Student, changed_pairs, fit, restore
-from anonbench.attack.learning import Contrast, OwnPeople
+from anonbench.attack.fitting import Student, changed_pairs, check_outputs, fit, restore
+from anonbench.attack.learning import Contrast, OwnPeople, tensor_of
 from anonbench.attack.networks import Embedder, embed
 from anonbench.attack.options import AttackerConfig
-from anonbench.attack.record import AGAIN, WEIGHTS, read_attacker
+from anonbench.attack.record import read_attacker
 from anonbench.attack.subjects import Subjects
-from anonbench.errors import AnonbenchError
 from anonbench.learning.devices import deterministic
 
 
@@ -47,24 +46,14 @@ def learn(
 def describe_with(folder: Path, device: str = "auto", threads: int = 1) -> Describe:
     """Return a learnt attacker's description of crops; raise AnonbenchError when its files are damaged."""
     _, config = read_attacker(folder)
-    file = folder / WEIGHTS
     embedder, where = restore(folder, lambda told, _: Embedder(told.network, told.dimensions), device, threads)
     assert isinstance(embedder, Embedder)
 
     def describe(crops: np.ndarray) -> np.ndarray:
         with deterministic():
-            pixels = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2))).to(where)
-            found = embed(embedder, pixels, config.horizontal_flip > 0)
+            found = embed(embedder, tensor_of(crops).to(where), config.horizontal_flip > 0)
         vectors = found.float().cpu().numpy()
-        if not np.isfinite(vectors).all():
-            raise AnonbenchError("gives numbers that are not finite", file=file, remedy=AGAIN)
-        # of equal pictures there is nothing else to say: their scores tie, and nobody is found but by chance
-        if np.ptp(vectors, axis=0).max(initial=0.0) < 1e-6 and (crops != crops[:1]).any():
-            raise AnonbenchError(
-                "gives the same numbers for everybody: the attack has failed and says nothing of privacy",
-                file=file,
-                remedy="give it more iterations or another learning_rate",
-            )
+        check_outputs(vectors, crops, folder)
         return vectors
 
     return describe

@@ -55,6 +55,21 @@ class Trial:
     groups: np.ndarray | None = field(default=None, repr=False)
     drawn: Drawn = "people"
 
+    @property
+    def same(self) -> np.ndarray:
+        """Return bool (P, G): pairs that show the same person, compared or not."""
+        return np.asarray(self.probe[:, None] == self.gallery[None, :])
+
+    @property
+    def mates(self) -> np.ndarray:
+        """Return bool (P, G): pairs of the same person that are compared."""
+        return self.allowed & self.same
+
+    @property
+    def impostors(self) -> int:
+        """Return how many pairs of different people are compared."""
+        return int((self.allowed & ~self.same).sum())
+
     def drawn_with(self, who: np.ndarray) -> np.ndarray:
         """Return who is drawn together, int64, of numbers such as ``probe`` and ``gallery``."""
         return who if self.groups is None else self.groups[who]
@@ -71,8 +86,7 @@ class Trial:
 
     def of_kind(self, name: str) -> Trial:
         """Return the trial in which a person's pictures of one of the ``kinds`` of pairs count alone."""
-        same = self.probe[:, None] == self.gallery[None, :]
-        return replace(self, allowed=self.allowed & (self.kinds[name] | ~same))
+        return replace(self, allowed=self.allowed & (self.kinds[name] | ~self.same))
 
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -162,7 +176,7 @@ class Traits:
 
 
 class Attack(ABC):
-    """An attack: derive from one of the three kinds below, which say what it is given and what it answers.
+    """An attack: derive from `Matching`, `Remembering`, `Guessing` or `Looking`, which say what it is to do.
 
     Register the class in the entry-point group ``anonbench.attacks``; its name is the entry point's.
     """
@@ -265,5 +279,10 @@ def drawn_together(identities: np.ndarray, scenes: np.ndarray) -> tuple[np.ndarr
     """
     if all(who is None for who in identities):
         return np.asarray(scenes, dtype=np.int64), "images"
+    return persons(identities), "people"
+
+
+def persons(identities: np.ndarray) -> np.ndarray:
+    """Return who somebody is, int64 (N,) numbers, of identities (N,); whom nobody knows is nobody else."""
     names = [f"row {k}" if who is None else f"person {who}" for k, who in enumerate(identities)]
-    return numbered(np.array(names))[0], "people"
+    return numbered(np.array(names))[0]

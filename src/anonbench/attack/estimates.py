@@ -27,8 +27,9 @@ def threshold_of(validation: Trial) -> float:
 def estimates(trial: Trial, threshold: float) -> dict[str, dict[str, Any]]:
     """Return, by name, ``value`` and ``chance`` (0..1), and of how many ``units`` (probes) and ``people``.
 
-    `AUC`; `FALSE_ACCEPTS`, None where a rate would be less than one pair; `SINGLING_OUT`, whose chance is the same
-    attacker's baseline, with its ``threshold`` (None: nobody is named) and the share of probes that it ``isolated``.
+    `AUC`; `FALSE_ACCEPTS`, None where a rate would be less than one pair of different people; `SINGLING_OUT`, whose
+    chance is the same attacker's baseline, with its ``threshold`` (None: nobody is named) and the share of probes that
+    it ``isolated``.
     """
     given, alone = (trial.scores, trial.probe, trial.gallery), _singled(trial, threshold)
     known = ~np.isnan(alone.right)
@@ -36,8 +37,8 @@ def estimates(trial: Trial, threshold: float) -> dict[str, dict[str, Any]]:
     return {
         AUC: {"value": auc(*given, trial.allowed), "chance": 0.5, **size},
         **{
-            name: {"value": tar_at_far(*given, far, trial.allowed) if _askable(trial, far) else None}
-            | {"chance": chance_of_tar(far, _impostors(trial)), **size}
+            name: {"value": tar_at_far(*given, far, trial.allowed) if far * trial.impostors >= 1 else None}
+            | {"chance": chance_of_tar(far, trial.impostors), **size}
             for name, far in FALSE_ACCEPTS.items()
         },
         SINGLING_OUT: {
@@ -80,12 +81,3 @@ def estimate_arrays(trial: Trial, found: Mapping[str, Mapping[str, Any]], draw: 
 
 def _singled(trial: Trial, threshold: float) -> SinglingOut:
     return singled_out(trial.scores, trial.probe, trial.gallery, threshold, trial.allowed)
-
-
-def _askable(trial: Trial, far: float) -> bool:
-    """Tell whether a false accept rate is at least one pair of different people."""
-    return far * _impostors(trial) >= 1
-
-
-def _impostors(trial: Trial) -> int:
-    return int((trial.allowed & (trial.probe[:, None] != trial.gallery[None, :])).sum())

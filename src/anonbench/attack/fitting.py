@@ -170,6 +170,22 @@ def restored_by(folder: Path, seen: Subjects, device: str = "auto", threads: int
     return replace(seen, crops=crops)
 
 
+def check_outputs(outputs: np.ndarray, crops: np.ndarray, folder: Path) -> None:
+    """Raise AnonbenchError for an attacker, in ``folder``, whose outputs (N, K) of crops say nothing.
+
+    That is numbers that are not finite, or the same ones of everybody. Of equal pictures there is nothing else to say:
+    their scores tie, and nobody is found but by chance.
+    """
+    if not np.isfinite(outputs).all():
+        raise AnonbenchError("gives numbers that are not finite", file=folder / WEIGHTS, remedy=AGAIN)
+    if len(crops) and np.ptp(outputs, axis=0).max() < 1e-6 and (crops != crops[:1]).any():
+        raise AnonbenchError(
+            "says the same of everybody, who look different: the attack has failed and says nothing of privacy",
+            file=folder / WEIGHTS,
+            remedy="give it more iterations or another learning_rate",
+        )
+
+
 def _tensors(folder: Path, record: dict[str, Any]) -> dict[str, torch.Tensor]:
     file = folder / WEIGHTS
     check_sha256(file, record.get("weights_sha256"), RECORD, AGAIN)

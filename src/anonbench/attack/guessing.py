@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from anonbench.attack.answers import TEST, VALIDATION, mean_over
+from anonbench.attack.answers import mean_over
 from anonbench.attack.contract import Answers, Choose, Measure, Statistic, Traits, drawn_together
+from anonbench.attack.metrics import TEST, VALIDATION
 from anonbench.attack.subjects import Subjects
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.seeding import generator

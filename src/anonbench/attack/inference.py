@@ -14,14 +14,14 @@ from torch.nn import functional
 
 from anonbench.attack.code import attacker_code
 from anonbench.attack.contract import Traits
-from anonbench.attack.fitting import Student, changed_pairs, fit, restore, sha256_of
+from anonbench.attack.fitting import Student, changed_pairs, check_outputs, fit, restore, sha256_of
 from anonbench.attack.guessing import Guessed
 from anonbench.attack.learning import Attacker, moved, tensor_of
-from anonbench.attack.networks import NETWORKS
+from anonbench.attack.networks import build
 from anonbench.attack.options import AttackerConfig
-from anonbench.attack.record import AGAIN, RECORD, WEIGHTS, read_attacker
+from anonbench.attack.record import AGAIN, RECORD, read_attacker
 from anonbench.attack.subjects import Subjects
-from anonbench.errors import AnonbenchError, nearest
+from anonbench.errors import AnonbenchError
 from anonbench.learning.devices import deterministic
 from anonbench.seeding import generator
 
@@ -101,9 +101,7 @@ class Guesser(nn.Module):
     def __init__(self, network: str, dimensions: int, outputs: int) -> None:
         """Build it with random weights; raise AnonbenchError for an unknown name."""
         super().__init__()
-        if network not in NETWORKS:
-            raise AnonbenchError(f"unknown network '{network}'{nearest(network, NETWORKS)}", entry="network")
-        self.network = NETWORKS[network](dimensions)
+        self.network = build(network, dimensions)
         self.head = nn.Linear(dimensions, outputs)
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
@@ -204,15 +202,7 @@ def guess_with(folder: Path, device: str = "auto", threads: int = 1) -> Guess:
 
     def guess(crops: np.ndarray) -> Guessed:
         outputs = _outputs(network, crops, where, config.horizontal_flip > 0)
-        if not np.isfinite(outputs).all():
-            raise AnonbenchError("gives numbers that are not finite", file=folder / WEIGHTS, remedy=AGAIN)
-        if len(crops) > 1 and np.ptp(outputs, axis=0).max() < 1e-6 and (crops != crops[:1]).any():
-            raise AnonbenchError(
-                "guesses the same of everybody, who all look different: the attack has failed and says nothing of "
-                "privacy",
-                file=folder / WEIGHTS,
-                remedy="give it more iterations or another learning_rate",
-            )
+        check_outputs(outputs, crops, folder)
         each = dict(
             zip([*sheet.values, *sheet.numbers], np.split(outputs, np.cumsum(sheet.sizes)[:-1], 1), strict=True)
         )

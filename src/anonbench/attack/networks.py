@@ -70,15 +70,20 @@ def _resnet18(dimensions: int) -> nn.Module:
 NETWORKS: dict[str, Callable[[int], nn.Module]] = {"compact": Compact, "mosaic": Mosaic, "resnet18": _resnet18}
 
 
+def build(network: str, dimensions: int) -> nn.Module:
+    """Return a network with random weights; raise AnonbenchError for an unknown name."""
+    if network not in NETWORKS:
+        raise AnonbenchError(f"unknown network '{network}'{nearest(network, NETWORKS)}", entry="network")
+    return NETWORKS[network](dimensions)
+
+
 class Embedder(nn.Module):
     """A network with its input scaled and its output of length one, so that likeness is a cosine."""
 
     def __init__(self, network: str, dimensions: int) -> None:
         """Build it with random weights; raise AnonbenchError for an unknown name."""
         super().__init__()
-        if network not in NETWORKS:
-            raise AnonbenchError(f"unknown network '{network}'{nearest(network, NETWORKS)}", entry="network")
-        self.network = NETWORKS[network](dimensions)
+        self.network = build(network, dimensions)
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Return unit vectors (N, dimensions) of crops uint8 (N, 3, height, width)."""

@@ -49,7 +49,7 @@ class RestorerConfig(Strict):
 
 
 class AttackerConfig(Strict):
-    """An attacker: a network that learns, on people of its own, which crops show the same person."""
+    """A network that learns from people of its own which crops show the same person, or what is true of whom."""
 
     knowledge: Knowledge = Field(
         description="`naive` learns from original images alone; `aware` from its own people as the attacked variant's "
@@ -77,7 +77,7 @@ class AttackerConfig(Strict):
     iterations: int = Field(300, ge=1, description="Optimiser steps.")
     batch_size: int = Field(64, ge=4, description="People in a batch, or as many as there are.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak rate of AdamW; a warm-up, then half a cosine to zero.")
-    weight_decay: float = Field(1e-2, ge=0)
+    weight_decay: float = Field(1e-2, ge=0, description="Decay of weight matrices and filters.")
     temperature: float = Field(0.1, gt=0, description="Of the contrastive loss.")
     shift: float = Field(0.08, ge=0, le=0.5, description="Largest random shift of a crop, in its height.")
     horizontal_flip: float = Field(0.5, ge=0, le=1, description="Share of crops that are mirrored.")

@@ -16,13 +16,21 @@ RESTORER = "restorer.pt"
 """Checkpoint of what undoes a method, kept until the attacker has learnt to look, too."""
 
 
-def read_attacker(folder: Path) -> tuple[dict[str, Any], AttackerConfig]:
-    """Return an attacker's record and configuration; raise AnonbenchError when there is none."""
+def read_attacker(folder: Path, attack: str | None = None) -> tuple[dict[str, Any], AttackerConfig]:
+    """Return an attacker's record and configuration; raise AnonbenchError when there is none, or of another attack."""
     file = folder / RECORD
     if not file.is_file():
         raise AnonbenchError("contains no attacker (no attacker.json)", file=folder, remedy="run fit-attacker first")
     record = read_json(file)
     try:
-        return record, AttackerConfig.model_validate(record["attacker"])
+        config, learnt = AttackerConfig.model_validate(record["attacker"]), record.get("attack")
     except (KeyError, TypeError, ValueError):
         raise AnonbenchError("is not the record of an attacker", file=file, remedy=AGAIN) from None
+    if attack is not None and learnt != attack:
+        raise AnonbenchError(f"has learnt to {learnt}, not to {attack}", file=file)
+    return record, config
+
+
+def own_people(record: dict[str, Any], annotations: Path) -> Path:
+    """Return the table of people whom an attacker has learnt from, in its data set's folder of tables."""
+    return annotations / f"{record['own']['split']}.people.parquet"

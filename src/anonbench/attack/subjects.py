@@ -118,7 +118,7 @@ def read_subjects(
     keys = [(row["image_id"], row["person_id"]) for row in ordered]
     who, said = np.empty(len(ordered), dtype=object), np.empty(len(ordered), dtype=object)
     who[:] = [row["identity"] for row in ordered]
-    said[:] = [_attributes(row["attributes"], annotations / f"{split}.people.parquet") for row in ordered]
+    said[:] = [attributes_of(row["attributes"], annotations / f"{split}.people.parquet") for row in ordered]
     return Subjects(
         crops=np.stack(crops),
         images=np.array([image for image, _ in keys], dtype=np.int64),
@@ -135,7 +135,8 @@ def _is_coded(variant: Path, split: str) -> bool:
     return method is not None and bool(registry.load("methods", method).codec)
 
 
-def _attributes(text: str | None, table: Path) -> dict[str, str]:
+def attributes_of(text: str | None, table: Path) -> dict[str, str]:
+    """Return what a table of people says of somebody; raise AnonbenchError where that is no JSON."""
     try:
         value: dict[str, str] = json.loads(text or "{}")
     except json.JSONDecodeError as error:
@@ -232,19 +233,20 @@ def _mask(region: Region | None, window: tuple[int, int, int, int]) -> np.ndarra
     return mask
 
 
-def identities_of(people: Path) -> set[str]:
-    """Return the identities in a split's table of people; raise AnonbenchError when it is missing or damaged."""
-    return set(regions.read(people, regions.PEOPLE)["identity"].drop_null().to_pylist())
+def disjoint(own: Path, *attacked: tuple[Subjects, Path]) -> None:
+    """Raise AnonbenchError when somebody whom the attacker learns from is attacked.
 
-
-def disjoint(own: set[str], attacked: Subjects, files: tuple[Path, Path]) -> None:
-    """Raise AnonbenchError when somebody whom the attacker learns from is attacked; ``files`` are both's tables."""
-    for both in sorted(own & {who for who in attacked.identities if who is not None}):
-        raise AnonbenchError(
-            f"shows '{both}', who is also in {files[1]}: an attacker must not have learnt from those it attacks",
-            file=files[0],
-            remedy="choose another split or data set in attack.own",
-        )
+    ``own`` is the table of the former, beside the latter stands theirs. Raises it, too, for a table that is missing or
+    damaged.
+    """
+    known = set(regions.read(own, regions.PEOPLE)["identity"].drop_null().to_pylist())
+    for people, table in attacked:
+        for both in sorted(known & {who for who in people.identities if who is not None}):
+            raise AnonbenchError(
+                f"shows '{both}', who is also in {table}: an attacker must not have learnt from those it attacks",
+                file=own,
+                remedy="choose another split or data set in attack.own",
+            )
 
 
 def apart(probe: tuple[Path, str], gallery: tuple[Path, str]) -> None:

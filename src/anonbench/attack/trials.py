@@ -10,28 +10,22 @@ from typing import Any
 import numpy as np
 
 from anonbench import registry
-from anonbench.arrays import write_arrays
+from anonbench.attack import metrics
 from anonbench.attack.attackers import describe_with
 from anonbench.attack.contract import Matching, Site, Trial
-from anonbench.attack.estimates import estimate_arrays, estimates, threshold_of
+from anonbench.attack.estimates import FALSE_ACCEPTS, estimate_arrays, estimates, threshold_of
 from anonbench.attack.fitting import restored_by
 from anonbench.attack.linkage import crowd, linkability, summarise_crowd
-from anonbench.attack.record import RECORD, WEIGHTS, read_attacker
-from anonbench.attack.retrieval import average_precision, within_rank
+from anonbench.attack.metrics import TEST, VALIDATION, chooser, known
+from anonbench.attack.record import own_people, read_attacker
+from anonbench.attack.retrieval import mean_average_precision, within_rank
 from anonbench.attack.risk import identities_that_tell, identity_replicates, mixture
-from anonbench.attack.subjects import apart, disjoint, identities_of, read_subjects
+from anonbench.attack.subjects import apart, disjoint, read_subjects
 from anonbench.attack.verification import auc, eer, tar_at_far
 from anonbench.errors import AnonbenchError
-from anonbench.files import sha256_file, write_json
 from anonbench.records import RegionKind
-from anonbench.seeding import generator
 from anonbench.statistics.resampling import Draw
 
-FORMAT = 1
-"""Version of ``metrics.json``."""
-PARTS = ("validation", "test")
-"""People on whom attackers are chosen, and those who are reported."""
-FALSE_ACCEPTS = (1e-2, 1e-3)
 ALL = "all"
 """In the place of a gallery's size: everybody."""
 
@@ -52,9 +46,7 @@ def run_attack(
     """
     (out / "metrics.json").unlink(missing_ok=True)
     plugin: Matching = registry.load("attacks", attack)()
-    record, config = read_attacker(model)
-    if record.get("attack") != attack:
-        raise AnonbenchError(f"has learnt to {record.get('attack')}, not to {attack}", file=model / RECORD)
+    record, config = read_attacker(model, attack)
     region, size = RegionKind(config.region), (config.width, config.height)
     asked = region, config.view, size, most, seed
     seen = read_subjects(variant, annotations, probe, *asked, inverted=config.inverts)
@@ -68,12 +60,10 @@ def run_attack(
         where = variant if plugin.within else original
         apart((variant, probe), (where, gallery))
         others = read_subjects(where, annotations, gallery, *asked, inverted=config.inverts and plugin.within)
-    mine = (own or annotations) / f"{record['own']['split']}.people.parquet"
     if not own_names:
-        known = identities_of(mine)
-        for split, people in ((probe, seen), (gallery, others)):
-            if people is not None:
-                disjoint(known, people, (mine, annotations / f"{split}.people.parquet"))
+        attacked = [(seen, annotations / f"{probe}.people.parquet")]
+        attacked += [] if others is None else [(others, annotations / f"{gallery}.people.parquet")]
+        disjoint(own_people(record, own or annotations), *attacked)
     if plugin.needs_identities and not len(seen.known()):
         raise AnonbenchError(
             "does not say who anybody is", file=annotations / f"{probe}.people.parquet",
@@ -88,47 +78,33 @@ def run_attack(
         trial = replace(trial, groups=np.array([scenes[image] for image in trial.groups.tolist()], dtype=np.int64))
     parts = split_people(trial, validation, seed)
     found = {name: linkabilities(part, sizes) for name, part in parts.items()}
-    threshold = threshold_of(parts["validation"])
+    threshold = threshold_of(parts[VALIDATION])
     measured = {
         name: {**measure(part, found[name]), "measures": estimates(part, threshold)} for name, part in parts.items()
     }
     draw = Draw(resamples, seed, f"people of {annotations.name}") if resamples else None
     arrays = {
         "scores": trial.scores, "probe": trial.probe, "gallery": trial.gallery, "allowed": trial.allowed,
-        "covered": trial.covered, "images": trial.images, "validation": np.isin(trial.probe, parts["validation"].probe),
+        "covered": trial.covered, "images": trial.images, "validation": np.isin(trial.probe, parts[VALIDATION].probe),
         "groups": trial.drawn_with(trial.probe),
     }  # fmt: skip
     arrays |= {f"pictures/{name}": shown for name, shown in trial.pictures.items()}
-    arrays |= replicates(parts["test"], found["test"], draw)
+    arrays |= replicates(parts[TEST], found[TEST], draw)
     kinds = {name: told_apart(part, sizes) for name, part in parts.items()}
-    for kind, (one, each) in kinds["test"].items():
+    for kind, (one, each) in kinds[TEST].items():
         arrays |= {f"{kind}/{name}": value for name, value in replicates(one, each, draw).items()}
-    arrays |= estimate_arrays(parts["test"], measured["test"]["measures"], draw)
-    write_arrays(out / "scores.npz", arrays)
-    write_json(
-        out / "metrics.json",
-        {
-            "format": FORMAT,
-            "attack": attack,
-            "risk": plugin.risk,
-            "attacker": config.model_dump(mode="json"),
-            "own": record["own"],
-            "variant": variant.name,
-            "people": {"probe": probe, "gallery": gallery if plugin.needs_gallery else probe},
-            "draw": str(draw) if draw else None,
-            "drawn": trial.drawn,
-            **{
-                name: {**said, **({"kinds": {k: measure(*v) for k, v in kinds[name].items()}} if kinds[name] else {})}
-                for name, said in measured.items()
-            },
-            "files": {
-                "weights": sha256_file(model / WEIGHTS),
-                "scores": sha256_file(out / "scores.npz"),
-            },
-        },
-    )
-    test = measured["test"]
-    said = [
+    arrays |= estimate_arrays(parts[TEST], measured[TEST]["measures"], draw)
+    said = {
+        name: {**one, **({"kinds": {k: measure(*v) for k, v in kinds[name].items()}} if kinds[name] else {})}
+        for name, one in measured.items()
+    }
+    metrics.write(
+        out, attack, plugin, variant=variant, who=config.model_dump(mode="json"), own=record["own"],
+        people={"probe": probe, "gallery": gallery if plugin.needs_gallery else probe}, draw=draw, drawn=trial.drawn,
+        said=said, arrays=arrays, model=model,
+    )  # fmt: skip
+    test = measured[TEST]
+    sentences = [
         f"{100 * value:.1f} % among {test['candidates'] if name == ALL else name} (chance {100 * chance:.1f} %)"
         for (name, value), chance in zip(test["linkability"].items(), test["chance"].values(), strict=True)
         if value is not None
@@ -136,30 +112,21 @@ def run_attack(
     of = "of" if trial.drawn == "people" else "in"
     return (
         f"{plugin.title}, {variant.name}: for {test['probes']} pictures {of} {test['people']} {trial.drawn} the right "
-        f"one comes first in {', '.join(said)}"
+        f"one comes first in {', '.join(sentences)}"
     )
 
 
 def split_people(trial: Trial, share: float, seed: int) -> dict[str, Trial]:
-    """Return the trial among the people (or images) on whom attackers are chosen, and among the others, by `PARTS`.
+    """Return the trial among the people (or images) on whom attackers are chosen, and among the others.
 
     Whoever is drawn together stays together. Which people are which depends on the seed and on who is there, not on the
     variant or the attacker. Raises AnonbenchError where fewer than two people would be left in a part.
     """
     probe, gallery = trial.drawn_with(trial.probe), trial.drawn_with(trial.gallery)
-    people = np.unique(gallery)
-    chosen = generator("validation", seed).permutation(len(people))[: round(share * len(people))]
-    mine = np.isin(np.arange(len(people)), chosen)
-    if not 2 <= mine.sum() <= len(people) - 2:
-        raise AnonbenchError(
-            f"{len(people)} {trial.drawn} are too few to choose attackers on {share:.0%} of them and report the others",
-            entry="attack.validation",
-        )
-    found = {}
-    for name, members in zip(PARTS, (people[mine], people[~mine]), strict=True):
-        rows, columns = np.isin(probe, members), np.isin(gallery, members)
-        found[name] = trial.among(rows, columns)
-    return found
+    chosen = chooser(share, seed, trial.drawn)(gallery)
+    return {
+        name: trial.among(np.isin(probe, gallery[mine]), mine) for name, mine in ((VALIDATION, chosen), (TEST, ~chosen))
+    }
 
 
 def linkabilities(trial: Trial, sizes: Sequence[int]) -> dict[str, np.ndarray | None]:
@@ -174,7 +141,7 @@ def told_apart(trial: Trial, sizes: Sequence[int]) -> dict[str, tuple[Trial, dic
     found = {}
     for kind in trial.kinds:
         one = trial.of_kind(kind)
-        if (one.allowed & (one.probe[:, None] == one.gallery[None, :])).any():
+        if one.mates.any():
             found[kind] = one, linkabilities(one, sizes)
     return found
 
@@ -190,7 +157,6 @@ def measure(trial: Trial, each: Mapping[str, np.ndarray | None]) -> dict[str, An
     assert whole is not None
     parted = mixture(whole, trial.covered)
     hidden = summarise_crowd(crowd(*given, allowed))
-    impostors = int((allowed & (trial.probe[:, None] != trial.gallery[None, :])).sum())
     return {
         "probes": len(trial.probe),
         "people": len(np.unique(trial.drawn_with(trial.probe))),
@@ -199,15 +165,16 @@ def measure(trial: Trial, each: Mapping[str, np.ndarray | None]) -> dict[str, An
         "chance": {name: float((1 / within).mean()) if name == ALL else 1 / int(name) for name in each},
         "crowd": {"median": hidden.median, "fifth": hidden.fifth, "below_10": hidden.below},
         "covered": parted.kappa,
-        "linkability_of_covered": _known(parted.covered),
-        "linkability_of_missed": _known(parted.missed),
-        "share_of_missed": _known(parted.share_missed),
+        "linkability_of_covered": known(parted.covered),
+        "linkability_of_missed": known(parted.missed),
+        "share_of_missed": known(parted.share_missed),
         "auc": auc(*given, allowed),
         "eer": eer(*given, allowed),
         "tar": {
-            f"{far:g}": tar_at_far(*given, far, allowed) if far * impostors >= 1 else None for far in FALSE_ACCEPTS
+            f"{far:g}": tar_at_far(*given, far, allowed) if far * trial.impostors >= 1 else None
+            for far in FALSE_ACCEPTS.values()
         },
-        "mean_average_precision": float(np.nanmean(average_precision(*given, allowed))),
+        "mean_average_precision": mean_average_precision(*given, allowed),
         "rank_1": float(np.nanmean(within_rank(*given, 1, allowed))),
         **({} if trial.likeness is None else {"ssim": float(trial.likeness.mean())}),
     }
@@ -233,13 +200,9 @@ def replicates(trial: Trial, each: Mapping[str, np.ndarray | None], draw: Draw |
 
 def _candidates(trial: Trial) -> np.ndarray:
     """Return with how many people each probe that has a mate is compared, its own among them: int64 (mated,)."""
-    mated = (trial.allowed & (trial.probe[:, None] == trial.gallery[None, :])).any(axis=1)
+    mated = trial.mates.any(axis=1)
     if not mated.any():
         raise AnonbenchError(
             "nobody who is attacked is among those whom they are compared with", entry="attack.gallery"
         )
     return np.array([len(np.unique(trial.gallery[row])) for row in trial.allowed[mated]], dtype=np.int64)
-
-
-def _known(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -95,7 +95,7 @@ def _around(rising: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.searchsorted(rising, values, "left"), np.searchsorted(rising, values, "right")
 
 
-def _equal(pairs: Pairs) -> np.ndarray:
+def _once(pairs: Pairs) -> np.ndarray:
     """Return a weight of one for every identity."""
     return np.ones(len(pairs.identities))
 
@@ -122,7 +122,7 @@ def auc(scores: ArrayLike, probe: ArrayLike, gallery: ArrayLike, allowed: ArrayL
     """
     pairs = checked(scores, probe, gallery, allowed)
     curve = _Curve.of(pairs)
-    return curve.auc(*curve.masses(_equal(pairs)))
+    return curve.auc(*curve.masses(_once(pairs)))
 
 
 def tar_at_far(
@@ -136,7 +136,7 @@ def tar_at_far(
     """
     pairs = checked(scores, probe, gallery, allowed)
     curve = _Curve.of(pairs)
-    return curve.tar(_checked_rate(far, pairs), *curve.masses(_equal(pairs)))
+    return curve.tar(_checked_rate(far, pairs), *curve.masses(_once(pairs)))
 
 
 def chance_of_tar(far: float, impostors: int) -> float:

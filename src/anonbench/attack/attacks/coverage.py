@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar
 
 import numpy as np
 
 from anonbench import manifests, regions
-from anonbench.attack.answers import TEST, mean_of
+from anonbench.attack.answers import mean_of
 from anonbench.attack.contract import Answers, Choose, Looking, Measure, Risk, Site, drawn_together
 from anonbench.attack.finding import SIZES, size_of
+from anonbench.attack.metrics import TEST
 from anonbench.attack.options import NOBODY, By
-from anonbench.attack.subjects import changed_in
+from anonbench.attack.subjects import attributes_of, changed_in
 from anonbench.attack.traits import NO_TRAITS
 from anonbench.detectors.config import DetectorConfig
 from anonbench.errors import AnonbenchError
@@ -50,7 +50,7 @@ class Coverage(Looking):
         scenes = site.scenes()
         groups, drawn = drawn_together(identities, np.array([scenes[image] for image in images.tolist()]))
         found = {CHANGED: mean_of(hit.astype(np.float64), groups, covered=hit)}
-        values = _values(rows)
+        values = _values([attributes_of(row["attributes"], site.table("people")) for row in rows])
         often = {name: one for name, one in values.items() if len(np.unique(groups[one])) >= FEWEST}
         found |= {f"{CHANGED}/{name}": _of(hit, groups, one) for name, one in (_sizes(area) | often).items()}
         if area.sum() > 0:
@@ -72,9 +72,8 @@ def _sizes(area: np.ndarray) -> dict[str, np.ndarray]:
     return {size: sizes == size for size in SIZES if (sizes == size).any()}
 
 
-def _values(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Return who has each value of an attribute, bool (N,), by ``<name>=<value>``."""
-    said = [json.loads(row["attributes"] or "{}") for row in rows]
+def _values(said: list[dict[str, str]]) -> dict[str, np.ndarray]:
+    """Return who has each value of an attribute, bool (N,), by ``<name>=<value>``, of what is said of everybody."""
     return {
         f"{name}={value}": np.array([of.get(name) == value for of in said])
         for name in sorted({name for of in said for name in of}.difference(NO_TRAITS))

@@ -10,9 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from anonbench import regions
-from anonbench.attack.answers import TEST, VALIDATION, mean_of
+from anonbench.attack.answers import mean_of
 from anonbench.attack.contract import Answers, Choose, Looking, Measure, Risk, Site, drawn_together
 from anonbench.attack.finding import IOU, Wanted, average_precision, match, size_of
+from anonbench.attack.metrics import TEST, VALIDATION
 from anonbench.attack.options import DETECTORS, By
 from anonbench.attack.subjects import changed_in, pictures_of
 from anonbench.detectors import base, engine

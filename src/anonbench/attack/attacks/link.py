@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from anonbench.attack.contract import Describe, Matching, Risk, Trial, drawn_together, numbered
+from anonbench.attack.contract import Describe, Matching, Risk, Trial, drawn_together, persons
 from anonbench.attack.subjects import Subjects
 
 
@@ -28,7 +28,7 @@ class Link(Matching):
         """
         assert raw is not None
         own = np.arange(len(seen), dtype=np.int64)
-        (who,) = numbered(np.array([f"row {k}" if n is None else f"person {n}" for k, n in enumerate(raw.identities)]))
+        who = persons(raw.identities)
         allowed = (who[:, None] != who[None, :]) | (own[:, None] == own[None, :])
         groups, drawn = drawn_together(raw.identities, raw.images)
         return Trial(

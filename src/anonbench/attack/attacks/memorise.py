@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from anonbench.attack.answers import TEST, VALIDATION
 from anonbench.attack.contract import Answers, Choose, Describe, Measure, Remembering, Risk, drawn_together, numbered
 from anonbench.attack.membership import auc_of, tpr_at
+from anonbench.attack.metrics import TEST, VALIDATION
 from anonbench.attack.options import AWARE, NAIVE
 from anonbench.attack.subjects import Subjects
 from anonbench.errors import AnonbenchError
