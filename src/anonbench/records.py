@@ -72,7 +72,10 @@ LOSSLESS = "lossless"
 """Encoder policy under which every image that is changed becomes a PNG."""
 
 ANONYMIZED = "anonymized"
-"""The status of a person whose region was changed; every other status is a `Reason`."""
+"""The status of a person whose region was changed; every other status is `CONTROL` or a `Reason`."""
+
+CONTROL = "control"
+"""The status of a person whose region went through a method that hides nobody, such as `identity`."""
 
 
 UNANNOTATED = "unannotated"

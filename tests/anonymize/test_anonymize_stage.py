@@ -27,7 +27,6 @@ from typer.testing import CliRunner
 
 from anonbench import files, images, manifests, names, regions
 from anonbench.anonymize import cli
-from anonbench.anonymize.engine import CONTROL
 from anonbench.anonymize.labels import Labels
 from anonbench.anonymize.merge import merge
 from anonbench.anonymize.methods.mask_out import MaskOut
@@ -36,7 +35,7 @@ from anonbench.cli import app
 from anonbench.crops import Crop
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file, write_json
-from anonbench.records import ANONYMIZED, UNANNOTATED, Reason
+from anonbench.records import ANONYMIZED, CONTROL, UNANNOTATED, Reason
 from anonbench.variants import Variant
 
 from .conftest import Dataset, photograph, runs

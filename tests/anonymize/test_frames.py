@@ -15,14 +15,13 @@ from typer.testing import CliRunner
 from anonbench import images, manifests, regions, registry
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import make
-from anonbench.anonymize.engine import CONTROL
 from anonbench.anonymize.export import Export
 from anonbench.anonymize.merge import merge
 from anonbench.cli import app
 from anonbench.crops import Crop, Work
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json, sha256_file
-from anonbench.records import ANONYMIZED, Region, RegionKind
+from anonbench.records import ANONYMIZED, CONTROL, Region, RegionKind
 from anonbench.seeding import seed_of
 from anonbench.studies import DEFAULT
 from anonbench.variants import Variant

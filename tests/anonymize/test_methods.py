@@ -15,7 +15,7 @@ from anonbench.anonymize import engine
 from anonbench.anonymize.contract import Method, make
 from anonbench.crops import Crop, Work, cut
 from anonbench.errors import AnonbenchError
-from anonbench.records import ANONYMIZED, Reason, Region, RegionKind
+from anonbench.records import ANONYMIZED, CONTROL, Reason, Region, RegionKind
 from anonbench.seeding import generator, seed_of
 from anonbench.variants import Variant
 from anonbench.windows import BODY_SIZE, Window, published_window
@@ -105,7 +105,7 @@ def test_outcomes_count_everyone(method: Method) -> None:
     assert [row.person_id for row in rows] == [5, 7]
     assert rows[0].pixels == people[1].mask.sum()
     assert rows[0].seed == seed_of(4, 9, 5)
-    assert {row.status for row in rows} == {ANONYMIZED if method.anonymizes else engine.CONTROL}
+    assert {row.status for row in rows} == {ANONYMIZED if method.anonymizes else CONTROL}
 
 
 @contract

@@ -12,8 +12,7 @@ from pycocotools import mask as coco_mask
 
 from anonbench import images, manifests, regions
 from anonbench.anonymize.contract import Method
-from anonbench.anonymize.engine import CONTROL
-from anonbench.records import ANONYMIZED, Reason, Region, RegionKind
+from anonbench.records import ANONYMIZED, CONTROL, Reason, Region, RegionKind
 from anonbench.variants import Variant
 from anonbench.windows import published_window
 

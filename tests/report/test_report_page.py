@@ -21,7 +21,8 @@ from anonbench.report.captions import CAPTIONS
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
 from anonbench.report.html import write_html
-from anonbench.report.sheet import Status, _open, choose, crop_box, face_box, statuses, write_sheet
+from anonbench.report.pictures import read as read_picture
+from anonbench.report.sheet import Status, choose, crop_box, face_box, statuses, write_sheet
 from anonbench.report.study import ReportStudy
 from anonbench.report.tables import read_csv, write_csv, write_tables
 
@@ -468,13 +469,13 @@ def test_images_come_in_the_frame_of_their_labels(tmp_path, size, red) -> None:
     exif[0x0112] = 6
     stored.save(tmp_path / "a.jpg", exif=exif, quality=95)
     frame = {"width": size[0], "height": size[1]}
-    opened = _open(tmp_path / "a.jpg", frame)
+    opened = Image.fromarray(read_picture(tmp_path, {**frame, "file_name": "a.jpg"}))
     assert opened.size == size
     assert opened.getpixel(red)[0] > 200
     with pytest.raises(AnonbenchError, match="annotated as 40x40"):
-        _open(tmp_path / "a.jpg", {"width": 40, "height": 40})
+        read_picture(tmp_path, {"file_name": "a.jpg", "width": 40, "height": 40})
     Image.fromarray(np.full((20, 30), 65535, np.uint16)).save(tmp_path / "b.png")
-    assert _open(tmp_path / "b.png", {"width": 30, "height": 20}).getpixel((3, 3)) == (255, 255, 255)
+    assert read_picture(tmp_path, {"file_name": "b.png", "width": 30, "height": 20})[3, 3].tolist() == [255] * 3
 
 
 def test_faces_from_keypoints_only_when_seen() -> None:

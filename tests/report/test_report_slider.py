@@ -15,7 +15,7 @@ from PIL import Image
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
 from anonbench.manifests import shard_path, summary_path, write_rows
-from anonbench.report import sheet, slider
+from anonbench.report import pictures, slider
 from anonbench.report.slider import CANDIDATES, sliders
 from anonbench.report.study import ReportStudy
 
@@ -87,8 +87,10 @@ def test_whole_images_and_the_control(tmp_path: Path) -> None:
 
 def test_of_many_people_a_sample_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
-    real = slider._read
-    monkeypatch.setattr(slider, "_read", lambda path, image: read.append(path) or real(path, image))
+    real = slider.read
+    monkeypatch.setattr(
+        slider, "read", lambda folder, image, sha256: read.append(folder) or real(folder, image, sha256)
+    )
     shown(tmp_path, "body-blur", [{"change": 1 + k % 90} for k in range(2 * CANDIDATES)])
     assert len(read) == 2 * CANDIDATES
 
@@ -127,6 +129,6 @@ def test_an_image_that_is_not_the_manifest_s_is_shown_to_nobody(tmp_path: Path, 
     with pytest.raises(AnonbenchError, match=r"2\.png: was edited or damaged .*run the anonymize stage again"):
         sliders(study, tmp_path)
     digest = sha256_file(tmp_path / "d" / variant / "train" / "1.png")
-    image = {"width": SIDE, "height": SIDE}
+    image = {"file_name": "2.png", "width": SIDE, "height": SIDE}
     with pytest.raises(AnonbenchError, match=r"2\.png: was edited or damaged .*run the anonymize stage again"):
-        sheet._open(path, image, digest)
+        pictures.read(path.parent, image, digest)

@@ -14,11 +14,8 @@ from anonbench import registry
 from anonbench.anonymize.contract import Changed, Method, Result, Scalar, checked_facts
 from anonbench.crops import Crop, Work, cut
 from anonbench.errors import AnonbenchError, in_one_line
-from anonbench.records import ANONYMIZED, Reason, Region, RegionKind
+from anonbench.records import ANONYMIZED, CONTROL, Reason, Region, RegionKind
 from anonbench.windows import PixelBox
-
-CONTROL = "control"
-"""Status of a person whose region went through a method that changes nothing on purpose (identity)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from anonbench.datasets.record import hashes_of, root_of
 from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.files import place, sha256_bytes, sha256_file, write_bytes, write_json
 from anonbench.people import Frames, People, whole
-from anonbench.records import UNANNOTATED, RegionKind
+from anonbench.records import CONTROL, UNANNOTATED, RegionKind
 from anonbench.resources import peak_memory
 from anonbench.variants import Variant
 
@@ -329,7 +329,7 @@ class Shard:
             outcome = frame or by_id.get(row["person_id"])
             status = outcome.status if outcome else row["status"]
             if frame and frame.statuses is not None:
-                status = frame.statuses.get(row["person_id"], engine.CONTROL)
+                status = frame.statuses.get(row["person_id"], CONTROL)
                 outcome = frame if manifests.is_changed({"status": status}) else None
             said = outcome and frame.weak_people.get(row["person_id"]) if frame else outcome and outcome.weak
             more: manifests.Row = {"weak": said} if said else {}
@@ -436,7 +436,7 @@ def _told(outcome: engine.Outcome, before: _Before, work: Work, original: np.nda
     """Return an outcome with what was done to people before, and how far the frame is from the ``original``, if
     given."""
     weak = dict(outcome.weak_people)
-    for one in (one for one in before.outcomes if one.status != engine.CONTROL):
+    for one in (one for one in before.outcomes if one.status != CONTROL):
         hidden = set(weak) - set(one.weak_people) if one.person_id == 0 else {one.person_id}
         weak = {person: one.weak_people.get(person, why) for person, why in weak.items() if person not in hidden}
         if one.weak is not None:

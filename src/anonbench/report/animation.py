@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from PIL import Image
 
 from anonbench import manifests
 from anonbench.datasets.coco import CocoFile
-from anonbench.report.apart import read
+from anonbench.report.pictures import data_url, read
 from anonbench.report.study import ORIGINAL, ReportStudy, phrase
 
 WIDTH = 176
@@ -120,4 +119,4 @@ def _url(frames: list[Image.Image], speed: float) -> str:
     if len(frames) > 1:
         moving = {"save_all": True, "append_images": frames[1:], "duration": round(1000 / speed), "loop": 0}
     frames[0].save(buffer, "WEBP", quality=QUALITY, method=EFFORT, **moving)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return data_url("webp", buffer.getvalue())

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from anonbench import manifests
 from anonbench.datasets.coco import CocoFile
 from anonbench.distortion import rms
-from anonbench.errors import AnonbenchError
-from anonbench.images import read_rgb
+from anonbench.report.pictures import read
 from anonbench.report.study import ORIGINAL, ReportStudy
 
 MOST = 64
@@ -55,15 +53,3 @@ def _of(folders: tuple[Path, Path], split: str) -> float | None:
             )
             apart.append(rms(before, after))
     return float(np.mean(apart)) if apart else None
-
-
-def read(folder: Path, image: dict[str, Any], sha256: str | None = None) -> np.ndarray:
-    """Return an image of a variant in the frame of its labels, uint8 HxWx3, by its entry in the annotations.
-
-    Raises AnonbenchError when it is missing, damaged or, with ``sha256`` (`manifests.image_hashes`), another one.
-    """
-    path = folder / image["file_name"]
-    try:
-        return read_rgb(path, (image["width"], image["height"]), image.get("labels_on"), sha256)
-    except AnonbenchError as error:
-        raise AnonbenchError(error.message, file=path, remedy="run the anonymize stage again") from None

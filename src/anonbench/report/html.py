@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ from PIL import Image
 
 from anonbench import __version__
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, TESTED
-from anonbench.errors import AnonbenchError
 from anonbench.files import write_json, write_text
 from anonbench.provenance import provenance
 from anonbench.report.animation import animations
@@ -27,6 +24,7 @@ from anonbench.report.figures.cost import cost_figure
 from anonbench.report.figures.style import save, styled
 from anonbench.report.methods import about, methods
 from anonbench.report.page import render
+from anonbench.report.pictures import data_url, jpeg
 from anonbench.report.rates import bd_table, off_target, rate_table
 from anonbench.report.slider import sliders
 from anonbench.report.study import ORIGINAL, ReportStudy, is_coded, is_identity
@@ -181,11 +179,9 @@ def _as_named(folder: Path) -> Path:
 def _inline(path: Path) -> str:
     """Return a PNG as a data URL; one of pictures of people as JPEG, which is a fifth of its size."""
     if path.name.startswith(("sheet", "restored")):
-        buffer = io.BytesIO()
         with Image.open(path) as image:
-            image.convert("RGB").save(buffer, "JPEG", quality=90, subsampling=0)
-        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+            return jpeg(image.convert("RGB"), 90, subsampling=0)
+    return data_url("png", path.read_bytes())
 
 
 def _records(study: ReportStudy, models: Path, timings: Path | None) -> tuple[list[dict[str, Any]], list[str]]:
@@ -197,8 +193,6 @@ def _records(study: ReportStudy, models: Path, timings: Path | None) -> tuple[li
         record = training_record(sources, dataset, made, model, seed)
         if record is None:
             absent.append(f"the training record of {dataset}/{made}/{model}/seed{seed}")
-        elif not isinstance(record, dict):
-            raise AnonbenchError("is not a training record", file=models / dataset / made / model)
         else:
             keys = {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
             records.append({**record, **keys})

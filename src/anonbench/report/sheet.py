@@ -17,10 +17,10 @@ from PIL import Image
 from anonbench import lines, manifests
 from anonbench.datasets.coco import CocoFile
 from anonbench.errors import AnonbenchError, nearest
-from anonbench.images import read_rgb
 from anonbench.records import ANONYMIZED, is_people
 from anonbench.report.collect import HANDLED
 from anonbench.report.figures.style import RED, save, styled
+from anonbench.report.pictures import read
 from anonbench.report.study import ORIGINAL, ReportStudy, parts
 from anonbench.variants import EVERYTHING
 
@@ -89,13 +89,14 @@ def write_sheet(study: ReportStudy, dataset: str, anonymized: Path, out: Path) -
     split = study.datasets[dataset]["train"]
     root = anonymized / dataset
     variants = [v for v in study.variants_of(dataset) if not study.sheet or v in (ORIGINAL, *study.sheet)]
-    truth = _truth(root / ORIGINAL / "annotations" / f"{split}.json")
+    annotations = manifests.annotations_path(root / ORIGINAL, split)
+    truth = _truth(annotations)
     anonymized_in = [v for v in variants if v != ORIGINAL and not study.is_control(v)]
     rows = choose(truth, study.people_per_sheet, statuses(root, anonymized_in, split, study.after))
     if not rows:
         raise AnonbenchError(
             "contains nobody with a box",
-            file=root / ORIGINAL / "annotations" / f"{split}.json",
+            file=annotations,
             remedy="choose another training split, or leave the sheet out",
         )
     shown = {row.image["id"]: row.image for row in rows}
@@ -293,26 +294,15 @@ def crop_box(box: Crop, aspect: float, width: int, height: int, least: float = 0
 def _images(variant: Path, split: str, shown: dict[int, dict[str, Any]]) -> dict[int, Image.Image]:
     """Return the images to be shown by id, under the names that the variant's own annotations give them."""
     found, hashes = {}, manifests.image_hashes(variant, split)
-    for image in CocoFile(variant / "annotations" / f"{split}.json").images:
+    file = manifests.annotations_path(variant, split)
+    for image in CocoFile(file).images:
         if image["id"] in shown:
             name = image["file_name"]
-            found[image["id"]] = _open(variant / split / name, shown[image["id"]], hashes.get(name))
+            entry = {**shown[image["id"]], "file_name": name}
+            found[image["id"]] = Image.fromarray(read(variant / split, entry, hashes.get(name)))
     for image in (image for number, image in shown.items() if number not in found):
-        raise AnonbenchError(
-            "lacks the image",
-            file=variant / "annotations" / f"{split}.json",
-            entry=f"image {image['id']}",
-            remedy="run the anonymize stage again",
-        )
+        raise AnonbenchError("lacks the image", file=file, entry=f"image {image['id']}", remedy=manifests.REMEDY)
     return found
-
-
-def _open(path: Path, image: dict[str, Any], sha256: str | None = None) -> Image.Image:
-    """Open an image in the frame of its labels."""
-    try:
-        return Image.fromarray(read_rgb(path, (image["width"], image["height"]), image.get("labels_on"), sha256))
-    except AnonbenchError as error:
-        raise AnonbenchError(error.message, file=path, remedy="run the anonymize stage again") from None
 
 
 def _draw(variants: list[str], rows: list[Row], pictures: list[list[Image.Image]]) -> Figure:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +12,8 @@ from PIL import Image
 
 from anonbench import manifests
 from anonbench.datasets.coco import CocoFile
-from anonbench.errors import AnonbenchError
-from anonbench.images import read_rgb
-from anonbench.records import RegionKind
+from anonbench.records import ANONYMIZED, CONTROL, RegionKind
+from anonbench.report.pictures import jpeg, read
 from anonbench.report.sheet import Crop, crop_box
 from anonbench.report.study import ORIGINAL, ReportStudy, parts
 from anonbench.report.tables import number
@@ -71,8 +68,8 @@ def sliders(study: ReportStudy, anonymized: Path) -> list[dict[str, Any]]:
                     {
                         "rank": rank,
                         "score": f"mean change of the region’s pixels {number(score)}",
-                        "before": _url(before, (width, height)),
-                        "after": _url(after, (width, height)),
+                        "before": jpeg(before.resize((width, height), Image.Resampling.LANCZOS), QUALITY),
+                        "after": jpeg(after.resize((width, height), Image.Resampling.LANCZOS), QUALITY),
                     }
                     for rank, (score, before, after) in people.items()
                 ],
@@ -124,9 +121,8 @@ def _ranked(
     at = np.unique(np.linspace(0, len(found) - 1, min(len(found), CANDIDATES)).round().astype(int))
     scored: list[Shown] = []
     for image, box in (found[i] for i in at):
-        before = _read(folder.with_name(ORIGINAL) / split / images[image]["file_name"], images[image])
-        theirs = {**images[image], "sha256": hashes.get(names[image])}
-        after = _read(folder / split / names[image], theirs)
+        before = read(folder.with_name(ORIGINAL) / split, images[image], images[image]["sha256"])
+        after = read(folder / split, {**images[image], "file_name": names[image]}, hashes.get(names[image]))
         crop = _around(box, AROUND.get(region, 1.0), before.shape[1], before.shape[0])
         scored.append((_score(before, after, box), _crop(before, crop), _crop(after, crop)))
     scored.sort(key=lambda entry: entry[0])
@@ -140,7 +136,7 @@ def _changed(row: dict[str, Any], control: bool) -> bool:
     """Tell whether a manifest's row is of somebody whose region the variant changed; of a ``control``, of anybody."""
     if row["type"] != "person" or row.get("category") is None:
         return False
-    return row["status"] == "anonymized" or (control and row["status"] == "control")
+    return row["status"] == ANONYMIZED or (control and row["status"] == CONTROL)
 
 
 def _boxes(originals: CocoFile) -> Iterator[tuple[int, Crop]]:
@@ -156,14 +152,6 @@ def _region(row: dict[str, Any], boxes: dict[int, Crop]) -> Crop | None:
         return boxes.get(row["person_id"])
     x0, y0, x1, y1 = row["box"]
     return x0, y0, x1 - x0, y1 - y0
-
-
-def _read(path: Path, image: dict[str, Any]) -> np.ndarray:
-    """Return an image in the frame of its labels, uint8 HxWx3."""
-    try:
-        return read_rgb(path, (image["width"], image["height"]), image.get("labels_on"), image.get("sha256"))
-    except AnonbenchError as error:
-        raise AnonbenchError(error.message, file=path, remedy="run the anonymize stage again") from None
 
 
 def _score(before: np.ndarray, after: np.ndarray, box: Crop) -> float:
@@ -184,10 +172,3 @@ def _around(box: Crop, more: float, width: int, height: int) -> Crop:
 
 def _crop(image: np.ndarray, box: Crop) -> Image.Image:
     return Image.fromarray(image).resize(SIZE, Image.Resampling.BICUBIC, box=box)
-
-
-def _url(image: Image.Image, size: tuple[int, int]) -> str:
-    """Return a crop as a JPEG data URL."""
-    buffer = io.BytesIO()
-    image.resize(size, Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
