@@ -7,10 +7,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
-import cv2
 import numpy as np
 
 from anonbench.errors import AnonbenchError
+from anonbench.images.resizing import resized
 
 Box = tuple[int, int, int, int]
 """x, y, width, height in pixels of a frame."""
@@ -51,11 +51,7 @@ def largest(width: int, height: int, sight: Sight, share: float) -> tuple[int, i
 def part(pixels: np.ndarray, box: Box, sight: Sight) -> np.ndarray:
     """Return a part of a frame (uint8 HxWx3) at the input's size; a view of the frame where it has that size."""
     x, y, w, h = box
-    size, found = (sight.width, sight.height), pixels[y : y + h, x : x + w]
-    if (w, h) == size:
-        return found
-    how = cv2.INTER_AREA if w * h > size[0] * size[1] else cv2.INTER_LINEAR
-    return cv2.resize(found, size, interpolation=how)
+    return resized(pixels[y : y + h, x : x + w], (sight.width, sight.height))
 
 
 class Kept:

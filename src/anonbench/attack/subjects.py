@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from anonbench import images, manifests, regions, registry
@@ -16,6 +15,7 @@ from anonbench.attack.inversion import Inversion
 from anonbench.attack.options import View
 from anonbench.errors import AnonbenchError
 from anonbench.files import read_json
+from anonbench.images.resizing import resized
 from anonbench.people import People
 from anonbench.records import Region, RegionKind
 from anonbench.seeding import generator
@@ -216,8 +216,7 @@ def _crop(
             part[:] = np.rint(part[inside if inside.any() else ...].reshape(-1, 3).mean(axis=0))
         else:
             part[:] = np.where(inside, 255, 0)[..., None]
-    shrinks = size[0] * size[1] < part.shape[0] * part.shape[1]
-    return cv2.resize(part, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized(part, size)
 
 
 def _mask(region: Region | None, window: tuple[int, int, int, int]) -> np.ndarray:

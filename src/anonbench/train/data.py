@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
-import cv2
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
@@ -17,6 +16,7 @@ from anonbench import lines, manifests
 from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.files import sha256_file
 from anonbench.images import Frame, read_rgb
+from anonbench.images.resizing import resized
 from anonbench.records import FLIP, KEYPOINTS, is_people
 
 Target = dict[str, torch.Tensor]
@@ -302,10 +302,7 @@ def load_image(sample: Sample, size: tuple[int, int], flip: bool = False) -> tor
 
     Raises what `Sample.pixels` raises.
     """
-    image = sample.pixels()
-    if size != (sample.width, sample.height):
-        shrinks = size[0] * size[1] < sample.width * sample.height
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    image = resized(sample.pixels(), size)
     if flip:
         image = image[:, ::-1]
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)

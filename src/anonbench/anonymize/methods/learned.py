@@ -17,6 +17,7 @@ from anonbench.anonymize.contract import Changed, Crop, FitJob, Fitted, Method
 from anonbench.anonymize.learned import options
 from anonbench.blocks import Strict
 from anonbench.errors import AnonbenchError
+from anonbench.images.resizing import resized
 from anonbench.records import RegionKind
 
 
@@ -102,7 +103,7 @@ class Learned(Method):
 
         height, width = crops[0].pixels.shape[:2]
         size = self._architecture.shape_for(width, height)
-        seen = np.stack([_resized(crop.pixels, size) for crop in crops])
+        seen = np.stack([resized(crop.pixels, size) for crop in crops])
         with torch.inference_mode():
             x = torch.from_numpy(seen).to(self._device).permute(0, 3, 1, 2).float().mul_(1 / 255)
             y = self._network(x).float().permute(0, 2, 3, 1)
@@ -112,19 +113,10 @@ class Learned(Method):
                 drawn = [crop.generator().standard_normal(y.shape[1:], np.float32) for crop in crops]
                 y = y + self._architecture.noise * torch.from_numpy(np.stack(drawn)).to(self._device)
             shown = y.mul(255).round_().clamp_(0, 255).to(torch.uint8).contiguous().cpu().numpy()
-        return [_said(crop, _resized(one, crop.pixels.shape[1::-1])) for crop, one in zip(crops, shown, strict=True)]
+        return [_said(crop, resized(one, crop.pixels.shape[1::-1])) for crop, one in zip(crops, shown, strict=True)]
 
 
 def _said(crop: Crop, pixels: np.ndarray) -> Changed:
     """Return a changed frame with how far it is from the original; the sum of squares is a whole number."""
     squares = cv2.norm(pixels, crop.pixels, cv2.NORM_L2SQR)
     return Changed(pixels, {"rms": round((squares / pixels.size) ** 0.5 / 255, 6)})
-
-
-def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return pixels (uint8 HxWx3) at a size (width, height)."""
-    height, width = pixels.shape[:2]
-    if (width, height) == tuple(size):
-        return pixels
-    shrinks = size[0] * size[1] < width * height
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from anonbench import images, regions
 from anonbench.anonymize.roi_codec.options import FitSettings
 from anonbench.errors import AnonbenchError
+from anonbench.images.resizing import resized
 from anonbench.records import RegionKind
 from anonbench.regions import frame_of
 from anonbench.seeding import generator
@@ -149,8 +150,7 @@ class Sources:
         width, height = fit.size
         if fit.sampling == "resize":
             scale = np.array([width / pixels.shape[1], height / pixels.shape[0]] * 2)
-            how = cv2.INTER_AREA if width * height < pixels.shape[0] * pixels.shape[1] else cv2.INTER_LINEAR
-            pixels, people, heads = cv2.resize(pixels, fit.size, interpolation=how), people * scale, heads * scale
+            pixels, people, heads = resized(pixels, fit.size), people * scale, heads * scale
         else:
             x, y = _corner(pixels, heads, fit, draw)
             corner = np.array([x, y, x, y])
