@@ -18,7 +18,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.report import published as known
 from anonbench.report.collect import MEAN, PEOPLE
 from anonbench.report.study import Primary
-from anonbench.report.tables import primary, read_csv
+from anonbench.report.tables import check_columns, primary, read_csv
 from anonbench.statistics.family import Member, simultaneous_factor
 from anonbench.statistics.power import POWER, Pilot, chance, images_for, plan, seeds_for
 from anonbench.variants import ORIGINAL, Variant
@@ -92,10 +92,7 @@ def of_pilot(study: config.Study, results: Path, file: Path) -> Rows:
     """
     path = results / "tables" / "impact.csv"
     table = read_csv(path)
-    missing = [name for name in READ if name not in table.columns]
-    if missing:
-        remedy = "it may be of an earlier version: write the pilot's report again"
-        raise AnonbenchError(f"has no column '{missing[0]}'", file=path, remedy=remedy)
+    check_columns(table, READ, path)
     table = primary(table)
     table = table[(table.direction == _question(study).direction) & (table.group != MEAN)]
     rows: Rows = []

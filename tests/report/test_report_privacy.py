@@ -597,9 +597,9 @@ def test_the_front_is_of_those_whom_nobody_beats() -> None:
 
 
 def test_the_figure_has_a_column_per_risk(made: tuple[Path, ReportStudy, pd.DataFrame], tmp_path: Path) -> None:
-    _, study, table = made
+    *_, table = made
     infer = privacy(study_of(write_infer(tmp_path, dict.fromkeys(TELLING, 0.8), None)), tmp_path / "attacks")
-    figure = tradeoff_figure(impact(), pd.concat([table, infer], ignore_index=True), study)
+    figure = tradeoff_figure(impact(), pd.concat([table, infer], ignore_index=True))
     axes = [axis for axis in figure.axes if axis.get_visible()]
     assert [text.get_text() for axis in axes for text in axis.texts if text.get_fontweight() == "bold"] == [
         "Singling out", "Linkability", "Inference",
@@ -615,7 +615,7 @@ def test_the_figure_has_a_column_per_risk(made: tuple[Path, ReportStudy, pd.Data
     assert (round(low, 2), round(high, 2)) in bars
     assert "found first among 30, %" in linked.get_ylabel()
     assert linked.get_xscale() == "function", "body-mask_out keeps 3 %"
-    assert "nothing is known" in tradeoff_figure(impact().assign(kept=np.nan), table, study).texts[0].get_text()
+    assert "nothing is known" in tradeoff_figure(impact().assign(kept=np.nan), table).texts[0].get_text()
 
 
 def test_strengths_are_joined_mild_first(tmp_path: Path) -> None:
@@ -624,8 +624,7 @@ def test_strengths_are_joined_mild_first(tmp_path: Path) -> None:
     rows = impact().iloc[:4].assign(variant=list(telling), kept=[np.nan, 70.0, 95.0, 90.0])
     rows["question"] = ["", "primary", "primary", "primary"]
     rows["kept_low"], rows["kept_high"] = rows.kept - 3, rows.kept + 3
-    study = ReportStudy("s", 7, {"streetlife": {}}, list(telling), {"m": {}}, [0])
-    axis = tradeoff_figure(rows, table, study).axes[0]
+    axis = tradeoff_figure(rows, table).axes[0]
     assert [list(line.get_xdata()) for line in axis.get_lines() if list(line.get_xdata()) == [95.0, 70.0]]
     assert {text.get_text() for text in axis.texts} >= {"l", "h"}
 
@@ -635,8 +634,7 @@ def test_levels_without_an_order_are_told_apart_by_name(tmp_path: Path) -> None:
     table = privacy(study_of(write_attacks(tmp_path, dict.fromkeys(variants, 1.5))), tmp_path / "attacks")
     rows = impact().iloc[:4].assign(variant=variants, kept=[np.nan, 98.0, 95.0, 90.0])
     rows["question"] = ["", "primary", "primary", "primary"]
-    study = ReportStudy("s", 7, {"streetlife": {}}, variants, {"m": {}}, [0])
-    axis = tradeoff_figure(rows, table, study).axes[0]
+    axis = tradeoff_figure(rows, table).axes[0]
     assert {"b30", "spact"} <= {text.get_text() for text in axis.texts}
 
 

@@ -29,7 +29,8 @@ def report_tables(
 ) -> None:
     """Write impact.{csv,md,tex}, {seeds,subsets,coverage,people,sizes,curves}.csv, numbers.tex and metrics.json.
 
-    Of a study that attacks also privacy.{csv,md,tex}.
+    Of a study that attacks also privacy.{csv,md,tex} and tradeoff.{csv,md}, of one that names variants to beat
+    versus.csv, of one with codecs rates.{csv,md} and bd_rates.csv.
     """
     from anonbench.report.collect import Sources
     from anonbench.report.study import ReportStudy
@@ -43,7 +44,10 @@ def report_tables(
 def report_figures(
     study: StudyFile, tables: Tables, out: Annotated[Path, typer.Option(help="Folder for the figures.")]
 ) -> None:
-    """Draw impact, doses, categories, sizes, coverage, people and curves as PNG and PDF, from the tables alone."""
+    """Draw the study's figures, such as impact, trade-off, rates, doses and curves, from the tables alone.
+
+    As PNG and in the vector formats that the study names.
+    """
     from anonbench.report.figures import write_figures
     from anonbench.report.study import ReportStudy
 
@@ -57,7 +61,7 @@ def report_sheet(
     anonymized: Anonymized,
     out: Annotated[Path, typer.Option(help="Folder for the figure.")],
 ) -> None:
-    """Draw sheet-<dataset>: the same people under every variant."""
+    """Draw sheet-<dataset>: the same people under every variant, or those that the study names."""
     from anonbench.report.sheet import write_sheet
     from anonbench.report.study import ReportStudy
 

@@ -189,7 +189,7 @@ def _require_alike(run: Run, first: Run) -> None:
 def _require_trained_alike(training: tuple[Path, dict[str, Any]], first: tuple[Path, dict[str, Any]]) -> None:
     """Raise AnonbenchError for a training by another recipe, code or library than the first of the model."""
     for key, whose in (("recipe", "recipe"), ("code", "version of the code"), ("versions", "version of a library")):
-        mine, others = (_flat(record.get(key)) for _, record in (training, first))
+        mine, others = (leaves(record.get(key)) for _, record in (training, first))
         if mine != others:
             differ = next(n for n in sorted({*mine, *others}) if mine.get(n, ABSENT) != others.get(n, ABSENT))
             raise AnonbenchError(
@@ -200,11 +200,11 @@ def _require_trained_alike(training: tuple[Path, dict[str, Any]], first: tuple[P
             )
 
 
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Return the entries of nested objects by their dotted names; what is no object is an entry itself."""
+def leaves(value: Any, name: str = "") -> dict[str, Any]:
+    """Return the entries of nested JSON objects by their dotted names; what is no object is an entry itself."""
     if not isinstance(value, dict):
         return {name: value}
-    return {k: v for key, of in value.items() for k, v in _flat(of, f"{name}.{key}" if name else str(key)).items()}
+    return {k: v for key, of in value.items() for k, v in leaves(of, f"{name}.{key}" if name else str(key)).items()}
 
 
 def _short(value: Any) -> str:

@@ -12,9 +12,10 @@ import pandas as pd
 import typer
 from tabulate import tabulate
 
-from anonbench.report.results import ATTACK_KEYS, KEYS, NORMAL, Key, Results
+from anonbench.report.collect import leaves
+from anonbench.report.results import ATTACK_KEYS, NORMAL, Key, Results
 from anonbench.report.study import ORIGINAL
-from anonbench.report.tables import is_number, percent, write_csv
+from anonbench.report.tables import KEYS, is_number, percent, write_csv
 from anonbench.statistics.changes import Change, Estimate, holm
 from anonbench.statistics.contrasts import LEVEL
 
@@ -179,21 +180,13 @@ def settings(a: Results, b: Results) -> list[str]:
 
 
 def _differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    flat = [dict(_flat(value)) for value in (one, other)]
+    flat = [leaves(value) for value in (one, other)]
     lines = []
     for key in dict.fromkeys([*flat[0], *flat[1]]):
         before, after = (values.get(key) for values in flat)
         if before != after:
             lines.append(f"{key}: {_difference(before, after)}")
     return lines
-
-
-def _flat(value: dict[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
-    for key, of in value.items():
-        if isinstance(of, dict) and of:
-            yield from _flat(of, f"{start}{key}.")
-        else:
-            yield f"{start}{key}", of
 
 
 def _difference(before: Any, after: Any) -> str:
@@ -287,7 +280,7 @@ def compare(
     table, attacks = changes(first, second), attack_changes(first, second)
     differing = settings(first, second)
     if first.same == second.same:
-        typer.echo("identical: tables/impact.csv and tables/seeds.csv are the same in both")
+        typer.echo("identical: tables/impact.csv, seeds.csv and, if there is one, privacy.csv are the same in both")
     else:
         typer.echo(summary(table))
         for line in alone(table):

@@ -23,7 +23,7 @@ from anonbench.blocks import Strict, explain
 from anonbench.errors import AnonbenchError
 from anonbench.files import no_yaml, write_text
 from anonbench.report.collect import PEOPLE, PRIMARY
-from anonbench.report.tables import AP_POINTS, is_number, read_csv
+from anonbench.report.tables import AP_POINTS, check_columns, is_number, read_csv
 
 KEYS = ("dataset", "model", "variant", "direction", "task", "category", "metric")
 ATTACK_KEYS = ("dataset", "variant", "attack", "attacker", "measure", "size")
@@ -230,10 +230,7 @@ def check(
 def _table(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """Return a table of the results; raise AnonbenchError when it lacks one of the columns that are looked up."""
     table = read_csv(file)
-    for column in columns:
-        if column not in table.columns:
-            remedy = "it may be of an earlier version: write the study's report again"
-            raise AnonbenchError(f"has no column '{column}'", file=file, remedy=remedy)
+    check_columns(table, columns, file)
     return table
 
 

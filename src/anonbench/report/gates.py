@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from anonbench.report.attempts import ATTACKER, NAIVE, Attempt, Key, Measured
+from anonbench.report.attempts import ATTACKER, AWARE, NAIVE, Attempt, Key, Measured
 from anonbench.report.study import ORIGINAL, is_identity, parts
 from anonbench.statistics.contrasts import LEVEL, Contrast
 
@@ -106,11 +106,11 @@ def _pairs(attempts: Attempts) -> list[tuple[Attempt, Attempt]]:
                 for one in known
                 if (one.region, str(one.attacker.get("view")), one.attacker.get("knowledge")) == (*sight, knowledge)
             ]
-            for knowledge in ("aware", "naive")
+            for knowledge in (AWARE, NAIVE)
         }
         if all(of.values()):
             best = {name: max(these, key=lambda one: one.strength or 0.0) for name, these in of.items()}
-            found.append((best["aware"], best["naive"]))
+            found.append((best[AWARE], best[NAIVE]))
     return found
 
 

@@ -407,7 +407,7 @@ def _compared(study: ReportStudy, dataset: str, model: str, runs: Runs, directio
         asked = None
         primary = study.primary
         if primary.asks(model) and direction == primary.direction and name in primary.tasks_of(names):
-            asked = study.primary.category_of(judged, [c for c in judged if c in people])
+            asked = primary.category_of(judged, [c for c in judged if c in people])
         for category in dict.fromkeys((*judged, *(c for f in of_original for c in f))):
             scores = {v: {s: f[category] for s, f in seeds.items() if category in f} for v, seeds in scored.items()}
             yield Compared(
@@ -421,7 +421,7 @@ def _compared(study: ReportStudy, dataset: str, model: str, runs: Runs, directio
                 of.sampled,
                 len(of.groups),
                 scores,
-                study.primary.variants_of(study.told(dataset, model, direction)) if category == asked else frozenset(),
+                primary.variants_of(study.told(dataset, model, direction)) if category == asked else frozenset(),
                 direction != ON_DEPLOYED,
                 not study.trains(model),
             )

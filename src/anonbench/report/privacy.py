@@ -185,10 +185,10 @@ def _beside(attempt: Attempt, key: Key, bare: Attempt | None, controls: list[Att
     measured = attempt.measures[key]
     raw = bare.measures.get(key) if bare is not None else None
     found: dict[str, Any] = {"raw": None if raw is None else raw.value}
-    able_ = [one for one in controls if key in one.measures] if attempt.role == ATTACKER else []
-    if not able_:
+    there = [one for one in controls if key in one.measures] if attempt.role == ATTACKER else []
+    if not there:
         return found
-    best = max(able_, key=lambda one: one.measures[key].value)
+    best = max(there, key=lambda one: one.measures[key].value)
     control = best.measures[key]
     found |= {"control": control.value, "residual": float(residual(measured.value, control.value))}
     if raw is None or bare is None:

@@ -12,7 +12,7 @@ from anonbench.report.attempts import ATTACKER, LINKABILITY, SINGLING_OUT
 from anonbench.report.gates import ABOVE, AT_CHANCE, NO_VERDICT
 from anonbench.report.macros import macro
 from anonbench.report.study import ORIGINAL, is_identity
-from anonbench.report.tables import FIT, escape, interval_of, is_number, number, percent, rows_of
+from anonbench.report.tables import FIT, capital, escape, interval_of, is_number, number, percent, rows_of
 
 NAMES = {
     LINKABILITY: "found first", SINGLING_OUT: "singled out", "auc": "AUC", "tar_1e2": "TAR at FAR 1e-2",
@@ -136,7 +136,7 @@ def strongest_table(part: pd.DataFrame) -> tuple[list[str], list[list[str]], lis
     ]  # fmt: skip
     kept = [k for k in range(len(heads)) if k in (0, 1, 3) or any(line[k] != "–" for line in body)]
     lines = [[line[k] for k in kept] for line in body]
-    return [heads[k] for k in kept], lines, [f"{note[:1].upper()}{note[1:]}." for note in notes]
+    return [heads[k] for k in kept], lines, [f"{capital(note)}." for note in notes]
 
 
 def _count(seeds: int) -> str:
@@ -228,7 +228,7 @@ def privacy_latex(table: pd.DataFrame) -> str:
             FIT + "{%",
             rf"\begin{{tabular}}{{lllrr{'l' if singled else ''}}}",
             r"\toprule",
-            rf"Variant & Strongest attacker & {escape(_capital(named(first.measure, first.size)))}{chance} & Control & "
+            rf"Variant & Strongest attacker & {escape(capital(named(first.measure, first.size)))}{chance} & Control & "
             rf"Gain{extra} \\",
         ]
         last = None
@@ -242,10 +242,6 @@ def privacy_latex(table: pd.DataFrame) -> str:
             lines.append(" & ".join(cells) + r" \\")
         found.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}}"]))
     return "\n\n".join(found) + "\n"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _tex(value: float) -> str:

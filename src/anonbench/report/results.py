@@ -14,13 +14,11 @@ import pandas as pd
 from anonbench.errors import AnonbenchError
 from anonbench.report.collect import PRIMARY, SECONDARY
 from anonbench.report.study import ORIGINAL
-from anonbench.report.tables import AP_POINTS, is_number, read_csv
+from anonbench.report.tables import AP_POINTS, KEYS, check_columns, is_number, read_csv
 from anonbench.statistics.changes import Estimate
 from anonbench.statistics.contrasts import LEVEL, quantile
 from anonbench.statistics.verdicts import DROP, GAIN, SAME
 
-KEYS = ("dataset", "model", "task", "category", "direction", "variant", "metric")
-"""What names a row of impact.csv."""
 NEEDED = (
     *KEYS, "role", "value", "value_std", "n_seeds", "difference", "difference_low", "difference_high", "verdict",
     "instances", "samples", "samples_needed",
@@ -183,13 +181,7 @@ class Results:
 
 def _rows(table: pd.DataFrame, keys: Key, needed: Key, file: str) -> dict[Key, dict[str, Any]]:
     """Return a table's rows by their keys; raise AnonbenchError for a column that lacks and a row that stands twice."""
-    for column in needed:
-        if column not in table.columns:
-            raise AnonbenchError(
-                f"has no column '{column}'",
-                file=file,
-                remedy="it may be of another version: write the study's report again",
-            )
+    check_columns(table, needed, file)
     rows: dict[Key, dict[str, Any]] = {}
     for values in table.itertuples(index=False, name=None):
         row = dict(zip(table.columns, values, strict=True))

@@ -76,10 +76,11 @@ MARKS = {DROP: "−", GAIN: "+", SAME: "=", UNSURE: "?", REFERENCE: "", MISSING:
 TEX_MARKS = {DROP: r"\downarrow", GAIN: r"\uparrow", SAME: "=", UNSURE: "?", REFERENCE: "", MISSING: "!"}
 
 
-_ROW = ("dataset", "model", "task", "category", "direction", "variant", "metric")
+KEYS = ("dataset", "model", "task", "category", "direction", "variant", "metric")
+"""What names a row of impact.csv."""
 COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "impact": (IMPACT_COLUMNS, _ROW),
-    "seeds": (SEED_COLUMNS, (*_ROW, "seed")),
+    "impact": (IMPACT_COLUMNS, KEYS),
+    "seeds": (SEED_COLUMNS, (*KEYS, "seed")),
     "coverage": (COVERAGE_COLUMNS, ("dataset", "variant", "category")),
     "subsets": (SUBSET_COLUMNS, ()),
     "people": (PEOPLE_COLUMNS, ()),
@@ -170,15 +171,20 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
     path = folder / f"{name}.csv"
     frame = read_csv(path)
     columns, keys = COLUMNS[name]
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        remedy = "it may be of an earlier version: write the study's report again"
-        raise AnonbenchError(f"has no column '{missing[0]}'", file=path, remedy=remedy)
+    check_columns(frame, columns, path)
     twice = frame[frame.duplicated(list(keys))] if keys else frame[:0]
     if len(twice):
         entry = " ".join(str(twice.iloc[0][key]) for key in keys)
         raise AnonbenchError("stands there twice", file=path, entry=entry, remedy="write the study's report again")
     return frame
+
+
+def check_columns(frame: pd.DataFrame, columns: Iterable[str], file: str | Path) -> None:
+    """Raise AnonbenchError for the first of some columns that a table lacks."""
+    for column in columns:
+        if column not in frame.columns:
+            remedy = "it may be of an earlier version: write the study's report again"
+            raise AnonbenchError(f"has no column '{column}'", file=file, remedy=remedy)
 
 
 def primary(table: pd.DataFrame) -> pd.DataFrame:

@@ -12,9 +12,10 @@ from tabulate import tabulate
 from anonbench.report.apart import distortion
 from anonbench.report.attempts import ATTACKER, AWARE, NAIVE, REVERSE
 from anonbench.report.bought import asked_first
+from anonbench.report.collect import PEOPLE
 from anonbench.report.privacy_text import attacks_of, named, share
 from anonbench.report.study import ReportStudy, parts
-from anonbench.report.tables import PEOPLE, interval_of, is_number, number, primary, rows_of, shown
+from anonbench.report.tables import interval_of, is_number, number, primary, rows_of, shown
 from anonbench.tasks.base import title
 
 TRADEOFF_COLUMNS = (

@@ -29,9 +29,9 @@ def write_figures(study: ReportStudy, tables: Path, out: Path) -> list[str]:
         figures = {"impact": impact_figure(table, seeds, study)}
         attacked = read_csv(tables / "privacy.csv") if study.attacks is not None else None
         if any(map(is_coded, study.variants)):
-            figures["rates"] = rates_figure(read_csv(tables / "rates.csv"), table, attacked, study)
+            figures["rates"] = rates_figure(read_csv(tables / "rates.csv"), table, attacked)
         if attacked is not None:
-            figures["tradeoff"] = tradeoff_figure(table, attacked, study)
+            figures["tradeoff"] = tradeoff_figure(table, attacked)
         if dosed(study.variants):
             figures["dose"] = dose_figure(table, study)
         figures["categories"] = categories_figure(table, study)

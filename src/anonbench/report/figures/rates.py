@@ -10,13 +10,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from anonbench.report.figures.style import GRID, INK, LINES, MARKERS, WIDTH, legend, nothing
 from anonbench.report.rates import Series, rate_of, series
-from anonbench.report.study import ReportStudy
 from anonbench.report.tables import capital, rows_of
 
 COLUMNS = 3
 
 
-def rates_figure(taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | None, study: ReportStudy) -> Figure:
+def rates_figure(taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | None) -> Figure:
     """Draw a panel per measure of each data set, a line per codec and what comes before it; bits on a log scale.
 
     Bits are those of the split that a measure is about: of what attackers find of the one that they attack.

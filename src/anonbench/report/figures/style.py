@@ -37,7 +37,7 @@ BLUE, SKY, GREEN, ORANGE, RED, PINK, BLACK = (
 )  # fmt: skip
 """Okabe and Ito's colours (2008), which stay apart for colour-blind readers and in grey."""
 SLATE, BROWN, NIGHT = "#5f6b7a", "#6b4500", "#003A5D"
-"""Three more of about their distances; tests/report/test_report_style.py measures them as colour-blind people see."""
+"""Three more of about their distances; tests/report/test_report_figures.py measures them as colour-blind people see."""
 
 PEOPLE_COLOURS = (RED, PINK, SKY)
 CONTROL_COLOURS = (SLATE, GREEN, BROWN)

@@ -20,7 +20,7 @@ from anonbench.report.captions import dosed
 from anonbench.report.figures.style import GRID, GROUND, INK, MARKERS, METHODS, SOFT, WIDTH, legend, nothing
 from anonbench.report.gates import NO_VERDICT
 from anonbench.report.privacy_text import attacks_of, deciding, named
-from anonbench.report.study import IDENTITY, ORIGINAL, ReportStudy, is_coded, is_identity, parts
+from anonbench.report.study import IDENTITY, ORIGINAL, is_coded, is_identity, parts
 from anonbench.report.tables import capital, interval_of, rows_of
 from anonbench.tasks.base import title
 
@@ -33,6 +33,8 @@ LITTLE, NARROW = 50.0, 0.18
 LOW_CHANCE = 0.2
 """Measures whose chance is lower have an axis from nothing."""
 ENCODED = "re-encoded only"
+FRONT = "#cfd6de"
+"""Colour of the Pareto front."""
 
 
 class Panel(NamedTuple):
@@ -44,7 +46,7 @@ class Panel(NamedTuple):
     rows: pd.DataFrame
 
 
-def tradeoff_figure(table: pd.DataFrame, privacy: pd.DataFrame, study: ReportStudy) -> Figure:
+def tradeoff_figure(table: pd.DataFrame, privacy: pd.DataFrame) -> Figure:
     """Draw what is kept against what is found: a column per risk, a panel per attack; ``table`` is impact.csv.
 
     The horizontal axis is the share of the original's first metric that is kept, of the primary question's first task,
@@ -204,7 +206,7 @@ def _front(axis: Axes, places: list[tuple[float, float]]) -> None:
     """Draw the Pareto front: to keep so much, at least so much is found."""
     best = front(places)
     if len(best) > 1:
-        axis.plot(*zip(*best, strict=True), drawstyle="steps-pre", color="#cfd6de", lw=3.2, zorder=0.5,
+        axis.plot(*zip(*best, strict=True), drawstyle="steps-pre", color=FRONT, lw=3.2, zorder=0.5,
                   solid_joinstyle="round")  # fmt: skip
 
 
@@ -227,7 +229,7 @@ def _handles(panels: list[Panel], looks: dict[str, tuple[str, str]]) -> list[Any
     if MASK_OUT in looks:
         handles.append(Line2D([], [], color=looks[MASK_OUT][0], lw=0.7, ls=(0, (4, 3)), label="level of mask out"))
     handles.append(Line2D([], [], color=SOFT, lw=0.9, ls=":", label="chance"))
-    handles.append(Line2D([], [], color="#cfd6de", lw=3.2, label="Pareto front"))
+    handles.append(Line2D([], [], color=FRONT, lw=3.2, label="Pareto front"))
     if any((panel.rows.verdict == NO_VERDICT).any() for panel in panels):
         handles.append(Line2D([], [], color="none", label="?: no verdict"))
     return handles
