@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from markupsafe import escape
+from matplotlib.figure import Figure
 from synthetic_attacks import ATTACKERS, SIZES, TELLING, place, write, write_attack, write_attacks
 from synthetic_study import write_study
 
@@ -24,7 +25,7 @@ from anonbench.report.attempts import Attempt, read_attempt
 from anonbench.report.bought import LIMITS, RISKS, bought, risks, told_to_paste
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
-from anonbench.report.figures.tradeoff import front, tradeoff_figure
+from anonbench.report.figures.tradeoff import front, tradeoff_figure, write_notes
 from anonbench.report.html import write_html
 from anonbench.report.privacy import PRIVACY_COLUMNS, privacy
 from anonbench.report.privacy_text import (
@@ -705,3 +706,13 @@ def test_of_attackers_who_find_as_many_of_few_people_the_one_who_knows_the_metho
     assert gates.strongest({"a": attempt("naive", 1.0), "b": attempt("aware", 1.0)}) == "b"
     assert gates.strongest({"a": attempt("aware", 1.0), "b": attempt("reverse", 1.0)}) == "a"
     assert gates.strongest({"a": attempt("naive", 0.9), "b": attempt("aware", 0.8)}) == "a"
+
+
+def test_notes_of_one_place_do_not_cover_each_other() -> None:
+    axis = Figure().subplots()
+    axis.set_xlim(0, 100)
+    axis.set_ylim(0, 100)
+    write_notes(axis, [("l", (50, 50)), ("2x", (50.5, 50.2)), ("h", (90, 50)), ("4x", (50, 50))])
+    offsets = {text.get_text(): text.get_position() for text in axis.texts}
+    assert offsets["l"] == offsets["h"]
+    assert len({offsets["l"], offsets["2x"], offsets["4x"]}) == 3

@@ -24,6 +24,8 @@ from anonbench.report.study import IDENTITY, ORIGINAL, is_coded, is_identity, pa
 from anonbench.report.tables import capital, interval_of, rows_of
 from anonbench.tasks.base import title
 
+POINTS = (155.0, 125.0)
+"""About how wide and high a panel is, in points: it has its size only when all is laid out."""
 HEIGHT = 2.35
 MASK_OUT = "mask_out"
 FILLS: Mapping[str, Any] = {"face": "none", "body": "full", "frame": "left"}
@@ -124,6 +126,7 @@ def _draw(axis: Axes, panel: Panel, kept: dict[str, Any], looks: dict[str, tuple
         axis.plot(*zip(*(places[v] for v in variants), strict=True), color=looks[method][0], lw=1.1, zorder=3)
     leveled = {v for variants in dosed(places).values() for v in variants}
     several = Counter(parts(variant)[:2] for variant in places if parts(variant)[2] and not is_coded(variant))
+    notes: list[tuple[str, tuple[float, float]]] = []
     for variant, (x, y) in places.items():
         region, method, level = parts(variant)
         if variant == ORIGINAL:
@@ -141,10 +144,7 @@ def _draw(axis: Axes, panel: Panel, kept: dict[str, Any], looks: dict[str, tuple
             note = level[:1]
         note += "?" if of[variant].verdict == NO_VERDICT else ""
         if note:
-            text = axis.annotate(
-                note, (x, y), (3.2, 2.6), textcoords="offset points", fontsize=6.5, color=INK, zorder=7
-            )
-            text.set_path_effects([withStroke(linewidth=1.6, foreground=GROUND)])
+            notes.append((note, (x, y)))
     axis.set_ylabel(f"{named(panel.rows.measure.iloc[0], panel.rows['size'].iloc[0])}, %")
     ends = [100 * end for row in of.values() for end in deciding(row) or (row.value,)]
     low = min(0.0, *ends) if floor < 100 * LOW_CHANCE else min(floor, *ends)
@@ -154,6 +154,27 @@ def _draw(axis: Axes, panel: Panel, kept: dict[str, Any], looks: dict[str, tuple
     axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axis.grid(color=GRID, lw=0.5)
     axis.set_axisbelow(True)
+    write_notes(axis, notes)
+
+
+def write_notes(axis: Axes, notes: list[tuple[str, tuple[float, float]]]) -> None:
+    """Write a note at each place, in the first of four corners where it covers no other; ``axis`` has its limits."""
+    taken: list[tuple[float, float, float, float]] = []
+    for note, place in notes:
+        across, up = axis.transAxes.inverted().transform(axis.transData.transform(place))
+        wide, high = 3.8 * len(note), 6.5
+        corners = [(dx, dy) for dy in (2.6, -2.6 - high) for dx in (3.2, -3.2 - wide)]
+        boxes = [(POINTS[0] * across + dx, POINTS[1] * up + dy) for dx, dy in corners]
+        sides = [(x, y, x + wide, y + high) for x, y in boxes]
+        free = next((k for k, one in enumerate(sides) if not any(_meet(one, other) for other in taken)), 0)
+        taken.append(sides[free])
+        text = axis.annotate(note, place, corners[free], textcoords="offset points", fontsize=6.5, color=INK, zorder=7)
+        text.set_path_effects([withStroke(linewidth=1.6, foreground=GROUND)])
+
+
+def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    """Tell whether two rectangles (left, bottom, right, top) have a point in common."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _across(axis: Axes, kept: dict[str, tuple[float, float]]) -> None:
