@@ -62,10 +62,10 @@ def test_a_part_that_fails_is_written_down_and_the_next_goes_on(tmp_path: Path) 
     done = run("--device", "cpu", "--small", "--out", str(tmp_path), "speed", "machine")
     assert done.returncode == 0
     failed = json.loads((tmp_path / "speed.json").read_text())
-    assert failed["failed"] == "ended with 1"
+    assert failed["failed"] == "ended with 2"
     assert "original" in failed["said"]
     assert json.loads((tmp_path / "machine.json").read_text())["cores"] == os.cpu_count()
-    assert "ended with 1" in done.stdout
+    assert "ended with 2" in done.stdout
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:

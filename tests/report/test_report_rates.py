@@ -177,7 +177,7 @@ def test_attackers_are_drawn_over_the_bits_that_they_met(made: tuple[Path, Repor
     told = {"dataset": "streetlife", "headline": "true", "chosen": "true", "attack": "find", "attacker": "faces"}
     privacy = pd.DataFrame([{**told, "knowledge": "", "variant": "frame-jpeg-r3", "value": 0.5}])
     table = read_csv(made[0] / "tables" / "impact.csv")
-    drawn = rates_figure(taken, table, privacy, made[1])
+    drawn = rates_figure(taken, table, privacy)
     panels = {axis.get_title(): axis for axis in drawn.axes}
     points = {name: [float(x) for line in axis.lines for x in line.get_xdata()] for name, axis in panels.items()}
     assert points["Attack find, %"] == [0.9]

@@ -61,9 +61,9 @@ CAPTIONS = {
         "Rate curves: pictures, what models find and what attackers find over bits per pixel, a line per codec",
         "What is left over the bits that codecs take (per pixel of the frame, whole files, on a logarithmic scale): "
         "the picture outside of faces, what models find in the decoded images, what the strongest attacker finds, over "
-        "the bits of the images that are attacked. A "
-        "line joins the rates of one codec and of what was done before it was used. Points are means of images, and of "
-        "seeds; their intervals are in the tables. The dashed line is the original.",
+        "the bits of the images that are attacked. A line joins the rates of one codec and of what was done before it "
+        "was used. Points are means of images, and of seeds; their intervals are in the tables. The dashed line is the "
+        "original.",
     ),
     "starts": Caption(
         "answer",
