@@ -187,16 +187,15 @@ class Files:
 
         Of what codecs have made, of the split that is attacked as well: it has a rate of its own.
         """
-        found = []
+        found, attacked = [], {tuple(one.split("/")[:2]) for one in self.attacks()}
         for name, dataset in self.study.datasets.items():
             tested = {one.tested for one in self.evaluations() if one.dataset == name} | {ORIGINAL}
             variants = self.study.variants_of(name)
             every = [made for v in variants for made in self.study.made(v)]
             found += [self._file("manifest", name, v, dataset.val) for v in every if v in tested]
             found += [self._file("manifest", name, v, dataset.train) for v in every]
-            attacked = {one.split("/")[1] for one in self.attacks() if one.startswith(f"{name}/")}
             probe = self.probe_split(name)
-            found += [self._file("manifest", name, v, probe) for v in every if v in attacked and is_coded(v)]
+            found += [self._file("manifest", name, v, probe) for v in every if (name, v) in attacked and is_coded(v)]
         return list(dict.fromkeys(found))
 
     def manifests_of(self, wildcards: Any) -> list[str]:
