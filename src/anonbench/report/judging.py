@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from anonbench.statistics.contrasts import EQUIVALENCE_LEVEL, Contrast
-from anonbench.statistics.verdicts import SAME, UNSURE, verdict
+from anonbench.statistics.verdicts import verdict
+
+NO_MARGIN = 0.0
 
 
 def intervals(contrast: Contrast, factor: float | None) -> dict[str, Any]:
@@ -34,8 +36,11 @@ def kept(difference: float, reference: float, contrast: Callable[[float], Contra
 
 
 def judged(found: dict[str, Any], margin: float, learnt: bool, best: str = "higher") -> str:
-    """Return the verdict that `intervals` allow; there is no equivalence to an original that has not ``learnt``."""
+    """Return the verdict that `intervals` allow.
+
+    There is no equivalence to an original that has not ``learnt``, whose whole AP may fit into the margin; that it
+    loses something can still be shown.
+    """
     kind = "simultaneous" if "simultaneous_low" in found else "difference"
     ends, inner = ((found[f"{name}_low"], found[f"{name}_high"]) for name in (kind, "equivalence"))
-    said = verdict(ends, inner, margin, best)
-    return UNSURE if said == SAME and not learnt else said
+    return verdict(ends, inner, margin if learnt else NO_MARGIN, best)
