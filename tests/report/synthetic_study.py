@@ -14,6 +14,7 @@ from anonbench.evaluate import synthetic
 from anonbench.evaluate.metrics import evaluate_files
 from anonbench.files import sha256_file
 from anonbench.manifests import shard_path, summary_path, write_rows
+from anonbench.statistics.resampling import Draw
 
 QUALITY = {
     "original": 0.85,
@@ -42,11 +43,13 @@ def write_study(
     noise: bool = False,
     vector_formats: tuple[str, ...] = (),
     original_seeds: tuple[int, ...] = (),
+    resampled: bool = False,
 ) -> Path:
     """Write study.json, evaluations/, models/ and anonymized/ under ``root``; return the study's path.
 
     The original has ``original_seeds``, too. With ``noise``, the runs of one seed differ between variants in
-    everything, not only in how well people are found.
+    everything, not only in how well people are found. Evaluations hold their ``bootstrap`` resamples with
+    ``resampled``, as the workflow's do; else the report computes them.
     """
     quality = quality or QUALITY
     recipe = {
@@ -67,6 +70,7 @@ def write_study(
     anonymized = root / "anonymized" / "streetlife"
     truth = synthetic.ground_truth(images, seed=5)
     val = anonymized / "original" / "annotations" / "val.json"
+    draw = Draw(bootstrap, study["seed"], "streetlife") if resampled else None
     dump(val, truth)
     train = synthetic.ground_truth(12, seed=6, width=320, height=240)
     for variant, good in quality.items():
@@ -78,7 +82,8 @@ def write_study(
         for seed in (*seeds, *(original_seeds if variant == "original" else ())):
             place = Path("streetlife") / variant / "compact" / f"seed{seed}"
             dump(root / "predictions.json", predictions(truth, variant, good, seed, tasks, noise))
-            evaluate_files(root / "predictions.json", val, root / "evaluations" / place / "on-original")
+            out = root / "evaluations" / place / "on-original"
+            evaluate_files(root / "predictions.json", val, out, draw=draw)
             iterations = np.arange(10, 401, 10)
             points = [
                 {
