@@ -76,7 +76,7 @@ class AttackerConfig(Strict):
     dimensions: int = Field(128, ge=2, le=2048, description="Numbers that describe a crop.")
     iterations: int = Field(300, ge=1, description="Optimiser steps.")
     batch_size: int = Field(64, ge=4, description="People in a batch, or as many as there are.")
-    learning_rate: float = Field(1e-3, gt=0, description="Peak rate of AdamW; a warm-up, then half a cosine to zero.")
+    learning_rate: float = Field(3e-3, gt=0, description="Peak rate of AdamW; a warm-up, then half a cosine to zero.")
     weight_decay: float = Field(1e-2, ge=0, description="Decay of weight matrices and filters.")
     temperature: float = Field(0.1, gt=0, description="Of the contrastive loss.")
     shift: float = Field(0.08, ge=0, le=0.5, description="Largest random shift of a crop, in its height.")
