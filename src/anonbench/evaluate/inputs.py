@@ -66,9 +66,8 @@ def read_predictions(path: str | Path, truth: Truth) -> Predictions:
                 if problem is not None:
                     where = f"{key.removesuffix('s')} {index}"
                     raise AnonbenchError(problem.message, file=path, entry=where, remedy=problem.remedy)
-        for problem in (task.unranked(found) for task in asking):
-            # a model that learnt nothing may say the same of everything, and that is what it is worth
-            if problem is not None and "weights_sha256" not in model:
+        for problem in (task.unranked(found, "weights_sha256" in model) for task in asking):
+            if problem is not None:
                 raise AnonbenchError(problem.message, file=path, entry=key, remedy=problem.remedy)
     return Predictions(path, of, entries, model)
 

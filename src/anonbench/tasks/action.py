@@ -71,7 +71,7 @@ class Action(Task):
                 return Problem(f"has no score of the action {action!a:.80}", OTHER)
         return None
 
-    def unranked(self, entries: Sequence[dict[str, Any]]) -> Problem | None:
+    def unranked(self, entries: Sequence[dict[str, Any]], trained: bool) -> Problem | None:
         """Return why entries cannot be measured together: two are of one video."""
         seen = set[int]()
         for entry in entries:

@@ -132,8 +132,11 @@ class Task(abc.ABC):
         """
         return False
 
-    def unranked(self, entries: Sequence[dict[str, Any]]) -> Problem | None:
-        """Return why entries, each of which is sound, cannot be measured together; None where they can."""
+    def unranked(self, entries: Sequence[dict[str, Any]], trained: bool) -> Problem | None:
+        """Return why entries, each of which is sound, cannot be measured together; None where they can.
+
+        ``trained``: whether they say that they are of a model that was trained here, whose failures are results.
+        """
         return None
 
     @abc.abstractmethod

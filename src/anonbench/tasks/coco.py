@@ -84,9 +84,9 @@ class CocoTask(Task):
         """Tell whether none of many entries of categories that can be judged `lacks` anything; False if unsure."""
         return not any(self.lacks(entry, truth) for entry in entries)
 
-    def unranked(self, entries: Sequence[dict[str, Any]]) -> Problem | None:
-        """Return that too many entries share their score."""
-        return tied(entries)
+    def unranked(self, entries: Sequence[dict[str, Any]], trained: bool) -> Problem | None:
+        """Return that too many entries share their score; a training that collapsed may say so of all, as a result."""
+        return None if trained else tied(entries)
 
     def judged(self, truth: Truth) -> Collection[int]:
         """Return the ids of the categories that the annotations can judge."""
