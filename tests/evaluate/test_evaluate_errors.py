@@ -165,7 +165,6 @@ def test_command(tmp_path) -> None:
 @pytest.mark.parametrize(("digits", "says"), [(1, "have 1[01] different scores"), (None, "have 1 different score ")])
 def test_scores_that_rank_nothing_are_refused(tmp_path, digits: int | None, says: str) -> None:
     found = copy.deepcopy(FOUND)
-    found["model"].pop("weights_sha256", None)  # not of a training of ours
     rows = found["detections"]
     rows[:] = [{**rows[i % len(rows)], "score": i / 200} for i in range(200)]
     (tmp_path / "val.json").write_text(json.dumps(TRUTH))
@@ -173,12 +172,25 @@ def test_scores_that_rank_nothing_are_refused(tmp_path, digits: int | None, says
     evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path)
     for row in rows:
         row["score"] = 0.5 if digits is None else round(row["score"], digits)
+    if digits is None:
+        del found["model"]["weights_sha256"]
     (tmp_path / "p.json").write_text(json.dumps(found))
     with pytest.raises(AnonbenchError, match=f"p.json, detections: {says}.*among 200, and AP is about their order"):
         evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path)
-    said = {**found, "model": {**found["model"], "weights_sha256": "0" * 64}}
-    (tmp_path / "p.json").write_text(json.dumps(said))
-    evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path)  # a training that collapsed is a result
     rows[99:] = []
     (tmp_path / "p.json").write_text(json.dumps(found))
     evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path)  # so few may well share their scores
+
+
+def test_a_training_that_collapsed_is_a_result(tmp_path) -> None:
+    found = copy.deepcopy(FOUND)
+    rows = found["detections"]
+    rows[:] = [{**rows[i % len(rows)], "score": 0.5} for i in range(200)]
+    (tmp_path / "val.json").write_text(json.dumps(TRUTH))
+    (tmp_path / "p.json").write_text(json.dumps(found))
+    assert "weights_sha256" in found["model"]
+    evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path)
+    rows[0]["score"] = 0.6
+    (tmp_path / "p.json").write_text(json.dumps(found))
+    with pytest.raises(AnonbenchError, match="2 different scores among 200"):
+        evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path)

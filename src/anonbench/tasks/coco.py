@@ -85,8 +85,8 @@ class CocoTask(Task):
         return not any(self.lacks(entry, truth) for entry in entries)
 
     def unranked(self, entries: Sequence[dict[str, Any]], trained: bool) -> Problem | None:
-        """Return that too many entries share their score; a training that collapsed may say so of all, as a result."""
-        return None if trained else tied(entries)
+        """Return that too many entries share their score, unless a training has collapsed: that is a result."""
+        return None if trained and collapsed(entries) else tied(entries)
 
     def judged(self, truth: Truth) -> Collection[int]:
         """Return the ids of the categories that the annotations can judge."""
@@ -154,6 +154,11 @@ def tied(entries: Sequence[dict[str, Any]]) -> Problem | None:
         " order",
         "write scores with all their digits",
     )
+
+
+def collapsed(entries: Sequence[dict[str, Any]]) -> bool:
+    """Tell whether detections have one score for each category, which no rounding of scores that rank leaves."""
+    return len({(e["category_id"], e["score"]) for e in entries}) == len({e["category_id"] for e in entries})
 
 
 def boxes_sound(entries: Sequence[dict[str, Any]]) -> bool:
