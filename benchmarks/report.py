@@ -3,21 +3,19 @@
 python benchmarks/report.py [--images 5000] [--variants 9] [--seeds 3] [--repeats 3]
 Every evaluation has boxes, masks and keypoints of so many validation images, and holds its 1000 resamples, as the
 workflow's `evaluate` jobs leave them. To make them takes minutes; what is timed is `anonbench report-tables` in a
-process of its own. Seconds of CPU time stand beside those of a clock, which other work on a machine moves.
+process of its own, by its seconds of CPU time: other work on a machine moves those of a clock.
 """
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from scale import measured
 from tabulate import tabulate
 
 from anonbench.cli import one_sentence
@@ -27,17 +25,6 @@ RESAMPLES = 1000
 METHODS = ["face-identity", *(f"{region}-{method}" for region in ("face", "body") for method in (
     "blur-low", "blur-medium", "blur-high", "pixelate-low", "pixelate-medium", "pixelate-high", "mask_out"
 ))]  # fmt: skip
-
-
-def run(*arguments: object) -> tuple[float, float, float]:
-    """Return the seconds by the clock, the seconds of CPU time and the peak memory in MiB of a command."""
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "anonbench", *map(str, arguments)], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(process.returncode)
-    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def main(
@@ -55,10 +42,11 @@ def main(
         root = Path(folder)
         study = write_study(root, tuple(range(seeds)), images, quality, bootstrap=RESAMPLES, noise=True, resampled=True)
         told = [f"--{name}={root / name}" for name in ("evaluations", "models", "anonymized", "annotations")]
-        took = [run("report-tables", f"--study={study}", *told, f"--out={root / 'tables'}") for _ in range(repeats)]
-    clock, processor, memory = (statistics.median(of) for of in zip(*took, strict=True))
-    rows = [[variants * seeds, images, f"{clock:.1f}", f"{processor:.1f}", f"{memory:.0f}"]]
-    print(tabulate(rows, headers=["evaluations", "images", "s", "CPU s", "peak MiB"], tablefmt="github"))
+        words = "report-tables", f"--study={study}", *told, f"--out={root / 'tables'}"
+        took = [measured(root, *words) for _ in range(repeats)]
+    seconds, memory = (statistics.median(of) for of in zip(*took, strict=True))
+    rows = [[variants * seeds, images, f"{seconds:.1f}", f"{memory:.0f}"]]
+    print(tabulate(rows, headers=["evaluations", "images", "CPU s", "peak MiB"], tablefmt="github"))
 
 
 if __name__ == "__main__":
