@@ -14,6 +14,7 @@ from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence, synthetic
 from anonbench.evaluate.cli import evaluate
 from anonbench.evaluate.metrics import evaluate_files
+from anonbench.tasks import base as tasks
 from anonbench.tasks.truth import read_annotations
 
 TRUTH = synthetic.ground_truth(4, seed=1)
@@ -194,3 +195,12 @@ def test_a_training_that_collapsed_is_a_result(tmp_path) -> None:
     (tmp_path / "p.json").write_text(json.dumps(found))
     with pytest.raises(AnonbenchError, match="2 different scores among 200"):
         evaluate_files(tmp_path / "p.json", tmp_path / "val.json", tmp_path)
+
+
+@pytest.mark.parametrize("thing", ["faces", "people"])
+def test_what_needs_no_training_has_not_collapsed(thing: str) -> None:
+    task = tasks.load(thing)
+    rows = [{"image_id": 1, "bbox": [0, 0, 5, 5], "score": i / 200} for i in range(200)]
+    assert task.unranked(rows, trained=True) is None
+    same = task.unranked([{**row, "score": 0.5} for row in rows], trained=True)
+    assert same is not None and "1 different score among 200" in same.message

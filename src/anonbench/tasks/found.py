@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from anonbench.tasks.base import Outcome, Problem
-from anonbench.tasks.coco import CocoTask, box_problem, boxes_sound
+from anonbench.tasks.coco import CocoTask, box_problem, boxes_sound, tied
 from anonbench.tasks.truth import Truth
 
 
@@ -31,6 +31,10 @@ class Found(CocoTask):
     def sound(self, entries: Sequence[dict[str, Any]], truth: Truth) -> bool:
         """Tell whether no entry has a problem with its score or box."""
         return boxes_sound(entries)
+
+    def unranked(self, entries: Sequence[dict[str, Any]], trained: bool) -> Problem | None:
+        """Return that too many entries share their score: what needs no training cannot have collapsed in it."""
+        return tied(entries)
 
     def measure(self, truth: Truth, entries: Sequence[dict[str, Any]]) -> Outcome:
         """Score all entries as one category."""
