@@ -435,6 +435,18 @@ class Study(Strict):
                     f"attack.attackers.{name}.variant: '{attacker.variant}' is not among the study's variants"
                     f"{nearest(attacker.variant, self.variants)}"
                 )
+            for one in attacker.attacks or ():
+                if one not in attack.attacks:
+                    raise ValueError(
+                        f"attack.attackers.{name}.attacks: '{one}' is not among the study's attacks"
+                        f"{nearest(one, attack.attacks)}"
+                    )
+                if registry.load("attacks", one).by != ATTACKERS:
+                    raise ValueError(f"attack.attackers.{name}.attacks: nobody learns for {one}")
+        for name in attack.attacks:
+            who = [one.attacks for one in attack.attackers.values()]
+            if registry.load("attacks", name).by == ATTACKERS and not any(only is None or name in only for only in who):
+                raise ValueError(f"attack.attackers: nobody tries {name}")
         for name, dataset in self.datasets.items():
             if self.attacked(name) and attack.gallery == (attack.probe or dataset.val):
                 raise ValueError(f"attack.gallery: '{attack.gallery}' is the split of {name} that is attacked")
@@ -487,7 +499,11 @@ class Study(Strict):
         if plugin.of_fitted and not self.is_fitted(variant):
             return []
         if by == ATTACKERS:
-            return [name for name in self.attackers_of(variant) if of[name].knowledge in plugin.by_those_who_know]
+            return [
+                name
+                for name in self.attackers_of(variant)
+                if of[name].knowledge in plugin.by_those_who_know and attack in (of[name].attacks or [attack])
+            ]
         if by == NOBODY:
             return [NOBODY]
         alone = Variant.parse(variant).region is RegionKind.FACE  # of such a variant nobody expects to hide people

@@ -203,4 +203,5 @@ def test_what_needs_no_training_has_not_collapsed(thing: str) -> None:
     rows = [{"image_id": 1, "bbox": [0, 0, 5, 5], "score": i / 200} for i in range(200)]
     assert task.unranked(rows, trained=True) is None
     same = task.unranked([{**row, "score": 0.5} for row in rows], trained=True)
-    assert same is not None and "1 different score among 200" in same.message
+    assert same is not None
+    assert "1 different score among 200" in same.message

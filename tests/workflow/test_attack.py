@@ -234,6 +234,22 @@ def test_the_report_knows_the_split_that_is_attacked_and_what_codecs_took_there(
     assert "probe" not in json.loads(Arguments(alone, Files(alone, PROJECT)).summary())["attacks"]
 
 
+def test_an_attacker_that_tries_one_attack_learns_for_no_other() -> None:
+    from anonbench.workflow.arguments import Arguments
+
+    attackers = {**STUDY["attack"]["attackers"]}
+    attackers["longer"] = {**attackers.pop("body-aware"), "iterations": 9, "attacks": ["relink"]}
+    study = config.parse({**STUDY, "attack": {**STUDY["attack"], "attackers": attackers}}, file="study")
+    files = Files(study, PROJECT)
+    tried = [one for one in files.attacks() if "/longer/" in one]
+    assert tried == ["streetlife/body-mask_out/relink/longer/seed0"]
+    assert len(files.attacks()) == len(Files(config.parse(STUDY, file="study"), PROJECT).attacks()) - 2
+    told = Arguments(study, files)
+    assert "attacks" not in json.loads(told.attacker("longer"))
+    who = json.loads(told.summary())["attacks"]["attackers"]
+    assert {attack for attack, of in who.items() if any("longer" in names for names in of.values())} == {"relink"}
+
+
 def test_an_unknown_detector_is_named(others: Project) -> None:
     done = others.snakemake("attacks/streetlife/body-mask_out/find/face/seed0/metrics.json", config="others")
     assert done.returncode != 0
@@ -346,6 +362,19 @@ def test_the_attackers_own_split_may_be_called_as_the_one_that_is_attacked() -> 
         (
             {"attackers": {"a": {"knowledge": "reverse", "view": "silhouette"}}},
             r"a reverse attacker that sees the silhouette alone has nothing to restore",
+        ),
+        (
+            {"attackers": {"a": {"knowledge": "naive", "attacks": ["lnik"]}}},
+            r"attack.attackers.a.attacks: 'lnik' is not among the study's attacks \(did you mean 'link'",
+        ),
+        ({"attackers": {"a": {"knowledge": "naive", "attacks": []}}}, r"attack.attackers.a.attacks: "),
+        (
+            {"attacks": ["link", "coverage"], "attackers": {"a": {"knowledge": "naive", "attacks": ["coverage"]}}},
+            r"attack.attackers.a.attacks: nobody learns for coverage",
+        ),
+        (
+            {"attackers": {"a": {"knowledge": "naive", "attacks": ["link", "relink", "restore"]}}},
+            r"attack.attackers: nobody tries reidentify",
         ),
         ({"attacks": ["find"]}, r"attack.detectors: nobody looks; name a detector"),
         ({"detectors": {"a": {"plugin": "yunet", "options": {}}}}, r"attack.detectors.a.options: .*weights"),

@@ -114,6 +114,17 @@ class AttackerConfig(Strict):
         return {NAIVE: original, PARTIAL: self.variant or original, AWARE: attacked, REVERSE: attacked}[self.knowledge]
 
 
+class StudiedAttackerConfig(AttackerConfig):
+    """An attacker, and what a study lets it try."""
+
+    attacks: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="Attacks of the study that it tries; all that attackers try unless given. One may need a longer "
+        "training than another.",
+    )
+
+
 class OwnPeopleConfig(Strict):
     """The attacker's own data: whom it learns from. They must not be among those who are attacked."""
 
@@ -134,8 +145,8 @@ class AttackConfig(Strict):
         default_factory=list,
         description="Variants that are attacked, and the original, which always is; all of the study unless given.",
     )
-    attackers: dict[str, AttackerConfig] = Field(
-        default_factory=dict, description="Attackers by name; each learns for each attack that can be learnt."
+    attackers: dict[str, StudiedAttackerConfig] = Field(
+        default_factory=dict, description="Attackers by name; each learns for each attack that it tries."
     )
     detectors: dict[str, DetectorConfig] = Field(
         default_factory=dict,

@@ -77,8 +77,8 @@ class Arguments:
         return seed_of("fit", self.study.seed, again.removeprefix("-fit")) % 2**31 if again else self.study.seed
 
     def attacker(self, name: str) -> str:
-        """Return an attacker as the study describes it, as JSON."""
-        return compact(self.study.attack.attackers[name].model_dump(mode="json"))
+        """Return an attacker as the study describes it, as JSON; which attacks it tries is nothing it learns from."""
+        return compact(self.study.attack.attackers[name].model_dump(mode="json", exclude={"attacks"}))
 
     def tries(self, w: Any) -> str:
         """Return the options of `anonbench attack` that say who tries an attack: an attacker, a detector, or nobody."""
