@@ -35,7 +35,8 @@ def test_nobody_is_both_among_those_who_choose_and_those_who_are_told_of(attack:
     everybody = people(20, 6, 1)
     trial = attempted(everybody, attack)
     parts = trials.split_people(trial, 0.3, 0)
-    names = {name: {everybody.identities[row] for row in part.probe} for name, part in parts.items()}
+    who = dict(zip(trial.probe.tolist(), everybody.identities.tolist(), strict=True))
+    names = {name: {who[number] for number in part.probe.tolist()} for name, part in parts.items()}
     assert {name: len(of) for name, of in names.items()} == {"validation": 6, "test": 14}
     assert not names["validation"] & names["test"]
     assert all(len(part.probe) == 6 * len(names[name]) for name, part in parts.items()), "with all their pictures"
@@ -56,6 +57,39 @@ def test_people_are_counted_and_drawn_not_their_pictures() -> None:
     who = np.unique(test.drawn_with(test.probe), return_inverse=True)[1]
     by_hand = weights[:, who] @ each["10"] / weights[:, who].sum(axis=1)
     assert arrays["replicates/10"] == pytest.approx(by_hand)
+
+
+def test_a_crowd_is_one_of_people_however_many_pictures_there_are_of_each() -> None:
+    """By hand: first among all is who beats one picture of everybody else, drawn at random."""
+    trial = attempted(people(12, 4, 1))
+    trial = replace(trial, scores=np.random.default_rng(4).normal(size=trial.scores.shape).astype(np.float32))
+    assert int(trial.mates.sum()) == 48, "one mate each: the own original"
+    found = trials.measure(trial, trials.linkabilities(trial, [5]))
+    assert (found["candidates"], found["chance"]["all"]) == (12, pytest.approx(1 / 12))
+    others = [np.arange(48)[trial.gallery == who] for who in range(12)]
+    first = [
+        np.prod([(trial.scores[k, of] < trial.scores[k, k]).mean() for who, of in enumerate(others) if who != own])
+        for k, own in enumerate(trial.probe)
+    ]
+    assert found["linkability"]["all"] == pytest.approx(np.mean(first))
+    assert 4 < found["crowd"]["median"] < 9
+
+
+@pytest.mark.parametrize("size", [64, 141, 214, 560])
+def test_people_who_look_exactly_the_same_tie_wherever_they_stand(size: int) -> None:
+    """A product of matrices rounds by a row's place: unless each picture is described once, places tell who is who."""
+    grey = replace(people(size, 1, 1), crops=np.full((size, 16, 8, 3), 128, np.uint8))
+    for seed in range(4):
+        vector = np.random.default_rng(seed).normal(size=64).astype(np.float32)
+
+        def describe(crops: np.ndarray, vector: np.ndarray = vector) -> np.ndarray:
+            return np.repeat(vector[None] / np.linalg.norm(vector), len(crops), axis=0)
+
+        trial = Link().attempt(grey, grey, None, describe)
+        assert len(np.unique(trial.scores)) == 1
+        found = trials.measure(trial, trials.linkabilities(trial, [10]))
+        assert found["linkability"]["10"] == pytest.approx(0.1, abs=1e-12)
+        assert found["auc"] == 0.5
 
 
 def test_where_nobody_says_who_is_who_whole_images_are_drawn() -> None:
@@ -118,14 +152,14 @@ def test_a_pair_that_is_drawn_together_counts_as_often_as_it_is_drawn() -> None:
 
 
 def test_chance_among_all_is_that_of_each_probe() -> None:
-    """One is in 30 pictures and is compared with 30 others; each of these has 59 to be told from."""
+    """One is in 30 pictures: whoever it is compared with, a crowd is one of 31 people."""
     random = np.random.default_rng(0)
     everybody = people(31, 1, 1)
     rows = np.append(np.zeros(29, dtype=int), np.arange(31))
     everybody = replace(everybody.only(rows), images=np.arange(60), people=np.arange(60))
     trial = replace(attempted(everybody), scores=random.normal(size=(60, 60)))
     found = trials.measure(trial, trials.linkabilities(trial, [10]))
-    assert found["chance"] == {"10": 0.1, "all": pytest.approx((30 / 31 + 30 / 60) / 60)}
+    assert found["chance"] == {"10": 0.1, "all": pytest.approx(1 / 31)}
     assert found["candidates"] == 31
     values = [
         np.nanmean(trials.linkabilities(replace(trial, scores=random.normal(size=(60, 60))), [])["all"])  # type: ignore[arg-type]

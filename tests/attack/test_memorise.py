@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from anonbench.attack.answers import arrays_of, told
-from anonbench.attack.attacks.memorise import AUC, OF_ORIGINALS, TPR, Memorise
+from anonbench.attack.attacks.memorise import AUC, EXCESS, OF_ORIGINALS, TPR, Memorise
 from anonbench.attack.contract import Answers, Site
 from anonbench.attack.members import Members, apart_from_members
 from anonbench.attack.membership import auc_of, tpr_at
@@ -57,7 +57,8 @@ def test_who_is_repeated_is_told() -> None:
     found = recalled(members, raw, generated(raw, members, 3))
     assert found[AUC]["value"] > 0.9
     assert found[TPR]["value"] > 0.5
-    assert found[AUC]["chance"] == 0.5
+    assert (found[EXCESS]["chance"], found[AUC]["chance"]) == (0.0, None)
+    assert found[EXCESS]["value"] == pytest.approx(found[AUC]["value"] - found[OF_ORIGINALS]["value"])
     assert found[AUC]["people"] == 160 - 48
 
 
@@ -69,6 +70,30 @@ def test_without_memory_neither_kind_is_nearer_on_average() -> None:
         values = recalled(members, raw, generated(raw, people(200, 1, 3000 + k), k))
         found.append([values[name]["value"] for name in (AUC, OF_ORIGINALS)])
     assert np.mean(found, axis=0) == pytest.approx([0.5, 0.5], abs=0.045)
+
+
+def test_members_who_look_unlike_strangers_without_memory_are_no_finding() -> None:
+    """Originals tell the two kinds apart as well: what members wear, strangers and what is generated wear, too."""
+    members, raw = in_images(people(60, 2, 1)), in_images(people(60, 2, 2))
+    usual = people(4, 1, 9)
+    some = np.random.default_rng(5).integers(0, 4, len(members))
+    members.crops[:, 4:28, 4:20] = usual.crops[some, 4:28, 4:20]
+    raw.crops[::8, 4:28, 4:20] = usual.crops[some[: len(raw.crops[::8])], 4:28, 4:20]
+    answers = Memorise().recall(generated(raw, usual, 3), raw, members, looked_at, CHOOSE, 0)
+    part = answers.parts["test"]
+    assert told(part[AUC])["value"] > 0.8
+    assert told(part[OF_ORIGINALS])["value"] > 0.8
+    low, high = np.nanpercentile(arrays_of(part, Draw(400, 0, "people"))[f"replicates/{EXCESS}"], [2.5, 97.5])
+    assert low <= 0.1
+    assert high - low < 0.4
+
+
+def test_as_many_tell_as_there_are_of_the_rarer_kind() -> None:
+    members, raw = in_images(people(100, 1, 1)), in_images(people(10, 1, 2))
+    answers = Memorise().recall(generated(raw, members, 3), raw, members, looked_at, CHOOSE, 0)
+    part = answers.parts["test"]
+    strangers = int((~answers.arrays["member"] & ~answers.arrays["validation"]).sum())
+    assert arrays_of(part, None)[f"telling/{AUC}"] == strangers < 15
 
 
 def test_a_generator_without_memory_is_at_chance_within_its_interval() -> None:

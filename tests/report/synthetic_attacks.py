@@ -132,13 +132,14 @@ def _measured(part: Trial, threshold: float) -> dict[str, Any]:
     found = {
         name: linkability(part.scores, part.probe, part.gallery, n) for name, n in sizes.items() if (n or 0) <= people
     }
-    whole = float(np.nanmean(found["all"]))
+    told = {name: float(np.nanmean(values)) for name, values in found.items()}
     return {
         "probes": len(part.probe), "people": people, "candidates": people,
         "linkability": {name: float(np.nanmean(found[name])) if name in found else None for name in sizes},
         "chance": {name: 1 / (n or people) for name, n in sizes.items()},
         "crowd": {"median": 5.0, "fifth": 1.0, "below_10": 0.7}, "covered": float(part.covered.mean()),
-        "linkability_of_covered": whole if part.covered.any() else None,
-        "linkability_of_missed": None if part.covered.any() else whole,
-        "share_of_missed": 0.0 if part.covered.any() else 1.0, "measures": estimates(part, threshold),
+        "linkability_of_covered": {s: of if part.covered.any() else None for s, of in told.items()},
+        "linkability_of_missed": {s: None if part.covered.any() else of for s, of in told.items()},
+        "share_of_missed": dict.fromkeys(told, 0.0 if part.covered.any() else 1.0),
+        "measures": estimates(part, threshold),
     }  # fmt: skip

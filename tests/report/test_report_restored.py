@@ -50,7 +50,8 @@ def keep(root: Path, variant: str, name: str, **arrays: Any) -> Path:
 def tell(folder: Path, variant: str, who: Any) -> None:
     """Write the metrics that tell of a folder's file."""
     files = {"scores": sha256_file(folder / "scores.npz")}
-    write_json(folder / "metrics.json", {"attack": "restore", "variant": variant, "attacker": who, "files": files})
+    head = {"format": 1, "attack": "restore", "variant": variant, "attacker": who}
+    write_json(folder / "metrics.json", {**head, "files": files})
 
 
 def test_rows_are_what_each_attacker_sees(tmp_path: Path) -> None:

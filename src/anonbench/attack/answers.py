@@ -116,6 +116,10 @@ def _recalled(
     there = fitted.site(site, region)
     seen, raw = read_pair(site.variant, site.original, site.annotations, site.split, region, *asked)
     members = read_subjects(there.original, there.annotations, there.split, region, *asked)
+    raw, members = (
+        replace(people, images=np.array([scenes[image] for image in people.images.tolist()], dtype=np.int64))
+        for people, scenes in ((raw, site.scenes()), (members, there.scenes()))
+    )
     if there.annotations == site.annotations:
         apart_from_members(raw, members, site.table("people"))
     if not own_names:
@@ -166,7 +170,8 @@ def told(measure: Measure) -> dict[str, Any]:
 def arrays_of(measures: Mapping[str, Measure], draw: Draw | None) -> dict[str, np.ndarray]:
     """Return ``estimate/<name>`` (), ``telling/<name>`` (), ``value/<name>`` (U,) of means, ``replicates/<name>`` (B,).
 
-    Whole groups are drawn; ``telling`` is how many of them tell of the measure (Kish's number). Without a draw there
+    Whole groups are drawn; ``telling`` is how many of them tell of the measure (Kish's number), of its rarest kind
+    where it has kinds. Without a draw there
     are no replicates; of a measure that has no value there is nothing.
     """
     found: dict[str, np.ndarray] = {}
@@ -176,7 +181,9 @@ def arrays_of(measures: Mapping[str, Measure], draw: Draw | None) -> dict[str, n
             continue
         there, of = np.unique(measure.groups, return_inverse=True)
         found[f"estimate/{name}"] = np.asarray(value)
-        found[f"telling/{name}"] = np.asarray(effective(np.bincount(of)))
+        kinds = np.ones((len(of), 1), dtype=bool) if measure.kinds is None else measure.kinds
+        each = [effective(np.bincount(of[kind])) for kind in kinds.T if kind.any()]
+        found[f"telling/{name}"] = np.asarray(min(each))
         if measure.values is not None:
             found[f"value/{name}"] = measure.values
         if draw is not None:

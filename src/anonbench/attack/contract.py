@@ -100,8 +100,9 @@ class Measure:
 
     ``groups`` int64 (U,): units with the same number are drawn together, as those of a person are. ``covered`` bool
     (U,): whom the variant has changed, None where that is no question. ``chance``: what somebody gets who knows
-    nothing, None where nobody can say. ``values`` float64 (U,), where the measure is their mean. ``more``: what else a
-    reader of the number should know, such as the prevalence.
+    nothing, None where nobody can say. ``values`` float64 (U,), where the measure is their mean. ``kinds`` bool (U, K):
+    who is of which kind, where each kind counts alike however few they are: no more people tell of the measure than of
+    the rarest kind. ``more``: what else a reader of the number should know, such as the prevalence.
     """
 
     statistic: Statistic = field(repr=False)
@@ -109,6 +110,7 @@ class Measure:
     chance: float | None = None
     covered: np.ndarray | None = field(default=None, repr=False)
     values: np.ndarray | None = field(default=None, repr=False)
+    kinds: np.ndarray | None = field(default=None, repr=False)
     more: Mapping[str, float | int] = field(default_factory=dict)
 
 

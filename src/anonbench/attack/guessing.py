@@ -168,7 +168,7 @@ def _of_attributes(
         hits = (np.array(values, dtype=object)[choice] == truth.labels[name])[there]
         has = np.stack([truth.labels[name][there] == value for value in values], axis=1)
         found[f"{BALANCED}/{name}"] = Measure(
-            balanced(hits, has), groups[there], 1 / int(has.any(axis=0).sum()), covered[there]
+            balanced(hits, has), groups[there], 1 / int(has.any(axis=0).sum()), covered[there], kinds=has
         )
         own = [k for k, (_, of) in enumerate(classes) if of == name]
         some = [classes[k][0] for k in own]

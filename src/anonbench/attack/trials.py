@@ -60,10 +60,9 @@ def run_attack(
         where = variant if plugin.within else original
         apart((variant, probe), (where, gallery))
         others = read_subjects(where, annotations, gallery, *asked, inverted=config.inverts and plugin.within)
-    if not own_names:
-        attacked = [(seen, annotations / f"{probe}.people.parquet")]
-        attacked += [] if others is None else [(others, annotations / f"{gallery}.people.parquet")]
-        disjoint(own_people(record, own or annotations), *attacked)
+    attacked = [(seen, annotations / f"{probe}.people.parquet")]
+    attacked += [] if others is None else [(others, annotations / f"{gallery}.people.parquet")]
+    disjoint(own_people(record, own or annotations), *attacked, names=not own_names)
     if plugin.needs_identities and not len(seen.known()):
         raise AnonbenchError(
             "does not say who anybody is", file=annotations / f"{probe}.people.parquet",
@@ -149,13 +148,12 @@ def told_apart(trial: Trial, sizes: Sequence[int]) -> dict[str, tuple[Trial, dic
 def measure(trial: Trial, each: Mapping[str, np.ndarray | None]) -> dict[str, Any]:
     """Return what the scores say of a part's people, whose `linkabilities` are ``each``; None for too few people.
 
-    Shares are 0..1, crowds in people.
+    Shares are 0..1, crowds in people; who was changed and who was missed are told by the size of the gallery.
     """
     given = trial.scores, trial.probe, trial.gallery
     allowed = trial.allowed
-    within, whole = _candidates(trial), each[ALL]
-    assert whole is not None
-    parted = mixture(whole, trial.covered)
+    within = _candidates(trial)
+    parted = {name: mixture(values, trial.covered) for name, values in each.items() if values is not None}
     hidden = summarise_crowd(crowd(*given, allowed))
     return {
         "probes": len(trial.probe),
@@ -164,10 +162,10 @@ def measure(trial: Trial, each: Mapping[str, np.ndarray | None]) -> dict[str, An
         "linkability": {name: None if values is None else float(np.nanmean(values)) for name, values in each.items()},
         "chance": {name: float((1 / within).mean()) if name == ALL else 1 / int(name) for name in each},
         "crowd": {"median": hidden.median, "fifth": hidden.fifth, "below_10": hidden.below},
-        "covered": parted.kappa,
-        "linkability_of_covered": known(parted.covered),
-        "linkability_of_missed": known(parted.missed),
-        "share_of_missed": known(parted.share_missed),
+        "covered": parted[ALL].kappa,
+        "linkability_of_covered": {name: known(of.covered) for name, of in parted.items()},
+        "linkability_of_missed": {name: known(of.missed) for name, of in parted.items()},
+        "share_of_missed": {name: known(of.share_missed) for name, of in parted.items()},
         "auc": auc(*given, allowed),
         "eer": eer(*given, allowed),
         "tar": {

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import ValidationError
 
 from anonbench.arrays import reading
-from anonbench.errors import AnonbenchError, in_one_line
+from anonbench.blocks import explain
+from anonbench.errors import AnonbenchError
 from anonbench.files import check_sha256, read_json
 from anonbench.records import RegionKind
+from anonbench.report.attack_record import (
+    ALL,
+    CrowdSaid,
+    FilesSaid,
+    HeadSaid,
+    PartSaid,
+    RankingSaid,
+    RecordSaid,
+    is_rate,
+    within,
+)
 from anonbench.report.study import parts
 from anonbench.statistics.contrasts import Contrast, Panel
-from anonbench.statistics.rates import at_least, level, rate_interval
+from anonbench.statistics.rates import ROUNDING, at_least, level, rate_interval
 from anonbench.statistics.resampling import FEWEST
 from anonbench.variants import refitted
 
@@ -30,13 +42,10 @@ CONTROLS = (SURROUNDINGS, "silhouette")
 """Views of what no method of a region is asked to change."""
 REFERENCES = ("colour",)
 """Views of next to nothing, which a method may change: no control, since hiding it is no failure of an attack."""
-NO_RATES = ("r2",)
-"""Measures that may leave 0..1, by the first part of their names."""
 LINKABILITY, SINGLING_OUT = "linkability", "singling_out"
-ALL = "all"
-"""In the place of a gallery's size: everybody."""
 AGAIN = "delete the folder and attack again"
 
+Told = TypeVar("Told", bound=HeadSaid)
 Key = tuple[str, str]
 """A measure's name and, of linkability, the size of the gallery, else ''."""
 
@@ -48,7 +57,7 @@ class Measured:
     ``chance``: what knowing nothing gives, None where there is no such thing; ``replicates`` (n, B) on draws of people,
     None without; ``telling``: how many people tell of it, of all ``people`` with their ``units`` (pictures).
     ``parted``: columns of privacy.csv on whom the variant has changed, and the others. ``rate``: whether it cannot
-    leave 0..1 (`NO_RATES`).
+    leave 0..1 (`attack_record.NO_RATES`).
     """
 
     values: np.ndarray
@@ -141,8 +150,8 @@ class Attempt:
 def read_attempt(folders: Mapping[int, Path], attack: str, variant: str) -> Attempt:
     """Read the attacks of an attacker's seeds; ``folders`` are those that hold each seed's.
 
-    Raises AnonbenchError for one that is missing or damaged, of another variant or attack, and where two seeds have
-    attacked other people or have drawn them otherwise.
+    Raises AnonbenchError for one that is missing or damaged, of another variant or attack, where two seeds have
+    attacked other people or have drawn them otherwise, and where they are one training.
     """
     read = [_read(folder / f"seed{seed}", attack, variant, seed) for seed, folder in folders.items()]
     first = read[0]
@@ -152,6 +161,7 @@ def read_attempt(folders: Mapping[int, Path], attack: str, variant: str) -> Atte
                 f"is about other people than seed{next(iter(folders))} beside it, or draws them otherwise",
                 file=folder / f"seed{seed}" / "metrics.json", remedy="attack with both again",
             )  # fmt: skip
+    _check_apart([folder / f"seed{seed}" / "metrics.json" for seed, folder in folders.items()], [r.files for r in read])
     measures = {}
     for key, of in first.found.items():
         if any(key not in one.found for one in read):  # one seed has no number of it: so has their mean
@@ -166,23 +176,43 @@ def read_attempt(folders: Mapping[int, Path], attack: str, variant: str) -> Atte
             min(found.telling for found in every),
             None if any(one is None for one in drawn) else np.stack([one for one in drawn if one is not None]),
             {name: _mean([found.parted.get(name) for found in every]) for name in of.parted},
-            key[0].partition("/")[0] not in NO_RATES,
+            is_rate(key[0]),
         )
     strengths = [one.strength for one in read]
     return Attempt(
-        str(first.metrics["risk"]),
-        first.metrics.get("attacker") or {},
+        first.risk,
+        first.attacker,
         None if None in strengths else float(np.mean([s for s in strengths if s is not None])),
         measures,
         first.sample,
-        str(first.metrics.get("drawn") or "people"),
+        first.drawn,
         parts(variant)[0],
     )
 
 
+def _check_apart(records: Sequence[Path], files: Sequence[FilesSaid]) -> None:
+    """Raise AnonbenchError where two seeds are one training: its noise would pass for that of two.
+
+    Two trainings may well score alike, as where nothing is left to be seen; their weights differ.
+    """
+    known: dict[str, Path] = {}
+    for record, of in zip(records, files, strict=True):
+        other = known.setdefault(of.weights or of.scores, record)
+        if other != record:
+            what = "scores" if of.weights is None else "attacker"
+            raise AnonbenchError(
+                f"tells of the same {what} as {other}: two seeds are two trainings", file=record,
+                remedy="delete the attacker and the attack of one of them, and run again",
+            )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class _Single:
-    """A measure of one seed; see `Measured`. ``arrays``: folder and name of its arrays in scores.npz."""
+    """A measure of one seed; see `Measured`.
+
+    ``arrays``: folder and name of its arrays in scores.npz; ``values``: the folder of those that it is the mean of, for
+    each of its units, or of it itself.
+    """
 
     value: float
     chance: float | None
@@ -190,6 +220,8 @@ class _Single:
     people: int
     parted: dict[str, float | None]
     arrays: tuple[str, str]
+    values: str
+    rate: bool = True
     telling: float = 0.0
     replicates: np.ndarray | None = None
 
@@ -198,7 +230,10 @@ class _Single:
 class _Read:
     """One seed's files."""
 
-    metrics: dict[str, Any]
+    risk: str
+    attacker: dict[str, Any]
+    drawn: str
+    files: FilesSaid
     found: dict[Key, _Single]
     strength: float | None
     sample: tuple[object, ...]
@@ -207,21 +242,16 @@ class _Read:
 def read_metrics(place: Path, attack: str, variant: str, seed: int) -> dict[str, Any]:
     """Return the metrics of the attack of one seed, which lies in ``place``.
 
-    Raises AnonbenchError where they are missing, tell of another attack or of another variant, unless it is what the
-    fit of that seed makes of it, and where the scores beside them are not those that they tell of.
+    Raises AnonbenchError where they are missing or damaged, tell of another attack or of another variant, unless it is
+    what the fit of that seed makes of it, and where the scores beside them are not those that they tell of.
     """
-    file, scores = place / "metrics.json", place / "scores.npz"
+    file = place / "metrics.json"
     metrics = read_json(file)
-    try:
-        told, written = (metrics["attack"], metrics["variant"]), metrics["files"].get("scores")
-        if not isinstance(metrics["attacker"], dict | None):
-            raise TypeError("the attacker is not described")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _no_attack(file, error) from None
+    head = _said(HeadSaid, metrics, file)
+    told = head.attack, head.variant
     if told not in ((attack, variant), (attack, refitted(variant, seed))):
         raise AnonbenchError(f"tells of {told[0]} on {told[1]}, not of {attack} on {variant}", file=file, remedy=AGAIN)
-    if written is not None:
-        check_sha256(scores, written, file.name, AGAIN)
+    check_sha256(place / "scores.npz", head.files.scores, file.name, AGAIN)
     return dict(metrics)
 
 
@@ -230,77 +260,93 @@ def reading_scores(place: Path) -> AbstractContextManager[dict[str, np.ndarray]]
     return reading(place / "scores.npz", "attack again", "attack first")
 
 
-def _no_attack(file: Path, error: Exception) -> AnonbenchError:
-    return AnonbenchError(f"contains no attack ({in_one_line(error)})", file=file, remedy=AGAIN)
+def _said(model: type[Told], metrics: Any, file: Path) -> Told:
+    """Return what metrics say; raise AnonbenchError, which names the entry, where they cannot be an attack's."""
+    try:
+        return model.model_validate(metrics)
+    except ValidationError as error:
+        raise AnonbenchError(f"contains no attack ({explain(error)})", file=file, remedy=AGAIN) from None
 
 
 def _read(place: Path, attack: str, variant: str, seed: int) -> _Read:
     """Read the attack of one seed; see `read_attempt`."""
     metrics = read_metrics(place, attack, variant, seed)
-    try:
-        named = _named(metrics["test"])
-        chosen = _named(metrics["validation"]) if metrics.get("validation") else {}
-        strength = next((one.value for (_, size), one in chosen.items() if size in ("", ALL)), None)
-        people = (metrics["people"], metrics["draw"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _no_attack(place / "metrics.json", error) from None
+    said = _said(RecordSaid, metrics, place / "metrics.json")
+    chosen = _named(said.validation) if said.validation else {}
+    strength = next((one.value for (_, size), one in chosen.items() if size in ("", ALL)), None)
     with reading_scores(place) as arrays:
-        found = {key: _drawn(one, arrays) for key, one in named.items()}
+        found = {key: _drawn(one, arrays, said.draw is not None) for key, one in _named(said.test).items()}
         whom = tuple(arrays[name].tobytes() for name in ("probe", "validation", "groups") if name in arrays)
         draws = sorted({0 if one.replicates is None else len(one.replicates) for one in found.values()})
-    return _Read(metrics, found, strength, (repr(people), tuple(draws), whom))
+        if len(draws) > 1:
+            raise ValueError(f"its measures have {draws[0]} and {draws[-1]} replicates")
+    sample = repr((said.people, said.draw)), tuple(draws), whom
+    return _Read(said.risk, metrics["attacker"] or {}, said.drawn, said.files, found, strength, sample)
 
 
-def _named(part: Mapping[str, Any]) -> dict[Key, _Single]:
-    """Return each measure of a part that has a value; ValueError for what is no number."""
+def _named(part: PartSaid) -> dict[Key, _Single]:
+    """Return each measure of a part that has a value."""
     found = _linkabilities(part, LINKABILITY, "")
-    for name, of in part["measures"].items():
-        if of["value"] is not None:
-            chance = None if of["chance"] is None else _number(of["chance"])
+    for name, of in part.measures.items():
+        if of.value is not None:
             parted = {
-                "covered": of.get("covered", part.get("covered")), "value_covered": of.get("of_covered"),
-                "value_missed": of.get("of_missed"), "share_missed": of.get("share_of_missed"),
-                "prevalence": of.get("prevalence"),
+                "covered": of.covered if "covered" in of.model_fields_set else part.covered,
+                "value_covered": of.of_covered, "value_missed": of.of_missed, "share_missed": of.share_of_missed,
+                "prevalence": of.prevalence,
             }  # fmt: skip
             found[name, ""] = _Single(
-                _number(of["value"]), chance, int(of["units"]), int(of["people"]), parted, ("", name)
+                of.value, of.chance, of.units, of.people, parted, ("", name), "estimate", is_rate(name)
             )
-    for kind, of in (part.get("kinds") or {}).items():
-        found |= _linkabilities(of, f"{LINKABILITY}/{kind}", f"{kind}/")
+    for kind, ranking in part.kinds.items():
+        found |= _linkabilities(ranking, f"{LINKABILITY}/{kind}", f"{kind}/")
     return found
 
 
-def _linkabilities(part: Mapping[str, Any], name: str, folder: str) -> dict[Key, _Single]:
+def _linkabilities(part: RankingSaid, name: str, folder: str) -> dict[Key, _Single]:
     """Return linkability by the size of the gallery, of all pairs or of one kind; {} of an attack that ranks nobody."""
-    crowd = part.get("crowd") or {}
-    parted = {
-        "covered": part.get("covered"), "value_covered": part.get("linkability_of_covered"),
-        "value_missed": part.get("linkability_of_missed"), "share_missed": part.get("share_of_missed"),
-        "crowd_median": crowd.get("median"), "crowd_below_10": crowd.get("below_10"),
-    }  # fmt: skip
-    return {
-        (name, size): _Single(_number(value), _number(part["chance"][size]), part["probes"], part["people"], parted,
-                              (folder, size))
-        for size, value in (part.get(LINKABILITY) or {}).items()
-        if value is not None
-    }  # fmt: skip
+    found, crowd = {}, part.crowd or CrowdSaid()
+    for size, value in part.linkability.items():
+        if value is not None:
+            parted = {
+                "covered": part.covered, "value_covered": part.linkability_of_covered.get(size),
+                "value_missed": part.linkability_of_missed.get(size), "share_missed": part.share_of_missed.get(size),
+                "crowd_median": crowd.median, "crowd_below_10": crowd.below_10,
+            }  # fmt: skip
+            given = value, part.chance[size], part.probes, part.people
+            found[name, size] = _Single(*given, parted, (folder, size), LINKABILITY)
+    return found
 
 
-def _drawn(one: _Single, arrays: Mapping[str, np.ndarray]) -> _Single:
-    """Return a measure with how many people tell of it, and its replicates; ValueError where they are none."""
+def _drawn(one: _Single, arrays: Mapping[str, np.ndarray], draws: bool) -> _Single:
+    """Return a measure with how many people tell of it, and its replicates, which there are if anybody ``draws`` any.
+
+    Raises ValueError where they cannot be its own, and where its value is not what its own scores say.
+    """
     folder, name = one.arrays
+    values = arrays.get(f"{folder}{one.values}/{name}")
+    if values is not None:
+        _check_value(one, values, f"{folder}{one.values}/{name}")
     telling, drawn = (arrays.get(f"{folder}{what}/{name}") for what in ("telling", "replicates"))
+    if draws and (telling is None or drawn is None):
+        raise ValueError(f"it has no {folder}replicates/{name} or telling/{name}, though people were drawn")
     if telling is None or drawn is None:
         return one
-    if drawn.ndim != 1 or np.isinf(drawn).any() or np.isnan(drawn).all():
+    if drawn.dtype.kind != "f" or drawn.ndim != 1 or np.isinf(drawn).any() or np.isnan(drawn).all():
         raise ValueError(f"{folder}replicates/{name} are no numbers")
-    return replace(one, telling=_number(float(telling)), replicates=drawn.astype(np.float64))
+    if one.rate and not (within(float(np.nanmin(drawn))) and within(float(np.nanmax(drawn)))):
+        raise ValueError(f"{folder}replicates/{name} are not from 0 to 1")
+    if telling.dtype.kind not in "fiu" or telling.ndim or not 0 <= telling <= one.people + ROUNDING:
+        raise ValueError(f"{folder}telling/{name} is no number of {one.people} people")
+    return replace(one, telling=float(telling), replicates=drawn.astype(np.float64))
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is no number")
-    return float(value)
+def _check_value(one: _Single, values: np.ndarray, name: str) -> None:
+    """Raise ValueError unless a measure's value is the mean of its ``values``, NaN left out."""
+    shape = () if one.values == "estimate" else (one.units,)
+    if values.dtype.kind not in "fiu" or values.shape != shape or np.isnan(values).all():
+        raise ValueError(f"{name} is no number for each of {one.units}" if shape else f"{name} is no number")
+    if not abs(float(np.nanmean(values)) - one.value) <= ROUNDING:
+        raise ValueError(f"{name} comes to {np.nanmean(values):.6g}, but metrics.json says {one.value:.6g}")
 
 
 def _mean(values: list[Any]) -> float | None:

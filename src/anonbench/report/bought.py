@@ -135,7 +135,11 @@ def _lead(dataset: str, attack: str, rows: pd.DataFrame, treated: pd.DataFrame) 
         lead += " Attackers have one seed, whose noise is in no interval."
     if treated.empty:
         return lead
-    together = "; their intervals of 95 % hold all at once" if treated.simultaneous_low.notna().sum() > 1 else ""
+    asked = treated.simultaneous_low.notna()
+    together = "; their intervals of 95 % hold all at once" if asked.all() and len(treated) > 1 else ""
+    if asked.sum() > 1 and not asked.all():
+        those = joined(treated.variant[asked])
+        together = f"; intervals of 95 %, which of {those} hold all at once and of the others each by itself"
     return f"{lead} Of each variant by its strongest attacker, who was chosen on other {over(rows)}{together}:"
 
 
@@ -177,6 +181,8 @@ def _point(row: Any, kept: Any, several: bool) -> str:
     said = f"{number(100 * row.value)} % ({_ends(row)}{beside}; {row.attacker})"
     if row.verdict == NO_VERDICT:
         return f"{start} {FAILED.get(row.why, 'the attack failed')}, so there is no verdict: {row.why} ({said})."
+    if not row.verdict:
+        return f"{start} too few people were attacked to say what {who} finds ({said})."
     if row.verdict == AT_CHANCE:
         return f"{start} {who} was not seen to do better than chance: {said}."
     return f"{start} {who} still {_does(row)} {said}{f', or more: {row.why}' if row.why else ''}."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from anonbench.report.attempts import ATTACKER, AWARE, NAIVE, Attempt, Key, Measured
 from anonbench.report.study import ORIGINAL, is_identity, parts
 from anonbench.statistics.contrasts import LEVEL, Contrast
+from anonbench.statistics.rates import ROUNDING
 
 ABOVE, AT_CHANCE, NO_VERDICT = "above chance", "not above chance", "no verdict"
 LEAST = 0.1
@@ -32,6 +34,11 @@ class Judged:
     why: tuple[str, ...] = ()
 
 
+def strength_of(attempt: Attempt) -> float:
+    """Return an attacker's success where attackers are chosen, which may be below 0, as R2 is; -inf for none."""
+    return -math.inf if attempt.strength is None else attempt.strength
+
+
 def able(attempts: Attempts) -> dict[str, Attempt]:
     """Return the attempts that are neither controls nor references."""
     return {name: one for name, one in attempts.items() if one.role == ATTACKER}
@@ -44,8 +51,7 @@ def strongest(attempts: Attempts) -> str | None:
     everybody, and whoever has learnt from originals alone is not to stand for the others then.
     """
     found = {
-        name: (-1.0 if one.strength is None else one.strength, one.attacker.get("knowledge", NAIVE) != NAIVE)
-        for name, one in able(attempts).items()
+        name: (strength_of(one), one.attacker.get("knowledge", NAIVE) != NAIVE) for name, one in able(attempts).items()
     }
     return max(found, key=lambda name: found[name]) if found else None
 
@@ -109,7 +115,7 @@ def _pairs(attempts: Attempts) -> list[tuple[Attempt, Attempt]]:
             for knowledge in (AWARE, NAIVE)
         }
         if all(of.values()):
-            best = {name: max(these, key=lambda one: one.strength or 0.0) for name, these in of.items()}
+            best = {name: max(these, key=strength_of) for name, these in of.items()}
             found.append((best[AWARE], best[NAIVE]))
     return found
 
@@ -139,13 +145,13 @@ def judged(
     doubtful = (*((tried,) if tried else ()), *why)
     if CODEC in doubtful:
         return Judged(NO_VERDICT, doubtful)
-    if ends[0] > measured.chance:
+    if ends[0] > measured.chance + ROUNDING:
         return Judged(ABOVE, tuple(why for why in doubtful if why not in (NOT_TRIED, ONE_FIT)))
     return Judged(NO_VERDICT, doubtful) if doubtful else Judged(AT_CHANCE)
 
 
 def _fails(raw: Measured, headline: bool) -> bool:
     chance, ends = raw.chance or 0.0, raw.interval()
-    if ends is None or ends[0] <= chance:
+    if ends is None or ends[0] <= chance + ROUNDING:
         return True
     return headline and raw.value - chance < LEAST * (1 - chance)

@@ -23,7 +23,7 @@ from anonbench.report.attempts import (
     Measured,
     read_attempt,
 )
-from anonbench.report.gates import ONE_FIT, Attempts, able, counterpart, doubts, judged, strongest
+from anonbench.report.gates import ONE_FIT, Attempts, able, counterpart, doubts, judged, strength_of, strongest
 from anonbench.report.study import ORIGINAL, Attacks, ReportStudy, parts
 from anonbench.report.tables import INTEGERS, TEXTS
 from anonbench.statistics.contrasts import Contrast
@@ -31,8 +31,8 @@ from anonbench.statistics.family import Member, simultaneous_factor
 from anonbench.statistics.rates import gain, residual
 
 PRIVACY_COLUMNS = (
-    "dataset", "variant", "region", "method", "level", "attack", "risk", "attacker", "knowledge", "view", "role",
-    "strength", "chosen", "measure", "size", "headline", "value", "value_low", "value_high", "simultaneous_low",
+    "dataset", "variant", "region", "method", "level", "attack", "risk", "attacker", "knowledge", "sees", "view",
+    "role", "strength", "chosen", "measure", "size", "headline", "value", "value_low", "value_high", "simultaneous_low",
     "simultaneous_high", "chance", "prevalence", "verdict", "why", "naive", "gap", "gap_low", "gap_high", "raw",
     "control", "residual", "gain", "gain_low", "gain_high", "error_seeds", "error_people", "freedom", "covered",
     "value_covered", "value_missed", "share_missed", "crowd_median", "crowd_below_10", "n_seeds", "units", "people",
@@ -40,19 +40,19 @@ PRIVACY_COLUMNS = (
 )  # fmt: skip
 """Columns of privacy.csv: a row per variant, attack, attacker, measure and, of linkability, size of the gallery.
 
-``risk``: which of WP29's three the measure is about; ``strength``: success on people who are not among those that are
+``risk``: which of WP29's three the measure is about; ``sees``: the kind of region that an attacker is about, ``view``
+what it sees of it; ``strength``: success on people who are not among those that are
 told of; ``chosen``: the strongest attacker there; ``headline``: the measure that an attack is judged by. ``value``,
 0..1 but for R2, with its 95 % interval over people and attackers' seeds; ``simultaneous``: of the chosen attackers of
 all variants together; ``chance``: what knowing nothing gives; ``prevalence``: of average precisions the mean share of
 those who have a value; ``verdict`` and ``why`` it is doubtful: `gates`. ``naive``: the same by the strongest of those
 who see the same and learnt from originals alone, ``gap``: what this attacker finds beyond that, with its 95 % interval;
 ``raw``: the same on original images, by whoever sees the same and learnt from originals; ``control``: the best control
-of the same region; ``residual`` and ``gain``: `statistics.rates`, the latter with its 95 % interval. ``error_seeds``
-and ``error_people``: standard errors of the value, ``freedom``: their degrees of freedom. ``covered``: share of the
-units (probes) that the variant changed; ``value_covered`` and ``value_missed`` are theirs and the others' (of
-linkability always among everybody), ``share_missed`` the part of the risk that comes from the latter. ``crowd``: in
-people. ``people``: whom ``units`` show, or, where ``drawn`` says images, in how many images they are; intervals are
-over these."""
+of the same region, chosen as attackers are; ``residual`` and ``gain``: `statistics.rates`, the latter with its 95 %
+interval. ``error_seeds`` and ``error_people``: standard errors of the value, ``freedom``: their degrees of freedom.
+``covered``: share of the units (probes) that the variant changed; ``value_covered`` and ``value_missed`` are theirs and
+the others', ``share_missed`` the part of the risk that comes from the latter. ``crowd``: in people. ``people``: whom
+``units`` show, or, where ``drawn`` says images, in how many images they are; intervals are over these."""
 
 SINGLED = "singling out"
 
@@ -123,7 +123,8 @@ class _Attack:
                 for key, measured in attempt.measures.items():
                     yield {
                         "variant": variant, "region": region, "method": method, "level": strength, "attacker": name,
-                        "knowledge": of.get("knowledge") or "", "view": of.get("view") or "", "role": attempt.role,
+                        "knowledge": of.get("knowledge") or "", "sees": attempt.region, "view": of.get("view") or "",
+                        "role": attempt.role,
                         "risk": SINGLED if key[0] == SINGLING_OUT else attempt.risk, "measure": key[0], "size": key[1],
                         "strength": attempt.strength,
                         "chosen": _told(name == self.chosen[variant]), "headline": _told(key == self.headline),
@@ -188,7 +189,7 @@ def _beside(attempt: Attempt, key: Key, bare: Attempt | None, controls: list[Att
     there = [one for one in controls if key in one.measures] if attempt.role == ATTACKER else []
     if not there:
         return found
-    best = max(there, key=lambda one: one.measures[key].value)
+    best = max(there, key=strength_of)
     control = best.measures[key]
     found |= {"control": control.value, "residual": float(residual(measured.value, control.value))}
     if raw is None or bare is None:
@@ -209,7 +210,7 @@ def _beyond(attempt: Attempt, key: Key, others: Attempts) -> dict[str, Any]:
         for name, one in others.items()
         if one.attacker.get("knowledge") == NAIVE and one.role == attempt.role and one.sees_as(attempt)
     }
-    best = max(same.values(), key=lambda one: one.strength or 0.0) if same else None
+    best = max(same.values(), key=strength_of) if same else None
     naive = None if best is None else best.measures.get(key)
     if best is None or naive is None:
         return {}

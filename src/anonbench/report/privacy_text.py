@@ -77,9 +77,9 @@ def privacy_markdown(table: pd.DataFrame) -> str:
         "# What anonymization buys",
         "",
         f"Rates in per cent with 95 % intervals over {over(table)} and attackers' seeds; those of an attack's first "
-        "table hold all at once. Attackers have learnt from other people; the strongest of each variant was chosen on "
-        "people who are not among those that are told of. `originals`: the same on original images, by whoever sees "
-        "the same. `control`: the best of those that see what no method is asked to change. `gain`: the part of what "
+        "table hold all at once for the variants of the primary question. Attackers have learnt from other people; the "
+        "strongest of each variant was chosen on people who are not among those that are told of. `originals`: the same "
+        "on original images, by whoever sees the same. `control`: the best of those that see what no method is asked to change. `gain`: the part of what "
         "could be avoided that was, 0 % as on original images, 100 % no better than the control. **This is evidence of "
         f"these attacks, no proof that nobody can be found**: *{AT_CHANCE}* means that these attackers did not find "
         f"them, *{NO_VERDICT}* that the attack failed and says nothing. Written by `anonbench report-tables`.",
@@ -212,7 +212,8 @@ def privacy_latex(table: pd.DataFrame) -> str:
     found = [
         "% Needs \\usepackage{booktabs} and \\usepackage{graphicx}; what is wider than \\textwidth is shrunk to it.\n"
         "% Written by anonbench report-tables. Rates in per cent by the strongest attacker of each variant, chosen on\n"
-        f"% others; 95 % intervals over {over(table)} and attackers' seeds hold for all variants at once.\n"
+        f"% others; 95 % intervals over {over(table)} and attackers' seeds hold at once for all variants\n"
+        "% of the primary question.\n"
         f"% Marks: * {ABOVE}; none: {AT_CHANCE}, which is no proof; ? {NO_VERDICT}: the attack failed."
     ]
     for dataset, attack, part in attacks_of(table):

@@ -56,8 +56,8 @@ INTEGERS = (
 TEXTS = (
     "dataset", "model", "task", "category", "group", "variant", "region", "method", "level", "verdict", "split",
     "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
-    "role", "unit", "best", "sampled", "first", "question", "attack", "risk", "attacker", "knowledge", "view", "chosen",
-    "measure", "headline", "why", "drawn", "half", "reference", "curve", "anchor",
+    "role", "unit", "best", "sampled", "first", "question", "attack", "risk", "attacker", "knowledge", "sees",
+    "view", "chosen", "measure", "headline", "why", "drawn", "half", "reference", "curve", "anchor",
     "split_attacked",
 )  # fmt: skip
 

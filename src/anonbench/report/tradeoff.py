@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -71,7 +72,8 @@ def _measures(rows: pd.DataFrame) -> list[dict[str, Any]]:
     best = {who: _strongest(rows[rows.knowledge.isin(knows)]) for who, knows in KNOWS.items()}
     aware = best[AWARE]
     if len(aware):  # the naive one who sees the same of people
-        same = rows[(rows.knowledge == NAIVE) & (rows["view"] == aware["view"].iloc[0])]
+        sees = ["sees", "view"]
+        same = rows[(rows.knowledge == NAIVE) & (rows[sees] == aware[sees].iloc[0]).all(axis=1)]
         best[NAIVE] = _strongest(same) if len(same) else best[NAIVE]
     every = pd.concat(best.values())
     told = every[(every.headline == "true") | every.measure.map(lambda name: name.split("/")[0] in TOLD)]
@@ -94,7 +96,7 @@ def _strongest(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the attacker who found most where attackers are chosen, the first of equals."""
     if rows.empty:
         return rows
-    strength = rows.groupby("attacker", sort=False).strength.first().fillna(-1.0)
+    strength = rows.groupby("attacker", sort=False).strength.first().fillna(-np.inf)
     return rows[rows.attacker == strength.idxmax()]
 
 

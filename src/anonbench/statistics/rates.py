@@ -10,6 +10,9 @@ from scipy import special
 
 from anonbench.statistics.contrasts import IMAGES, LEVEL, Contrast, Panel, Term, quantile
 
+ROUNDING = 1e-6
+"""Rates that differ by less are the same: sums of many numbers are rounded."""
+
 
 def level(values: ArrayLike, replicates: np.ndarray, groups: float) -> Contrast:
     """Return a measure itself, not its difference to another variant, with its uncertainty: identities, then seeds.
@@ -50,7 +53,7 @@ def rate_interval(rate: Contrast, groups: float, coverage: float = LEVEL, factor
     """
     beyond = widened(coverage, rate.freedom, factor)
     low = high = min(max(rate.value, 0.0), 1.0)
-    if 0 < low < 1 and rate.variance > 0:
+    if 0 < low < 1 and rate.variance > ROUNDING**2:
         shrunk = (quantile(1 - beyond, np.inf) / quantile(1 - beyond, rate.freedom)) ** 2
         trials = low * (1 - low) / rate.variance * shrunk
         hits = low * trials

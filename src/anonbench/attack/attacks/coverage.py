@@ -6,17 +6,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from anonbench import manifests, regions
+from anonbench import manifests
 from anonbench.attack.answers import mean_of
 from anonbench.attack.contract import Answers, Choose, Looking, Measure, Risk, Site, drawn_together
 from anonbench.attack.finding import SIZES, size_of
 from anonbench.attack.metrics import TEST
 from anonbench.attack.options import NOBODY, By
-from anonbench.attack.subjects import attributes_of, changed_in
+from anonbench.attack.subjects import attributes_of, check_images, tables_of
 from anonbench.attack.traits import NO_TRAITS
 from anonbench.detectors.config import DetectorConfig
 from anonbench.errors import AnonbenchError
-from anonbench.records import UNANNOTATED
 from anonbench.statistics.rates import share_of
 from anonbench.statistics.resampling import FEWEST
 from anonbench.variants import ORIGINAL
@@ -38,18 +37,21 @@ class Coverage(Looking):
         attributes count that `FEWEST` people (or images) have.
         """
         columns = ["image_id", "person_id", "crowd", "area", "identity", "attributes"]
-        table = regions.read(site.table("people"), regions.PEOPLE).select(columns).to_pylist()
+        pictures, table = tables_of(site.annotations, site.split, columns)
         rows = [row for row in table if not row["crowd"]]
         if not rows:
             raise AnonbenchError("shows nobody but crowds", file=site.table("people"))
-        changed = changed_in(site.variant, site.split)
+        told = manifests.contents_of(site.variant, site.split)
+        check_images(told, pictures, manifests.summary_path(site.variant, site.split))
+        changed = set() if site.variant.name == ORIGINAL else told.changed
         hit = np.array([(row["image_id"], row["person_id"]) in changed for row in rows])
         area = np.array([row["area"] for row in rows], dtype=np.float64)
         identities = np.array([row["identity"] for row in rows], dtype=object)
         images = np.array([row["image_id"] for row in rows], dtype=np.int64)
         scenes = site.scenes()
         groups, drawn = drawn_together(identities, np.array([scenes[image] for image in images.tolist()]))
-        found = {CHANGED: mean_of(hit.astype(np.float64), groups, covered=hit)}
+        # of itself coverage has no part that is due to who was missed
+        found = {CHANGED: mean_of(hit.astype(np.float64), groups, more={"covered": float(hit.mean())})}
         values = _values([attributes_of(row["attributes"], site.table("people")) for row in rows])
         often = {name: one for name, one in values.items() if len(np.unique(groups[one])) >= FEWEST}
         found |= {f"{CHANGED}/{name}": _of(hit, groups, one) for name, one in (_sizes(area) | often).items()}
@@ -60,7 +62,7 @@ class Coverage(Looking):
             "values_of_few": len(values) - len(often),
             "crowds": len(crowds),
             "crowds_changed": sum((row["image_id"], row["person_id"]) in changed for row in crowds),
-            "unannotated_changed": _strangers(site),
+            "unannotated_changed": 0 if site.variant.name == ORIGINAL else told.strangers,
         }
         arrays = {"probe": groups, "images": images, "covered": hit}
         return Answers({TEST: found}, CHANGED, drawn, facts, arrays)
@@ -83,11 +85,3 @@ def _values(said: list[dict[str, str]]) -> dict[str, np.ndarray]:
 
 def _of(hit: np.ndarray, groups: np.ndarray, rows: np.ndarray) -> Measure:
     return mean_of(hit[rows].astype(np.float64), groups[rows])
-
-
-def _strangers(site: Site) -> int:
-    """Return how many regions were changed that are of nobody who is annotated."""
-    if site.variant.name == ORIGINAL:
-        return 0
-    rows = manifests.rows_of(site.variant, site.split)
-    return sum(r["type"] == "person" and r.get("category") == UNANNOTATED and manifests.is_changed(r) for r in rows)

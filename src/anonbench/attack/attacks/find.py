@@ -15,7 +15,7 @@ from anonbench.attack.contract import Answers, Choose, Looking, Measure, Risk, S
 from anonbench.attack.finding import IOU, Wanted, average_precision, match, size_of
 from anonbench.attack.metrics import TEST, VALIDATION
 from anonbench.attack.options import DETECTORS, By
-from anonbench.attack.subjects import changed_in, pictures_of
+from anonbench.attack.subjects import changed_in, pictures_of, tables_of
 from anonbench.detectors import base, engine
 from anonbench.detectors.config import DetectorConfig
 from anonbench.errors import AnonbenchError
@@ -136,7 +136,7 @@ def _people(site: Site, finds: base.Finds) -> tuple[list[dict[str, Any]], float]
     Raises AnonbenchError where nobody has a box.
     """
     columns = ["image_id", "person_id", "box", "face", "area", "crowd", "ignore", "identity"]
-    table = regions.read(site.table("people"), regions.PEOPLE).select(columns).to_pylist()
+    _, table = tables_of(site.annotations, site.split, columns)
     faces = _faces(site) if finds == "face" and not any(row["face"] for row in table) else {}
     people = []
     for row in table:

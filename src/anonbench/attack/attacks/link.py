@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from anonbench.attack.comparing import alike, described
 from anonbench.attack.contract import Describe, Matching, Risk, Trial, drawn_together, persons
 from anonbench.attack.subjects import Subjects
 
@@ -24,14 +25,18 @@ class Link(Matching):
     def attempt(self, seen: Subjects, raw: Subjects | None, gallery: Subjects | None, describe: Describe) -> Trial:
         """Compare every picture with the originals of all; others of the same person are left out.
 
-        A picture is found again, and whole people are drawn, or images where nobody says who anybody is.
+        Its own original is found again among one picture each of other people. Whole people are drawn; where nobody
+        says who anybody is, every picture is taken for a person, and whole images are drawn.
         """
         assert raw is not None
-        own = np.arange(len(seen), dtype=np.int64)
         who = persons(raw.identities)
-        allowed = (who[:, None] != who[None, :]) | (own[:, None] == own[None, :])
+        allowed = (who[:, None] != who[None, :]) | np.eye(len(who), dtype=bool)
         groups, drawn = drawn_together(raw.identities, raw.images)
+        if drawn == "images":
+            who = np.arange(len(seen), dtype=np.int64)
+        originals = described(describe, raw.crops)
+        scores = alike(originals if seen is raw else described(describe, seen.crops), originals)
         return Trial(
-            describe(seen.crops) @ describe(raw.crops).T, own, own, allowed, seen.covered, seen.images,
-            groups=groups, drawn=drawn,
+            scores, who, who, allowed, seen.covered, seen.images, groups=groups if drawn == "images" else None,
+            drawn=drawn,
         )  # fmt: skip

@@ -7,7 +7,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from anonbench.attack.contract import Answers, Choose, Describe, Measure, Remembering, Risk, drawn_together, numbered
+from anonbench.attack.comparing import alike, described
+from anonbench.attack.contract import (
+    Answers,
+    Choose,
+    Describe,
+    Measure,
+    Remembering,
+    Risk,
+    Statistic,
+    drawn_together,
+    numbered,
+)
 from anonbench.attack.membership import auc_of, tpr_at
 from anonbench.attack.metrics import TEST, VALIDATION
 from anonbench.attack.options import AWARE, NAIVE
@@ -16,6 +27,8 @@ from anonbench.errors import AnonbenchError
 from anonbench.seeding import generator
 
 AUC, OF_ORIGINALS, TPR = "membership_auc", "membership_auc_of_originals", "membership_tpr_1e2"
+EXCESS = "membership_auc_excess"
+"""By how much the AUC is above that of originals: members may look unlike strangers without anybody's memory."""
 FPR = 1e-2
 
 
@@ -52,12 +65,13 @@ class Memorise(Remembering):
         )
         if own.all(axis=1).any():
             raise AnonbenchError("somebody is compared with nobody else", entry="attack.probe")
-        originals = np.concatenate([describe(members.crops), describe(raw.crops)])
-        is_member = np.arange(len(originals)) < len(members)
+        originals = described(describe, np.concatenate([members.crops, raw.crops]))
+        is_member = np.arange(len(members) + len(raw)) < len(members)
         nearest = {
-            name: np.where(own, -np.inf, originals @ describe(crops[made]).T).max(axis=1).astype(np.float64)
+            name: np.where(own, -np.inf, alike(originals, described(describe, crops[made]))).max(axis=1)
             for name, crops in ((AUC, seen.crops), (OF_ORIGINALS, raw.crops))
         }
+        nearest = {name: likeness.astype(np.float64) for name, likeness in nearest.items()}
         chosen = choose(groups)
         parts = {}
         for part, rows in ((VALIDATION, chosen), (TEST, ~chosen)):
@@ -67,16 +81,19 @@ class Memorise(Remembering):
                     f"the {part} people are all of one kind: too few to tell members from strangers",
                     entry="attack.validation",
                 )
-            found = {name: Measure(auc_of(scores[rows], mine), groups[rows], 0.5) for name, scores in nearest.items()}
+            kinds = np.stack([mine, ~mine], axis=1)
+            aucs = {name: auc_of(scores[rows], mine) for name, scores in nearest.items()}
+            found = {EXCESS: Measure(_excess(aucs[AUC], aucs[OF_ORIGINALS]), groups[rows], 0.0, kinds=kinds)}
+            found |= {name: Measure(statistic, groups[rows], kinds=kinds) for name, statistic in aucs.items()}
             if (~mine).sum() * FPR >= 1:
-                found[TPR] = Measure(tpr_at(nearest[AUC][rows], mine, FPR), groups[rows], FPR)
+                found[TPR] = Measure(tpr_at(nearest[AUC][rows], mine, FPR), groups[rows], kinds=kinds)
             parts[part] = found
         arrays = {
             "probe": groups, "member": is_member, "validation": chosen, "nearest": nearest[AUC],
             "nearest_of_originals": nearest[OF_ORIGINALS],
         }  # fmt: skip
         facts: dict[str, Any] = {"members": len(members), "strangers": len(raw), "generated": int(made.sum())}
-        return Answers(parts, AUC, drawn, facts, arrays)
+        return Answers(parts, EXCESS, drawn, facts, arrays)
 
 
 def _groups(members: Subjects, raw: Subjects) -> tuple[np.ndarray, Any]:
@@ -85,6 +102,10 @@ def _groups(members: Subjects, raw: Subjects) -> tuple[np.ndarray, Any]:
     kinds = {drawn for _, drawn in pairs}
     names = [np.array([f"{kind} {number}" for number in of]) for kind, (of, _) in zip("ms", pairs, strict=True)]
     return np.concatenate(numbered(*names)), "people" if kinds == {"people"} else "images"
+
+
+def _excess(auc: Statistic, of_originals: Statistic) -> Statistic:
+    return lambda weights: auc(weights) - of_originals(weights)
 
 
 def _counterparts(members: np.ndarray, strangers: np.ndarray, seed: int) -> np.ndarray:

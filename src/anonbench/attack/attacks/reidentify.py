@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from anonbench.attack.comparing import alike, described
 from anonbench.attack.contract import Describe, Matching, Risk, Trial, numbered
 from anonbench.attack.subjects import Subjects
 from anonbench.datasets.base import CAMERA
@@ -57,7 +58,7 @@ class Reidentify(Matching):
             raise AnonbenchError(
                 "nobody of the probe split was taken by another camera in the gallery split", entry="attack.gallery"
             )
-        scores = describe(seen.crops) @ describe(gallery.crops).T
+        scores = alike(described(describe, seen.crops), described(describe, gallery.crops))
         return Trial(
             scores, probe, found, allowed, seen.covered, seen.images,
             kinds=_outfits(seen.said(OUTFIT), gallery.said(OUTFIT)),
