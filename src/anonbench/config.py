@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -12,7 +12,7 @@ from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.anonymize.contract import After, check_kinds
 from anonbench.anonymize.controls import anonymizes, hiding
-from anonbench.attack.options import ATTACKERS, DETECTORS, NAIVE, NOBODY, AttackConfig
+from anonbench.attack.options import ATTACKERS, DETECTORS, NAIVE, NOBODY, AttackConfig, Knowledge
 from anonbench.blocks import Strict, explain
 from anonbench.detectors.base import StoredDetections
 from anonbench.detectors.base import load as load_detector
@@ -330,8 +330,8 @@ class Study(Strict):
     @classmethod
     def _names(cls, blocks: dict[str, Any]) -> dict[str, Any]:
         for name in blocks:
-            if not re.match(NAME, name):
-                raise ValueError(f"'{name}' is not a valid name (use lower-case letters, digits, - and _)")
+            if not re.fullmatch(NAME, name):
+                raise ValueError(f"{name!r} is not a valid name (use lower-case letters, digits, - and _)")
             if name == PRIVATE:
                 raise ValueError(f"'{name}' is reserved for what must not be handed out; choose another name")
         return blocks
@@ -348,9 +348,9 @@ class Study(Strict):
             if name not in registry.names("tasks"):
                 raise ValueError(f"report.margins: unknown task '{name}'{nearest(name, registry.names('tasks'))}")
         self._check_primary()
-        self._check_attack()
         for name, method in self.methods.items():
             self._check_method(name, method)
+        self._check_attack()
         return self
 
     def _check_primary(self) -> None:
@@ -397,8 +397,11 @@ class Study(Strict):
         for name in attack.attacks:
             if name not in known:
                 raise ValueError(f"attack.attacks: unknown attack '{name}'{nearest(name, known)}")
-            if registry.load("attacks", name).of_fitted and not any(self.is_fitted(text) for text in self.variants):
-                raise ValueError(f"attack.attacks: {name} asks whom a method was fitted to, and no variant's method is")
+            if registry.load("attacks", name).of_fitted and not any(map(self.is_fitted_to_people, self.variants)):
+                raise ValueError(
+                    f"attack.attacks: {name} asks whom a method was fitted to, and no variant's method is fitted to "
+                    "people (of a whole frame nobody is told)"
+                )
             if registry.load("attacks", name).needs_gallery and attack.gallery is None:
                 raise ValueError(f"attack.gallery: {name} looks for people in another split; name it")
         for variant in attack.variants:
@@ -412,8 +415,8 @@ class Study(Strict):
         if DETECTORS in tried and not attack.detectors:
             raise ValueError("attack.detectors: nobody looks; name a detector")
         for name, detector in attack.detectors.items():
-            if not re.match(NAME, name):
-                raise ValueError(f"attack.detectors: '{name}' is not a valid name")
+            if not re.fullmatch(NAME, name):
+                raise ValueError(f"attack.detectors: {name!r} is not a valid name")
             if issubclass(load_detector(detector.plugin), StoredDetections):
                 raise ValueError(
                     f"attack.detectors.{name}: '{detector.plugin}' looks at no image, so that it would say the same of "
@@ -428,8 +431,8 @@ class Study(Strict):
             if name == attack.own.dataset:
                 raise ValueError(f"attack.datasets: '{name}' is the attacker's own; others are attacked")
         for name, attacker in attack.attackers.items():
-            if not re.match(NAME, name):
-                raise ValueError(f"attack.attackers: '{name}' is not a valid name")
+            if not re.fullmatch(NAME, name):
+                raise ValueError(f"attack.attackers: {name!r} is not a valid name")
             if attacker.variant is not None and attacker.variant not in self.variants:
                 raise ValueError(
                     f"attack.attackers.{name}.variant: '{attacker.variant}' is not among the study's variants"
@@ -443,23 +446,60 @@ class Study(Strict):
                     )
                 if registry.load("attacks", one).by != ATTACKERS:
                     raise ValueError(f"attack.attackers.{name}.attacks: nobody learns for {one}")
-        for name in attack.attacks:
-            who = [one.attacks for one in attack.attackers.values()]
-            if registry.load("attacks", name).by == ATTACKERS and not any(only is None or name in only for only in who):
-                raise ValueError(f"attack.attackers: nobody tries {name}")
-        for name, dataset in self.datasets.items():
-            if self.attacked(name) and attack.gallery == (attack.probe or dataset.val):
-                raise ValueError(f"attack.gallery: '{attack.gallery}' is the split of {name} that is attacked")
-            if (
-                self.learns_to_attack()
-                and self.attacked(name)
-                and self.one_source(attack.own.dataset or name, name)
-                and self.datasets[attack.own.dataset or name].options == dataset.options
-                and attack.own.split in (attack.probe or dataset.val, attack.gallery)
-            ):
+            fits = [registry.load("attacks", one).by_those_who_know for one in attacker.attacks or ()]
+            if fits and not any(attacker.knowledge in who for who in fits):
+                who = " or ".join(dict.fromkeys(knowledge for of in fits for knowledge in of))
                 raise ValueError(
-                    f"attack.own.split: '{attack.own.split}' of {name} is attacked; attackers must not learn from it"
+                    f"attack.attackers.{name}.attacks: {' and '.join(attacker.attacks or ())}: tried by attackers "
+                    f"whose knowledge is {who}, not {attacker.knowledge}"
                 )
+        attacked = [name for name in self.datasets if self.attacked(name)]
+        if attack.attacks and not attacked:
+            raise ValueError(
+                f"attack.own.dataset: '{attack.own.dataset}' is the only data set, and the attacker's own is not "
+                "attacked: add another, or leave it out"
+            )
+        for name in attack.attacks:
+            if not any(self.tried_by(name, variant) for one in attacked for variant in self.variants_of(one)):
+                raise ValueError(f"attack.attackers: nobody tries {name}{self._who_tries(name)}")
+        for name in attacked:
+            self._check_attacked(name)
+
+    def _who_tries(self, attack: str) -> str:
+        """Return, in brackets, what those who try an attack have to know, where not everybody does."""
+        who = registry.load("attacks", attack).by_those_who_know
+        return "" if len(who) == len(get_args(Knowledge)) else f" (attackers whose knowledge is {' or '.join(who)} do)"
+
+    def _check_attacked(self, dataset: str) -> None:
+        """Check that those of a data set who are attacked are none of those whom an attacker, or a method, has met."""
+        attack, probe = self.attack, self.probe_split(dataset)
+        if attack.gallery == probe:
+            raise ValueError(f"attack.gallery: '{attack.gallery}' is the split of {dataset} that is attacked")
+        if not self.learns_to_attack():
+            return
+        own, split = attack.own.dataset or dataset, attack.own.split
+        if self._same_images(own, dataset) and split in (probe, attack.gallery):
+            raise ValueError(f"attack.own.split: '{split}' of {dataset} is attacked; attackers must not learn from it")
+        for name in attack.attacks:
+            for variant in self.variants_of(dataset) if registry.load("attacks", name).of_fitted else ():
+                if not self.tried_by(name, variant):
+                    continue
+                method = str(Variant.parse(variant).method)
+                source = self.fitted_on(method, dataset)
+                for entry, of, given in (("own.split", own, split), ("probe", dataset, probe)):
+                    if self._same_images(of, source) and given == self.datasets[source].train:
+                        raise ValueError(
+                            f"attack.{entry}: '{given}' of {of} is what {method} is fitted to, and {name} asks whom it "
+                            "was fitted to; name another split or data set"
+                        )
+
+    def _same_images(self, one: str, other: str) -> bool:
+        """Tell whether two data sets are the same images split in the same way, under two names or one."""
+        return self.one_source(one, other) and self.datasets[one].options == self.datasets[other].options
+
+    def probe_split(self, dataset: str) -> str:
+        """Return the split whose people are attacked."""
+        return self.attack.probe or self.datasets[dataset].val
 
     def attacked(self, dataset: str) -> bool:
         """Tell whether a data set's people are attacked: those of all but the attacker's own, or of those named."""
@@ -467,17 +507,17 @@ class Study(Strict):
         return bool(self.attack.attacks) and (dataset != self.attack.own.dataset if named is None else dataset in named)
 
     def one_source(self, own: str, dataset: str) -> bool:
-        """Tell whether two data sets draw on the same people: one block, or the same plugin and root.
+        """Tell whether two data sets draw on the same people: one block, or the same plugin and root, or none for both.
 
         Of a plugin that renders people, the same seed.
         """
         if own == dataset or self.adapter(own) != self.adapter(dataset):
             return own == dataset
-        root = self.root_of(dataset)
-        if root is None and registry.load("datasets", self.adapter(dataset)).renders:
+        roots = [root and root.resolve() for root in (self.root_of(own), self.root_of(dataset))]
+        if roots == [None, None] and registry.load("datasets", self.adapter(dataset)).renders:
             seed = self.options(dataset).get("seed")
-            return seed is not None and self.root_of(own) is None and self.options(own).get("seed") == seed
-        return root is not None and self.root_of(own) == root
+            return seed is not None and self.options(own).get("seed") == seed
+        return roots[0] == roots[1]
 
     def attackers_of(self, variant: str) -> list[str]:
         """Return the attackers of a variant: those about its region; of the original those who need no method."""
@@ -496,7 +536,7 @@ class Study(Strict):
         by = plugin.by
         if self.attack.variants and variant not in (ORIGINAL, *self.attack.variants):
             return []
-        if plugin.of_fitted and not self.is_fitted(variant):
+        if plugin.of_fitted and not self.is_fitted_to_people(variant):
             return []
         if by == ATTACKERS:
             return [
@@ -713,6 +753,10 @@ class Study(Strict):
         """Tell whether a variant's method is fitted to data first."""
         name = Variant.parse(variant).method
         return name is not None and registry.load("methods", name).FitSettings is not None
+
+    def is_fitted_to_people(self, variant: str) -> bool:
+        """Tell whether a variant's method is fitted to regions of people first, not to whole frames."""
+        return self.is_fitted(variant) and Variant.parse(variant).region is not RegionKind.FRAME
 
     def made_with(self, variant: str, seed: int) -> str:
         """Return the name of a variant as models and attackers of a seed see it.

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ import msgspec
 
 from anonbench.errors import AnonbenchError
 from anonbench.files import is_temporary, read_json, sha256_file, write_bytes
-from anonbench.records import ANONYMIZED, Reason
+from anonbench.records import ANONYMIZED, UNANNOTATED, Reason
 
 Row = dict[str, Any]
 REMEDY = "run the anonymize stage again"
+_OF_IMAGE: dict[str, type] = {"image_id": int, "file_name": str, "sha256": str}
+_OF_PERSON: dict[str, type] = {"image_id": int, "person_id": int, "status": str}
+"""Types of what a row must say."""
 _CHECKED = ("image_id", "bytes", "sha256")
 """Keys of an image's row that its file is compared with."""
 PRIVATE = "private"
@@ -123,14 +127,17 @@ def summary_of(out: Path, split: str) -> Row:
     """Read the manifest of a split; raise AnonbenchError when it is missing or not one."""
     path = summary_path(out, split)
     summary = read_json(path)
-    kinds = {"shards": list, "digest": str, "annotations_sha256": str}
+    kinds = {"shards": list, "digest": str, "annotations_sha256": str, "method": str | None}
     if not isinstance(summary, dict) or not all(isinstance(summary.get(k), kind) for k, kind in kinds.items()):
         raise AnonbenchError("is not the manifest of a split", file=path, remedy=REMEDY)
     return summary
 
 
 def rows_of(out: Path, split: str) -> Iterator[Row]:
-    """Yield the image and person rows of a merged split, shard by shard, after checking the shards' hashes."""
+    """Yield the image and person rows of a merged split, shard by shard, after checking the shards' hashes.
+
+    Raises AnonbenchError, too, for the row of an image that does not say which file it is of.
+    """
     for shard, digest in enumerate(summary_of(out, split)["shards"]):
         path = shard_path(out, split, shard)
         if not path.is_file() or sha256_file(path) != digest:
@@ -139,7 +146,64 @@ def rows_of(out: Path, split: str) -> Iterator[Row]:
             )
         rows = each_row(path)
         next(rows)
-        yield from rows
+        for row in rows:
+            if row["type"] == "image":
+                _check(row, _OF_IMAGE, path)
+            yield row
+
+
+def _check(row: Row, kinds: dict[str, type], path: Path) -> None:
+    """Raise AnonbenchError unless a row has some keys, each with a value of its type."""
+    for key, kind in kinds.items():
+        if type(row.get(key)) is not kind:
+            said = f"a row of type {row['type']} has the {key} {row.get(key)!r:.80}"
+            raise AnonbenchError(said, file=path, remedy=REMEDY)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the manifest of a split says of its images and people.
+
+    ``summary`` is the split's own part; ``names`` and ``sources``: by an image's id, its file's name and the sha256 of
+    the original file; ``hashes``: by name, the sha256 of the file; ``changed``: image and person of everybody who was
+    changed, of whom ``strangers`` are nobody's who is annotated.
+    """
+
+    summary: Row
+    names: dict[int, str]
+    sources: dict[int, str]
+    hashes: dict[str, str]
+    changed: set[tuple[int, int]]
+    strangers: int
+
+
+def contents_of(out: Path, split: str) -> Contents:
+    """Read what the manifest of a split says, all in one go.
+
+    Raises AnonbenchError where it is missing, where a row lacks something, where images are listed twice, and where the
+    images are not those of the merge.
+    """
+    path, summary = summary_path(out, split), summary_of(out, split)
+    names: dict[int, str] = {}
+    sources: dict[int, str] = {}
+    hashes: dict[str, str] = {}
+    changed: set[tuple[int, int]] = set()
+    strangers = 0
+    for row in rows_of(out, split):
+        if row["type"] == "image":
+            _check(row, {"source_sha256": str}, path)
+            number, name = row["image_id"], row["file_name"]
+            if number in names or name in hashes:
+                raise AnonbenchError("is listed twice", file=path, entry=f"image {number}", remedy=REMEDY)
+            names[number], sources[number], hashes[name] = name, row["source_sha256"], row["sha256"]
+        elif row["type"] == "person":
+            _check(row, _OF_PERSON, path)
+            if is_changed(row):
+                changed.add((row["image_id"], row["person_id"]))
+                strangers += row.get("category") == UNANNOTATED
+    if digest_of(hashes) != summary["digest"]:
+        raise AnonbenchError("does not match its shards", file=path, remedy=REMEDY)
+    return Contents(summary, names, sources, hashes, changed, strangers)
 
 
 def image_hashes(out: Path, split: str) -> dict[str, str]:

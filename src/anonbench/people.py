@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anonbench import regions
+from anonbench.errors import AnonbenchError
 from anonbench.records import Region, RegionKind
 
 
@@ -33,14 +34,19 @@ class People:
 
     @classmethod
     def read(cls, path: Path, region: RegionKind, rows: list[dict[str, Any]]) -> People:
-        """Read the people of a region kind in some images (rows of the images table)."""
+        """Read the people of a region kind in some images (rows of the images table).
+
+        Raises AnonbenchError for a table that is missing or damaged, and for a region that leaves its image.
+        """
         ids = [row["image_id"] for row in rows]
         if not ids:
             return cls.nobody()
-        table = regions.read(path, regions.REGIONS, (min(ids), max(ids)))
+        table = regions.read_checked(path, regions.REGIONS, (min(ids), max(ids)))
         kind = pc.equal(table["kind"], region.value)
         mine = pc.is_in(table["image_id"], value_set=pa.array(ids, pa.int64()))
-        return cls(table.filter(pc.and_(kind, mine)))
+        table = table.filter(pc.and_(kind, mine))
+        _check_inside(table, rows, path)
+        return cls(table)
 
     def have_regions(self, image_id: int) -> bool:
         """Tell whether anybody in an image has a region."""
@@ -71,6 +77,21 @@ class People:
     def rows(self, image: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the rows of the people of an image, with a region or without, but for run lengths and keypoints."""
         return [self._columns[index] for index in self._of.get(image["image_id"], ())]
+
+
+def _check_inside(table: pa.Table, rows: list[dict[str, Any]], path: Path) -> None:
+    """Raise AnonbenchError when a region leaves its image, one of ``rows`` of the images table."""
+    table = table.filter(pc.equal(table["status"], regions.REGION))
+    sizes = np.array(sorted((row["image_id"], row["width"], row["height"]) for row in rows), dtype=np.int64)
+    of = sizes[np.searchsorted(sizes[:, 0], table["image_id"].to_numpy())]
+    outside = (table["x1"].to_numpy() > of[:, 1]) | (table["y1"].to_numpy() > of[:, 2])
+    if outside.any():
+        raise AnonbenchError(
+            "has a region that leaves its image",
+            file=path,
+            entry=f"image {of[outside][0, 0]}",
+            remedy="delete it and run the annotate stage",
+        )
 
 
 class Frames:

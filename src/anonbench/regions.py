@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from anonbench.errors import AnonbenchError, in_one_line
@@ -92,6 +93,10 @@ _OF_EVERY_ROW = frozenset(
     )
 )  # fmt: skip
 """Columns without which a row says nothing."""
+_KEYS = ("image_id", "person_id", "kind")
+"""Columns that tell a table's rows apart, where it has them."""
+_PLACE = ("x0", "y0", "x1", "y1", "subject", "source")
+"""Columns without which a region is nowhere."""
 
 
 def write(
@@ -161,6 +166,43 @@ def read(
         if name in _OF_EVERY_ROW and table[name].null_count:
             raise AnonbenchError(f"has rows without {name}", file=path, remedy="delete it and run again")
     return table
+
+
+def read_checked(path: str | Path, schema: pa.Schema, image_ids: tuple[int, int] | None = None) -> pa.Table:
+    """Do what `read` does; raise AnonbenchError, too, where rows stand there twice, and for boxes that are none."""
+    table = read(path, schema, image_ids)
+    if wrong := _wrong(table, schema):
+        raise AnonbenchError(wrong, file=path, remedy="delete it and run the annotate stage")
+    return table
+
+
+def _wrong(table: pa.Table, schema: pa.Schema) -> str | None:
+    """Return what no table that `annotate` writes has; None where there is nothing of it."""
+    there = set(table.schema.names)
+    keys = [name for name in _KEYS if name in schema.names]
+    if there.issuperset(keys):
+        twice = table.select(keys).group_by(keys, use_threads=False).aggregate([("image_id", "count")])
+        if twice.num_rows < table.num_rows:
+            many = twice.filter(pc.greater(twice["image_id_count"], 1)).slice(0, 1).to_pylist()[0]
+            return f"has several rows of one {' and '.join(keys)} ({', '.join(str(many[key]) for key in keys)})"
+    for name in sorted(there.intersection(("box", "face", "subject"))):
+        column = table[name]
+        numbers = pc.list_flatten(column)
+        if pc.any(pc.not_equal(pc.list_value_length(column), 4)).as_py() or numbers.null_count:
+            return f"has a {name} that is not four numbers"
+        values = numbers.to_numpy().reshape(-1, 4)
+        if not np.isfinite(values).all() or (name == "box" and (values[:, 2:] <= 0).any()):
+            return f"has a {name} that is not finite or has no size"
+    if "area" in there and not (np.isfinite(areas := table["area"].to_numpy()) & (areas >= 0)).all():
+        return "has an area that is not finite or negative"
+    if there.issuperset(("status", *_PLACE)):
+        table = table.filter(pc.equal(table["status"], REGION)).select(_PLACE)
+        if any(table[name].null_count for name in _PLACE):
+            return "has regions without a place"
+        x0, y0, x1, y1 = (table[name].to_numpy() for name in _PLACE[:4])
+        if ((x0 < 0) | (y0 < 0) | (x1 <= x0) | (y1 <= y0)).any():
+            return "has regions that are empty or outside the image"
+    return None
 
 
 @contextlib.contextmanager

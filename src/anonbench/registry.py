@@ -46,5 +46,5 @@ def load(group: Group, name: str) -> Any:
 def _entry(group: Group, name: str) -> EntryPoint:
     try:
         return _entries(group)[name]
-    except KeyError:
+    except (KeyError, TypeError):  # TypeError: a list, from a file that somebody has edited
         raise AnonbenchError(f"unknown {group[:-1]} '{name}'{nearest(name, _entries(group))}") from None

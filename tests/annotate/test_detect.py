@@ -377,7 +377,7 @@ class TestConfig:
             ({"plugin": "hog", "options": {"treshold": 1}}, r"treshold: unknown key \(did you mean 'threshold'\?\)"),
             ({"plugin": "yunet"}, "weights: Field required"),
             ({"plugin": "hog", "scales": [1, 1]}, "scales are different factors"),
-            ({"plugin": "hog", "scales": [float("nan")]}, "scales are different factors"),
+            ({"plugin": "hog", "scales": [float("nan")]}, "finite number"),
             ({"plugin": "hog", "scales": []}, "at least 1 item"),
             ({"plugin": "hog", "tile": 10}, "greater than or equal to 64"),
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,12 +125,14 @@ def sources(out: Path, split: str, hashes: list[str]) -> tuple[Path, str]:
     """Write the manifest of a split whose original files have these hashes."""
     shard = manifests.shard_path(out, split, 0)
     rows = [
-        {"type": "image", "image_id": k, "file_name": f"{k}.png", "source_sha256": name}
+        {"type": "image", "image_id": k, "file_name": f"{k}.png", "sha256": "s", "source_sha256": name}
         for k, name in enumerate(hashes)
     ]
     manifests.write_rows(shard, [{"type": "shard"}, *rows])
     digest = hashlib.sha256(shard.read_bytes()).hexdigest()
-    manifests.summary_path(out, split).write_text(f'{{"shards": ["{digest}"], "digest": "", "annotations_sha256": ""}}')
+    images = manifests.digest_of({f"{k}.png": "s" for k in range(len(hashes))})
+    summary = {"shards": [digest], "digest": images, "annotations_sha256": ""}
+    manifests.summary_path(out, split).write_text(json.dumps(summary))
     return out, split
 
 

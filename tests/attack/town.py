@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 
 from anonbench import manifests, regions
 from anonbench.attack.contract import Site
+from anonbench.files import sha256_file
 from anonbench.variants import ORIGINAL
 
 
@@ -38,22 +38,32 @@ class Town:
         return Site(self.variant(name), self.variant(ORIGINAL), self.annotations, self.split, most, seed=1)
 
     def show(self, name: str, pictures: Mapping[int, np.ndarray], changed: Iterable[dict[str, Any]] = ()) -> Path:
-        """Write a variant: pictures by id, and rows of a manifest (image_id, person_id and status)."""
+        """Write a variant: pictures by id, and rows of a manifest (image_id, person_id and status).
+
+        The original, which is written first, says which files it was made of.
+        """
         out = self.variant(name)
         (out / self.split).mkdir(parents=True, exist_ok=True)
-        entries = []
+        entries: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = []
         for number, pixels in pictures.items():
             assert cv2.imwrite(str(out / self.split / f"{number}.png"), pixels[..., ::-1])
             height, width = pixels.shape[:2]
-            entries.append({"id": number, "file_name": f"{number}.png", "width": width, "height": height})
+            named = {"file_name": f"{number}.png"}
+            entries.append({"id": number, **named, "width": width, "height": height})
+            source = self.variant(ORIGINAL) / self.split / f"{number}.png"
+            digest, before = (sha256_file(one) for one in (out / self.split / f"{number}.png", source))
+            rows.append({"type": "image", "image_id": number, **named, "sha256": digest, "source_sha256": before})
         file = manifests.annotations_path(out, self.split)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"images": entries, "annotations": [], "categories": []}))
         shard = manifests.shard_path(out, self.split, 0)
-        manifests.write_rows(shard, [{"type": "shard"}, *({"type": "person", **row} for row in changed)])
+        manifests.write_rows(shard, [{"type": "shard"}, *rows, *({"type": "person", **row} for row in changed)])
         summary = {
-            "shards": [hashlib.sha256(shard.read_bytes()).hexdigest()], "digest": "", "annotations_sha256": "",
-        }  # fmt: skip
+            "shards": [sha256_file(shard)],
+            "digest": manifests.digest_of({row["file_name"]: row["sha256"] for row in rows}),
+            "annotations_sha256": sha256_file(file),
+        }
         manifests.summary_path(out, self.split).write_text(json.dumps(summary))
         return out
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from anonbench import config
+from anonbench.report.attempts import read_attempt
 from anonbench.workflow.files import Files
 from tests.workflow.conftest import PROJECT, TINY, Project
 
@@ -197,6 +198,8 @@ def test_what_attacks_that_rank_nobody_say(others: Project) -> None:
     assert {"r2/upper", "r2/lower"} <= set(inferred["test"]["measures"])
     assert "outfit" not in inferred["skipped"]
     for place, one in found.items():
+        variant, attack, _, seed = place.split("/")
+        assert read_attempt({int(seed.removeprefix("seed")): (root / place).parent}, attack, variant).measures
         if "measures" in one["test"]:
             with np.load(root / place / "scores.npz") as file:
                 for name, of in one["test"]["measures"].items():
@@ -293,7 +296,13 @@ def test_members_are_those_whom_the_record_of_the_fit_names(attacked: Project) -
     assert found["fitted_on"]["split"] == "train"
     assert found["members"] >= fit["data"]["people"] > 0
     assert found["fitted_on"]["weights_sha256"] == fit["weights_sha256"]
-    assert set(found["test"]["measures"]) == {"membership_auc", "membership_auc_of_originals"}
+    assert set(found["test"]["measures"]) == {
+        "membership_auc", "membership_auc_of_originals", "membership_auc_excess",
+    }  # fmt: skip
+    read = read_attempt({0: root / "attacks/streetlife/body-gan/memorise/body-naive"}, "memorise", "body-gan")
+    assert {name: of.rate for (name, _), of in read.measures.items() if name.endswith("excess")} == {
+        "membership_auc_excess": False
+    }
     assert attacked.jobs("attacks", config="fitted") == {}
 
 
@@ -326,6 +335,59 @@ def test_an_attacker_of_its_own_data_has_its_own_random_numbers() -> None:
     assert "--own-names" not in Arguments(again, Files(again, PROJECT)).attack("streetlife", "link")
 
 
+def test_options_are_those_that_an_attack_of_its_kind_reads() -> None:
+    """Another list of galleries' sizes must not make detectors look at every image again."""
+    from anonbench.workflow.arguments import Arguments
+
+    attackers = {"n": {"knowledge": "naive", "region": "body"}}
+    groups = {"clothes": ["upper"]}
+    every = ["coverage", "find", "infer", "link", "memorise", "reidentify"]
+    block = {**OTHERS["attack"], "attacks": every, "attackers": attackers, "attributes": groups}
+    value = {**FITTED, "attack": {**block, "own": {"dataset": "elsewhere"}}}
+    told = {}
+    for change in ({}, {"sizes": [7]}, {"validation": 0.4, "most": 9}):
+        study = config.parse({**value, "attack": {**value["attack"], **change}}, file="study")
+        arguments = Arguments(study, Files(study, PROJECT))
+        told[repr(change)] = {attack: arguments.attack("streetlife", attack) for attack in every}
+    first, sizes, chosen = told.values()
+    assert {a for a in every if first[a] != sizes[a]} == {"link", "reidentify"}
+    assert {a for a in every if first[a] != chosen[a]} == set(every) - {"coverage"}
+    assert {a for a in every if "--own-names" in first[a]} == {"infer", "link", "memorise", "reidentify"}
+    assert {a for a in every if "--attributes" in first[a]} == {"infer"}
+    assert {a for a in every if "--gallery" in first[a]} == {"reidentify"}
+    assert first["coverage"] == f"--probe probe --seed {study.seed} --resamples {study.report.bootstrap}"
+
+
+def test_who_knows_another_method_in_part_knows_the_fit_of_its_own_seed() -> None:
+    from types import SimpleNamespace
+
+    attackers = {name: {"knowledge": name, "region": "body"} for name in ("naive", "aware")}
+    attackers["partial"] = {"knowledge": "partial", "variant": "body-gan", "region": "body"}
+    gan = {**FITTED["methods"]["gan"], "refit": True}
+    block = {**FITTED["attack"], "attacks": ["link"], "attackers": attackers, "seeds": [0, 1]}
+    study = config.parse(
+        {**FITTED, "methods": {"gan": gan}, "train": {**FITTED["train"], "seeds": [0, 1]}, "attack": block},
+        file="study",
+    )
+    files = Files(study, PROJECT)
+
+    def learns_from(variant: str, attacker: str, seed: int) -> str:
+        w = SimpleNamespace(dataset="streetlife", variant=variant, attack="link", attacker=attacker, seed=str(seed))
+        return files.attacker_folder(w).split("/")[2]
+
+    assert [learns_from("body-mask_out", "partial", seed) for seed in (0, 1)] == ["body-gan", "body-gan-fit1"]
+    assert learns_from("body-gan-fit1", "partial", 1) == learns_from("body-gan-fit1", "aware", 1) == "body-gan-fit1"
+    assert {learns_from(v, "naive", 1) for v in ("body-gan-fit1", "body-mask_out")} == {"original"}
+
+
+def test_whom_a_whole_frame_was_fitted_to_is_not_asked() -> None:
+    """Attackers are about people; a codec's training set is one of images."""
+    value = {**FITTED, "variants": ["original", "body-gan", "frame-roi_codec-fine"]}
+    value["methods"] = {**FITTED["methods"], "roi_codec": {"levels": {"fine": {"step": 1.5}}}}
+    study = config.parse(value, file="study")
+    assert [v for v in study.variants if study.tried_by("memorise", v)] == ["body-gan"]
+
+
 def test_the_attackers_own_split_may_be_called_as_the_one_that_is_attacked() -> None:
     """Nobody of the attacker's own data set is attacked; but the same data under two names is one."""
     from anonbench.errors import AnonbenchError
@@ -339,8 +401,16 @@ def test_the_attackers_own_split_may_be_called_as_the_one_that_is_attacked() -> 
     value = {**STUDY, "models": models, "attack": attack, "datasets": {"a": coco, "b": {**coco, "root": "/e"}}}
     study = config.parse(value, file="study")
     assert [name for name in study.datasets if study.attacked(name)] == ["a"]
-    with pytest.raises(AnonbenchError, match=r"attack.own.split: 'val' of a is attacked"):
-        config.parse({**value, "datasets": {"a": coco, "b": coco}}, file="study")
+    market = {"adapter": "market1501", "train": "train", "val": "val"}  # fetched: the same files for both
+    for datasets in (
+        {"a": coco, "b": coco},
+        {"a": coco, "b": {**coco, "root": "/e/../d"}},
+        {"a": market, "b": market},
+        {"a": {**market, "root": "m"}, "b": {**market, "root": str(Path("m").resolve())}},
+    ):
+        with pytest.raises(AnonbenchError, match=r"attack.own.split: 'val' of a is attacked"):
+            config.parse({**value, "datasets": datasets}, file="study")
+    config.parse({**value, "datasets": {"a": market, "b": {**market, "root": "/e"}}}, file="study")
 
 
 @pytest.mark.parametrize(
@@ -376,6 +446,24 @@ def test_the_attackers_own_split_may_be_called_as_the_one_that_is_attacked() -> 
             {"attackers": {"a": {"knowledge": "naive", "attacks": ["link", "relink", "restore"]}}},
             r"attack.attackers: nobody tries reidentify",
         ),
+        ({"attacks": ["link", "coverage", "link"]}, r"attack.attacks: 'link' stands there twice"),
+        ({"seeds": [1, 1]}, r"attack.seeds: '1' stands there twice"),
+        (
+            {"attackers": {"a": {"knowledge": "aware", "attacks": ["restore"]}}},
+            r"attack.attackers.a.attacks: restore: tried by attackers whose knowledge is naive or reverse, not aware",
+        ),
+        (
+            {"attacks": ["restore"], "attackers": {"a": {"knowledge": "aware"}}},
+            r"attack.attackers: nobody tries restore \(attackers whose knowledge is naive or reverse do\)",
+        ),
+        ({"own": {"dataset": "streetlife"}}, r"attack.own.dataset: 'streetlife' is the only data set, .* not attacked"),
+        (
+            {"attackers": {"a": {"knowledge": "naive", "temperature": float("inf")}}},
+            r"attack.attackers.a.temperature: Input should be a finite number \(got Infinity\)",
+        ),
+        ({"validation": float("nan")}, r"attack.validation: Input should be a finite number"),
+        ({"attackers": {"a\n": {"knowledge": "naive"}}}, r"is not a valid name"),
+        ({"detectors": {"a\n": {"plugin": "hog"}}}, r"is not a valid name"),
         ({"attacks": ["find"]}, r"attack.detectors: nobody looks; name a detector"),
         ({"detectors": {"a": {"plugin": "yunet", "options": {}}}}, r"attack.detectors.a.options: .*weights"),
         ({"detectors": {"a": {"plugin": "hogg"}}}, r"unknown detector 'hogg' \(did you mean 'hog'"),
@@ -393,6 +481,24 @@ def test_a_study_that_cannot_attack_is_refused(change: dict[str, Any], says: str
         config.parse({**STUDY, "attack": {**STUDY["attack"], **change}}, file="study")
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"own": {}}, r"attack.own.split: 'train' of streetlife is what gan is fitted to, and memorise asks whom"),
+        ({"probe": "train"}, r"attack.probe: 'train' of streetlife is what gan is fitted to, and memorise asks whom"),
+        (
+            {"attackers": {"f": {"knowledge": "naive", "region": "face"}}},
+            r"attack.attackers: nobody tries memorise \(attackers whose knowledge is naive or aware do\)",
+        ),
+    ],
+)
+def test_whom_a_method_has_met_is_asked_of_others_by_others(change: dict[str, Any], says: str) -> None:
+    from anonbench.errors import AnonbenchError
+
+    with pytest.raises(AnonbenchError, match=says):
+        config.parse({**FITTED, "attack": {**FITTED["attack"], **change}}, file="study")
+
+
 def test_an_attacker_must_not_have_learnt_from_those_it_attacks(attacked: Project, tmp_path: Path) -> None:
     """`val` of streetlife shows the people of `train`."""
     done = attacked.command(
@@ -402,5 +508,5 @@ def test_an_attacker_must_not_have_learnt_from_those_it_attacks(attacked: Projec
         "--probe", "train", "--out", str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 2
-    assert "an attacker must not have learnt from those it attacks" in done.stdout
+    assert "that the attacker has learnt from" in done.stdout
     assert not (tmp_path / "metrics.json").exists()

@@ -39,14 +39,14 @@ def fit_attacker(
     config = block(AttackerConfig, attacker, "--attacker")
     portable.release_for(config.determinism)
     from anonbench.attack.contract import Comparing, Guessing, Site
-    from anonbench.attack.subjects import read_pair
+    from anonbench.attack.subjects import OWN_IMAGES, read_pair, shortened
 
     plugin = registry.load("attacks", attack)()
     if not isinstance(plugin, Comparing | Guessing):
         raise AnonbenchError(f"{attack} needs no attacker that learns", entry="--attack")
     region, size = RegionKind(config.region), (config.width, config.height)
     learnt, raw = read_pair(seen, original, annotations, split, region, config.view, size, most, seed)
-    origin = {"dataset": annotations.name, "split": split, "variant": seen.name}
+    origin = {"dataset": annotations.name, "split": split, "variant": seen.name, OWN_IMAGES: shortened(raw.sources)}
     if isinstance(plugin, Guessing):
         from anonbench.attack.inference import learn_to_guess  # torch takes seconds to import
 
@@ -103,11 +103,24 @@ def attack(
 ) -> None:
     """Attack a variant: what do those who know how it was made still learn of its people?"""
     from anonbench.attack.contract import Matching, Site
+    from anonbench.attack.members import Members
     from anonbench.attack.record import read_attacker
+    from anonbench.attack.subjects import unlearnt
 
+    plugin = registry.load("attacks", attack)
+    if not 0 < validation < 1:
+        raise AnonbenchError(f"is {validation}, not a share of the people between 0 and 1", entry="--validation")
+    members = None if fit is None else Members(fit, fit_original or original, fit_annotations or annotations)
     if model is not None:
-        portable.release_for(read_attacker(model)[1].determinism)
-    if issubclass(registry.load("attacks", attack), Matching):
+        record, config = read_attacker(model, attack, variant.name)
+        portable.release_for(config.determinism)
+        pictures = [(variant, probe)]
+        if plugin.needs_gallery and gallery is not None:
+            pictures.append((variant if plugin.within else original, gallery))
+        if members is not None:
+            pictures.append((members.original, members.told["split"]))
+        unlearnt(record, *pictures)
+    if issubclass(plugin, Matching):
         if model is None:
             raise AnonbenchError(f"{attack} is tried by attackers that learn", entry="--model", remedy="name one")
         from anonbench.attack.trials import run_attack  # torch takes seconds to import
@@ -119,12 +132,8 @@ def attack(
         )  # fmt: skip
     else:
         from anonbench.attack.answers import run_answers
-        from anonbench.attack.members import Members
 
         groups = block(AttackConfig, {"attributes": mapping(attributes, "--attributes")}, "--attributes").attributes
-        members = None
-        if fit is not None:
-            members = Members(fit, fit_original or original, fit_annotations or annotations)
         said = run_answers(
             attack, Site(variant, original, annotations, probe, most, seed, groups), out, model=model,
             detector=None if detector is None else block(DetectorConfig, detector, "--detector"), members=members,

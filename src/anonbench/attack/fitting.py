@@ -22,7 +22,7 @@ from anonbench.attack import restoration
 from anonbench.attack.options import AttackerConfig
 from anonbench.attack.record import AGAIN, CHECKPOINT, RECORD, RESTORER, TIMING, WEIGHTS, read_attacker
 from anonbench.attack.restoration import UNet
-from anonbench.attack.subjects import Subjects
+from anonbench.attack.subjects import OWN_IMAGES, Subjects
 from anonbench.errors import AnonbenchError, first_line
 from anonbench.files import check_sha256, sha256_file, write_json
 from anonbench.learning.devices import choose_device, deterministic, held, hold
@@ -56,10 +56,10 @@ def fit(
     """Let an attacker learn; write ``weights.safetensors`` and, last, ``attacker.json``.
 
     ``crops`` are what it learns from, whose hashes are recorded, ``origin`` is what the record says of where they come
-    from, ``facts`` are what else it says and the result depends on, and ``code`` is the hash of the code. ``make``
-    builds network and learner, with random numbers that depend on the seed alone. With ``undo`` a network that restores
-    pictures learns before, from those (see `changed_pairs`). A killed run continues from its checkpoints in ``logs``
-    (``out`` unless given).
+    from (`subjects.OWN_IMAGES` apart from the rest), ``facts`` are what else it says and the result depends on, and
+    ``code`` is the hash of the code. ``make`` builds network and learner, with random numbers that depend on the seed
+    alone. With ``undo`` a network that restores pictures learns before, from those (see `changed_pairs`). A killed run
+    continues from its checkpoints in ``logs`` (``out`` unless given).
     """
     started = time.perf_counter()
     (out / RECORD).unlink(missing_ok=True)
@@ -68,6 +68,8 @@ def fit(
     hold(level, threads, ENTRY)
     folder = logs or out
     digests = [sha256_of(one) for one in crops]
+    pictures = {name: value for name, value in origin.items() if name == OWN_IMAGES}
+    origin = {name: value for name, value in origin.items() if name != OWN_IMAGES}
     identified = attack, config.model_dump(mode="json"), origin, digests, seed, where.type, code, facts
     tensors: dict[str, torch.Tensor] = {}
     with deterministic():
@@ -87,6 +89,7 @@ def fit(
             "attack": attack,
             "attacker": config.model_dump(mode="json"),
             "own": {**origin, **student.own, "crops": len(crops[0]), "crops_sha256": digests},
+            **pictures,
             **facts,
             "seed": seed,
             "loss_curve": ran.curve,
@@ -159,6 +162,12 @@ def restored_by(folder: Path, seen: Subjects, device: str = "auto", threads: int
         return seen
     tensors = _tensors(folder, record)
     own = {n.removeprefix(OF_RESTORER): value for n, value in tensors.items() if n.startswith(OF_RESTORER)}
+    if bool(own) != ("restorer" in record):
+        raise AnonbenchError(
+            "tells of a restorer that is not there" if not own else "holds a restorer that its record does not tell of",
+            file=folder / (WEIGHTS if own else RECORD),
+            remedy=AGAIN,
+        )
     if not own:
         return seen  # it has met nobody whom the method had changed
     where = choose_device(device)
@@ -166,7 +175,10 @@ def restored_by(folder: Path, seen: Subjects, device: str = "auto", threads: int
     network = _loaded(UNet(config.restores.widths), own, folder / WEIGHTS).to(where)
     crops = seen.crops.copy()
     with deterministic():
-        crops[seen.altered] = restoration.restore(network, crops[seen.altered], where)
+        try:
+            crops[seen.altered] = restoration.restore(network, crops[seen.altered], where)
+        except ValueError as error:
+            raise AnonbenchError(str(error), file=folder / WEIGHTS, remedy=AGAIN) from None
     return replace(seen, crops=crops)
 
 
@@ -191,12 +203,15 @@ def _tensors(folder: Path, record: dict[str, Any]) -> dict[str, torch.Tensor]:
     check_sha256(file, record.get("weights_sha256"), RECORD, AGAIN)
     try:
         return load_file(file)
-    except SafetensorError as error:
+    except (SafetensorError, OSError, LookupError, ValueError, RuntimeError) as error:  # a type that torch lacks
         raise _unreadable(file, error) from None
 
 
 def _loaded(network: Network, tensors: dict[str, torch.Tensor], file: Path) -> Network:
+    types = {name: value.dtype for name, value in network.state_dict().items()}
     try:
+        if odd := [name for name, value in tensors.items() if value.dtype != types.get(name, value.dtype)]:
+            raise RuntimeError(f"'{odd[0]}' is of another type")
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise _unreadable(file, error) from None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
+from pydantic import Field, FiniteFloat, model_validator
 from torch import nn
 from torch.nn import functional
 
@@ -21,6 +22,7 @@ from anonbench.attack.networks import build
 from anonbench.attack.options import AttackerConfig
 from anonbench.attack.record import AGAIN, RECORD, read_attacker
 from anonbench.attack.subjects import Subjects
+from anonbench.blocks import Strict
 from anonbench.errors import AnonbenchError
 from anonbench.learning.devices import deterministic
 from anonbench.seeding import generator
@@ -93,6 +95,34 @@ class Sheet:
             scaled = (traits.numbers[name] - np.array(of["means"])) / np.array(of["deviations"])
             found.append(torch.from_numpy(scaled.astype(np.float32)))
         return found
+
+
+class _Moments(Strict):
+    """Means and standard deviations of numbers, as a record has them."""
+
+    means: list[FiniteFloat] = Field(min_length=1)
+    deviations: list[Annotated[FiniteFloat, Field(gt=0)]]
+
+
+class _Guesses(Strict):
+    """A `Sheet`, as a record has it."""
+
+    values: dict[str, Annotated[list[str], Field(min_length=2)]]
+    priors: dict[str, list[Annotated[FiniteFloat, Field(gt=0)]]]
+    numbers: dict[str, _Moments]
+    notes: dict[str, str]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.priors.keys() != self.values.keys():
+            raise ValueError("values and priors differ")
+        if not all(len(of) == len(set(of)) == len(self.priors[name]) for name, of in self.values.items()):
+            raise ValueError("values stand there twice, or without a prior")
+        if not all(len(of.means) == len(of.deviations) for of in self.numbers.values()):
+            raise ValueError("means and deviations differ")
+        if not self.values and not self.numbers:
+            raise ValueError("nothing is guessed")
+        return self
 
 
 class Guesser(nn.Module):
@@ -193,8 +223,8 @@ def guess_with(folder: Path, device: str = "auto", threads: int = 1) -> Guess:
     """Return a learnt attacker's guesses of crops; raise AnonbenchError when its files are damaged."""
     record, config = read_attacker(folder)
     try:
-        sheet = Sheet(**record["guesses"])
-    except (KeyError, TypeError):
+        sheet = Sheet(**_Guesses.model_validate(record["guesses"]).model_dump())
+    except (KeyError, ValueError):
         raise AnonbenchError("does not say what the attacker guesses", file=folder / RECORD, remedy=AGAIN) from None
     network, where = restore(
         folder, lambda one, _: Guesser(one.network, one.dimensions, sum(sheet.sizes)), device, threads

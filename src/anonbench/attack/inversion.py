@@ -30,7 +30,7 @@ class Inversion:
         file = manifests.summary_path(variant, split)
         try:
             name, parameters, region = said["method"], said["parameters"], RegionKind(said["region"])
-        except (KeyError, ValueError):
+        except (KeyError, TypeError, ValueError):
             raise AnonbenchError(
                 "does not say how it was made", file=file, remedy="attack a variant, or run the anonymize stage again"
             ) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -179,12 +179,19 @@ class AttackConfig(Strict):
         description="Share of the attacked people on whom the strongest attacker is chosen; the others are reported.",
     )
 
+    @field_validator("attacks", "datasets", "variants", "seeds", "sizes")
+    @classmethod
+    def _once(cls, listed: list[Any] | None) -> list[Any] | None:
+        if twice := [one for one in listed or () if (listed or []).count(one) > 1]:
+            raise ValueError(f"'{twice[0]}' stands there twice")
+        return listed
+
     @field_validator("attributes")
     @classmethod
     def _groups(cls, groups: dict[str, list[str]]) -> dict[str, list[str]]:
         for name, of in groups.items():
             if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
-                raise ValueError(f"'{name}' is not a valid name (use lower-case letters, digits and _)")
+                raise ValueError(f"{name!r} is not a valid name (use lower-case letters, digits and _)")
             if twice := [one for one in of if of.count(one) > 1]:
                 raise ValueError(f"{name}: '{twice[0]}' stands there twice")
         return groups

@@ -138,8 +138,11 @@ class Restoration(Attacker[Batch]):
 
 @torch.no_grad()
 def restore(network: UNet, crops: np.ndarray, device: torch.device) -> np.ndarray:
-    """Return crops (uint8 (N, height, width, 3)) as the network restores them."""
+    """Return crops (uint8 (N, height, width, 3)) as the network restores them; raise ValueError where it fails."""
     network.eval()
-    found = [network(part.to(device)).clamp(0, 1) * 255 for part in tensor_of(crops).split(CHUNK)]
+    found = [network(part.to(device)) for part in tensor_of(crops).split(CHUNK)]
+    if not all(torch.isfinite(part).all() for part in found):
+        raise ValueError("restores pictures to numbers that are not finite")
+    found = [part.clamp(0, 1) * 255 for part in found]
     pixels = torch.cat(found).round().to(torch.uint8).cpu().numpy()
     return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from anonbench import images, manifests, regions, registry
 from anonbench.attack.inversion import Inversion
@@ -27,6 +31,39 @@ AROUND = 0.5
 """Surroundings reach beyond a person's box by this share of its width and height, on each side."""
 COLUMNS = ["image_id", "person_id", "box", "crowd", "ignore", "identity", "attributes"]
 """What is read of a table of people."""
+OWN_IMAGES = "own_images"
+"""What an attacker's record calls the original pictures that it has learnt from."""
+DIGITS = 16
+"""Of the sha256 of an original picture so many digits are enough to tell it from all others."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """How images look, to find those that are the same whatever their files are.
+
+    ``looks``: by image, a hash of its pixels; ``places``: the images that show somebody in a box of a picture of some
+    size; ``before``: the hash of an image's original, read when it is asked for.
+    """
+
+    looks: Mapping[int, str]
+    places: Mapping[tuple[object, ...], Sequence[int]]
+    before: Callable[[int], str]
+
+    def shared(self, other: Pictures) -> tuple[int, int] | None:
+        """Return two images of this one and of another that are the same picture; None where there are none.
+
+        All are compared as they are shown, and their originals where the same person stands in the very same place.
+        """
+        known = {look: image for image, look in self.looks.items() if look}
+        for image, look in other.looks.items():
+            if look in known:
+                return known[look], image
+        for place in self.places.keys() & other.places.keys():
+            known = {self.before(image): image for image in self.places[place]}
+            for image in other.places[place]:
+                if (look := other.before(image)) and look in known:
+                    return known[look], image
+        return None
 
 
 @dataclass(frozen=True)
@@ -36,7 +73,8 @@ class Subjects:
     ``crops`` uint8 (N, height, width, 3) RGB; ``images`` and ``people`` int64 (N,): ids of the image and of the person
     in it; ``identities`` object (N,): who it is, None where nobody says; ``covered`` bool (N,): whom the variant has
     changed; ``attributes`` object (N,): what may be said of somebody, {name: value}. ``coded``: whether a codec has
-    altered every picture, of whomever it hides.
+    altered every picture, of whomever it hides. ``sources``: the sha256 of the original file of every image;
+    ``pictures``: how the images look.
     """
 
     crops: np.ndarray = field(repr=False)
@@ -46,6 +84,8 @@ class Subjects:
     covered: np.ndarray
     attributes: np.ndarray = field(repr=False)
     coded: bool = False
+    sources: frozenset[str] = field(default=frozenset(), repr=False)
+    pictures: Pictures | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -68,7 +108,7 @@ class Subjects:
         return np.array([str(one.get(attribute, "")) for one in self.attributes], dtype=np.str_)
 
 
-_PER_PERSON = [one.name for one in fields(Subjects) if one.name != "coded"]
+_PER_PERSON = [one.name for one in fields(Subjects) if one.name not in ("coded", "sources", "pictures")]
 
 
 def read_subjects(
@@ -91,9 +131,8 @@ def read_subjects(
     parameters tell how (`Inversion`); nothing was done in the original. Raises AnonbenchError for tables, images or
     manifests that are missing or damaged, for a method that cannot be inverted, and when nobody is there.
     """
-    rows = regions.read(annotations / f"{split}.images.parquet", regions.IMAGES).to_pylist()
-    people = regions.read(annotations / f"{split}.people.parquet", regions.PEOPLE)
-    chosen = [row for row in people.select(COLUMNS).to_pylist() if row["box"] is not None and not row["crowd"]]
+    rows, people = tables_of(annotations, split, COLUMNS)
+    chosen = [row for row in people if row["box"] is not None and not row["crowd"]]
     if not chosen:
         raise AnonbenchError("shows nobody with a box", file=annotations / f"{split}.people.parquet")
     if most is not None and len(chosen) > most:
@@ -103,13 +142,20 @@ def read_subjects(
     for row in chosen:
         of.setdefault(row["image_id"], []).append(row)
     table = People.read(annotations / f"{split}.{region.table}.parquet", region, rows)
-    shown, changed = pictures_of(variant, split), changed_in(variant, split)
+    told = manifests.contents_of(variant, split)
+    check_images(told, rows, manifests.summary_path(variant, split))
+    shown, changed = _reader(variant, split, told), set() if variant.name == ORIGINAL else told.changed
     invert = Inversion.of(variant, annotations, split, rows) if inverted and variant.name != ORIGINAL else None
     crops = []
+    looks: dict[int, str] = {}
+    places: dict[tuple[object, ...], list[int]] = {}
     for image in rows:
         if image["image_id"] not in of:
             continue
         pixels = shown(image["image_id"])
+        looks[image["image_id"]] = _look(pixels)
+        for row in of[image["image_id"]]:
+            places.setdefault((*pixels.shape, *row["box"], row["identity"]), []).append(image["image_id"])
         if invert is not None:
             pixels = invert(pixels, image, changed)
         found = {one.person_id: one for one in table.regions(image)}
@@ -126,20 +172,71 @@ def read_subjects(
         identities=who,
         covered=np.array([key in changed for key in keys], dtype=bool),
         attributes=said,
-        coded=variant.name != ORIGINAL and _is_coded(variant, split),
+        coded=variant.name != ORIGINAL and _is_coded(told.summary),
+        sources=frozenset(told.sources[image] for image in of),
+        pictures=Pictures(looks, places, _looks_before(variant, split, looks)),
     )
 
 
-def _is_coded(variant: Path, split: str) -> bool:
-    method = manifests.summary_of(variant, split).get("method")
+def tables_of(
+    annotations: Path, split: str, columns: Sequence[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of a split's table of images, and, some ``columns`` of them, those of its people.
+
+    Raises AnonbenchError for a table that is missing or damaged, and for people of an image that is not there.
+    """
+    images = regions.read_checked(annotations / f"{split}.images.parquet", regions.IMAGES).to_pylist()
+    file = annotations / f"{split}.people.parquet"
+    people = regions.read_checked(file, regions.PEOPLE).select(list(columns)).to_pylist()
+    if any(row.get("crowd", False) is None for row in people):
+        raise AnonbenchError("has rows without crowd", file=file, remedy="delete it and run annotate again")
+    lost = {row["image_id"] for row in people}.difference(row["image_id"] for row in images)
+    if lost:
+        raise AnonbenchError(
+            f"holds people of image {min(lost)}, which the table of images lacks", file=file,
+            remedy="run annotate again",
+        )  # fmt: skip
+    return images, people
+
+
+def check_images(told: manifests.Contents, rows: list[dict[str, Any]], file: Path) -> None:
+    """Raise AnonbenchError unless a manifest, ``file``, tells of the images that the table of images has."""
+    if odd := told.names.keys() ^ {row["image_id"] for row in rows}:
+        raise AnonbenchError(
+            "tells of other images than the table of images", file=file, entry=f"image {min(odd)}",
+            remedy=manifests.REMEDY,
+        )  # fmt: skip
+
+
+def _is_coded(summary: manifests.Row) -> bool:
+    method = summary.get("method")
     return method is not None and bool(registry.load("methods", method).codec)
 
 
+def _look(pixels: np.ndarray) -> str:
+    """Return a hash of how a picture looks, the same however it is encoded without loss; empty for a blank one."""
+    few = np.ascontiguousarray(pixels[::8, ::8])
+    if not few.size or few.min() == few.max():
+        return ""
+    return hashlib.sha256(repr(pixels.shape).encode() + few.tobytes()).hexdigest()
+
+
+def _looks_before(variant: Path, split: str, looks: Mapping[int, str]) -> Callable[[int], str]:
+    """Return a function that says how an image looks in the original, beside the variant; empty where there is none."""
+    original = variant.parent / ORIGINAL
+    if variant.name == ORIGINAL or not manifests.exist(original, split):
+        return lambda image: looks[image] if variant.name == ORIGINAL else ""
+    reader = functools.cache(lambda: pictures_of(original, split))
+    return functools.cache(lambda image: _look(reader()(image)))
+
+
 def attributes_of(text: str | None, table: Path) -> dict[str, str]:
-    """Return what a table of people says of somebody; raise AnonbenchError where that is no JSON."""
+    """Return what a table of people says of somebody; raise AnonbenchError where it is not {name: value} in JSON."""
     try:
         value: dict[str, str] = json.loads(text or "{}")
-    except json.JSONDecodeError as error:
+        if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
+            raise ValueError("it is not {name: value}")
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is none of the JSON errors
         raise AnonbenchError(
             f"has attributes that are not JSON ({error})", file=table, remedy="delete it and run the annotate stage"
         ) from None
@@ -160,33 +257,54 @@ def read_pair(
 def pictures_of(variant: Path, split: str) -> Callable[[int], np.ndarray]:
     """Return a function that reads the image of an id, as a variant shows it: uint8 HxWx3 RGB, as its labels are.
 
-    Both raise AnonbenchError: where the variant lists no images, or not that one, and for a file that is missing,
-    damaged, edited or of another size.
+    Both raise AnonbenchError: where the variant lists no images, or not that one, or its labels are not those of its
+    manifest, and for a file that is missing, damaged, edited or of another size.
     """
+    return _reader(variant, split, manifests.contents_of(variant, split))
+
+
+def _reader(variant: Path, split: str, told: manifests.Contents) -> Callable[[int], np.ndarray]:
+    """Do what `pictures_of` does, by what the manifest says."""
     file = manifests.annotations_path(variant, split)
     value = read_json(file)
+    manifests.check_labels(file)
     try:
-        entries = {image["id"]: (image["file_name"], image["width"], image["height"]) for image in value["images"]}
-        frames = {image["id"]: image.get("labels_on") for image in value["images"]}
-    except (KeyError, TypeError):
+        entries = {image["id"]: _Entry.model_validate(image) for image in value["images"]}
+    except (KeyError, TypeError, ValueError):
         raise AnonbenchError("contains no images", file=file, remedy="run the anonymize stage again") from None
-    hashes = manifests.image_hashes(variant, split)
 
     def read(image_id: int) -> np.ndarray:
         if image_id not in entries:
             raise AnonbenchError("lacks an image that the tables have", file=file, entry=f"image {image_id}")
-        name, width, height = entries[image_id]
-        return images.read_rgb(variant / split / name, (width, height), frames[image_id], hashes.get(name))
+        one = entries[image_id]
+        if told.names.get(image_id) != one.file_name:
+            raise AnonbenchError(
+                f"says that it is {one.file_name!a:.80}, not {told.names.get(image_id)!a:.80}, as the manifest does",
+                file=file,
+                entry=f"image {image_id}",
+                remedy=manifests.REMEDY,
+            )
+        return images.read_rgb(
+            variant / split / one.file_name, (one.width, one.height), one.labels_on, told.hashes[one.file_name]
+        )
 
     return read
 
 
+class _Entry(BaseModel):
+    """What is read of an image in a variant's labels."""
+
+    model_config = ConfigDict(strict=True)
+
+    file_name: str
+    width: PositiveInt
+    height: PositiveInt
+    labels_on: images.Frame | None = None
+
+
 def changed_in(variant: Path, split: str) -> set[tuple[int, int]]:
     """Return image and person of everybody whom a variant has changed; nobody's in the original."""
-    if variant.name == ORIGINAL:
-        return set()
-    rows = manifests.rows_of(variant, split)
-    return {(r["image_id"], r["person_id"]) for r in rows if r["type"] == "person" and manifests.is_changed(r)}
+    return set() if variant.name == ORIGINAL else manifests.contents_of(variant, split).changed
 
 
 def _crop(
@@ -232,12 +350,20 @@ def _mask(region: Region | None, window: tuple[int, int, int, int]) -> np.ndarra
     return mask
 
 
-def disjoint(own: Path, *attacked: tuple[Subjects, Path]) -> None:
-    """Raise AnonbenchError when somebody whom the attacker learns from is attacked.
+def disjoint(own: Path, *attacked: tuple[Subjects, Path], names: bool = True) -> None:
+    """Raise AnonbenchError when somebody whom the attacker learns from is attacked, or two sides are one picture.
 
-    ``own`` is the table of the former, beside the latter stands theirs. Raises it, too, for a table that is missing or
-    damaged.
+    ``own`` is the table of the former, beside the latter stands theirs. Without ``names`` the same identity is another
+    person in ``own``. Raises it, too, for a table that is missing or damaged.
     """
+    for (one, first), (other, table) in itertools.combinations(attacked, 2):
+        if one.pictures and other.pictures and (both := one.pictures.shared(other.pictures)):
+            raise AnonbenchError(
+                f"shows the very picture that is image {both[0]} of {first}", file=table, entry=f"image {both[1]}",
+                remedy="name another split as attack.gallery",
+            )  # fmt: skip
+    if not names:
+        return
     known = set(regions.read(own, regions.PEOPLE)["identity"].drop_null().to_pylist())
     for people, table in attacked:
         for both in sorted(known & {who for who in people.identities if who is not None}):
@@ -248,21 +374,41 @@ def disjoint(own: Path, *attacked: tuple[Subjects, Path]) -> None:
             )
 
 
+def shortened(sources: Iterable[str]) -> list[str]:
+    """Return the sha256 of original pictures as an attacker's record has them."""
+    return sorted({one[:DIGITS] for one in sources})
+
+
+def unlearnt(record: Mapping[str, Any], *attacked: tuple[Path, str]) -> None:
+    """Raise AnonbenchError when an attacker has learnt from a picture of those it attacks, whatever they are called.
+
+    ``record`` is the attacker's, ``attacked`` are folders of variants and splits. The hashes of the original files
+    tell; a record of an earlier version does not have them.
+    """
+    own = set(record.get(OWN_IMAGES) or ())
+    for variant, split in attacked if own else ():
+        for image, source in manifests.contents_of(variant, split).sources.items():
+            if source[:DIGITS] in own:
+                raise AnonbenchError(
+                    "is a picture that the attacker has learnt from: it must not attack those it knows",
+                    file=manifests.summary_path(variant, split),
+                    entry=f"image {image}",
+                    remedy="choose another split or data set in attack.own",
+                )
+
+
 def apart(probe: tuple[Path, str], gallery: tuple[Path, str]) -> None:
     """Raise AnonbenchError when a gallery holds an image of the probe, both a variant's folder and a split.
 
     The hashes of the original files tell. Everybody would be compared with their own picture.
     """
-    known = {row["source_sha256"]: row["file_name"] for row in _images(*probe)}
-    for row in _images(*gallery):
-        if row["source_sha256"] in known:
+    mine, theirs = manifests.contents_of(*probe), manifests.contents_of(*gallery)
+    known = {source: mine.names[image] for image, source in mine.sources.items()}
+    for image, source in theirs.sources.items():
+        if source in known:
             raise AnonbenchError(
-                f"is {known[row['source_sha256']]} of {probe[1]} too: a gallery must not hold images of the probe",
+                f"is {known[source]} of {probe[1]} too: a gallery must not hold images of the probe",
                 file=manifests.summary_path(*gallery),
-                entry=f"image {row['image_id']}",
+                entry=f"image {image}",
                 remedy="name another split as attack.gallery",
             )
-
-
-def _images(variant: Path, split: str) -> Iterator[manifests.Row]:
-    return (row for row in manifests.rows_of(variant, split) if row["type"] == "image")

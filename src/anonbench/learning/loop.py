@@ -15,12 +15,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeGuard, TypeVar
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, first_line
 from anonbench.learning import distributed, memory
 from anonbench.learning.files import read_checkpoint, saving
 
@@ -226,10 +227,37 @@ def _save(path: Path, key: str, learner: Learner[Any], progress: Progress) -> No
 
 
 def _resume(learner: Learner[Any], path: Path | None, key: str) -> Progress:
-    """Load a checkpoint of the same training, if there is one."""
+    """Load a checkpoint of the same training, if there is one; raise AnonbenchError for one that is no good."""
     state = read_checkpoint(path, key, learner.device) if path is not None else None
     if state is None:
         return Progress()
-    for name, part in learner.parts().items():
-        part.load_state_dict(state[name])
-    return Progress(state["iteration"], state["curve"], state["sums"])
+    try:
+        progress = _progress(state, learner.iterations)
+        for name, part in learner.parts().items():
+            part.load_state_dict(state[name])
+            weights = part.parameters() if isinstance(part, nn.Module) else ()
+            if not all(bool(torch.isfinite(one).all()) for one in weights):
+                raise ValueError(f"{name} holds numbers that are not finite")
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # torch's say what they like
+        why = first_line(error, typed=True)
+        raise AnonbenchError(f"is no checkpoint of this training ({why})", file=path, remedy="delete it") from None
+    return progress
+
+
+def _progress(state: dict[str, Any], iterations: int) -> Progress:
+    """Return how far a checkpoint is; raise ValueError where it cannot be of a training of that length."""
+    done, curve, sums = (state.get(name) for name in ("iteration", "curve", "sums"))
+    if type(done) is not int or not 0 < done <= iterations:
+        raise ValueError(f"iteration {done!r:.80} of {iterations}")
+    if not (isinstance(curve, list) and all(map(_is_numbers, curve)) and _is_numbers(sums)):
+        raise ValueError("its curve is none")
+    at = [point.get("iteration") for point in curve]
+    if not all(type(one) is int and 0 < one <= done for one in at) or sorted(set(at)) != at:
+        raise ValueError("its curve is none")
+    return Progress(done, curve, sums)
+
+
+def _is_numbers(value: object) -> TypeGuard[dict[str, float]]:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and type(one) in (int, float) and math.isfinite(one) for name, one in value.items()
+    )

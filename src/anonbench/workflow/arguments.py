@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import registry
-from anonbench.attack.contract import Guessing
-from anonbench.attack.options import ATTACKERS, DETECTORS
+from anonbench.attack.contract import Guessing, Matching
+from anonbench.attack.options import ATTACKERS, DETECTORS, NOBODY
 from anonbench.config import NON_RECIPE_KEYS, Study
 from anonbench.directions import ON_ORIGINAL
 from anonbench.report.study import is_identity
@@ -101,16 +101,20 @@ class Arguments:
         return "".join(f" {option} {shlex.quote(path)}" for option, path in given.items())
 
     def attack(self, dataset: str, attack: str) -> str:
-        """Return the options of `anonbench attack` that say who is attacked, and how that is measured."""
-        block = self.study.attack
-        gallery = f"--gallery {block.gallery} " if registry.load("attacks", attack).needs_gallery else ""
-        names = "" if self._one_namespace(dataset) else "--own-names "
-        sizes = self.each("--size", [str(n) for n in block.sizes])
-        return (
-            f"{names}--probe {self.files.probe_split(dataset)} {gallery}{sizes}"
-            f" --validation {block.validation} --most {block.most} --seed {self.study.seed}"
-            f" --resamples {self.study.report.bootstrap}{self._attributes(attack)}"
-        )
+        """Return the options of `anonbench attack` that say who is attacked, and how that is measured.
+
+        Those alone that an attack of its kind reads: another value of one that it does not must not rerun it.
+        """
+        block, plugin = self.study.attack, registry.load("attacks", attack)
+        learns = plugin.by == ATTACKERS and not self._one_namespace(dataset)
+        found = ["--own-names"] if learns else []
+        found.append(f"--probe {self.files.probe_split(dataset)}")
+        found += [f"--gallery {block.gallery}"] if plugin.needs_gallery else []
+        found += [self.each("--size", [str(n) for n in block.sizes])] if issubclass(plugin, Matching) else []
+        # where nobody tries, everybody is counted and nobody is chosen
+        found += [f"--validation {block.validation} --most {block.most}"] if plugin.by != NOBODY else []
+        found.append(f"--seed {self.study.seed} --resamples {self.study.report.bootstrap}")
+        return " ".join(found) + self._attributes(attack)
 
     def _attributes(self, attack: str) -> str:
         """Return the option of `anonbench attack` that names groups of attributes, of an attack that guesses them."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from anonbench import manifests, registry
-from anonbench.attack.options import ATTACKERS
+from anonbench.attack.options import ATTACKERS, PARTIAL
 from anonbench.config import DatasetConfig, Study
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Evaluation, pair
 from anonbench.records import RegionKind
@@ -66,7 +66,7 @@ class Files:
 
     def probe_split(self, dataset: str) -> str:
         """Return the split whose people are attacked."""
-        return self.study.attack.probe or self.evaluation_split(dataset)
+        return self.study.probe_split(dataset)
 
     def own_dataset(self, dataset: str) -> str:
         """Return the data set that those who attack a data set learn from."""
@@ -311,8 +311,11 @@ class Files:
         return [f"{self.folder('attacks')}/{one}/metrics.json" for one in self.attacks()]
 
     def attacker_folder(self, w: Any) -> str:
-        """Return the folder of the attacker of an attack."""
-        trained_on = self.study.attack.attackers[w.attacker].trained_on(w.variant)
+        """Return the folder of the attacker of an attack; whoever knows a method knows the fit of its own seed."""
+        attacker = self.study.attack.attackers[w.attacker]
+        trained_on = attacker.trained_on(w.variant)
+        if attacker.knowledge == PARTIAL:
+            trained_on = self.study.made_with(trained_on, int(w.seed))
         place = f"{self.own_dataset(w.dataset)}/{trained_on}/{w.attack}/{w.attacker}/seed{w.seed}"
         return f"{self.folder('attackers')}/{place}"
 
