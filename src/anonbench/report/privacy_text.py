@@ -78,11 +78,12 @@ def privacy_markdown(table: pd.DataFrame) -> str:
         "",
         f"Rates in per cent with 95 % intervals over {over(table)} and attackers' seeds; those of an attack's first "
         "table hold all at once for the variants of the primary question. Attackers have learnt from other people; the "
-        "strongest of each variant was chosen on people who are not among those that are told of. `originals`: the same "
-        "on original images, by whoever sees the same. `control`: the best of those that see what no method is asked to change. `gain`: the part of what "
-        "could be avoided that was, 0 % as on original images, 100 % no better than the control. **This is evidence of "
-        f"these attacks, no proof that nobody can be found**: *{AT_CHANCE}* means that these attackers did not find "
-        f"them, *{NO_VERDICT}* that the attack failed and says nothing. Written by `anonbench report-tables`.",
+        "strongest of each variant was chosen on people who are not among those that are told of. `originals`: the "
+        "same on original images, by whoever sees the same. `control`: the best of those that see what no method is "
+        "asked to change. `gain`: the part of what could be avoided that was, 0 % as on original images, 100 % no "
+        "better than the control. **This is evidence of these attacks, no proof that nobody can be found**: "
+        f"*{AT_CHANCE}* means that these attackers did not find them, *{NO_VERDICT}* that the attack failed and says "
+        "nothing. Written by `anonbench report-tables`.",
     ]
     for dataset, attack, part in attacks_of(table):
         lines += ["", f"## {dataset}: {attack} ({_risks(part)})", "", *_strongest(part), "", *_everything(part)]
