@@ -97,6 +97,19 @@ def test_latex_marks_it_in_a_row_as_wide_as_the_table(made) -> None:
     assert rf"\multicolumn{{{body.count('&') + 1}}}{{l}}{{\footnotesize $^\dagger$ {LEAKY}}}" in marked[0]
 
 
+def test_a_start_that_learns_by_chance_does_not_hide_the_others(made) -> None:
+    _, study, table, _ = made
+    chance = (table.model == "fast") & (table.variant != "original")
+    wide = table.assign(
+        difference_low=table.difference_low.mask(chance, -300.0),
+        difference_high=table.difference_high.mask(chance, 300.0),
+    )
+    low, high = starts_figure(study, wide).axes[0].get_xlim()
+    assert high - low < 300, "half of the interval"
+    ends = table[~chance & (table.model != "clean") & table.difference_low.notna()]
+    assert low <= ends.difference_low.min()
+
+
 def test_the_page_marks_it_and_says_so_once(made) -> None:
     page = (made[0] / "report.html").read_text()
     assert f"streetlife, leaky {DAGGER}: Box AP" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -50,6 +51,10 @@ KINDS = {
     "coco": "from a detector of COCO",
     "checkpoint": "from a checkpoint",
 }
+
+
+LONG = 3
+"""An interval so many times longer than is usual in its panel is cut: a start that learns by chance tells nothing."""
 
 
 def learning_rate(recipe: dict[str, Any]) -> float:
@@ -174,7 +179,11 @@ def _fill(rows: pd.DataFrame, colour: str) -> dict[str, Any]:
 def _panel(
     axis: Axes, rows: pd.DataFrame, variants: list[str], look: dict[str, tuple[str, str]], margin: float
 ) -> None:
-    panel(axis, margin, limits_of(list(rows.difference.dropna()), all_ends(rows), [], margin))
+    ends = {name: all_ends(one) for name, one in rows.groupby(["model", "variant"])}
+    spans = {name: max(of) - min(of) for name, of in ends.items() if of}
+    usual = LONG * median(spans.values()) if spans else 0.0
+    firm = [end for name, span in spans.items() if span <= usual for end in ends[name]]
+    panel(axis, margin, limits_of(list(rows.difference.dropna()), firm, all_ends(rows), margin))
     step = 0.76 / len(look)
     for k, (name, (colour, marker)) in enumerate(look.items()):
         for y, variant in enumerate(variants):
