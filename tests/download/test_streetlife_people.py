@@ -247,3 +247,16 @@ def test_what_a_study_records_of_options_says_the_same_again(options: dict[str, 
 def test_a_record_of_old_options_names_no_new_ones() -> None:
     old = {"width", "height", "train", "val", "identities", "seed", "format", "quality", "people"}
     assert set(Options(train=3).model_dump(mode="json")) == old
+
+
+def test_where_people_are_looked_for_changes_nothing_of_those_who_are_learnt_from(tmp_path: Path) -> None:
+    """Bytes of images and annotations: a study that attacks people, too, trains nothing anew."""
+    options = {"train": 3, "val": 2, "identities": 30, "seed": 5}
+    more = Options(**options, gallery=21, probe=21, gallery_identities=21)
+    for split in ("train", "val"):
+        for name, each in (("few", Options(**options)), ("more", more)):
+            render_split(each, split, tmp_path / name, progress=False)
+    files = sorted(path.relative_to(tmp_path / "few") for path in (tmp_path / "few").rglob("*.*"))
+    assert len(files) == 7
+    assert all((tmp_path / "few" / one).read_bytes() == (tmp_path / "more" / one).read_bytes() for one in files)
+    assert more.of_split("probe")["gallery_identities"] == 21

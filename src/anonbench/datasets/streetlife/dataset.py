@@ -83,7 +83,7 @@ def render_split(
         "info": {
             "contributor": "anonbench",
             "description": "streetlife: rendered street scenes with complete ground truth",
-            "options": options.model_dump(mode="json"),
+            "options": options.of_split(split),
             "split": split,
             "version": "1.0",
         },

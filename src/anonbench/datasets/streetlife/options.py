@@ -119,13 +119,22 @@ class Options(BaseModel):
         """Whether people stand near the camera, so that what they hold can be seen, whatever they do."""
         return any(MOTIONS[name].kind == DETAIL for name in self.actions)
 
-    @property
-    def later(self) -> bool:
-        """Whether anything is asked for that the first data sets did not have."""
-        return bool(_LATER - self._idle())
+    def later(self, split: str) -> bool:
+        """Tell whether anything is asked for of a split that the first data sets did not have."""
+        return bool(_LATER - self._idle() - self._elsewhere(split))
 
     def _idle(self) -> set[str]:
         return {name for name in _LATER if getattr(self, name) == type(self).model_fields[name].default}
+
+    @staticmethod
+    def _elsewhere(split: str) -> set[str]:
+        """Return the options that are of other splits alone."""
+        return set() if split in REIDENTIFICATION else {*REIDENTIFICATION, "gallery_identities"}
+
+    def of_split(self, split: str) -> dict[str, Any]:
+        """Return, as JSON, what a split's images depend on: where more people are met changes nothing of the others."""
+        told: dict[str, Any] = self.model_dump(mode="json")
+        return {name: value for name, value in told.items() if name not in self._elsewhere(split)}
 
     @property
     def splits(self) -> dict[str, int]:

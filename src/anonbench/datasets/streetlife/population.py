@@ -205,4 +205,4 @@ def people_of(options: Options, split: str) -> tuple[Identity, ...]:
     if split in REIDENTIFICATION:
         return population(options.seed, options.identities + options.gallery_identities)[options.identities :]
     everyone = population(options.seed, options.identities)
-    return everyone if options.later else tuple(replace(who, packed=False) for who in everyone)
+    return everyone if options.later(split) else tuple(replace(who, packed=False) for who in everyone)
