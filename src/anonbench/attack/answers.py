@@ -171,8 +171,7 @@ def arrays_of(measures: Mapping[str, Measure], draw: Draw | None) -> dict[str, n
     """Return ``estimate/<name>`` (), ``telling/<name>`` (), ``value/<name>`` (U,) of means, ``replicates/<name>`` (B,).
 
     Whole groups are drawn; ``telling`` is how many of them tell of the measure (Kish's number), of its rarest kind
-    where it has kinds. Without a draw there
-    are no replicates; of a measure that has no value there is nothing.
+    where it has kinds. Without a draw there are no replicates; of a measure that has no value there is nothing.
     """
     found: dict[str, np.ndarray] = {}
     for name, measure in measures.items():
@@ -181,9 +180,8 @@ def arrays_of(measures: Mapping[str, Measure], draw: Draw | None) -> dict[str, n
             continue
         there, of = np.unique(measure.groups, return_inverse=True)
         found[f"estimate/{name}"] = np.asarray(value)
-        kinds = np.ones((len(of), 1), dtype=bool) if measure.kinds is None else measure.kinds
-        each = [effective(np.bincount(of[kind])) for kind in kinds.T if kind.any()]
-        found[f"telling/{name}"] = np.asarray(min(each))
+        kinds = [of] if measure.kinds is None else [of[kind] for kind in measure.kinds.T if kind.any()]
+        found[f"telling/{name}"] = np.asarray(min(effective(np.bincount(kind)) for kind in kinds))
         if measure.values is not None:
             found[f"value/{name}"] = measure.values
         if draw is not None:
