@@ -59,6 +59,15 @@ CODEC = {
     "choose_every": 1, "choose_from": 0.0, "held_out": 0.25, "noise": 0.1,
 }  # fmt: skip
 """The same of a codec."""
+LOOKED_FOR = {
+    "seed": 3, "train": 6, "val": 0, "gallery": 12, "probe": 12, "gallery_identities": 12, "identities": 9,
+    "people": [1, 3],
+}  # fmt: skip
+ATTACKER = {
+    "knowledge": "aware", "width": 16, "height": 32, "iterations": 2, "batch_size": 8, "dimensions": 8,
+}  # fmt: skip
+RESTORER = {"widths": [4, 8], "iterations": 2, "batch_size": 8}
+"""Those who are looked for, and who looks for them."""
 SIZE = {"min_size": [96], "max_size": 128}
 """Of a training: small, since an emulated processor takes a minute for what a real one does in half a second."""
 
@@ -114,6 +123,45 @@ class Jobs:
             yield "figures", self.figures()
         yield from self.detectors()
         yield from Jobs(self.folder / "of-clips").learned()
+        yield from Jobs(self.folder / "of-attackers").attacks()
+
+    def attacks(self) -> Iterator[tuple[str, str]]:
+        """Yield what attackers learn from people, and what they find of others; what each restores of them."""
+        variant, splits = "body-blur-medium", ("train", "gallery", "probe")
+        self.run(
+            "download", dataset="people", adapter="streetlife", splits=",".join(splits), options=json.dumps(LOOKED_FOR),
+            catalogue=ROOT / "config" / "datasets.csv", out=self.data,
+        )  # fmt: skip
+        for split in splits:
+            self.run("annotate", data=self.data, split=split, out=self.annotations)
+            self.run("regions", annotations=self.annotations, split=split, regions="{}")
+            self.variant("original", split)
+            self.variant(variant, split)
+        people = {"original": self.folder / "original", "annotations": self.annotations}
+        for attack, more in (
+            ("link", {}),
+            ("reidentify", {"network": "mosaic"}),
+            ("infer", {}),
+            ("restore", {"knowledge": "reverse", "restorer": RESTORER}),
+        ):
+            place = self.folder / f"attacker-{attack}"
+            self.run(
+                "fit-attacker", attack=attack, attacker=json.dumps({**ATTACKER, **more}), seen=self.folder / variant,
+                split="train", seed=0, device="cpu", out=place, **people,
+            )  # fmt: skip
+            yield f"fit attacker, {attack}", _tree(place, "weights.safetensors", "attacker.json")
+            tries = {"model": place, "own": self.annotations, "gallery": "gallery"}
+            if attack in ("infer", "restore"):
+                del tries["gallery"]
+            yield attack, self.attack(attack, variant, **tries, **people)
+        yield "find", self.attack("find", variant, detector='{"plugin":"hog","options":{"threshold":0.5}}', **people)
+
+    def attack(self, attack: str, variant: str, **options: object) -> str:
+        """Try an attack on the people of the split ``probe``; return the digest of what was found."""
+        out = self.folder / f"attack-{attack}"
+        place = self.folder / variant
+        self.run("attack", attack=attack, variant=place, probe="probe", resamples=50, device="cpu", out=out, **options)
+        return _tree(out)
 
     def learned(self) -> Iterator[tuple[str, str]]:
         """Yield what is fitted to clips, and what that makes of them."""
@@ -134,16 +182,17 @@ class Jobs:
             weights = {"weights": place / "weights.safetensors", "device": "cpu"}
             yield f"frame-learned-{level}", self.variant(f"frame-learned-{level}", **weights)
 
-    def variant(self, name: str, **options: object) -> str:
-        """Write a variant (the original with both splits) and return the digest of its images."""
+    def variant(self, name: str, *splits: str, **options: object) -> str:
+        """Write splits of a variant, train unless given (the original with val); return the digest of its images."""
         from anonbench import manifests
 
         out = self.folder / name
-        for split in ("train", "val") if name == "original" else ("train",):
+        splits = splits or (("train", "val") if name == "original" else ("train",))
+        for split in splits:
             common = {"annotations": self.annotations, "split": split, "variant": name, "out": out}
             self.run("anonymize", data=self.data, **common, **options)
             self.run("merge", **common)
-        return str(manifests.summary_of(out, "train")["digest"])
+        return str(manifests.summary_of(out, splits[0])["digest"])
 
     def codec(self) -> Iterator[tuple[str, str]]:
         """Yield a codec's weights, a variant of frames, the streams of its originals, and what is decoded of them."""

@@ -10,8 +10,8 @@ import pytest
 from anonbench.annotate.identities import check_apart
 from anonbench.datasets.base import DatasetAdapter, Split
 from anonbench.errors import AnonbenchError
-from anonbench.studies import DEFAULT
 from anonbench.workflow.plan import Plan
+from tests.studies import COST
 
 
 class Named(DatasetAdapter):
@@ -48,7 +48,7 @@ def test_without_identities_nothing_is_known(train: list[str | None], val: list[
 
 def test_the_workflow_asks_where_the_study_says_so() -> None:
     def plan(**more: Any) -> Plan:
-        return Plan({**DEFAULT, "datasets": {"streetlife": {**more}}}, Path(__file__).parents[2])
+        return Plan({**COST, "datasets": {"streetlife": {**more}}}, Path(__file__).parents[2])
 
     assert plan().arguments.apart("streetlife", "val") == ""
     assert plan(disjoint=True).arguments.apart("streetlife", "val") == "--apart-from train"

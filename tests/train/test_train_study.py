@@ -13,31 +13,31 @@ import yaml
 from anonbench import recipe as recipes
 from anonbench.config import load, parse
 from anonbench.errors import AnonbenchError
-from anonbench.studies import DEFAULT
 from anonbench.workflow.plan import Plan
+from tests.studies import COST
 
 
 def plan(models: dict[str, Any], folder: Path = Path("."), **more: Any) -> Plan:
-    train = {**DEFAULT["train"], "seeds": [0, 1]}
-    return Plan({**DEFAULT, "train": train, "models": models, **more}, folder)
+    train = {**COST["train"], "seeds": [0, 1]}
+    return Plan({**COST, "train": train, "models": models, **more}, folder)
 
 
 def test_a_study_names_a_preset() -> None:
-    study = parse({**DEFAULT, "models": {"m": {"preset": "cpu-small", "epochs": 2}}})
+    study = parse({**COST, "models": {"m": {"preset": "cpu-small", "epochs": 2}}})
     assert study.models["m"].settings == recipes.read("cpu-small").settings
     assert study.models["m"].epochs == 2
     named = plan({"m": {"preset": "cpu-small"}}).arguments.recipe("m")
     assert json.loads(named)["epochs"] == recipes.read("cpu-small").epochs
     with pytest.raises(AnonbenchError, match=r"models\.m: unknown preset 'cpu-smal' \(did you mean 'cpu-small'\?\)"):
-        parse({**DEFAULT, "models": {"m": {"preset": "cpu-smal"}}})
+        parse({**COST, "models": {"m": {"preset": "cpu-smal"}}})
     with pytest.raises(AnonbenchError, match=r"models\.m\.epoch: unknown key \(did you mean 'epochs'\?\)"):
-        parse({**DEFAULT, "models": {"m": {"preset": "cpu-small", "epoch": 2}}})
+        parse({**COST, "models": {"m": {"preset": "cpu-small", "epoch": 2}}})
 
 
 def test_a_study_names_a_recipe_in_a_file_beside_it(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "fast.yaml").write_text("preset: cpu-small\nepochs: 1\n")
-    value = {**DEFAULT, "models": {"m": {"preset": "own/fast.yaml", "batch_size": 2}}}
+    value = {**COST, "models": {"m": {"preset": "own/fast.yaml", "batch_size": 2}}}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(value))
     model = load(tmp_path / "study.yaml").models["m"]
     assert (model.epochs, model.batch_size) == (1, 2)

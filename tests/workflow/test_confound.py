@@ -16,6 +16,7 @@ from anonbench.recipe import parse as parse_recipe
 from anonbench.studies import DEFAULT
 from anonbench.train.initialisation import leaks
 from anonbench.workflow.plan import Plan
+from tests.studies import COST
 from tests.workflow.conftest import PROJECT, TINY, TINY_MODEL, Project
 
 FILE = PROJECT / "config" / "confound.yaml"
@@ -29,8 +30,8 @@ def confound() -> Plan:
 
 
 def study(models: dict[str, Any], **more: Any) -> Plan:
-    train = {**DEFAULT["train"], "seeds": [0, 1]}
-    return Plan({**DEFAULT, "train": train, "variants": VARIANTS, "models": models, **more}, PROJECT)
+    train = {**COST["train"], "seeds": [0, 1]}
+    return Plan({**COST, "train": train, "variants": VARIANTS, "models": models, **more}, PROJECT)
 
 
 def start(file: str, **more: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import yaml
 from anonbench.studies import DEFAULT
 from anonbench.workflow.fingerprints import CONDA_NAMES, packages_of
 from anonbench.workflow.plan import Plan
+from tests.studies import COST
 from tests.workflow.conftest import PROJECT, TINY, Project
 
 RULES = {path.name: path.read_text() for path in sorted((PROJECT / "workflow" / "rules").glob("*.smk"))}
@@ -141,11 +142,11 @@ def test_detectors_run_in_their_own_environment_wherever_they_look(tmp_path: Pat
     (tmp_path / "weights.pth").write_bytes(b"")
     torchvision = {"plugin": "torchvision", "options": {"weights": str(tmp_path / "weights.pth")}}
     found = {"m": {"plugin": "mtcnn"}, "c": {"plugin": "centerface"}, "t": torchvision}
-    attack = {**DEFAULT.get("attack", {}), "attacks": ["find", "coverage"], "detectors": found}
+    attack = {"attacks": ["find", "coverage"], "detectors": found}
 
     def plan(face: dict[str, Any], person: dict[str, Any]) -> Plan:
-        regions = {**DEFAULT.get("regions", {}), "detectors": {"face": face, "person": person}}
-        return Plan({**DEFAULT, "attack": attack, "regions": regions}, PROJECT)
+        regions = {"detectors": {"face": face, "person": person}}
+        return Plan({**COST, "attack": attack, "regions": regions}, PROJECT)
 
     own, plain = plan(found["m"], torchvision), plan(found["c"], {"plugin": "hog"})
     assert [own.attack_environment("find", name) for name in found] == ["mtcnn", "ready_made", "ready_made"]
@@ -162,19 +163,29 @@ def test_detectors_run_in_their_own_environment_wherever_they_look(tmp_path: Pat
 
 def test_the_default_study_plans_every_job(project: Project) -> None:
     study = yaml.safe_load((project.folder / "config" / "default.yaml").read_text())
-    variants, seeds = len(study["variants"]), len(study["train"]["seeds"])
-    further = len(study["train"]["original_seeds"])
+    variants, seeds = study["variants"], len(study["train"]["seeds"])
+    trainings = len(variants) * seeds + len(study["train"]["original_seeds"])
+    # train, val, gallery and probe of the original, train and probe of the others; train (and val) of those who attack
+    versions = 4 + 2 * (len(variants) - 1) + len(variants) + 1
+    faces, bodies = (sum(one.startswith(region) for one in variants) for region in ("face-", "body-"))
+    # of bodies three attacks, of faces two, by one who sees all of somebody and by controls one; who knows the method
+    # learns it for each variant
+    on_originals, aware = (3 + 1) + (2 + 1), 3 * bodies + (2 + 1) * faces
+    attempts = (3 + 1) * (bodies + 1) + (2 + 1) * (faces + 1) + aware
+    looked_at = 2 * (bodies + 1) + faces  # by a detector of faces, and one of people where bodies are changed
     assert project.jobs(config="default") == {
         "all": 1,
-        "download": 1,
-        "annotate": 2,
-        "regions": 1,
-        "fit": sum(variant.endswith("-gan") for variant in study["variants"]),
-        "anonymize": (variants + 1) * study["anonymize"]["shards"],
-        "merge": variants + 1,
-        "train": variants * seeds + further,
-        "predict": variants * seeds + further,
-        "evaluate": variants * seeds + further,
+        "download": 2,
+        "annotate": 6,
+        "regions": 4,
+        "fit": sum(variant.endswith("-gan") for variant in variants),
+        "anonymize": versions * study["anonymize"]["shards"],
+        "merge": versions,
+        "train": trainings,
+        "predict": trainings,
+        "evaluate": trainings,
+        "fit_attacker": on_originals + aware,
+        "attack": attempts + looked_at + len(variants),
         "study": 1,
         "report_tables": 1,
         "report_figures": 1,

@@ -8,18 +8,42 @@ import json
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.conftest import PROJECT
 from tests.conftest import git as project_git
-from tests.workflow.conftest import TINY, Project
+from tests.workflow.conftest import TINY, TINY_MODEL, Project
 
 FILES = (
     ".dvc/config", ".dvc/.gitignore", ".dvc/plots/intervals.json", ".dvc/plots/by_variant.json",
     ".dvcignore", ".gitignore", "dvc.yaml", "data.dvc", "requirements.lock",
 )  # fmt: skip
+
+
+STUDY: dict[str, Any] = {
+    **TINY,
+    "datasets": {
+        "streetlife": {"options": {"train": 4, "val": 3, "gallery": 8, "probe": 8, "gallery_identities": 8}},
+        "attacker": {"adapter": "streetlife", "options": {"train": 4, "val": 1, "seed": 7}},
+    },
+    "variants": ["original", "body-mask_out"],
+    "models": {"tiny": {**TINY_MODEL, "datasets": ["streetlife"]}},
+    "attack": {
+        "attacks": ["coverage", "reidentify"],
+        "own": {"dataset": "attacker"},
+        "probe": "probe",
+        "gallery": "gallery",
+        "sizes": [3],
+        "attackers": {
+            "body": {"knowledge": "aware", "width": 16, "height": 32, "iterations": 2, "batch_size": 8},
+            "body-naive": {"knowledge": "naive", "width": 16, "height": 32, "iterations": 2, "batch_size": 8},
+        },
+    },
+}
+"""The default study, tiny, of two variants."""
 
 
 def done(project: Project, *words: str) -> str:
@@ -37,7 +61,7 @@ def git(project: Project, *words: str) -> str:
 @pytest.fixture
 def repository(project: Project, committed: Path) -> Project:
     """Return the project as a git repository whose default study is the tiny one, of two variants."""
-    project.study("default", {**TINY, "variants": ["original", "body-mask_out"]})
+    project.study("default", STUDY)
     for name in FILES:
         (project.folder / name).parent.mkdir(exist_ok=True)
         (project.folder / name).write_bytes((committed / name).read_bytes())
