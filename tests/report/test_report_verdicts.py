@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,3 +71,42 @@ def test_intervals_are_said_to_hold_at_once_of_those_alone_that_do(tmp_path) -> 
     assert "hold all at once and of the others each by itself:" in told
     assert treated[0] not in told
     assert "at once" not in lead(treated)
+
+
+@pytest.mark.parametrize("order", [("link", "reidentify"), ("reidentify", "link")])
+def test_the_answer_is_of_people_who_are_known_in_other_pictures(tmp_path, order: tuple[str, ...]) -> None:
+    """Whoever looks for a picture's own original has the pose and the place, too: an upper bound."""
+    said = write_attacks(tmp_path, attacks=order)
+    found = bought(impact(), privacy(study_of(said), tmp_path / "attacks"))
+    assert {one.attack: one.first for one in found} == {"link": False, "reidentify": True}
+    alone = write_attacks(tmp_path / "alone", attacks=("link",))
+    (one,) = bought(impact(), privacy(study_of(alone), tmp_path / "alone" / "attacks"))
+    assert one.first
+
+
+def test_all_of_somebody_is_the_same_whichever_region_is_attacked() -> None:
+    sees = [
+        Attempt("linkability", {"knowledge": "naive", "region": region, "view": view}, 0.5, {}, ())
+        for region in ("body", "face")
+        for view in ("person", "region")
+    ]
+    assert [[one.sees_as(other) for other in sees] for one in sees] == [
+        [True, False, True, False],
+        [False, True, False, False],
+        [True, False, True, False],
+        [False, False, False, True],
+    ]
+
+
+def test_what_controls_find_is_said_once(tmp_path) -> None:
+    table = privacy(study_of(write_attacks(tmp_path)), tmp_path / "attacks")
+    rows = table[(table.role == "control") & (table.headline == "true")]
+    name = rows.attacker.iloc[0]
+    for values, words in (((0.2, 0.2), rf"{name} 20\.0 %"), ((0.2, 0.3), rf"{name} at most 30\.0 %")):
+        told = table.copy()
+        mine = told.index[told.index.isin(rows.index[rows.attacker == name])]
+        told.loc[mine, "value"] = values[0]
+        told.loc[mine[-1:], "value"] = values[1]
+        (point,) = (p for p in bought(impact(), told)[0].paragraph.points if "whoever sees only" in p)
+        assert re.search(words, point)
+        assert point.count(str(name)) == 1

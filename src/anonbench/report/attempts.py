@@ -37,7 +37,7 @@ from anonbench.variants import refitted
 ATTACKER, CONTROL, REFERENCE = "attacker", "control", "reference"
 NAIVE, AWARE, REVERSE = "naive", "aware", "reverse"
 """What an attacker knows: who has learnt from originals alone, from what the method makes, or to undo it first."""
-SURROUNDINGS = "surroundings"
+PERSON, SURROUNDINGS = "person", "surroundings"
 CONTROLS = (SURROUNDINGS, "silhouette")
 """Views of what no method of a region is asked to change."""
 REFERENCES = ("colour",)
@@ -141,10 +141,14 @@ class Attempt:
         return str(self.attacker.get("region") or "")
 
     def sees_as(self, other: Attempt) -> bool:
-        """Tell whether another attacker sees the same of people; a detector sees what itself does."""
+        """Tell whether another attacker sees the same of people; a detector sees what itself does.
+
+        All of a person is the same whichever region of them an attacker is about.
+        """
         if "view" not in self.attacker:
             return self.attacker == other.attacker
-        return all(self.attacker.get(key) == other.attacker.get(key) for key in ("region", "view"))
+        keys = ("view",) if self.attacker["view"] == PERSON else ("region", "view")
+        return all(self.attacker.get(key) == other.attacker.get(key) for key in keys)
 
 
 def read_attempt(folders: Mapping[int, Path], attack: str, variant: str) -> Attempt:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from anonbench import registry
 from anonbench.report.answer import Paragraph
 from anonbench.report.attempts import ALL, CONTROL, LINKABILITY, REFERENCE
 from anonbench.report.gates import AT_CHANCE, NO_VERDICT, NOT_TRIED, ONE_FIT
@@ -84,8 +85,8 @@ def asked_first(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
 class Bought:
     """What an attack on a data set says: the paragraph, and the table of the strongest attackers, as cells of text.
 
-    ``first``: the attack that the answer tells of, the first one of a data set that knows people in several pictures
-    and looks for them, else the first.
+    ``first``: the attack that the answer tells of, the first one of a data set that looks for people whom it knows in
+    other pictures, else the first that looks for a picture's own original, which is an upper bound, else the first.
     """
 
     dataset: str
@@ -119,9 +120,15 @@ def bought(table: pd.DataFrame, privacy: pd.DataFrame) -> list[Bought]:
 
 
 def _leading(privacy: pd.DataFrame) -> str:
-    rows = told(privacy)
-    known = rows[(rows.measure == LINKABILITY) & (rows.units > rows.people) & (rows.drawn != IMAGES)]
-    return str((known if len(known) else privacy).attack.iloc[0])
+    ranked = told(privacy)
+    ranked = ranked[(ranked.measure == LINKABILITY) & (ranked.drawn != IMAGES)]
+    names = list(dict.fromkeys(ranked.attack)) or list(privacy.attack)
+    return max(names, key=lambda name: _knows_people(str(name)))
+
+
+def _knows_people(attack: str) -> bool:
+    """Tell whether an attack needs to know who people are; False for one whose plugin is not there any more."""
+    return attack in registry.names("attacks") and bool(registry.load("attacks", attack).needs_identities)
 
 
 def _lead(dataset: str, attack: str, rows: pd.DataFrame, treated: pd.DataFrame) -> str:
@@ -201,7 +208,7 @@ def _encoded(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _controls(part: pd.DataFrame) -> Iterator[str]:
-    """Say, of each variant, what is found by those who see little: what no method is asked to change, or may be."""
+    """Say what is found by those who see little: what no method is asked to change or, of each variant, may be."""
     for role, words in (
         (CONTROL, "whoever sees only what no method is asked to change"),
         (REFERENCE, "whoever sees next to nothing, of which a method may hide some"),
@@ -209,6 +216,10 @@ def _controls(part: pd.DataFrame) -> Iterator[str]:
         rows = part[(part.role == role) & (part.headline == "true")]
         said = []
         for attacker, of in rows.groupby("attacker", sort=False):
+            if role == CONTROL:  # the same on all variants, but for who was in the way
+                most = max(rows_of(of), key=lambda row: row.value)
+                said.append(f"{attacker} {'' if of.value.nunique() == 1 else 'at most '}{rate(most, ' %')}")
+                continue
             values = joined(f"{rate(row, ' %')} on {row.variant}" for row in rows_of(of))
             said.append(f"{attacker} {values}")
         if said:
