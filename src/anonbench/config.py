@@ -12,6 +12,7 @@ from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.anonymize.contract import After, check_kinds
 from anonbench.anonymize.controls import anonymizes, hiding
+from anonbench.attack.contract import Comparing
 from anonbench.attack.options import ATTACKERS, DETECTORS, NAIVE, NOBODY, AttackConfig, Knowledge
 from anonbench.blocks import Strict, explain
 from anonbench.detectors.base import StoredDetections
@@ -446,6 +447,8 @@ class Study(Strict):
                     )
                 if registry.load("attacks", one).by != ATTACKERS:
                     raise ValueError(f"attack.attackers.{name}.attacks: nobody learns for {one}")
+                if attacker.recogniser is not None and not issubclass(registry.load("attacks", one), Comparing):
+                    raise ValueError(f"attack.attackers.{name}.attacks: a recogniser says nothing that {one} asks for")
             fits = [registry.load("attacks", one).by_those_who_know for one in attacker.attacks or ()]
             if fits and not any(attacker.knowledge in who for who in fits):
                 who = " or ".join(dict.fromkeys(knowledge for of in fits for knowledge in of))
@@ -542,7 +545,9 @@ class Study(Strict):
             return [
                 name
                 for name in self.attackers_of(variant)
-                if of[name].knowledge in plugin.by_those_who_know and attack in (of[name].attacks or [attack])
+                if of[name].knowledge in plugin.by_those_who_know
+                and attack in (of[name].attacks or [attack])
+                and (of[name].recogniser is None or issubclass(plugin, Comparing))
             ]
         if by == NOBODY:
             return [NOBODY]
@@ -553,10 +558,14 @@ class Study(Strict):
         """Tell whether an attack is tried by attackers that learn."""
         return any(registry.load("attacks", name).by == ATTACKERS for name in self.attack.attacks)
 
-    def attack_seeds(self, attack: str) -> list[int]:
-        """Return the seeds of an attack: where nothing is learnt the first alone."""
-        learnt = registry.load("attacks", attack).by == ATTACKERS
+    def attack_seeds(self, attack: str, attacker: str) -> list[int]:
+        """Return the seeds of an attack by somebody: where nothing is learnt, nor by a recogniser, the first alone."""
+        learnt = registry.load("attacks", attack).by == ATTACKERS and attacker not in self.recognisers()
         return self.attack.seeds if learnt else self.attack.seeds[:1]
+
+    def recognisers(self) -> list[str]:
+        """Return the attackers that look with a recogniser, and learn nothing."""
+        return [name for name, one in self.attack.attackers.items() if one.recogniser is not None]
 
     def _check_variants(self) -> None:
         if ORIGINAL not in self.variants:

@@ -1,8 +1,8 @@
 """Plugins by name: ours are entry points of this package, anyone's package can add more.
 
 Groups: ``anonbench.attacks``, ``anonbench.datasets``, ``anonbench.detectors``, ``anonbench.methods``,
-``anonbench.tasks`` and ``anonbench.trainers``. A plugin is loaded only when it is used, so that a method that needs a
-GPU library costs nothing to the others.
+``anonbench.recognisers``, ``anonbench.tasks`` and ``anonbench.trainers``. A plugin is loaded only when it is used, so
+that a method that needs a GPU library costs nothing to the others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from anonbench.errors import AnonbenchError, nearest
 
-Group = Literal["attacks", "datasets", "detectors", "methods", "tasks", "trainers"]
+Group = Literal["attacks", "datasets", "detectors", "methods", "recognisers", "tasks", "trainers"]
 
 
 @functools.cache

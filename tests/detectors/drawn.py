@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tests import onnx_files
+
 
 def face(side: int, turn: int = 0) -> np.ndarray:
     """Return a drawn face with hair, eyes, nose and mouth, uint8 (side, side, 3) RGB."""
@@ -34,50 +36,11 @@ def scene(width: int, height: int, faces: list[tuple[int, int, int]]) -> np.ndar
 
 def yunet(path: Path) -> Path:
     """Write an ONNX file with YuNet's twelve outputs: every cell's score is its brightness, its box the cell's size."""
-    nodes, tensors, outputs = b"", b"", b""
-    for name, channels in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
-        for stride in (8, 16, 32):
-            value = 1 / (3 * stride * stride * 255) if channels == 1 else 0.0
-            weights = np.full((channels, 3, stride, stride), value, "<f4")
-            output = f"{name}_{stride}"
-            tensors += _field(5, _tensor(f"w_{output}", weights))
-            ints = (
-                _field(1, b"strides") + b"".join(_number(8, v) for v in (stride, stride)) + _number(20, 7),
-                _field(1, b"kernel_shape") + b"".join(_number(8, v) for v in (stride, stride)) + _number(20, 7),
-            )
-            node = _field(1, b"input") + _field(1, f"w_{output}".encode()) + _field(2, output.encode())
-            nodes += _field(1, node + _field(3, output.encode()) + _field(4, b"Conv") + b"".join(map(_five, ints)))
-            outputs += _field(12, _value(output, (1, channels, 640 // stride, 640 // stride)))
-    graph = nodes + _field(2, b"brightness") + tensors + _field(11, _value("input", (1, 3, 640, 640))) + outputs
-    path.write_bytes(_number(1, 7) + _field(8, _field(1, b"") + _number(2, 11)) + _field(7, graph))
-    return path
-
-
-def _varint(value: int) -> bytes:
-    data = b""
-    while value > 127:
-        data += bytes([value & 127 | 128])
-        value >>= 7
-    return data + bytes([value])
-
-
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value)
-
-
-def _field(field: int, data: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(data)) + data
-
-
-def _five(attribute: bytes) -> bytes:
-    return _field(5, attribute)
-
-
-def _tensor(name: str, values: np.ndarray) -> bytes:
-    dims = b"".join(_number(1, side) for side in values.shape)
-    return dims + _number(2, 1) + _field(8, name.encode()) + _field(9, values.tobytes())
-
-
-def _value(name: str, shape: tuple[int, ...]) -> bytes:
-    dims = b"".join(_field(1, _number(1, side)) for side in shape)
-    return _field(1, name.encode()) + _field(2, _field(1, _number(1, 1) + _field(2, dims)))
+    filters = {
+        f"{name}_{stride}": np.full(
+            (channels, 3, stride, stride), 1 / (3 * stride * stride * 255) if channels == 1 else 0.0, "<f4"
+        )
+        for name, channels in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
+        for stride in (8, 16, 32)
+    }
+    return onnx_files.write(path, "brightness", 640, filters)

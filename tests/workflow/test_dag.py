@@ -21,7 +21,7 @@ from tests.workflow.conftest import PROJECT, TINY, Project
 RULES = {path.name: path.read_text() for path in sorted((PROJECT / "workflow" / "rules").glob("*.smk"))}
 LOCK = dict(re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+)", (PROJECT / "requirements.lock").read_text(), re.MULTILINE))
 
-PLUGINS = ("deepprivacy2", "detectron2", "diffusion", "mtcnn")
+PLUGINS = ("deepprivacy2", "detectron2", "diffusion", "dlib", "mtcnn")
 """Plugins with an environment of their own, of packages that are not in the lock."""
 
 

@@ -10,7 +10,7 @@ rule fit_attacker:
     benchmark:
         "<logs>/attacker/{dataset}/{variant}/{attack}/{attacker}/seed{seed}/bench.tsv"
     conda:
-        environment("train")
+        lambda w: environment(plan.attacker_environment(w.attacker))
     threads: plan.study.train.threads
     resources:
         gpu=plan.gpus(),
@@ -26,8 +26,10 @@ rule fit_attacker:
         logs=lambda w: f"{plan.files.folder('logs')}/attacker/{w.dataset}/{w.variant}/{w.attack}/{w.attacker}/seed{w.seed}",
         device=plan.study.train.device,
         threads=plan.study.train.threads,
-        code=lambda w: attacker_code(w.attack),
-        environment=plan.fingerprints.environment("train"),
+        code=lambda w: plan.fingerprints.attacker_code(w.attack, w.attacker),
+        environment=lambda w: plan.fingerprints.environment(
+            plan.attacker_environment(w.attacker)
+        ),
     message:
         "fit attacker {wildcards.attacker} ({wildcards.attack}) to {wildcards.dataset} {wildcards.variant}, seed {wildcards.seed}"
     shell:

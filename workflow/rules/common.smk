@@ -6,7 +6,6 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from anonbench.attack.code import attacker_code
 from anonbench.errors import AnonbenchError
 from anonbench.provenance import code_hash
 from anonbench.records import RegionKind

@@ -93,7 +93,7 @@ def _guessed(
     from anonbench.attack.inference import guess_with
 
     record, config = read_attacker(model)
-    region, size = RegionKind(config.region), (config.width, config.height)
+    region, size = RegionKind(config.region), config.size
     seen, raw = read_pair(
         site.variant, site.original, site.annotations, site.split, region, config.view, size, site.most, site.seed,
         config.inverts,
@@ -112,7 +112,7 @@ def _recalled(
     from anonbench.attack.attackers import describe_with  # torch takes seconds to import
 
     record, config = read_attacker(model)
-    region, asked = RegionKind(config.region), (config.view, (config.width, config.height), site.most, site.seed)
+    region, asked = RegionKind(config.region), (config.view, config.size, site.most, site.seed)
     there = fitted.site(site, region)
     seen, raw = read_pair(site.variant, site.original, site.annotations, site.split, region, *asked)
     members = read_subjects(there.original, there.annotations, there.split, region, *asked)

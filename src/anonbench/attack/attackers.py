@@ -15,6 +15,7 @@ from anonbench.attack.fitting import Student, changed_pairs, check_outputs, fit,
 from anonbench.attack.learning import Contrast, OwnPeople, tensor_of
 from anonbench.attack.networks import Embedder, embed
 from anonbench.attack.options import AttackerConfig
+from anonbench.attack.recognising import described_by
 from anonbench.attack.record import read_attacker
 from anonbench.attack.subjects import Subjects
 from anonbench.learning.devices import deterministic
@@ -38,14 +39,16 @@ def learn(
         return Student(embedder, Contrast(embedder, people, config, seed, where), {"people": len(people.members)})
 
     fit(
-        attack, config, [seen.crops, raw.crops], origin, seed, out, make, code=attacker_code(attack), facts={},
+        attack, config, [seen.crops, raw.crops], origin, seed, out, make, code=attacker_code(attack, config), facts={},
         undo=changed_pairs(config, seen, raw), device=device, threads=threads, logs=logs,
     )  # fmt: skip
 
 
 def describe_with(folder: Path, device: str = "auto", threads: int = 1) -> Describe:
     """Return a learnt attacker's description of crops; raise AnonbenchError when its files are damaged."""
-    _, config = read_attacker(folder)
+    record, config = read_attacker(folder)
+    if config.recogniser is not None:
+        return described_by(config.recogniser, record, folder)
     embedder, where = restore(folder, lambda told, _: Embedder(told.network, told.dimensions), device, threads)
     assert isinstance(embedder, Embedder)
 

@@ -44,7 +44,17 @@ def fit_attacker(
     plugin = registry.load("attacks", attack)()
     if not isinstance(plugin, Comparing | Guessing):
         raise AnonbenchError(f"{attack} needs no attacker that learns", entry="--attack")
-    region, size = RegionKind(config.region), (config.width, config.height)
+    if config.recogniser is not None:
+        if not isinstance(plugin, Comparing):
+            raise AnonbenchError(f"{attack} asks what a recogniser does not say", entry="--attack")
+        from anonbench.attack.code import attacker_code
+        from anonbench.attack.recognising import adopt
+
+        people = {"dataset": annotations.name, "split": split, "variant": seen.name}
+        adopt(attack, config, people, seed, out, attacker_code(attack, config))
+        typer.echo(str(out / "attacker.json"))
+        return
+    region, size = RegionKind(config.region), config.size
     learnt, raw = read_pair(seen, original, annotations, split, region, config.view, size, most, seed)
     origin = {"dataset": annotations.name, "split": split, "variant": seen.name, OWN_IMAGES: shortened(raw.sources)}
     if isinstance(plugin, Guessing):

@@ -213,7 +213,7 @@ def learn_to_guess(
         return Student(guesser, Supervision(guesser, own, sheet, config, seed, where), {"people": len(known)})
 
     fit(
-        attack, config, [seen.crops], dict(origin), seed, out, make, code=attacker_code(attack),
+        attack, config, [seen.crops], dict(origin), seed, out, make, code=attacker_code(attack, config),
         facts={"guesses": guesses, "truth_sha256": [sha256_of(target.numpy()) for target in own.targets]},
         undo=undo, device=device, threads=threads, logs=logs,
     )  # fmt: skip

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from anonbench.blocks import Strict
 from anonbench.detectors.config import DetectorConfig
+from anonbench.recognisers.config import RecogniserConfig
 
 Knowledge = Literal["naive", "partial", "aware", "reverse"]
 NAIVE, PARTIAL, AWARE, REVERSE = "naive", "partial", "aware", "reverse"
@@ -67,6 +68,9 @@ class AttackerConfig(Strict):
         "the region emptied, or its `silhouette`, both of which no method of a region changes: these are controls; the "
         "region's mean `colour` alone, which a method may change: a reference.",
     )
+    recogniser: RecogniserConfig | None = Field(
+        None, description="A network that has learnt elsewhere to tell people apart, and learns nothing here."
+    )
     network: Literal["compact", "mosaic", "resnet18"] = Field(
         "compact",
         description="Architecture, from random weights: `compact` for a CPU; `mosaic` sees mean colours of cells.",
@@ -95,7 +99,36 @@ class AttackerConfig(Strict):
             raise ValueError(f"restorer is for reverse attackers; a {self.knowledge} one has none")
         if self.knowledge == REVERSE and self.view not in RESTORED:
             raise ValueError(f"a reverse attacker that sees the {self.view} alone has nothing to restore")
+        if self.recogniser is not None:
+            self._check_recogniser(self.recogniser)
         return self
+
+    def _check_recogniser(self, recogniser: RecogniserConfig) -> None:
+        kind = recogniser.of
+        if self.knowledge != NAIVE:
+            raise ValueError(
+                f"recogniser: it has learnt elsewhere, from people as they are: naive, not {self.knowledge}"
+            )
+        if (self.region, self.view) != (kind.region, kind.view):
+            raise ValueError(
+                f"recogniser: {recogniser.plugin} sees the {kind.view} of region {kind.region}, not the {self.view} of "
+                f"{self.region}"
+            )
+        fields = AttackerConfig.model_fields
+        if own := [name for name in _HOW if getattr(self, name) != fields[name].default]:
+            raise ValueError(f"recogniser: it learns nothing here; leave out {', '.join(own)}")
+
+    @model_serializer(mode="wrap")
+    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return what there is to say: of those who learn no recogniser, of a recogniser nothing of learning."""
+        found: dict[str, Any] = handler(self)
+        idle = ("recogniser",) if self.recogniser is None else _HOW
+        return {name: value for name, value in found.items() if name not in idle}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Return width and height of the crops that it looks at, in pixels."""
+        return (self.width, self.height) if self.recogniser is None else self.recogniser.of.size
 
     @property
     def restores(self) -> RestorerConfig | None:
@@ -112,6 +145,10 @@ class AttackerConfig(Strict):
         if self.inverts:
             return original
         return {NAIVE: original, PARTIAL: self.variant or original, AWARE: attacked, REVERSE: attacked}[self.knowledge]
+
+
+_HOW = tuple(set(AttackerConfig.model_fields) - {"knowledge", "region", "view", "recogniser"})
+"""Settings of those who learn."""
 
 
 class StudiedAttackerConfig(AttackerConfig):

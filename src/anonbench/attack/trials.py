@@ -47,7 +47,7 @@ def run_attack(
     (out / "metrics.json").unlink(missing_ok=True)
     plugin: Matching = registry.load("attacks", attack)()
     record, config = read_attacker(model, attack)
-    region, size = RegionKind(config.region), (config.width, config.height)
+    region, size = RegionKind(config.region), config.size
     asked = region, config.view, size, most, seed
     seen = read_subjects(variant, annotations, probe, *asked, inverted=config.inverts)
     raw = None

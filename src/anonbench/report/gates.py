@@ -102,9 +102,12 @@ def doubts(found: Mapping[str, Attempts], headline: Key) -> dict[str, tuple[str,
 
 
 def _pairs(attempts: Attempts) -> list[tuple[Attempt, Attempt]]:
-    """Return the strongest aware attacker and the strongest naive one of those that see the same."""
+    """Return the strongest aware attacker and the strongest naive one of those that see the same.
+
+    Of those that have learnt here: a recogniser may know more of people than whoever knows the method.
+    """
     found = []
-    known = [one for one in able(attempts).values() if one.attacker]
+    known = [one for one in able(attempts).values() if one.attacker and not one.attacker.get("recogniser")]
     for sight in dict.fromkeys((one.region, str(one.attacker.get("view"))) for one in known):
         of = {
             knowledge: [

@@ -78,7 +78,7 @@ def attempts_of(study: ReportStudy, attacks: Path) -> Iterator[tuple[str, str, d
         for attack in asked.attacks:
 
             def read(variant: str, name: str, dataset: str = dataset, attack: str = attack) -> Attempt:
-                places = {seed: study.made_with(variant, seed) for seed in asked.seeds_of(attack)}
+                places = {seed: study.made_with(variant, seed) for seed in asked.seeds_of(attack, name)}
                 folders = {seed: attacks / dataset / made / attack / name for seed, made in places.items()}
                 return read_attempt(folders, attack, variant)
 

@@ -66,7 +66,7 @@ def write_restored(study: ReportStudy, dataset: str, attacks: Path, out: Path) -
 def _blocks(study: ReportStudy, dataset: str, attacks: Path) -> list[list[Row]]:
     """Return rows by what attackers see: the originals, then each variant as it is left and as it is restored."""
     assert study.attacks is not None
-    seed = study.attacks.seeds_of(RESTORE)[0]
+    seed = study.attacks.seeds[0]
     blocks: dict[tuple[Any, ...], list[Row]] = {}
     for variant in study.variants_of(dataset):
         made = study.made_with(variant, seed)

@@ -64,8 +64,8 @@ class Primary:
 class Attacks:
     """Who attacks what: ``attacks``, ``attackers`` by attack and variant, their ``seeds``, ``sizes`` of galleries.
 
-    ``once``: attacks in which nothing learns, which have the first seed alone; ``probe``: the split whose people are
-    attacked, '' for the one that is tested on.
+    ``once``: attacks in which nothing learns, ``recognisers``: attackers who do not, both of which have the first seed
+    alone; ``probe``: the split whose people are attacked, '' for the one that is tested on.
     """
 
     datasets: tuple[str, ...]
@@ -75,14 +75,15 @@ class Attacks:
     sizes: list[int]
     once: tuple[str, ...] = ()
     probe: str = ""
+    recognisers: tuple[str, ...] = ()
 
     def whom(self, attack: str, variant: str) -> list[str]:
         """Return who tries an attack on a variant."""
         return self.attackers.get(attack, {}).get(variant, [])
 
-    def seeds_of(self, attack: str) -> list[int]:
-        """Return the seeds of an attack's attackers."""
-        return self.seeds[:1] if attack in self.once else self.seeds
+    def seeds_of(self, attack: str, attacker: str) -> list[int]:
+        """Return the seeds of an attack by somebody."""
+        return self.seeds[:1] if attack in self.once or attacker in self.recognisers else self.seeds
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class ReportStudy:
         of = self.attacks
         if of is None or dataset not in of.datasets:
             return []
-        seeds = {seed for attack in of.attacks if of.whom(attack, variant) for seed in of.seeds_of(attack)}
+        seeds = {seed for attack in of.attacks for who in of.whom(attack, variant) for seed in of.seeds_of(attack, who)}
         return list(dict.fromkeys(self.made_with(variant, seed) for seed in sorted(seeds)))
 
     def restored(self) -> list[str]:
@@ -363,7 +364,8 @@ def _attacks(path: str | Path, value: Any) -> Attacks | None:
         names = tuple(value["datasets"]), tuple(value["attacks"])
         attackers = {attack: dict(of) for attack, of in value["attackers"].items()}
         once, probe = tuple(value.get("once") or ()), str(value.get("probe") or "")
-        return Attacks(*names, attackers, list(value["seeds"]), list(value["sizes"]), once, probe)
+        recognisers = tuple(value.get("recognisers") or ())
+        return Attacks(*names, attackers, list(value["seeds"]), list(value["sizes"]), once, probe, recognisers)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise AnonbenchError("does not say who attacks what", file=path, entry="attacks") from None
 

@@ -303,7 +303,7 @@ class Files:
             for variant in self.study.variants_of(dataset)
             for attack in block.attacks
             for attacker in self.study.tried_by(attack, variant)
-            for seed in self.study.attack_seeds(attack)
+            for seed in self.study.attack_seeds(attack, attacker)
         ]
 
     def attack_metrics(self) -> list[str]:

@@ -13,13 +13,14 @@ from typing import Any
 import yaml
 
 from anonbench import registry, report
-from anonbench.attack.code import attack_code
-from anonbench.attack.options import DETECTORS
+from anonbench.attack.code import attack_code, attacker_code
+from anonbench.attack.options import ATTACKERS, DETECTORS
 from anonbench.config import Study
 from anonbench.detectors.config import DetectorConfig
 from anonbench.evaluate.code import evaluation_code
 from anonbench.files import sha256_bytes, sha256_file
 from anonbench.provenance import code_hash
+from anonbench.recognisers.config import RecogniserConfig
 from anonbench.train.code import modules as trainer_modules
 from anonbench.train.code import training_code
 from anonbench.variants import Variant
@@ -76,11 +77,20 @@ class Fingerprints:
 
     @functools.cache  # noqa: B019 (one plan per process)
     def attack_code(self, attack: str, variant: str, attacker: str) -> str:
-        """Return what an attack depends on besides files: the code, and where a detector tries, that one's."""
-        code = attack_code(attack, variant)
-        if registry.load("attacks", attack).by != DETECTORS:
-            return code
-        return compact([code, _detector(self.study.attack.detectors[attacker])])
+        """Return what an attack depends on besides files: the code, and that of a detector or recogniser that tries."""
+        by = registry.load("attacks", attack).by
+        if by == DETECTORS:
+            return compact([attack_code(attack, variant), _detector(self.study.attack.detectors[attacker])])
+        if by != ATTACKERS:
+            return attack_code(attack, variant)
+        who = self.study.attack.attackers[attacker]
+        return _recognised(attack_code(attack, variant, who), who.recogniser)
+
+    @functools.cache  # noqa: B019 (one plan per process)
+    def attacker_code(self, attack: str, attacker: str) -> str:
+        """Return what an attacker depends on besides the people that it learns from: the code, and its recogniser."""
+        who = self.study.attack.attackers[attacker]
+        return _recognised(attacker_code(attack, who), who.recogniser)
 
     @functools.cache  # noqa: B019 (one plan per process)
     def method_code(self, variant: str) -> str:
@@ -183,6 +193,11 @@ def _detector(config: DetectorConfig, *modules: str) -> str:
     """Return the hash of a detector's code, and of other modules', with the state of the detector's files."""
     code = code_hash(*modules, registry.module("detectors", config.plugin))
     return compact([code, [_file_state(path) for path in config.files]])
+
+
+def _recognised(code: str, recogniser: RecogniserConfig | None) -> str:
+    """Return a hash of code, with the state of a recogniser's files if there is one."""
+    return code if recogniser is None else compact([code, [_file_state(path) for path in recogniser.files]])
 
 
 def _file_state(path: Path) -> list[Any]:

@@ -103,9 +103,17 @@ class Plan:
     @functools.cache  # noqa: B019 (one plan per process)
     def attack_environment(self, attack: str, attacker: str) -> str:
         """Return the name of the environment that an attack runs in: one that has the packages of its detector."""
-        if registry.load("attacks", attack).by != DETECTORS:
+        by = registry.load("attacks", attack).by
+        if by == ATTACKERS:
+            return self.attacker_environment(attacker)
+        if by != DETECTORS:
             return "train"
         return self.files.own_environment(self.study.attack.detectors[attacker].plugin) or READY_MADE
+
+    def attacker_environment(self, attacker: str) -> str:
+        """Return the name of the environment that an attacker runs in: one that has its recogniser's packages."""
+        recogniser = self.study.attack.attackers[attacker].recogniser
+        return self.files.own_environment(None if recogniser is None else recogniser.plugin) or "train"
 
     @functools.cache  # noqa: B019 (one plan per process)
     def attack_gpus(self, attack: str) -> int:

@@ -1,0 +1,71 @@
+"""What a recogniser is: it gets pictures of people and describes each by numbers that are alike for the same person."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import ValidationError
+
+from anonbench import registry
+from anonbench.blocks import NoSettings, Strict, explain
+from anonbench.errors import AnonbenchError
+
+
+class Recogniser(abc.ABC):
+    """A network that has learnt to recognise people elsewhere, and learns nothing here.
+
+    Register the class in the entry-point group ``anonbench.recognisers``; its name is the entry point's. ``region`` and
+    ``view`` say what it looks at (`attack.options.AttackerConfig`), ``size`` is the width and height of its pictures in
+    pixels, ``files`` names the options that hold a path whose content decides the result. What is not always installed
+    is imported when one is made, and an environment of its own is ``envs/<name>.yaml``.
+    """
+
+    Options: ClassVar[type[Strict]] = NoSettings
+    region: ClassVar[str] = "face"
+    view: ClassVar[str] = "region"
+    size: ClassVar[tuple[int, int]]
+    files: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, options: dict[str, Any] | None = None) -> None:
+        """Load the network; raise AnonbenchError for a wrong option, and for weights or a package that are missing."""
+        try:
+            self.options: Any = self.Options.model_validate(options or {})
+        except ValidationError as error:
+            raise AnonbenchError(explain(error, self.Options), entry="options") from None
+
+    @property
+    @abc.abstractmethod
+    def version(self) -> str:
+        """Library and model with their versions, in words."""
+
+    @property
+    @abc.abstractmethod
+    def weights(self) -> list[tuple[str, str]]:
+        """Name and hexadecimal sha256 of every file of numbers that decides the result."""
+
+    @abc.abstractmethod
+    def describe(self, pictures: np.ndarray) -> np.ndarray:
+        """Return what describes each picture (uint8 (N, height, width, 3), RGB): float32 (N, D), of any length.
+
+        The cosine of two is how alike they are. The same picture is described by the same numbers, whatever others
+        there are.
+        """
+
+
+def load(name: str) -> type[Recogniser]:
+    """Return a recogniser's class by its registered name; raise AnonbenchError for an unknown one."""
+    plugin = registry.load("recognisers", name)
+    if not (isinstance(plugin, type) and issubclass(plugin, Recogniser)):
+        raise AnonbenchError(
+            f"the recogniser plugin '{name}' is not a Recogniser",
+            remedy="derive it from anonbench.recognisers.base.Recogniser",
+        )
+    return plugin
+
+
+def one_by_one(pictures: np.ndarray, describe: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return the descriptions, float32 (N, D), of pictures of which a library takes one at a time."""
+    return np.stack([np.asarray(describe(one), np.float32).ravel() for one in pictures])

@@ -1,0 +1,169 @@
+"""An attacker that looks with a recogniser: it finds people, learns from nobody, and is the one that it says it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from anonbench import config, provenance
+from anonbench.attack import cli
+from anonbench.errors import AnonbenchError
+from anonbench.report.attempts import read_attempt
+from anonbench.report.study import ReportStudy
+from anonbench.workflow.plan import Plan
+from tests.attack.town import Town, build, person
+from tests.recognisers import made
+from tests.studies import COST
+from tests.workflow.conftest import PROJECT
+
+BLUR, GREY = "face-blur-medium", "face-mask_out"
+LOOKS = {"knowledge": "naive", "region": "face", "view": "region"}
+
+
+def town(folder: Path, seed: int, people: int = 24) -> Town:
+    """Write pictures of noise with a face in each, and what two methods leave of them."""
+    random = np.random.default_rng(seed)
+    pictures = {k: random.integers(0, 256, (60, 60, 3), dtype=np.uint8) for k in range(1, people + 1)}
+    rows = [person(k, k, (5.0, 5.0, 50.0, 50.0), face=[10, 10, 30, 30], identity=f"{seed}-{k}") for k in pictures]
+    written = build(folder, pictures, rows)
+    changed = [{"image_id": k, "person_id": k, "status": "anonymized"} for k in pictures]
+    for name, hide in ((BLUR, lambda face: cv2.GaussianBlur(face, (0, 0), 1.0)), (GREY, lambda face: face * 0 + 127)):
+        shown = {k: one.copy() for k, one in pictures.items()}
+        for one in shown.values():
+            one[10:40, 10:40] = hide(one[10:40, 10:40])
+        written.show(name, shown, changed)
+    return written
+
+
+def sface(file: Path, **more: Any) -> str:
+    return json.dumps({**LOOKS, "recogniser": {"plugin": "sface", "options": {"weights": str(file)}}, **more})
+
+
+def adopt(of: Town, out: Path, attacker: str, attack: str = "link") -> Path:
+    original = of.variant("original")
+    cli.fit_attacker(attack, attacker, original, original, of.annotations, out, split=of.split, device="cpu")
+    return out
+
+
+def attack(of: Town, model: Path, own: Town, variant: str) -> dict[str, Any]:
+    out = of.folder / "out" / variant / "seed0"
+    cli.attack(
+        "link", of.variant(variant), of.variant("original"), of.annotations, out, model=model, probe=of.split,
+        own=own.annotations, size=[10], device="cpu",
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return found
+
+
+def test_it_links_whom_it_can_see_and_nobody_whom_it_cannot(tmp_path: Path) -> None:
+    own, others = town(tmp_path / "own", 1, 4), town(tmp_path / "others", 2)
+    model = adopt(own, tmp_path / "model", sface(made.sface(tmp_path / "model.onnx")))
+    record = json.loads((model / "attacker.json").read_text())
+    assert record["own_images"] == []
+    assert record["recogniser"]["weights"][0][0] == "model.onnx"
+    found = {variant: attack(others, model, own, variant)["test"]["linkability"]["10"] for variant in (BLUR, GREY)}
+    assert found[BLUR] > 0.8
+    assert found[GREY] == pytest.approx(0.1), "all are grey and tie"
+    attempt = read_attempt({0: others.folder / "out" / BLUR}, "link", BLUR)
+    assert attempt.attacker["recogniser"]["plugin"] == "sface"
+    assert (attempt.attacker["knowledge"], attempt.attacker["view"]) == ("naive", "region")
+
+
+def test_another_recogniser_than_the_record_names_is_refused(tmp_path: Path) -> None:
+    own, others = town(tmp_path / "own", 1, 4), town(tmp_path / "others", 2)
+    model = adopt(own, tmp_path / "model", sface(made.sface(tmp_path / "model.onnx")))
+    made.sface(tmp_path / "model.onnx", seed=5)
+    with pytest.raises(AnonbenchError, match=r"attacker\.json: names another recogniser than SFace.*learn again"):
+        attack(others, model, own, BLUR)
+    (tmp_path / "model.onnx").unlink()
+    with pytest.raises(AnonbenchError, match=r"model\.onnx, options\.weights: no such file"):
+        attack(others, model, own, BLUR)
+
+
+def test_a_recogniser_that_gives_no_numbers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, others = town(tmp_path / "own", 1, 4), town(tmp_path / "others", 2)
+    model = adopt(own, tmp_path / "model", sface(made.sface(tmp_path / "model.onnx")))
+    nothing = np.full((1, 128), np.nan, np.float32)
+    monkeypatch.setattr(
+        "anonbench.recognisers.sface.SFace.describe", lambda self, pictures: nothing.repeat(len(pictures), 0)
+    )
+    with pytest.raises(AnonbenchError, match=r"the recogniser sface does not describe .* finite numbers"):
+        attack(others, model, own, BLUR)
+
+
+def test_it_is_asked_who_somebody_is_and_nothing_else(tmp_path: Path) -> None:
+    own = town(tmp_path / "own", 1, 4)
+    with pytest.raises(AnonbenchError, match="infer asks what a recogniser does not say"):
+        adopt(own, tmp_path / "model", sface(made.sface(tmp_path / "model.onnx")), "infer")
+
+
+def study(folder: Path, plugin: str = "sface", **more: Any) -> dict[str, Any]:
+    """Return a study in which a recogniser attacks beside somebody who learns."""
+    options = {"weights": str(folder / "model.onnx")} if plugin == "sface" else {}
+    attackers = {
+        "body": {"knowledge": "aware", "region": "body"},
+        "known": {**LOOKS, "recogniser": {"plugin": plugin, "options": options}, **more},
+    }
+    options = {"gallery": 20, "probe": 20}
+    return {
+        **COST,
+        "datasets": {"streetlife": {"options": options}},
+        "attack": {
+            "attacks": ["link", "infer"],
+            "probe": "probe",
+            "gallery": "gallery",
+            "attackers": attackers,
+        },
+    }
+
+
+def test_the_workflow_gives_it_its_environment_and_watches_its_weights(tmp_path: Path) -> None:
+    made.sface(tmp_path / "model.onnx")
+    plans = {plugin: Plan(study(tmp_path, plugin), PROJECT) for plugin in ("sface", "dlib")}
+    assert [plans[one].attacker_environment("known") for one in plans] == ["train", "dlib"]
+    assert [plans[one].attack_environment("link", "known") for one in plans] == ["train", "dlib"]
+    assert plans["dlib"].attack_environment("link", "body") == "train"
+    plan = plans["sface"]
+    assert plan.study.tried_by("link", "face-blur-medium") == ["known"]
+    assert plan.study.tried_by("infer", "face-blur-medium") == []
+    before = plan.fingerprints.attacker_code("link", "known"), plan.fingerprints.attack_code("link", BLUR, "known")
+    made.sface(tmp_path / "model.onnx", seed=3).touch()
+    plan = Plan(study(tmp_path), PROJECT)
+    after = plan.fingerprints.attacker_code("link", "known"), plan.fingerprints.attack_code("link", BLUR, "known")
+    assert all(one != other for one, other in zip(before, after, strict=True))
+
+
+def test_it_attacks_once_where_others_learn_from_several_seeds(tmp_path: Path) -> None:
+    made.sface(tmp_path / "model.onnx")
+    value = study(tmp_path)
+    plan = Plan({**value, "attack": {**value["attack"], "seeds": [4, 5]}}, PROJECT)
+    of = [one.split("/") for one in plan.files.attacks()]
+    seeds = {who: {one[4] for one in of if one[3] == who} for who in ("known", "body")}
+    assert seeds == {"known": {"seed4"}, "body": {"seed4", "seed5"}}
+    (tmp_path / "study.json").write_text(plan.arguments.summary())
+    told = ReportStudy.read(tmp_path / "study.json").attacks
+    assert told is not None
+    assert [told.seeds_of("link", who) for who in ("known", "body")] == [[4], [4, 5]]
+
+
+def test_its_code_is_part_of_what_an_attack_depends_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    code = provenance.code_hash
+    monkeypatch.setattr("anonbench.attack.code.code_hash", lambda *names: asked.append(names) or code(*names))
+    plan = Plan(study(tmp_path), PROJECT)
+    for who in ("known", "body"):
+        plan.fingerprints.attacker_code("link", who)
+        plan.fingerprints.attack_code("link", "body-mask_out", who)
+    assert ["anonbench.recognisers.sface" in names for names in asked] == [True, True, False, False]
+
+
+def test_a_study_that_asks_it_for_more_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        AnonbenchError, match=r"attackers\.known\.attacks: a recogniser says nothing that infer asks for"
+    ):
+        config.parse(study(tmp_path, attacks=["infer"]))
