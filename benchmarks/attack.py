@@ -5,7 +5,8 @@ python benchmarks/attack.py [--studies 400]
 Every person has two probes and two gallery images, and nothing ties them together: each side is an embedding of some
 dimensions, half of whose variance is a person's own. `t` is value ± t, `percentile` that of the resamples, `used` what
 `statistics.rates.rate_interval` gives. The second table is of studies with six variants, all of whose intervals are to
-hold at once.
+hold at once. The third is of attackers who find people: how often the interval of a study of some people holds what the
+same attacker finds among all people, whom probes and gallery are both drawn from.
 """
 
 from __future__ import annotations
@@ -68,6 +69,42 @@ def coverage(studies: int, identities: int, dimensions: int) -> list[list[object
         [identities, dimensions, name, *(100 * held[name] / studies).round(1), *(width[name] / studies).round(4)]
         for name in chance
     ]
+
+
+def found_by(random: np.random.Generator, identities: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores and identities as `unrelated`, of an attacker who sees people's 16 numbers through ``noise``."""
+    people = np.repeat(np.arange(identities), 2)
+    own = random.normal(size=(identities, 16))[people]
+    probe, gallery = (
+        side / np.linalg.norm(side, axis=1, keepdims=True)
+        for side in (own + noise * random.normal(size=own.shape) for _ in range(2))
+    )
+    return probe @ gallery.T, people
+
+
+def of_others(studies: int, identities: int, noise: float) -> list[list[object]]:
+    """Return a row per size of gallery: what is found of 1,500 people, the spread of studies of so many, and how it is
+    told: the mean standard error, and the share of intervals, in per cent, that hold what is found of all."""
+    random, weights = np.random.default_rng(5), group_weights(identities, 300, "attack")
+    scores, people = found_by(random, 1500, noise)
+    sizes = [size for size in (10, 100) if size <= identities]
+    truth = {size: float(linkability(scores, people, people, size).mean()) for size in sizes}
+    values: dict[int, list[float]] = {size: [] for size in sizes}
+    errors, held = ({size: np.zeros(1) for size in sizes} for _ in range(2))
+    for _ in range(studies):
+        scores, people = found_by(random, identities, noise)
+        for size in sizes:
+            each = linkability(scores, people, people, size)
+            values[size].append(float(each.mean()))
+            replicates = identity_replicates(each, people, weights)
+            low, high = rate_interval(level([values[size][-1]], replicates[None], identities), identities)
+            errors[size] += replicates.std(ddof=1) / studies
+            held[size] += 100 * (low <= truth[size] <= high) / studies
+    return [
+        [identities, f"lambda({size})", round(truth[size], 3), round(float(np.std(values[size], ddof=1)), 4),
+         round(float(errors[size][0]), 4), round(float(held[size][0]), 1)]
+        for size in sizes
+    ]  # fmt: skip
 
 
 RATES = (0.01, 0.02, 0.2, 0.28, 0.3, 0.4)
@@ -143,6 +180,9 @@ def main(studies: Annotated[int, typer.Option(help="Simulated studies per row.")
     several = [together(studies, *case) for case in ((60, 1, 0.0), (140, 1, 0.0), (140, 3, 0.1), (140, 3, 0.3))]
     headers = ["people", "seeds", "spread of a seed", "each by itself, %", "all at once, %", "factor"]
     print(tabulate(several, headers=headers, tablefmt="github"), "\n")
+    others = [row for case in ((60, 1.0), (140, 1.0), (140, 1.5)) for row in of_others(studies, *case)]
+    headers = ["people", "measure", "among all people", "spread of studies", "standard error", "interval holds, %"]
+    print(tabulate(others, headers=headers, tablefmt="github"), "\n")
     print(tabulate(speed(), headers=["measure, 400 x 400 scores", "seconds"], tablefmt="github"))
 
 
