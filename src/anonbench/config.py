@@ -12,8 +12,7 @@ from anonbench import registry
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.anonymize.contract import After, check_kinds
 from anonbench.anonymize.controls import anonymizes, hiding
-from anonbench.attack.contract import Comparing
-from anonbench.attack.options import ATTACKERS, DETECTORS, NAIVE, NOBODY, AttackConfig, Knowledge
+from anonbench.attack.options import ATTACKERS, DETECTORS, KNOWS_NO_METHOD, NOBODY, AttackConfig, Knowledge
 from anonbench.blocks import Strict, explain
 from anonbench.detectors.base import StoredDetections
 from anonbench.detectors.base import load as load_detector
@@ -447,14 +446,18 @@ class Study(Strict):
                     )
                 if registry.load("attacks", one).by != ATTACKERS:
                     raise ValueError(f"attack.attackers.{name}.attacks: nobody learns for {one}")
-                if attacker.recogniser is not None and not issubclass(registry.load("attacks", one), Comparing):
-                    raise ValueError(f"attack.attackers.{name}.attacks: a recogniser says nothing that {one} asks for")
             fits = [registry.load("attacks", one).by_those_who_know for one in attacker.attacks or ()]
             if fits and not any(attacker.knowledge in who for who in fits):
                 who = " or ".join(dict.fromkeys(knowledge for of in fits for knowledge in of))
                 raise ValueError(
                     f"attack.attackers.{name}.attacks: {' and '.join(attacker.attacks or ())}: tried by attackers "
                     f"whose knowledge is {who}, not {attacker.knowledge}"
+                )
+            takes = [one for one in (registry.load("attacks", of) for of in attack.attacks) if one.by == ATTACKERS]
+            if takes and not any(attacker.knowledge in one.by_those_who_know for one in takes):
+                raise ValueError(
+                    f"attack.attackers.{name}: no attack of the study is tried by attackers whose knowledge is "
+                    f"{attacker.knowledge}"
                 )
         attacked = [name for name in self.datasets if self.attacked(name)]
         if attack.attacks and not attacked:
@@ -478,6 +481,13 @@ class Study(Strict):
         attack, probe = self.attack, self.probe_split(dataset)
         if attack.gallery == probe:
             raise ValueError(f"attack.gallery: '{attack.gallery}' is the split of {dataset} that is attacked")
+        for variant in filter(self.is_fitted, self.variants_of(dataset)):
+            source = self.fitted_on(method := str(Variant.parse(variant).method), dataset)
+            if probe == self.datasets[source].train and self._same_images(dataset, source):
+                raise ValueError(
+                    f"attack.probe: '{probe}' of {dataset} is what {method} is fitted to, which may hide others less; "
+                    "name another split"
+                )
         if not self.learns_to_attack():
             return
         own, split = attack.own.dataset or dataset, attack.own.split
@@ -489,12 +499,11 @@ class Study(Strict):
                     continue
                 method = str(Variant.parse(variant).method)
                 source = self.fitted_on(method, dataset)
-                for entry, of, given in (("own.split", own, split), ("probe", dataset, probe)):
-                    if self._same_images(of, source) and given == self.datasets[source].train:
-                        raise ValueError(
-                            f"attack.{entry}: '{given}' of {of} is what {method} is fitted to, and {name} asks whom it "
-                            "was fitted to; name another split or data set"
-                        )
+                if self._same_images(own, source) and split == self.datasets[source].train:
+                    raise ValueError(
+                        f"attack.own.split: '{split}' of {own} is what {method} is fitted to, and {name} asks whom it "
+                        "was fitted to; name another split or data set"
+                    )
 
     def _same_images(self, one: str, other: str) -> bool:
         """Tell whether two data sets are the same images split in the same way, under two names or one."""
@@ -529,7 +538,10 @@ class Study(Strict):
         return [
             name
             for name, attacker in self.attack.attackers.items()
-            if ((region is None and attacker.knowledge == NAIVE) or region in (attacker.region, RegionKind.FRAME))
+            if (
+                (region is None and attacker.knowledge in KNOWS_NO_METHOD)
+                or region in (attacker.region, RegionKind.FRAME)
+            )
             and (inverts or not attacker.inverts)
         ]
 
@@ -545,9 +557,7 @@ class Study(Strict):
             return [
                 name
                 for name in self.attackers_of(variant)
-                if of[name].knowledge in plugin.by_those_who_know
-                and attack in (of[name].attacks or [attack])
-                and (of[name].recogniser is None or issubclass(plugin, Comparing))
+                if of[name].knowledge in plugin.by_those_who_know and attack in (of[name].attacks or [attack])
             ]
         if by == NOBODY:
             return [NOBODY]
@@ -556,11 +566,16 @@ class Study(Strict):
 
     def learns_to_attack(self) -> bool:
         """Tell whether an attack is tried by attackers that learn."""
-        return any(registry.load("attacks", name).by == ATTACKERS for name in self.attack.attacks)
+        tried = any(registry.load("attacks", name).by == ATTACKERS for name in self.attack.attacks)
+        return tried and len(self.recognisers()) < len(self.attack.attackers)
 
-    def attack_seeds(self, attack: str, attacker: str) -> list[int]:
-        """Return the seeds of an attack by somebody: where nothing is learnt, nor by a recogniser, the first alone."""
-        learnt = registry.load("attacks", attack).by == ATTACKERS and attacker not in self.recognisers()
+    def attack_seeds(self, attack: str, attacker: str, variant: str) -> list[int]:
+        """Return the seeds of an attack by somebody on a variant.
+
+        Where nothing is learnt it is the first alone; a recogniser looks at what each fit of a method has made.
+        """
+        learnt = registry.load("attacks", attack).by == ATTACKERS
+        learnt &= attacker not in self.recognisers() or len(self.made(variant)) > 1
         return self.attack.seeds if learnt else self.attack.seeds[:1]
 
     def recognisers(self) -> list[str]:

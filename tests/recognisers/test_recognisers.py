@@ -62,10 +62,11 @@ class TestAll:
         assert recogniser.version.strip()
         assert recogniser.region in ("face", "body")
         assert min(recogniser.size) >= 16
+        assert recogniser.weights
         assert all(len(sha256) == 64 for _, sha256 in recogniser.weights)
         config = AttackerConfig.model_validate(
             {
-                "knowledge": "naive",
+                "knowledge": "pretrained",
                 "region": recogniser.region,
                 "view": recogniser.view,
                 "recogniser": {"plugin": name, "options": options(name)},
@@ -97,18 +98,19 @@ class TestAll:
 
 def attacker(**more: Any) -> AttackerConfig:
     return AttackerConfig.model_validate(
-        {"knowledge": "naive", "region": "face", "view": "region", "recogniser": {"plugin": "dlib"}, **more}
+        {"knowledge": "pretrained", "region": "face", "view": "region", "recogniser": {"plugin": "dlib"}, **more}
     )
 
 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"knowledge": "aware"}, "it has learnt elsewhere, from people as they are: naive, not aware"),
+        ({"knowledge": "aware"}, "recogniser: it has learnt elsewhere: pretrained, not aware"),
+        ({"recogniser": None}, "a pretrained attacker is a recogniser; name it"),
         ({"view": "person"}, "dlib sees the region of region face, not the person of face"),
         ({"region": "body"}, "dlib sees the region of region face, not the region of body"),
         ({"iterations": 20}, "it learns nothing here; leave out iterations"),
-        ({"width": 100, "height": 100}, "it learns nothing here; leave out (width, height|height, width)"),
+        ({"width": 100, "height": 100}, "it learns nothing here; leave out width, height"),
         ({"recogniser": {"plugin": "slib"}}, "unknown recogniser 'slib' .did you mean 'dlib'.."),
         ({"recogniser": {"plugin": "sface"}}, "weights: .*[Rr]equired"),
         ({"recogniser": {"plugin": "dlib", "options": {"alin": 1}}}, "did you mean 'align'"),

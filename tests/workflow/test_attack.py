@@ -485,7 +485,10 @@ def test_a_study_that_cannot_attack_is_refused(change: dict[str, Any], says: str
     ("change", "says"),
     [
         ({"own": {}}, r"attack.own.split: 'train' of streetlife is what gan is fitted to, and memorise asks whom"),
-        ({"probe": "train"}, r"attack.probe: 'train' of streetlife is what gan is fitted to, and memorise asks whom"),
+        (
+            {"probe": "train"},
+            r"attack.probe: 'train' of streetlife is what gan is fitted to, which may hide others less",
+        ),
         (
             {"attackers": {"f": {"knowledge": "naive", "region": "face"}}},
             r"attack.attackers: nobody tries memorise \(attackers whose knowledge is naive or aware do\)",

@@ -15,7 +15,6 @@ from anonbench.attack.fitting import Student, changed_pairs, check_outputs, fit,
 from anonbench.attack.learning import Contrast, OwnPeople, tensor_of
 from anonbench.attack.networks import Embedder, embed
 from anonbench.attack.options import AttackerConfig
-from anonbench.attack.recognising import described_by
 from anonbench.attack.record import read_attacker
 from anonbench.attack.subjects import Subjects
 from anonbench.learning.devices import deterministic
@@ -46,9 +45,7 @@ def learn(
 
 def describe_with(folder: Path, device: str = "auto", threads: int = 1) -> Describe:
     """Return a learnt attacker's description of crops; raise AnonbenchError when its files are damaged."""
-    record, config = read_attacker(folder)
-    if config.recogniser is not None:
-        return described_by(config.recogniser, record, folder)
+    _, config = read_attacker(folder)
     embedder, where = restore(folder, lambda told, _: Embedder(told.network, told.dimensions), device, threads)
     assert isinstance(embedder, Embedder)
 

@@ -45,8 +45,8 @@ def fit_attacker(
     if not isinstance(plugin, Comparing | Guessing):
         raise AnonbenchError(f"{attack} needs no attacker that learns", entry="--attack")
     if config.recogniser is not None:
-        if not isinstance(plugin, Comparing):
-            raise AnonbenchError(f"{attack} asks what a recogniser does not say", entry="--attack")
+        if config.knowledge not in plugin.by_those_who_know:
+            raise AnonbenchError(f"{attack} is not tried by recognisers", entry="--attack")
         from anonbench.attack.code import attacker_code
         from anonbench.attack.recognising import adopt
 
@@ -133,12 +133,13 @@ def attack(
     if issubclass(plugin, Matching):
         if model is None:
             raise AnonbenchError(f"{attack} is tried by attackers that learn", entry="--model", remedy="name one")
+        from anonbench.attack.recognising import described_by
         from anonbench.attack.trials import run_attack  # torch takes seconds to import
 
         said = run_attack(
             attack, model, variant, original, annotations, out, own=own, probe=probe, gallery=gallery,
             sizes=size or [10, 100], validation=validation, most=most, seed=seed, resamples=resamples, device=device,
-            threads=threads, own_names=own_names,
+            threads=threads, own_names=own_names, recogniser=described_by(model),
         )  # fmt: skip
     else:
         from anonbench.attack.answers import run_answers

@@ -8,11 +8,13 @@ from anonbench.attack.options import AttackerConfig
 from anonbench.provenance import code_hash
 from anonbench.variants import Variant
 
+RECOGNISING = "anonbench.attack.recognising"
+
 
 def attacker_code(attack: str, attacker: AttackerConfig) -> str:
     """Return the hash of the code that an attacker learns with, or looks with if it is a recogniser's."""
     if attacker.recogniser is not None:
-        return code_hash("anonbench.attack.recognising", *recogniser_modules(attacker))
+        return code_hash(*recogniser_modules(attacker))
     guesses = issubclass(registry.load("attacks", attack), Guessing)
     own = "anonbench.attack.inference" if guesses else "anonbench.attack.attackers"
     return code_hash(own, registry.module("attacks", attack))
@@ -31,6 +33,6 @@ def attack_code(attack: str, variant: str, attacker: AttackerConfig | None = Non
 
 
 def recogniser_modules(attacker: AttackerConfig | None) -> list[str]:
-    """Return the module of the recogniser that an attacker looks with, if it does."""
+    """Return the modules of a recogniser, of an attacker that looks with one; learners do not depend on them."""
     recogniser = None if attacker is None else attacker.recogniser
-    return [] if recogniser is None else [registry.module("recognisers", recogniser.plugin)]
+    return [] if recogniser is None else [RECOGNISING, registry.module("recognisers", recogniser.plugin)]

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from anonbench import regions
-from anonbench.attack.options import ATTACKERS, By, Knowledge
+from anonbench.attack.options import ATTACKERS, LEARNERS, By, Knowledge
 from anonbench.attack.subjects import Subjects
 from anonbench.detectors.config import DetectorConfig
 
@@ -249,6 +249,8 @@ class Remembering(Comparing):
 
 class Guessing(Attack):
     """Attackers learn what is true of people of their own, from crops of them, and guess it of others."""
+
+    by_those_who_know: ClassVar[Sequence[str]] = LEARNERS
 
     @abstractmethod
     def truth(self, site: Site, people: Subjects) -> Traits:

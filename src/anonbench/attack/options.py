@@ -11,8 +11,11 @@ from anonbench.blocks import Strict
 from anonbench.detectors.config import DetectorConfig
 from anonbench.recognisers.config import RecogniserConfig
 
-Knowledge = Literal["naive", "partial", "aware", "reverse"]
-NAIVE, PARTIAL, AWARE, REVERSE = "naive", "partial", "aware", "reverse"
+Knowledge = Literal["naive", "partial", "aware", "reverse", "pretrained"]
+NAIVE, PARTIAL, AWARE, REVERSE, PRETRAINED = "naive", "partial", "aware", "reverse", "pretrained"
+LEARNERS = (NAIVE, PARTIAL, AWARE, REVERSE)
+"""What those know who learn here, from people of their own."""
+KNOWS_NO_METHOD = (NAIVE, PRETRAINED)
 
 By = Literal["attackers", "detectors", "nobody"]
 ATTACKERS: By = "attackers"
@@ -50,12 +53,15 @@ class RestorerConfig(Strict):
 
 
 class AttackerConfig(Strict):
-    """A network that learns from people of its own which crops show the same person, or what is true of whom."""
+    """A network that tells which crops show the same person, or what is true of whom.
+
+    It learns that from people of its own or, as a recogniser, has learnt it elsewhere.
+    """
 
     knowledge: Knowledge = Field(
         description="`naive` learns from original images alone; `aware` from its own people as the attacked variant's "
         "method leaves them, beside their originals; `partial` likewise, but by the method of `variant`; `reverse` "
-        "undoes the method first and then looks as `naive` does."
+        "undoes the method first and then looks as `naive` does; `pretrained`: a `recogniser`, who learns nothing."
     )
     variant: str | None = Field(None, description="Variant whose method a `partial` attacker knows.")
     restorer: RestorerConfig | None = Field(
@@ -99,16 +105,17 @@ class AttackerConfig(Strict):
             raise ValueError(f"restorer is for reverse attackers; a {self.knowledge} one has none")
         if self.knowledge == REVERSE and self.view not in RESTORED:
             raise ValueError(f"a reverse attacker that sees the {self.view} alone has nothing to restore")
+        if (self.recogniser is None) == (self.knowledge == PRETRAINED):
+            raise ValueError(
+                "a pretrained attacker is a recogniser; name it" if self.recogniser is None
+                else f"recogniser: it has learnt elsewhere: pretrained, not {self.knowledge}"
+            )  # fmt: skip
         if self.recogniser is not None:
             self._check_recogniser(self.recogniser)
         return self
 
     def _check_recogniser(self, recogniser: RecogniserConfig) -> None:
         kind = recogniser.of
-        if self.knowledge != NAIVE:
-            raise ValueError(
-                f"recogniser: it has learnt elsewhere, from people as they are: naive, not {self.knowledge}"
-            )
         if (self.region, self.view) != (kind.region, kind.view):
             raise ValueError(
                 f"recogniser: {recogniser.plugin} sees the {kind.view} of region {kind.region}, not the {self.view} of "
@@ -144,10 +151,16 @@ class AttackerConfig(Strict):
         """Return the variant of its own people that the attacker learns from when it attacks a variant."""
         if self.inverts:
             return original
-        return {NAIVE: original, PARTIAL: self.variant or original, AWARE: attacked, REVERSE: attacked}[self.knowledge]
+        return {
+            NAIVE: original,
+            PRETRAINED: original,
+            PARTIAL: self.variant or original,
+            AWARE: attacked,
+            REVERSE: attacked,
+        }[self.knowledge]
 
 
-_HOW = tuple(set(AttackerConfig.model_fields) - {"knowledge", "region", "view", "recogniser"})
+_HOW = tuple(name for name in AttackerConfig.model_fields if name not in ("knowledge", "region", "view", "recogniser"))
 """Settings of those who learn."""
 
 

@@ -11,13 +11,12 @@ import anonbench
 from anonbench import portable
 from anonbench.attack.contract import Describe
 from anonbench.attack.options import AttackerConfig
-from anonbench.attack.record import AGAIN, RECORD, WEIGHTS
+from anonbench.attack.record import AGAIN, RECORD, WEIGHTS, read_attacker
 from anonbench.attack.subjects import OWN_IMAGES
 from anonbench.errors import AnonbenchError
-from anonbench.files import sha256_file, write_json
+from anonbench.files import check_sha256, sha256_file, write_json
 from anonbench.learning.files import save_tensors
 from anonbench.recognisers.base import Recogniser
-from anonbench.recognisers.config import RecogniserConfig
 
 
 def adopt(attack: str, config: AttackerConfig, origin: dict[str, Any], seed: int, out: Path, code: str) -> None:
@@ -46,26 +45,40 @@ def adopt(attack: str, config: AttackerConfig, origin: dict[str, Any], seed: int
     )
 
 
-def described_by(config: RecogniserConfig, record: dict[str, Any], folder: Path) -> Describe:
-    """Return a recogniser's description of crops: unit vectors, float32 (N, D).
+def described_by(folder: Path) -> Describe | None:
+    """Return how the attacker in a folder describes crops, as unit vectors float32 (N, D), if it is a recogniser's.
 
-    ``record`` is that of the attacker in ``folder``. Raises AnonbenchError unless the recogniser is the one that it
-    names; what is returned raises it for numbers that are not finite.
+    Raises AnonbenchError unless the recogniser is the one that the attacker's record names; what is returned raises it
+    for what is no description. Numbers that are all zero say nothing: they are like nobody's.
     """
+    record, attacker = read_attacker(folder)
+    config = attacker.recogniser
+    if config is None:
+        return None
+    check_sha256(folder / WEIGHTS, record.get("weights_sha256"), RECORD, AGAIN)
     recogniser = config.make()
     told = _told(recogniser)
     if record.get("recogniser") != told:
         raise AnonbenchError(f"names another recogniser than {told['version']}", file=folder / RECORD, remedy=AGAIN)
 
     def describe(crops: np.ndarray) -> np.ndarray:
-        found = np.asarray(recogniser.describe(crops), np.float32)
-        if found.ndim != 2 or len(found) != len(crops) or not np.isfinite(found).all():
+        shown = crops.view()
+        shown.flags.writeable = False
+        try:
+            found = np.asarray(recogniser.describe(shown), np.float64)
+            good = found.ndim == 2 and found.shape[1] > 0 and len(found) == len(crops) and np.isfinite(found).all()
+        except (TypeError, ValueError):
+            good = False
+        if not good:
             raise AnonbenchError(
                 f"the recogniser {config.plugin} does not describe {len(crops)} pictures by as many rows of finite "
                 "numbers",
                 entry="attack.attackers recogniser",
             )
-        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        largest = np.abs(found).max(axis=1, keepdims=True)
+        found = np.divide(found, largest, out=np.zeros_like(found), where=largest > 0)  # whatever their scale
+        length = np.linalg.norm(found, axis=1, keepdims=True)
+        return np.divide(found, length, out=found, where=length > 0).astype(np.float32)
 
     return describe
 

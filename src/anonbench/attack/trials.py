@@ -12,7 +12,7 @@ import numpy as np
 from anonbench import registry
 from anonbench.attack import metrics
 from anonbench.attack.attackers import describe_with
-from anonbench.attack.contract import Matching, Site, Trial
+from anonbench.attack.contract import Describe, Matching, Site, Trial
 from anonbench.attack.estimates import FALSE_ACCEPTS, estimate_arrays, estimates, threshold_of
 from anonbench.attack.fitting import restored_by
 from anonbench.attack.linkage import crowd, linkability, summarise_crowd
@@ -34,15 +34,15 @@ def run_attack(
     attack: str, model: Path, variant: Path, original: Path, annotations: Path, out: Path,
     *, own: Path | None = None, probe: str = "val", gallery: str | None = None, sizes: Sequence[int] = (10, 100),
     validation: float = 0.3, most: int = 2000, seed: int = 0, resamples: int = 0, device: str = "auto",
-    threads: int = 1, own_names: bool = False,
+    threads: int = 1, own_names: bool = False, recogniser: Describe | None = None,
 ) -> str:  # fmt: skip
     """Attack a variant; write ``scores.npz`` and, last, ``metrics.json``; return what there is to say in a line.
 
     ``model`` is the attacker's folder, ``variant`` and ``original`` the folders of the two variants, ``annotations``
     that of their data set's tables, ``own`` that of the attacker's own. Whether somebody is in both is told by
     identity, but with ``own_names``: identities of another data set are names of its own, and the same name is another
-    person. Raises AnonbenchError for files that are missing or damaged, for people whom the attacker has learnt from,
-    and where there is nobody to compare.
+    person. ``recogniser`` describes crops for an attacker that has learnt elsewhere. Raises AnonbenchError for files
+    that are missing or damaged, for people whom the attacker has learnt from, and where there is nobody to compare.
     """
     (out / "metrics.json").unlink(missing_ok=True)
     plugin: Matching = registry.load("attacks", attack)()
@@ -62,7 +62,7 @@ def run_attack(
         others = read_subjects(where, annotations, gallery, *asked, inverted=config.inverts and plugin.within)
     attacked = [(seen, annotations / f"{probe}.people.parquet")]
     attacked += [] if others is None else [(others, annotations / f"{gallery}.people.parquet")]
-    disjoint(own_people(record, own or annotations), *attacked, names=not own_names)
+    disjoint(own_people(record, own or annotations), *attacked, names=not own_names and recogniser is None)
     if plugin.needs_identities and not len(seen.known()):
         raise AnonbenchError(
             "does not say who anybody is", file=annotations / f"{probe}.people.parquet",
@@ -71,7 +71,7 @@ def run_attack(
     seen = restored_by(model, seen, device, threads)
     if others is not None and plugin.within:
         others = restored_by(model, others, device, threads)
-    trial = plugin.attempt(seen, raw, others, describe_with(model, device, threads))
+    trial = plugin.attempt(seen, raw, others, recogniser or describe_with(model, device, threads))
     if trial.groups is not None and trial.drawn == "images":
         scenes = Site(variant, original, annotations, probe).scenes()
         trial = replace(trial, groups=np.array([scenes[image] for image in trial.groups.tolist()], dtype=np.int64))

@@ -13,6 +13,9 @@ from anonbench import registry
 from anonbench.blocks import NoSettings, Strict, explain
 from anonbench.errors import AnonbenchError
 
+REGIONS, VIEWS = ("face", "body"), ("region", "person")
+"""What of people there is to recognise: no control, since that is what methods are not asked to change."""
+
 
 class Recogniser(abc.ABC):
     """A network that has learnt to recognise people elsewhere, and learns nothing here.
@@ -62,6 +65,14 @@ def load(name: str) -> type[Recogniser]:
         raise AnonbenchError(
             f"the recogniser plugin '{name}' is not a Recogniser",
             remedy="derive it from anonbench.recognisers.base.Recogniser",
+        )
+    size = getattr(plugin, "size", None)
+    if not (isinstance(size, tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
+        raise AnonbenchError(f"the recogniser plugin '{name}' does not say in which size it looks at people")
+    if plugin.region not in REGIONS or plugin.view not in VIEWS:
+        raise AnonbenchError(
+            f"the recogniser plugin '{name}' looks at the {plugin.view} of region {plugin.region}",
+            remedy=f"let it look at the {' or the '.join(VIEWS)} of a {' or a '.join(REGIONS)}",
         )
     return plugin
 

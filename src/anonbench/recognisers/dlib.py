@@ -16,11 +16,16 @@ import numpy as np
 from pydantic import Field
 
 from anonbench.blocks import Strict
-from anonbench.detectors.base import check_file
-from anonbench.errors import AnonbenchError
+from anonbench.errors import AnonbenchError, first_line
+from anonbench.files import check_sha256
 from anonbench.recognisers.base import Recogniser, one_by_one
 
 NETWORK, LANDMARKS = "dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat"
+SHA256 = {
+    NETWORK: "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+    LANDMARKS: "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
+}
+INSTALL = "run with --use-conda, which installs envs/dlib.yaml, or install them"
 CHIP = 150
 """Pixels along a side of what the network looks at."""
 
@@ -45,13 +50,17 @@ class Dlib(Recogniser):
         if importlib.util.find_spec("dlib") is None or models is None or models.origin is None:
             raise AnonbenchError(
                 "the recogniser dlib needs the packages dlib and face_recognition_models, which are not installed",
-                remedy="run with --use-conda, which installs envs/dlib.yaml, or install them",
+                remedy=INSTALL,
             )
-        import dlib
-
+        try:
+            import dlib
+        except ImportError as error:
+            raise AnonbenchError(f"the package dlib cannot be imported ({first_line(error)})", remedy=INSTALL) from None
         folder = Path(models.origin).parent / "models"
         names = (NETWORK, LANDMARKS) if self.options.align else (NETWORK,)
-        self._weights = [(name, check_file(folder / name, None, "face_recognition_models")) for name in names]
+        self._weights = [(name, SHA256[name]) for name in names]
+        for name, sha256 in self._weights:
+            check_sha256(folder / name, sha256, "anonbench", "install face_recognition_models again")
         self._dlib = dlib
         self._net = dlib.face_recognition_model_v1(str(folder / NETWORK))
         self._landmarks = dlib.shape_predictor(str(folder / LANDMARKS)) if self.options.align else None

@@ -35,7 +35,7 @@ from anonbench.statistics.resampling import FEWEST
 from anonbench.variants import refitted
 
 ATTACKER, CONTROL, REFERENCE = "attacker", "control", "reference"
-NAIVE, AWARE, REVERSE = "naive", "aware", "reverse"
+NAIVE, AWARE, REVERSE, PRETRAINED = "naive", "aware", "reverse", "pretrained"
 """What an attacker knows: who has learnt from originals alone, from what the method makes, or to undo it first."""
 PERSON, SURROUNDINGS = "person", "surroundings"
 CONTROLS = (SURROUNDINGS, "silhouette")
@@ -57,7 +57,7 @@ class Measured:
     ``chance``: what knowing nothing gives, None where there is no such thing; ``replicates`` (n, B) on draws of people,
     None without; ``telling``: how many people tell of it, of all ``people`` with their ``units`` (pictures).
     ``parted``: columns of privacy.csv on whom the variant has changed, and the others. ``rate``: whether it cannot
-    leave 0..1 (`attack_record.NO_RATES`).
+    leave 0..1 (`attack_record.NO_RATES`). ``fixed``: one of a recogniser, which every seed would have the same of.
     """
 
     values: np.ndarray
@@ -68,6 +68,7 @@ class Measured:
     replicates: np.ndarray | None = None
     parted: Mapping[str, float | None] = field(default_factory=dict)
     rate: bool = True
+    fixed: bool = False
 
     @property
     def value(self) -> float:
@@ -94,16 +95,23 @@ class Measured:
     def less(self, other: Measured, ratio: float = 1.0) -> Contrast | None:
         """Return this minus ``ratio`` times another, whose seeds and draws of people are the same; None without draws.
 
-        Both must be of one `Attempt.sample`.
+        Both must be of one `Attempt.sample`. What is `fixed` stands beside as many seeds as the other has.
         """
-        if self.contrast is None or other.contrast is None or self.values.shape != other.values.shape:
+        if self.contrast is None or other.contrast is None or seeds_of_both(self, other) is None:
             return None
         assert self.replicates is not None
         assert other.replicates is not None
-        values, drawn = np.stack([other.values, self.values]), np.stack([other.replicates, self.replicates])
+        values = np.stack(np.broadcast_arrays(other.values, self.values))
+        drawn = np.stack(np.broadcast_arrays(other.replicates, self.replicates))
         groups = min(self.telling, other.telling)
         panel = Panel(values, drawn, groups, np.ones(2, dtype=bool), pools=False)
         return at_least(panel.contrast(1, ratio), groups)
+
+
+def seeds_of_both(one: Measured, other: Measured) -> int | None:
+    """Return how many seeds two measures have between them, None where each has others."""
+    seeds = {len(of.values) for of in (one, other) if not of.fixed}
+    return None if len(seeds) > 1 else max(seeds, default=1)
 
 
 @dataclass(frozen=True)
@@ -141,13 +149,13 @@ class Attempt:
         return str(self.attacker.get("region") or "")
 
     def sees_as(self, other: Attempt) -> bool:
-        """Tell whether another attacker sees the same of people; a detector sees what itself does.
+        """Tell whether another attacker sees the same of people; a detector, or a recogniser, sees what itself does.
 
         All of a person is the same whichever region of them an attacker is about.
         """
         if "view" not in self.attacker:
             return self.attacker == other.attacker
-        keys = ("view",) if self.attacker["view"] == PERSON else ("region", "view")
+        keys = ("view", "recogniser") if self.attacker["view"] == PERSON else ("region", "view", "recogniser")
         return all(self.attacker.get(key) == other.attacker.get(key) for key in keys)
 
 
@@ -165,7 +173,11 @@ def read_attempt(folders: Mapping[int, Path], attack: str, variant: str) -> Atte
                 f"is about other people than seed{next(iter(folders))} beside it, or draws them otherwise",
                 file=folder / f"seed{seed}" / "metrics.json", remedy="attack with both again",
             )  # fmt: skip
-    _check_apart([folder / f"seed{seed}" / "metrics.json" for seed, folder in folders.items()], [r.files for r in read])
+    pretrained = first.attacker.get("knowledge") == PRETRAINED
+    _check_apart(
+        [folder / f"seed{seed}" / "metrics.json" for seed, folder in folders.items()],
+        [one.files.model_copy(update={"weights": None}) if pretrained else one.files for one in read],
+    )
     measures = {}
     for key, of in first.found.items():
         if any(key not in one.found for one in read):  # one seed has no number of it: so has their mean
@@ -181,6 +193,7 @@ def read_attempt(folders: Mapping[int, Path], attack: str, variant: str) -> Atte
             None if any(one is None for one in drawn) else np.stack([one for one in drawn if one is not None]),
             {name: _mean([found.parted.get(name) for found in every]) for name in of.parted},
             is_rate(key[0]),
+            pretrained and len(read) == 1,
         )
     strengths = [one.strength for one in read]
     return Attempt(

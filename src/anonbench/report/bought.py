@@ -10,7 +10,7 @@ import pandas as pd
 
 from anonbench import registry
 from anonbench.report.answer import Paragraph
-from anonbench.report.attempts import ALL, CONTROL, LINKABILITY, REFERENCE
+from anonbench.report.attempts import ALL, CONTROL, LINKABILITY, PRETRAINED, REFERENCE
 from anonbench.report.gates import AT_CHANCE, NO_VERDICT, NOT_TRIED, ONE_FIT
 from anonbench.report.impact import CONFIRMATORY
 from anonbench.report.privacy_text import (
@@ -32,6 +32,7 @@ from anonbench.tasks.base import title
 WHO = {
     "aware": "an attacker who knows the method",
     "naive": "an attacker who has learnt from originals alone",
+    "pretrained": "a recogniser that has learnt elsewhere",
     "partial": "an attacker who knows another method",
     "reverse": "an attacker who undoes the method first",
 }
@@ -138,7 +139,8 @@ def _lead(dataset: str, attack: str, rows: pd.DataFrame, treated: pd.DataFrame) 
     raw = rows_of(rows[rows.variant == ORIGINAL])
     found = f"of pictures that nobody anonymized, {_found(first)} {rate(raw[0], ' %')}; " if raw else ""
     lead = f"What it buys on {dataset} ({attack}): {found}chance is {share(first.chance)} %."
-    if (rows.n_seeds == 1).all() and (rows.knowledge != "").any():
+    learnt = rows[~rows.knowledge.isin(("", PRETRAINED))]
+    if len(learnt) and (learnt.n_seeds == 1).all():
         lead += " Attackers have one seed, whose noise is in no interval."
     if treated.empty:
         return lead
@@ -261,14 +263,16 @@ def told_to_paste(privacy: pd.DataFrame) -> str:
     for dataset, attack, part in attacks_of(privacy):
         first: Any = rows_of(part.sort_values("headline", ascending=False, kind="stable"))[0]
         found[bool((part.knowledge != "").any())].append(f"{attack} on {dataset} ({counted(first)})")
-    learnt = privacy[privacy.knowledge != ""].drop_duplicates("attacker")
-    who = [f"{row.attacker} ({row.knowledge}, sees the {row.view})" for row in rows_of(learnt)]
-    said = []
-    if who:
-        seeds = _times(int(learnt.n_seeds.max()))
-        said.append(
-            f"{joined(found[True])}, by attackers who had learnt from other people ({seeds} each): {joined(who)}"
-        )
+    attackers = privacy[privacy.knowledge != ""].drop_duplicates("attacker")
+    learnt, ready = (attackers[(attackers.knowledge == PRETRAINED) == there] for there in (False, True))
+    by = []
+    if len(learnt):
+        who = joined(f"{row.attacker} ({row.knowledge}, sees the {row.view})" for row in rows_of(learnt))
+        by.append(f"attackers who had learnt from other people ({_times(int(learnt.n_seeds.max()))} each): {who}")
+    if len(ready):
+        who = joined(f"{row.attacker} (sees the {row.view})" for row in rows_of(ready))
+        by.append(f"recognisers that had learnt elsewhere: {who}")
+    said = [f"{joined(found[True])}, by {'; and by '.join(by)}"] if by else []
     if found[False]:
         said.append(f"{joined(found[False])}, for which nothing has to learn")
     return (

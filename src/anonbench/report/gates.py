@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from anonbench.report.attempts import ATTACKER, AWARE, NAIVE, Attempt, Key, Measured
+from anonbench.report.attempts import ATTACKER, AWARE, NAIVE, PRETRAINED, Attempt, Key, Measured
 from anonbench.report.study import ORIGINAL, is_identity, parts
 from anonbench.statistics.contrasts import LEVEL, Contrast
 from anonbench.statistics.rates import ROUNDING
@@ -51,7 +51,8 @@ def strongest(attempts: Attempts) -> str | None:
     everybody, and whoever has learnt from originals alone is not to stand for the others then.
     """
     found = {
-        name: (strength_of(one), one.attacker.get("knowledge", NAIVE) != NAIVE) for name, one in able(attempts).items()
+        name: (strength_of(one), one.attacker.get("knowledge", NAIVE) not in (NAIVE, PRETRAINED))
+        for name, one in able(attempts).items()
     }
     return max(found, key=lambda name: found[name]) if found else None
 
@@ -102,12 +103,9 @@ def doubts(found: Mapping[str, Attempts], headline: Key) -> dict[str, tuple[str,
 
 
 def _pairs(attempts: Attempts) -> list[tuple[Attempt, Attempt]]:
-    """Return the strongest aware attacker and the strongest naive one of those that see the same.
-
-    Of those that have learnt here: a recogniser may know more of people than whoever knows the method.
-    """
+    """Return the strongest aware attacker and the strongest naive one of those that see the same."""
     found = []
-    known = [one for one in able(attempts).values() if one.attacker and not one.attacker.get("recogniser")]
+    known = [one for one in able(attempts).values() if one.attacker]
     for sight in dict.fromkeys((one.region, str(one.attacker.get("view"))) for one in known):
         of = {
             knowledge: [

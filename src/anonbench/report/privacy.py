@@ -17,6 +17,7 @@ from anonbench.report.attempts import (
     CONTROL,
     LINKABILITY,
     NAIVE,
+    PRETRAINED,
     SINGLING_OUT,
     Attempt,
     Key,
@@ -78,7 +79,10 @@ def attempts_of(study: ReportStudy, attacks: Path) -> Iterator[tuple[str, str, d
         for attack in asked.attacks:
 
             def read(variant: str, name: str, dataset: str = dataset, attack: str = attack) -> Attempt:
-                places = {seed: study.made_with(variant, seed) for seed in asked.seeds_of(attack, name)}
+                places = {
+                    seed: study.made_with(variant, seed)
+                    for seed in asked.seeds_of(attack, name, variant in study.refitted)
+                }
                 folders = {seed: attacks / dataset / made / attack / name for seed, made in places.items()}
                 return read_attempt(folders, attack, variant)
 
@@ -202,8 +206,8 @@ def _beside(attempt: Attempt, key: Key, bare: Attempt | None, controls: list[Att
 
 
 def _beyond(attempt: Attempt, key: Key, others: Attempts) -> dict[str, Any]:
-    """Return what an attacker finds beyond the strongest naive one that sees the same; {} for a naive one."""
-    if attempt.attacker.get("knowledge") in (None, NAIVE):
+    """Return what an attacker finds beyond the strongest naive one that sees the same; {} for who knows no method."""
+    if attempt.attacker.get("knowledge") in (None, NAIVE, PRETRAINED):
         return {}
     same = {
         name: one
@@ -237,7 +241,7 @@ def _gain_interval(measured: Measured, control: Measured, raw: Measured) -> tupl
         assert found is not None
         return found
 
-    if own.contrast is None:
+    if own.contrast is None or own.less(bare) is None:
         return None
     kept = judging.kept(own.value - bare.value, bare.value, left)
     return 1 - kept["kept_high"] / 100, 1 - kept["kept_low"] / 100
@@ -249,5 +253,5 @@ def _over(one: Measured, control: Measured) -> Measured:
     assert control.replicates is not None
     return Measured(
         one.values - control.values, 0.0, one.units, one.people, min(one.telling, control.telling),
-        one.replicates - control.replicates, rate=False,
+        one.replicates - control.replicates, rate=False, fixed=one.fixed and control.fixed,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from anonbench.report.attempts import ATTACKER, LINKABILITY, SINGLING_OUT
+from anonbench.report.attempts import ATTACKER, LINKABILITY, PRETRAINED, SINGLING_OUT
 from anonbench.report.gates import ABOVE, AT_CHANCE, NO_VERDICT
 from anonbench.report.macros import macro
 from anonbench.report.study import ORIGINAL, is_identity
@@ -107,7 +107,8 @@ def _strongest(part: pd.DataFrame) -> list[str]:
     if len(baselines):
         base.append(f"{share(baselines.min())} to {share(baselines.max())} % singled out")
     chance = f"; chance: {', '.join(base)}" if base else ""
-    seeds = f"; attackers of {_count(int(rows.n_seeds.max()))}" if (rows.knowledge != "").any() else ""
+    learnt = rows[~rows.knowledge.isin(("", PRETRAINED))]
+    seeds = f"; attackers of {_count(int(learnt.n_seeds.max()))}" if len(learnt) else ""
     size = f"{counted(first)}{seeds}{chance}."
     table = tabulate(body, heads, tablefmt="github", disable_numparse=True)
     return [table, "", size, *(f"\n[{k}] {note}" for k, note in enumerate(notes, 1))]

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from anonbench.errors import AnonbenchError
+from anonbench.report.attempts import PRETRAINED
 from anonbench.report.collect import PRIMARY, SECONDARY
 from anonbench.report.study import ORIGINAL
 from anonbench.report.tables import AP_POINTS, KEYS, check_columns, is_number, read_csv
@@ -150,7 +151,7 @@ class Results:
         An attacker that has learnt has no error known with a single seed.
         """
         row = self.attacks[key]
-        if (row["knowledge"] and row["n_seeds"] < 2) or not is_number(row["error_people"]):
+        if (row["knowledge"] not in ("", PRETRAINED) and row["n_seeds"] < 2) or not is_number(row["error_people"]):
             return None
         parts = [row[name] for name in ("error_seeds", "error_people") if is_number(row[name])]
         freedom = row["freedom"] if is_number(row["freedom"]) else np.inf

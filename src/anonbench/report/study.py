@@ -64,8 +64,9 @@ class Primary:
 class Attacks:
     """Who attacks what: ``attacks``, ``attackers`` by attack and variant, their ``seeds``, ``sizes`` of galleries.
 
-    ``once``: attacks in which nothing learns, ``recognisers``: attackers who do not, both of which have the first seed
-    alone; ``probe``: the split whose people are attacked, '' for the one that is tested on.
+    ``once``: attacks in which nothing learns, which have the first seed alone; ``recognisers``: attackers who do not,
+    and have it but where a method is fitted for each seed; ``probe``: the split whose people are
+    attacked, '' for the one that is tested on.
     """
 
     datasets: tuple[str, ...]
@@ -81,9 +82,10 @@ class Attacks:
         """Return who tries an attack on a variant."""
         return self.attackers.get(attack, {}).get(variant, [])
 
-    def seeds_of(self, attack: str, attacker: str) -> list[int]:
-        """Return the seeds of an attack by somebody."""
-        return self.seeds[:1] if attack in self.once or attacker in self.recognisers else self.seeds
+    def seeds_of(self, attack: str, attacker: str, refitted: bool) -> list[int]:
+        """Return the seeds of an attack by somebody on a variant, whose method is ``refitted`` for each or is not."""
+        once = attack in self.once or (attacker in self.recognisers and not refitted)
+        return self.seeds[:1] if once else self.seeds
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,10 @@ class ReportStudy:
         of = self.attacks
         if of is None or dataset not in of.datasets:
             return []
-        seeds = {seed for attack in of.attacks for who in of.whom(attack, variant) for seed in of.seeds_of(attack, who)}
+        more = variant in self.refitted
+        seeds = {
+            seed for attack in of.attacks for who in of.whom(attack, variant) for seed in of.seeds_of(attack, who, more)
+        }
         return list(dict.fromkeys(self.made_with(variant, seed) for seed in sorted(seeds)))
 
     def restored(self) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from anonbench.report.attempts import Attempt
+from anonbench.report.attempts import Attempt, seeds_of_both
 from anonbench.report.collect import Sources
 from anonbench.report.gates import Attempts, able, strongest
 from anonbench.report.impact import Compared, asked, certain
@@ -91,11 +91,12 @@ def _found(study: ReportStudy, attacks: Path) -> Iterator[dict[str, Any]]:
             if key is None or one.sample != other.sample or key not in one.measures or key not in other.measures:
                 continue
             own, base = one.measures[key], other.measures[key]
-            contrast, seeds = own.less(base), len(own.values)
-            if len(base.values) != seeds:
+            contrast, seeds = own.less(base), seeds_of_both(own, base)
+            if seeds is None:
                 continue
             assert study.attacks is not None
-            fixed = attack in study.attacks.once and not {variant, reference} & {*study.refitted}
+            once = attack in study.attacks.once or (own.fixed and base.fixed)
+            fixed = once and not {variant, reference} & {*study.refitted}
             row = {
                 "dataset": dataset, "half": FOUND, "attack": attack, "attacker": who, "measure": key[0], "size": key[1],
                 "variant": variant, "reference": reference, "n_seeds": seeds, "difference": own.value - base.value,

@@ -193,7 +193,7 @@ class Arguments:
             "datasets": [name for name in study.datasets if study.attacked(name)],
             "attacks": study.attack.attacks,
             "attackers": {a: {v: study.tried_by(a, v) for v in study.variants} for a in study.attack.attacks},
-            "once": [a for a in study.attack.attacks if study.attack_seeds(a, "") != study.attack.seeds],
+            "once": [a for a in study.attack.attacks if registry.load("attacks", a).by != ATTACKERS],
             **({"recognisers": study.recognisers()} if study.recognisers() else {}),
             "seeds": study.attack.seeds,
             "sizes": study.attack.sizes,

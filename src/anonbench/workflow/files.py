@@ -303,7 +303,7 @@ class Files:
             for variant in self.study.variants_of(dataset)
             for attack in block.attacks
             for attacker in self.study.tried_by(attack, variant)
-            for seed in self.study.attack_seeds(attack, attacker)
+            for seed in self.study.attack_seeds(attack, attacker, variant)
         ]
 
     def attack_metrics(self) -> list[str]:
@@ -327,6 +327,8 @@ class Files:
 
     def own_people(self, w: Any) -> list[str]:
         """Return what an attacker learns from: its own people as the method leaves them, as they are, their tables."""
+        if w.attacker in self.study.recognisers():
+            return []
         split = self.study.attack.own.split
         region = self.study.attack.attackers[w.attacker].region
         variants = dict.fromkeys((w.variant, ORIGINAL))
