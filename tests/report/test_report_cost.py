@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from anonbench.errors import AnonbenchError
 from anonbench.report.cost import COLUMNS, cost, hours
-from anonbench.report.study import ReportStudy
+from anonbench.report.study import Attacks, ReportStudy
 from anonbench.report.tables import write_csv
 
 HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
@@ -110,6 +111,29 @@ def test_other_stages_come_from_snakemakes_files(tmp_path: Path) -> None:
     assert last.gpu_hours == pytest.approx(1 + 1 + 0.5 + 0.1)
     assert last.cpu_hours == pytest.approx(1 + 1 + 0.05)
     assert last.runs == 8
+
+
+def test_attackers_and_attacks_are_paid_for_too(tmp_path: Path) -> None:
+    who = {"link": {v: ["face"] for v in study().variants}, "find": {v: ["hog"] for v in study().variants}}
+    attacks = Attacks(("street",), ("find", "link"), who, [0], [10])
+    asked = replace(study(), datasets={**study().datasets, "own": {"train": "train", "val": "val"}}, attacks=attacks)
+    bench(tmp_path, "attacker/own/original/link/face/seed0/bench.tsv", 40, 36, {"peak_gpu_memory_mib": 9.0})
+    bench(tmp_path, "attacker/own/face-gan-low-fit4/link/face/seed4/bench.tsv", 40, 36)
+    bench(tmp_path, "attack/street/original/link/face/seed0.bench.tsv", 20, 18)
+    bench(tmp_path, "attack/street/face-gan-low/find/hog/seed0.bench.tsv", 10, 9)
+    for gone in ("original/link/hog", "body-blur/link/face", "original/x/face"):
+        bench(tmp_path, f"attack/street/{gone}/seed0.bench.tsv", 99999, 99999)
+    table = cost(asked, [], tmp_path)
+    found = [(r.stage, r.dataset, r.variant, r.model, r.runs, r.device) for r in table.itertuples()]
+    assert found[:-1] == [
+        ("attacker", "own", "original", "link", 1, "GPU"),
+        ("attacker", "own", "face-gan-low", "link", 1, "CPU"),
+        ("attack", "street", "original", "link", 1, "CPU"),
+        ("attack", "street", "face-gan-low", "find", 1, "CPU"),
+    ]
+    assert table.iloc[-1].gpu_hours == pytest.approx(40 / 3600)
+    assert table.iloc[-1].cpu_hours == pytest.approx((36 + 18 + 9) / 3600)
+    assert cost(study(), [], tmp_path).empty, "a study that does not attack has paid for none"
 
 
 def test_a_job_too_short_for_snakemake_to_see_counts_its_seconds(tmp_path: Path) -> None:

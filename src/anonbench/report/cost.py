@@ -17,7 +17,19 @@ from anonbench.report.study import ReportStudy
 from anonbench.report.tables import is_number
 from anonbench.variants import plain
 
-STAGES = ("annotate", "detect", "regions", "fit", "anonymize", "merge", "train", "predict", "evaluate")
+STAGES = (
+    "annotate",
+    "detect",
+    "regions",
+    "fit",
+    "anonymize",
+    "merge",
+    "train",
+    "predict",
+    "evaluate",
+    "attacker",
+    "attack",
+)
 """Folders of the logs whose jobs are counted, in the order of the work; the report itself is not."""
 
 KEYS = ("stage", "dataset", "variant", "model", "device")
@@ -32,6 +44,7 @@ ALL = "all"
 def cost(study: ReportStudy, records: list[dict[str, Any]], logs: Path | None = None) -> pd.DataFrame:
     """Return a row per stage, data set, variant, model and device, and last the sum; no rows when nothing is known.
 
+    Of those who learn to attack, and of attacks, the attack stands in the place of the model.
     ``records``: the trainings' records with their ``timing``. ``logs``: folder of Snakemake's benchmark files, for the
     stages besides ``train``. ``runs`` counts jobs; ``seconds`` (wall), ``iterations_per_second`` and ``loading_share``
     (0..1) are means over them, memories (MiB) maxima, hours sums. An hour of a GPU is one of wall time for each
@@ -51,9 +64,10 @@ def cost(study: ReportStudy, records: list[dict[str, Any]], logs: Path | None = 
         ]
     if not jobs:
         return pd.DataFrame(columns=list(COLUMNS))
+    attacks = [one for one in (study.attacks.attacks if study.attacks else ()) if one not in study.models]
     frame = pd.DataFrame(jobs, columns=[c for c in COLUMNS if c != "runs"])
     order = {
-        "stage": list(STAGES), "dataset": list(study.datasets), "model": ["", *study.models],
+        "stage": list(STAGES), "dataset": list(study.datasets), "model": ["", *study.models, *attacks],
         "variant": list(dict.fromkeys(["", *study.variants, *frame.variant])), "device": sorted(set(frame.device)),
     }  # fmt: skip
     for name, values in order.items():
@@ -132,13 +146,17 @@ def _job(
     study: ReportStudy, stage: str, path: Path, logs: Path, on_gpu: set[tuple[str, str, str]]
 ) -> dict[str, Any] | None:
     """Return a job by its benchmark file; None when the study no longer has it."""
-    dataset, made, model, *_ = (*path.relative_to(logs / stage).parts[:-1], "", "")
+    dataset, made, model, who, *_ = (*path.relative_to(logs / stage).parts[:-1], "", "", "")
     variant = plain(made)
     if stage == "fit":  # <region>-<method>, which variants of several levels share
         known = any(v == variant or v.startswith(f"{variant}-") for v in study.variants)
     else:
         known = variant in ("", *study.variants)
-    if dataset not in study.datasets or not known or (model and variant not in _trained(study, dataset, model)):
+    if stage in ("attacker", "attack"):
+        known &= study.attacks is not None and any(who in study.attacks.whom(model, v) for v in study.variants)
+    else:
+        known &= not model or variant in _trained(study, dataset, model)
+    if dataset not in study.datasets or not known:
         return None
     try:
         row = pd.read_csv(path, sep="\t", na_values="-").iloc[-1]
