@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from anonbench.report import explorer as module
 from anonbench.report.collect import Sources, training_record
 from anonbench.report.explorer import anchors, chosen, explorer, key
 from anonbench.report.methods import methods
-from anonbench.report.study import ORIGINAL, ReportStudy
+from anonbench.report.study import ORIGINAL, Attacks, ReportStudy
 from anonbench.report.tables import read_csv, rows_of, write_csv, write_tables
 
 VARIANTS = {"original": 0.85, "face-identity": 0.85, "body-mask_out": 0.15}
@@ -72,6 +73,22 @@ def test_every_fact_is_that_of_the_records(made: tuple[Path, ReportStudy]) -> No
     library = ", ".join(f"{name} {version}" for name, version in metrics["library"].items())
     assert f"torch 2.13.0, {library}. Trained on: a CPU." in text
     assert f"anonbench 9.9, git revision 0123456789ab; study “synthetic”, sha256 {study.config_sha256[:12]}." in text
+
+
+def test_data_that_no_model_is_trained_on_is_said_to_be_what_it_is(made: tuple[Path, ReportStudy]) -> None:
+    root, study = made
+    split = {"train": "train", "val": "val"}
+    attacks = Attacks(("streetlife", "attacked"), ("link",), {"link": {}}, [0], [10], probe="probe")
+    (model,) = study.models
+    more = replace(
+        study, datasets={**study.datasets, "attacked": split, "own": split}, attacks=attacks,
+        asked={"streetlife": {model: study.variants}, "attacked": {model: []}, "own": {model: []}},
+    )  # fmt: skip
+    text = said((root, more))
+    assert "own: no model was trained on it; attackers learnt from it." in text
+    assert "attacked: its people of the split “probe” were attacked." in text
+    assert re.search(r"streetlife: models were trained on .*, people of “probe” were attacked\.", text)
+    assert "were attacked" not in said(made)
 
 
 def test_what_trainings_do_not_agree_on_is_not_said(made: tuple[Path, ReportStudy]) -> None:

@@ -12,6 +12,7 @@ from test_report_privacy import impact, study_of
 
 from anonbench.attack.linkage import linkability
 from anonbench.attack.risk import identity_replicates
+from anonbench.report import tradeoff
 from anonbench.report.attempts import Attempt, Measured
 from anonbench.report.bought import bought
 from anonbench.report.gates import ABOVE, AT_CHANCE, counterpart, judged, strongest
@@ -102,11 +103,35 @@ def test_what_controls_find_is_said_once(tmp_path) -> None:
     table = privacy(study_of(write_attacks(tmp_path)), tmp_path / "attacks")
     rows = table[(table.role == "control") & (table.headline == "true")]
     name = rows.attacker.iloc[0]
-    for values, words in (((0.2, 0.2), rf"{name} 20\.0 %"), ((0.2, 0.3), rf"{name} at most 30\.0 %")):
+    for values, words in (
+        ((0.2, 0.2), rf"{name} \(the outline\) 20\.0 %"),
+        ((0.2, 0.3), rf"{name} \(the outline\) at most 30\.0 %"),
+    ):
         told = table.copy()
         mine = told.index[told.index.isin(rows.index[rows.attacker == name])]
         told.loc[mine, "value"] = values[0]
         told.loc[mine[-1:], "value"] = values[1]
-        (point,) = (p for p in bought(impact(), told)[0].paragraph.points if "whoever sees only" in p)
+        (point,) = (p for p in bought(impact(), told)[0].paragraph.points if p.startswith("For comparison"))
         assert re.search(words, point)
         assert point.count(str(name)) == 1
+
+
+def test_a_control_that_finds_more_is_told_beside_who_does_not_look_there(tmp_path) -> None:
+    """Nobody has to look at what a method hides: outlines are in the labels."""
+    table = privacy(study_of(write_attacks(tmp_path)), tmp_path / "attacks")
+    words = "; whoever sees only what the method is not asked to change 97.0 %"
+    hidden = table.assign(control=np.where(table.variant == "body-mask_out", 0.97, np.nan))
+    lines = bought(impact(), hidden)[0].paragraph.points
+    assert [line.startswith("Masking out bodies") for line in lines if words in line] == [True]
+    assert not any(words in line for line in bought(impact(), table)[0].paragraph.points)
+
+
+def test_who_sees_something_else_is_no_measure_of_what_knowing_the_method_adds(tmp_path) -> None:
+    table = privacy(study_of(write_attacks(tmp_path)), tmp_path / "attacks")
+    rows = table[table.variant == "body-blur-medium"]
+    (both,) = [one for one in tradeoff._measures(rows) if one["measure"] == "linkability" and one["size"] == "30"]
+    assert both["naive"] < both["aware"]
+    other = rows.assign(view=rows.view.mask((rows.knowledge == "naive") & (rows.view == "person"), "region"))
+    (apart,) = [one for one in tradeoff._measures(other) if one["measure"] == "linkability" and one["size"] == "30"]
+    assert "naive" not in apart
+    assert apart["aware"] == both["aware"]

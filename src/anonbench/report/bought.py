@@ -187,6 +187,8 @@ def _point(row: Any, kept: Any, several: bool) -> str:
     who = WHO.get(row.knowledge, f"the attack by {row.attacker}")
     beside = f"; on originals {share(row.raw)} %" if is_number(row.raw) else ""
     beside += f"; whoever learnt from originals alone {share(row.naive)} %" if is_number(row.naive) else ""
+    if is_number(row.control) and row.control > row.value:  # who does not look at what is hidden is stronger still
+        beside += f"; whoever sees only what the method is not asked to change {share(row.control)} %"
     said = f"{number(100 * row.value)} % ({_ends(row)}{beside}; {row.attacker})"
     if row.verdict == NO_VERDICT:
         return f"{start} {FAILED.get(row.why, 'the attack failed')}, so there is no verdict: {row.why} ({said})."
@@ -209,10 +211,14 @@ def _encoded(rows: pd.DataFrame) -> Iterator[str]:
         yield f"Re-encoding alone ({row.variant}): {rate(row, ' %')}{beside}."
 
 
+SEEN = {"silhouette": "the outline", "surroundings": "what is around the region, not all else of the person"}
+"""What controls see."""
+
+
 def _controls(part: pd.DataFrame) -> Iterator[str]:
     """Say what is found by those who see little: what no method is asked to change or, of each variant, may be."""
     for role, words in (
-        (CONTROL, "whoever sees only what no method is asked to change"),
+        (CONTROL, "whoever sees only what the method is not asked to change"),
         (REFERENCE, "whoever sees next to nothing, of which a method may hide some"),
     ):
         rows = part[(part.role == role) & (part.headline == "true")]
@@ -220,7 +226,8 @@ def _controls(part: pd.DataFrame) -> Iterator[str]:
         for attacker, of in rows.groupby("attacker", sort=False):
             if role == CONTROL:  # the same on all variants, but for who was in the way
                 most = max(rows_of(of), key=lambda row: row.value)
-                said.append(f"{attacker} {'' if of.value.nunique() == 1 else 'at most '}{rate(most, ' %')}")
+                sees = SEEN.get(most.view, most.view)
+                said.append(f"{attacker} ({sees}) {'' if of.value.nunique() == 1 else 'at most '}{rate(most, ' %')}")
                 continue
             values = joined(f"{rate(row, ' %')} on {row.variant}" for row in rows_of(of))
             said.append(f"{attacker} {values}")

@@ -78,6 +78,14 @@ def _data(
         images = {(r.get("data") or {}).get("images") for r in records if r["dataset"] == dataset} - {None}
         people = cover[(cover.dataset == dataset) & (cover.category != UNANNOTATED)]
         people = people.drop_duplicates("category")
+        attacked = study.attacks is not None and dataset in study.attacks.datasets
+        if not any(study.trained(dataset, model) for model in study.models):
+            split = study.attacked_split(dataset)
+            said.append(
+                f"{dataset}: its people of the split “{split}” were attacked." if attacked
+                else f"{dataset}: no model was trained on it{'; attackers learnt from it' if study.attacks else ''}."
+            )  # fmt: skip
+            continue
         text = f"{dataset}: models were trained on the split “{splits['train']}”"
         details = [f"{next(iter(images)):,} images"] if len(images) == 1 else []
         if len(people):
@@ -91,7 +99,8 @@ def _data(
         own = own[(own.dataset == dataset) & (own.group != MEAN)].drop_duplicates("category")
         if len(own):
             details.append("instances: " + ", ".join(f"{int(row.instances):,} {row.category}" for row in rows_of(own)))
-        said.append(text + (f" ({'; '.join(details)})" if details else "") + ".")
+        text += f" ({'; '.join(details)})" if details else ""
+        said.append(text + (f", people of “{study.attacked_split(dataset)}” were attacked." if attacked else "."))
     return f"Data. {' '.join(said)}"
 
 

@@ -198,10 +198,11 @@ def _beside(attempt: Attempt, key: Key, bare: Attempt | None, controls: list[Att
     found |= {"control": control.value, "residual": float(residual(measured.value, control.value))}
     if raw is None or bare is None:
         return found
-    found["gain"] = float(gain(measured.value, control.value, raw.value))
     if len({one.sample for one in (attempt, bare, best)}) == 1 and raw.value > control.value:
         ends = _gain_interval(measured, control, raw)
-        found |= {} if ends is None else {"gain_low": ends[0], "gain_high": ends[1]}
+        if ends is not None:  # else it is a ratio of noise
+            found["gain"] = float(gain(measured.value, control.value, raw.value))
+            found["gain_low"], found["gain_high"] = ends
     return found
 
 

@@ -74,7 +74,7 @@ def _measures(rows: pd.DataFrame) -> list[dict[str, Any]]:
     if len(aware):  # the naive one who sees the same of people
         sees = ["sees", "view"]
         same = rows[(rows.knowledge == NAIVE) & (rows[sees] == aware[sees].iloc[0]).all(axis=1)]
-        best[NAIVE] = _strongest(same) if len(same) else best[NAIVE]
+        best[NAIVE] = _strongest(same)
     every = pd.concat(best.values())
     told = every[(every.headline == "true") | every.measure.map(lambda name: name.split("/")[0] in TOLD)]
     found = []
