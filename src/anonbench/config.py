@@ -453,12 +453,6 @@ class Study(Strict):
                     f"attack.attackers.{name}.attacks: {' and '.join(attacker.attacks or ())}: tried by attackers "
                     f"whose knowledge is {who}, not {attacker.knowledge}"
                 )
-            takes = [one for one in (registry.load("attacks", of) for of in attack.attacks) if one.by == ATTACKERS]
-            if takes and not any(attacker.knowledge in one.by_those_who_know for one in takes):
-                raise ValueError(
-                    f"attack.attackers.{name}: no attack of the study is tried by attackers whose knowledge is "
-                    f"{attacker.knowledge}"
-                )
         attacked = [name for name in self.datasets if self.attacked(name)]
         if attack.attacks and not attacked:
             raise ValueError(
@@ -468,6 +462,13 @@ class Study(Strict):
         for name in attack.attacks:
             if not any(self.tried_by(name, variant) for one in attacked for variant in self.variants_of(one)):
                 raise ValueError(f"attack.attackers: nobody tries {name}{self._who_tries(name)}")
+        takes = [one for one in (registry.load("attacks", of) for of in attack.attacks) if one.by == ATTACKERS]
+        for name, attacker in attack.attackers.items():
+            if takes and not any(attacker.knowledge in one.by_those_who_know for one in takes):
+                raise ValueError(
+                    f"attack.attackers.{name}: no attack of the study is tried by attackers whose knowledge is "
+                    f"{attacker.knowledge}"
+                )
         for name in attacked:
             self._check_attacked(name)
 

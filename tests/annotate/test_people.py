@@ -28,6 +28,7 @@ from anonbench.report.sheet import choose as choose_for_the_sheet
 from anonbench.tasks.truth import read_annotations
 from anonbench.train.data import VariantSplit
 from anonbench.workflow.plan import Plan
+from tests.studies import COST
 
 COCO_NAMES = (
     "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light", "fire hydrant",
@@ -205,18 +206,12 @@ def test_the_adapters_know_their_people() -> None:
 
 def test_the_study_hands_it_on(tmp_path: Path) -> None:
     block = {"adapter": "coco", "root": "x", "people": ["Police Officer"], "not_people": ["face mask"]}
-    study = {"name": "s", "datasets": {"a": block}, "variants": ["original"], "models": {"m": _model()}}
+    study = {"name": "s", "datasets": {"a": block}, "variants": ["original"], "models": COST["models"]}
     said = Plan(study, tmp_path).arguments.categories("a")
     assert said == "--people 'Police Officer' --not-people 'face mask'"
     block["not_people"] = ["Police Officer"]
     with pytest.raises(ValidationError, match="'Police Officer' cannot be both people and not_people"):
         Study.model_validate(study)
-
-
-def _model() -> dict[str, Any]:
-    from anonbench.config import read_yaml
-
-    return dict(read_yaml(Path(__file__).parents[2] / "config" / "default.yaml")["models"]["cpu-small"])
 
 
 def test_the_command_takes_it(make_coco: Callable[..., Any], tmp_path: Path) -> None:
