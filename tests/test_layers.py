@@ -11,8 +11,8 @@ from anonbench import provenance
 SOURCE = Path(__file__).parents[1] / "src" / "anonbench"
 
 FOUNDATION = {
-    "arguments", "arrays", "blocks", "catalogue", "errors", "files", "lines", "portable", "provenance", "records",
-    "registry", "resources", "seeding", "workers",
+    "arguments", "arrays", "blocks", "catalogue", "errors", "files", "lines", "plugins", "portable", "provenance",
+    "records", "registry", "resources", "seeding", "workers",
 }  # fmt: skip
 """Know nobody but each other."""
 SHARED = {

@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from pydantic import ValidationError
-
-from anonbench.blocks import NoSettings, Strict, explain
-from anonbench.errors import AnonbenchError
+from anonbench.plugins import Plugin
 
 CAMERA = "camera"
 """The attribute that says which camera took a person: it is the image's, no trait to be inferred. In the protocol of
@@ -74,10 +71,8 @@ class Sources(Protocol):
         """Fetch, verify and unpack everything that ``splits`` need under ``target``; nothing that is there already."""
 
 
-class DatasetAdapter(abc.ABC):
+class DatasetAdapter(Plugin, abc.ABC):
     """Fetches a data set and converts each split once into COCO JSON; nothing after it knows the original format."""
-
-    Options: ClassVar[type[Strict]] = NoSettings
 
     renders: ClassVar[bool] = False
     """True for a plugin that makes its images itself, into folders of its own: what an earlier run left is removed."""
@@ -85,12 +80,6 @@ class DatasetAdapter(abc.ABC):
     converts: ClassVar[bool] = False
     """True for a plugin that makes images of a user's copy first (`convert`), such as the frames of videos, and reads
     those."""
-
-    def __init__(self, options: dict[str, Any] | None = None) -> None:
-        try:
-            self.options: Any = self.Options.model_validate(options or {})
-        except ValidationError as error:
-            raise AnonbenchError(explain(error, self.Options), entry="options") from None
 
     def download(self, target: Path, splits: list[str], sources: Sources) -> None:
         """Put the raw data set under ``target``; called only when the user gave no root.

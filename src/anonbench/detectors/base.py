@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from anonbench import registry
-from anonbench.blocks import Strict, explain
+from anonbench.blocks import Strict
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
+from anonbench.plugins import Plugin
 
 Finds = Literal["face", "person"]
 
@@ -24,23 +25,16 @@ class DetectorOptions(Strict):
     threshold: float = Field(0.5, ge=0, le=1, description="Detections below this score are dropped.")
 
 
-class _Plugin(abc.ABC):
+class _Plugin(Plugin, abc.ABC):
     """What detectors and stored detections have in common.
 
-    ``finds`` says what the boxes are of. ``files`` names the options that hold a path whose content decides the result.
-    ``needs_torch`` says whether it needs PyTorch, which not every rule's environment has.
+    ``finds`` says what the boxes are of. ``needs_torch`` says whether it needs PyTorch, which not every rule's
+    environment has.
     """
 
-    Options: ClassVar[type[DetectorOptions]] = DetectorOptions
+    Options: ClassVar[type[Strict]] = DetectorOptions
     finds: ClassVar[Finds] = "face"
-    files: ClassVar[tuple[str, ...]] = ()
     needs_torch: ClassVar[bool] = False
-
-    def __init__(self, options: dict[str, Any] | None = None) -> None:
-        try:
-            self.options: Any = self.Options.model_validate(options or {})
-        except ValidationError as error:
-            raise AnonbenchError(explain(error, self.Options), entry="options") from None
 
     @property
     @abc.abstractmethod

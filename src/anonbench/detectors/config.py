@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from anonbench import registry
-from anonbench.blocks import Strict, explain
 from anonbench.detectors import base
-from anonbench.errors import AnonbenchError, nearest
+from anonbench.plugins import PluginConfig
 
 _SCALES = (1.0, 2.0)
 
 
-class DetectorConfig(Strict):
+class DetectorConfig(PluginConfig):
     """A detector, and how it looks at an image."""
+
+    group: ClassVar[registry.Group] = "detectors"
 
     plugin: str = Field(description="Name of the detector: centerface, boxes, yunet, hog, torchvision, ...")
     options: dict[str, Any] = Field({}, validate_default=True, description="The detector's own settings.")
@@ -40,28 +40,10 @@ class DetectorConfig(Strict):
         description="Of two detections whose IoU is above this the better stays.",
     )
 
-    @field_validator("plugin")
     @classmethod
-    def _known(cls, plugin: str) -> str:
-        known = registry.names("detectors")
-        if plugin not in known:
-            raise ValueError(f"unknown detector '{plugin}'{nearest(plugin, known)}")
-        return plugin
-
-    @field_validator("options")
-    @classmethod
-    def _complete(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        """Return the detector's settings with its defaults."""
-        if "plugin" not in info.data:
-            return options
-        try:
-            model = base.load(info.data["plugin"]).Options
-        except AnonbenchError as error:
-            raise ValueError(str(error)) from None
-        try:
-            return model.model_validate(options).model_dump(mode="json")
-        except ValidationError as error:
-            raise ValueError(explain(error, model)) from None
+    def load(cls, name: str) -> type[base.Detector] | type[base.StoredDetections]:
+        """Return a detector's class; raise AnonbenchError for an unknown one."""
+        return base.load(name)
 
     @field_validator("scales")
     @classmethod
@@ -75,16 +57,11 @@ class DetectorConfig(Strict):
         pixels = [name for name in ("scales", "tile", "overlap", "nms") if name in self.model_fields_set]
         fields = type(self).model_fields
         changed = [name for name in pixels if getattr(self, name) != fields[name].get_default()]
-        if changed and issubclass(base.load(self.plugin), base.StoredDetections):
+        if changed and issubclass(self.load(self.plugin), base.StoredDetections):
             raise ValueError(f"'{self.plugin}' looks at no image: leave out {', '.join(changed)}")
         return self
 
     @property
     def finds(self) -> base.Finds:
         """What the detector finds."""
-        return base.load(self.plugin).finds
-
-    @property
-    def files(self) -> list[Path]:
-        """The files that the settings name and whose content decides the result."""
-        return [Path(self.options[name]) for name in base.load(self.plugin).files if self.options.get(name)]
+        return self.load(self.plugin).finds

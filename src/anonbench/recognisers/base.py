@@ -4,40 +4,30 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from pydantic import ValidationError
 
 from anonbench import registry
-from anonbench.blocks import NoSettings, Strict, explain
 from anonbench.errors import AnonbenchError
+from anonbench.plugins import Plugin
 
 REGIONS, VIEWS = ("face", "body"), ("region", "person")
 """What of people there is to recognise: no control, since that is what methods are not asked to change."""
 
 
-class Recogniser(abc.ABC):
+class Recogniser(Plugin, abc.ABC):
     """A network that has learnt to recognise people elsewhere, and learns nothing here.
 
     Register the class in the entry-point group ``anonbench.recognisers``; its name is the entry point's. ``region`` and
     ``view`` say what it looks at (`attack.options.AttackerConfig`), ``size`` is the width and height of its pictures in
-    pixels, ``files`` names the options that hold a path whose content decides the result. What is not always installed
-    is imported when one is made, and an environment of its own is ``envs/<name>.yaml``.
+    pixels. To make one is to load the network: what is not always installed is imported then, and weights or a package
+    that are missing are an AnonbenchError. An environment of its own is ``envs/<name>.yaml``.
     """
 
-    Options: ClassVar[type[Strict]] = NoSettings
     region: ClassVar[str] = "face"
     view: ClassVar[str] = "region"
     size: ClassVar[tuple[int, int]]
-    files: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, options: dict[str, Any] | None = None) -> None:
-        """Load the network; raise AnonbenchError for a wrong option, and for weights or a package that are missing."""
-        try:
-            self.options: Any = self.Options.model_validate(options or {})
-        except ValidationError as error:
-            raise AnonbenchError(explain(error, self.Options), entry="options") from None
 
     @property
     @abc.abstractmethod

@@ -19,8 +19,8 @@ from anonbench.config import Study
 from anonbench.detectors.config import DetectorConfig
 from anonbench.evaluate.code import evaluation_code
 from anonbench.files import sha256_bytes, sha256_file
+from anonbench.plugins import PluginConfig
 from anonbench.provenance import code_hash
-from anonbench.recognisers.config import RecogniserConfig
 from anonbench.train.code import modules as trainer_modules
 from anonbench.train.code import training_code
 from anonbench.variants import Variant
@@ -84,13 +84,13 @@ class Fingerprints:
         if by != ATTACKERS:
             return attack_code(attack, variant)
         who = self.study.attack.attackers[attacker]
-        return _recognised(attack_code(attack, variant, who), who.recogniser)
+        return _with_files(attack_code(attack, variant, who), who.recogniser)
 
     @functools.cache  # noqa: B019 (one plan per process)
     def attacker_code(self, attack: str, attacker: str) -> str:
         """Return what an attacker depends on besides the people that it learns from: the code, and its recogniser."""
         who = self.study.attack.attackers[attacker]
-        return _recognised(attacker_code(attack, who), who.recogniser)
+        return _with_files(attacker_code(attack, who), who.recogniser)
 
     @functools.cache  # noqa: B019 (one plan per process)
     def method_code(self, variant: str) -> str:
@@ -192,12 +192,12 @@ def _installs(script: Path) -> list[str]:
 def _detector(config: DetectorConfig, *modules: str) -> str:
     """Return the hash of a detector's code, and of other modules', with the state of the detector's files."""
     code = code_hash(*modules, registry.module("detectors", config.plugin))
-    return compact([code, [_file_state(path) for path in config.files]])
+    return _with_files(code, config)
 
 
-def _recognised(code: str, recogniser: RecogniserConfig | None) -> str:
-    """Return a hash of code, with the state of a recogniser's files if there is one."""
-    return code if recogniser is None else compact([code, [_file_state(path) for path in recogniser.files]])
+def _with_files(code: str, plugin: PluginConfig | None) -> str:
+    """Return a hash of code with the state of the files that a plugin's settings name, if there is one."""
+    return code if plugin is None else compact([code, [_file_state(path) for path in plugin.files]])
 
 
 def _file_state(path: Path) -> list[Any]:
