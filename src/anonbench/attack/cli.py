@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,19 +44,19 @@ def fit_attacker(
     plugin = registry.load("attacks", attack)()
     if not isinstance(plugin, Comparing | Guessing):
         raise AnonbenchError(f"{attack} needs no attacker that learns", entry="--attack")
+    origin: dict[str, Any] = {"dataset": annotations.name, "split": split, "variant": seen.name}
     if config.recogniser is not None:
         if config.knowledge not in plugin.by_those_who_know:
             raise AnonbenchError(f"{attack} is not tried by recognisers", entry="--attack")
         from anonbench.attack.code import attacker_code
         from anonbench.attack.recognising import adopt
 
-        people = {"dataset": annotations.name, "split": split, "variant": seen.name}
-        adopt(attack, config, people, seed, out, attacker_code(attack, config))
+        adopt(attack, config, origin, seed, out, attacker_code(attack, config))
         typer.echo(str(out / "attacker.json"))
         return
     region, size = RegionKind(config.region), config.size
     learnt, raw = read_pair(seen, original, annotations, split, region, config.view, size, most, seed)
-    origin = {"dataset": annotations.name, "split": split, "variant": seen.name, OWN_IMAGES: shortened(raw.sources)}
+    origin[OWN_IMAGES] = shortened(raw.sources)
     if isinstance(plugin, Guessing):
         from anonbench.attack.inference import learn_to_guess  # torch takes seconds to import
 

@@ -100,7 +100,7 @@ def run_attack(
     metrics.write(
         out, attack, plugin, variant=variant, who=config.model_dump(mode="json"), own=record["own"],
         people={"probe": probe, "gallery": gallery if plugin.needs_gallery else probe}, draw=draw, drawn=trial.drawn,
-        said=said, arrays=arrays, model=model,
+        said=said, arrays=arrays, model=None if recogniser else model,
     )  # fmt: skip
     test = measured[TEST]
     sentences = [

@@ -173,11 +173,7 @@ def read_attempt(folders: Mapping[int, Path], attack: str, variant: str) -> Atte
                 f"is about other people than seed{next(iter(folders))} beside it, or draws them otherwise",
                 file=folder / f"seed{seed}" / "metrics.json", remedy="attack with both again",
             )  # fmt: skip
-    pretrained = first.attacker.get("knowledge") == PRETRAINED
-    _check_apart(
-        [folder / f"seed{seed}" / "metrics.json" for seed, folder in folders.items()],
-        [one.files.model_copy(update={"weights": None}) if pretrained else one.files for one in read],
-    )
+    _check_apart([folder / f"seed{seed}" / "metrics.json" for seed, folder in folders.items()], [r.files for r in read])
     measures = {}
     for key, of in first.found.items():
         if any(key not in one.found for one in read):  # one seed has no number of it: so has their mean
@@ -193,7 +189,7 @@ def read_attempt(folders: Mapping[int, Path], attack: str, variant: str) -> Atte
             None if any(one is None for one in drawn) else np.stack([one for one in drawn if one is not None]),
             {name: _mean([found.parted.get(name) for found in every]) for name in of.parted},
             is_rate(key[0]),
-            pretrained and len(read) == 1,
+            first.attacker.get("knowledge") == PRETRAINED and len(read) == 1,
         )
     strengths = [one.strength for one in read]
     return Attempt(
