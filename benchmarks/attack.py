@@ -90,7 +90,7 @@ def of_others(studies: int, identities: int, noise: float) -> list[list[object]]
     sizes = [size for size in (10, 100) if size <= identities]
     truth = {size: float(linkability(scores, people, people, size).mean()) for size in sizes}
     values: dict[int, list[float]] = {size: [] for size in sizes}
-    errors, held = ({size: np.zeros(1) for size in sizes} for _ in range(2))
+    errors, held = (dict.fromkeys(sizes, 0.0) for _ in range(2))
     for _ in range(studies):
         scores, people = found_by(random, identities, noise)
         for size in sizes:
@@ -98,11 +98,11 @@ def of_others(studies: int, identities: int, noise: float) -> list[list[object]]
             values[size].append(float(each.mean()))
             replicates = identity_replicates(each, people, weights)
             low, high = rate_interval(level([values[size][-1]], replicates[None], identities), identities)
-            errors[size] += replicates.std(ddof=1) / studies
+            errors[size] += float(replicates.std(ddof=1)) / studies
             held[size] += 100 * (low <= truth[size] <= high) / studies
     return [
         [identities, f"lambda({size})", round(truth[size], 3), round(float(np.std(values[size], ddof=1)), 4),
-         round(float(errors[size][0]), 4), round(float(held[size][0]), 1)]
+         round(errors[size], 4), round(held[size], 1)]
         for size in sizes
     ]  # fmt: skip
 

@@ -18,6 +18,7 @@ from anonbench.report.privacy_text import (
     attacks_of,
     counted,
     deciding,
+    learners,
     named,
     over,
     rate,
@@ -139,7 +140,7 @@ def _lead(dataset: str, attack: str, rows: pd.DataFrame, treated: pd.DataFrame) 
     raw = rows_of(rows[rows.variant == ORIGINAL])
     found = f"of pictures that nobody anonymized, {_found(first)} {rate(raw[0], ' %')}; " if raw else ""
     lead = f"What it buys on {dataset} ({attack}): {found}chance is {share(first.chance)} %."
-    learnt = rows[~rows.knowledge.isin(("", PRETRAINED))]
+    learnt = learners(rows)
     if len(learnt) and (learnt.n_seeds == 1).all():
         lead += " Attackers have one seed, whose noise is in no interval."
     if treated.empty:

@@ -242,7 +242,7 @@ def _gain_interval(measured: Measured, control: Measured, raw: Measured) -> tupl
         assert found is not None
         return found
 
-    if own.contrast is None or own.less(bare) is None:
+    if own.less(bare) is None:
         return None
     kept = judging.kept(own.value - bare.value, bare.value, left)
     return 1 - kept["kept_high"] / 100, 1 - kept["kept_low"] / 100

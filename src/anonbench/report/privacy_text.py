@@ -107,11 +107,16 @@ def _strongest(part: pd.DataFrame) -> list[str]:
     if len(baselines):
         base.append(f"{share(baselines.min())} to {share(baselines.max())} % singled out")
     chance = f"; chance: {', '.join(base)}" if base else ""
-    learnt = rows[~rows.knowledge.isin(("", PRETRAINED))]
+    learnt = learners(rows)
     seeds = f"; attackers of {_count(int(learnt.n_seeds.max()))}" if len(learnt) else ""
     size = f"{counted(first)}{seeds}{chance}."
     table = tabulate(body, heads, tablefmt="github", disable_numparse=True)
     return [table, "", size, *(f"\n[{k}] {note}" for k, note in enumerate(notes, 1))]
+
+
+def learners(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of privacy.csv of attackers who have learnt here, from seeds: no detectors, no recognisers."""
+    return rows[~rows.knowledge.isin(("", PRETRAINED))]
 
 
 def strongest_table(part: pd.DataFrame) -> tuple[list[str], list[list[str]], list[str]]:
