@@ -11,11 +11,13 @@ import pytest
 from anonbench.attack import trials
 from anonbench.attack.attackers import learn
 from anonbench.attack.attacks.link import Link
+from anonbench.attack.attacks.reidentify import Reidentify
 from anonbench.attack.attacks.restore import Restore
 from anonbench.attack.contract import Matching, Trial
 from anonbench.attack.estimates import estimate_arrays, estimates, threshold_of
-from anonbench.attack.subjects import Subjects
-from anonbench.attack.verification import verification_replicates
+from anonbench.attack.linkage import linkability
+from anonbench.attack.subjects import EMPTY, Subjects
+from anonbench.attack.verification import tar_at_far, verification_replicates
 from anonbench.files import read_json
 from anonbench.report.attempts import read_attempt
 from anonbench.statistics.resampling import Draw
@@ -90,6 +92,24 @@ def test_people_who_look_exactly_the_same_tie_wherever_they_stand(size: int) -> 
         found = trials.measure(trial, trials.linkabilities(trial, [10]))
         assert found["linkability"]["10"] == pytest.approx(0.1, abs=1e-12)
         assert found["auc"] == 0.5
+
+
+def test_whoever_shows_nothing_is_like_nobody() -> None:
+    """People without a face look exactly the same: they must not be the likest pairs of all, nor found."""
+    everybody = people(40, 2, 1)
+    crops = everybody.crops.copy()
+    hidden = np.isin(everybody.identities, everybody.identities[:10])
+    crops[hidden] = EMPTY
+    shown = replace(everybody, crops=crops)
+    trial = Reidentify().attempt(shown, None, shown, lambda crops: plain(crops ^ 1))
+    assert (trial.scores[hidden] == 0).all()
+    assert (trial.scores[:, hidden] == 0).all()
+    assert trial.scores[np.ix_(~hidden, ~hidden)].max() > 0.5
+    found = linkability(trial.scores, trial.probe, trial.gallery, 10, trial.allowed)
+    assert np.nanmax(found[hidden]) <= 0.1 + 1e-9
+    tied = np.where(np.outer(hidden, hidden), np.float32(1), trial.scores)
+    given = trial.probe, trial.gallery, 0.01, trial.allowed
+    assert tar_at_far(trial.scores, *given) > 2 * tar_at_far(tied, *given)
 
 
 def test_where_nobody_says_who_is_who_whole_images_are_drawn() -> None:

@@ -333,7 +333,7 @@ def _crop(
         elif view == "colour":
             part[:] = np.rint(part[inside if inside.any() else ...].reshape(-1, 3).mean(axis=0))
         else:
-            part[:] = np.where(inside, 255, 0)[..., None]
+            part[:] = np.where(inside, 255, 0)[..., None] if inside.any() else EMPTY
     return resized(part, size)
 
 
