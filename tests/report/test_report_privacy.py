@@ -616,6 +616,11 @@ def test_the_figure_has_a_column_per_risk(made: tuple[Path, ReportStudy, pd.Data
     assert (round(low, 2), round(high, 2)) in bars
     assert "found first among 30, %" in linked.get_ylabel()
     assert linked.get_xscale() == "function", "body-mask_out keeps 3 %"
+    assert [line for line in linked.get_lines() if not line.get_clip_on()], "the axis is marked where its scale changes"
+    control = 100 * cell(table, "control", **blurred)
+    assert [round(float(line.get_ydata()[0]), 2) for line in linked.get_lines() if line.get_marker() == "_"].count(
+        round(control, 2)
+    )
     assert "nothing is known" in tradeoff_figure(impact().assign(kept=np.nan), table).texts[0].get_text()
 
 

@@ -53,8 +53,10 @@ CAPTIONS = {
         "once. The strongest attacker of a variant was chosen on people who are not among those that are shown. Lines "
         "join the strengths of one method (their first letters, l for low, or their numbers, such as budgets); levels "
         "of other kinds have their names. The broad grey line is the Pareto front of the means: no variant keeps more "
-        "where less is found. In shade, variants that keep little are put close together. Lower right is better. There "
-        "is no one score: how much of the one is worth how much of the other is for the reader to say.",
+        "where less is found. A short dash below or above a mark is what the best control finds there: outlines or "
+        "surroundings, which no method of a region changes. Left of the axis's break, in shade, variants that keep "
+        "little are put close together. Lower right is better. There is no one score: how much of the one is worth how "
+        "much of the other is for the reader to say.",
     ),
     "rates": Caption(
         "rates",

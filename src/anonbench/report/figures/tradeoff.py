@@ -21,7 +21,7 @@ from anonbench.report.figures.style import GRID, GROUND, INK, MARKERS, METHODS, 
 from anonbench.report.gates import NO_VERDICT
 from anonbench.report.privacy_text import attacks_of, deciding, named
 from anonbench.report.study import IDENTITY, ORIGINAL, is_coded, is_identity, parts
-from anonbench.report.tables import capital, interval_of, rows_of
+from anonbench.report.tables import capital, interval_of, is_number, rows_of
 from anonbench.tasks.base import title
 
 POINTS = (155.0, 125.0)
@@ -30,6 +30,9 @@ HEIGHT = 2.35
 MASK_OUT = "mask_out"
 FILLS: Mapping[str, Any] = {"face": "none", "body": "full", "frame": "left"}
 """How a mark is filled, by kind of region."""
+REGIONS = {"body": "bodies", "face": "faces", "frame": "whole images"}
+DASHES: Mapping[str, Any] = {"body": (0, (4, 3)), "face": (0, (1.2, 1.8)), "frame": (0, (6, 2, 1.2, 2))}
+"""How the level of masking out is drawn, by kind of region."""
 LITTLE, NARROW = 50.0, 0.18
 """Variants that keep less than so many per cent share so much of an axis, as a part of the rest."""
 LOW_CHANCE = 0.2
@@ -37,6 +40,11 @@ LOW_CHANCE = 0.2
 ENCODED = "re-encoded only"
 FRONT = "#cfd6de"
 """Colour of the Pareto front."""
+CONTROL: Mapping[str, Any] = {"marker": "_", "ms": 9, "mew": 1.3, "color": SOFT}
+"""How the best control is drawn."""
+BREAK: Mapping[str, Any] = {"marker": [(-0.7, -1), (0.1, 1), (0.7, 1), (-0.1, -1), (-0.7, -1)], "ms": 11, "mew": 0.8,
+                            "mfc": GROUND, "mec": INK}  # fmt: skip
+"""How an axis is marked where its scale changes."""
 
 
 class Panel(NamedTuple):
@@ -53,8 +61,8 @@ def tradeoff_figure(table: pd.DataFrame, privacy: pd.DataFrame) -> Figure:
 
     The horizontal axis is the share of the original's first metric that is kept, of the primary question's first task,
     the vertical one what an attack is judged by, or how many are singled out; both with 95 % intervals. Strengths of
-    one method are joined, mild first; levels of one that have no order have their names. The best corner is at the
-    lower right.
+    one method are joined, mild first; levels of one that have no order have their names. A bar below a mark is what
+    the best control finds. The best corner is at the lower right.
     """
     kept = {dataset: kept_of(table, dataset) for dataset in dict.fromkeys(privacy.dataset)}
     panels = [panel for panel in _panels(privacy) if set(panel.rows.variant) & set(kept[panel.dataset])]
@@ -119,8 +127,9 @@ def _draw(axis: Axes, panel: Panel, kept: dict[str, Any], looks: dict[str, tuple
         axis.axhline(raw, color=INK, lw=0.9, ls="-", zorder=1)
         places = {ORIGINAL: (100.0, raw), **places}
     for variant, (_, y) in places.items():
-        if parts(variant)[1] == MASK_OUT:
-            axis.axhline(y, color=looks[MASK_OUT][0], lw=0.7, ls=(0, (4, 3)), zorder=1)
+        region, method, _ = parts(variant)
+        if method == MASK_OUT:
+            axis.axhline(y, **_level(region, looks))
     _front(axis, [place for variant, place in places.items() if not is_identity(variant)])
     for (_, method), variants in dosed(places).items():
         axis.plot(*zip(*(places[v] for v in variants), strict=True), color=looks[method][0], lw=1.1, zorder=3)
@@ -139,6 +148,8 @@ def _draw(axis: Axes, panel: Panel, kept: dict[str, Any], looks: dict[str, tuple
         if tall:
             axis.plot([x, x], [100 * end for end in tall], color=colour, lw=0.8, alpha=0.7, zorder=2)
         axis.plot([x], [y], lw=0, zorder=5, **_mark(region, colour, marker))
+        if is_number(of[variant].control):
+            axis.plot([x], [100 * float(of[variant].control)], lw=0, zorder=2, **CONTROL)
         note = level if several[region, method] > 1 else ""
         if variant in leveled and not any(letter.isdigit() for letter in level):
             note = level[:1]
@@ -147,6 +158,7 @@ def _draw(axis: Axes, panel: Panel, kept: dict[str, Any], looks: dict[str, tuple
             notes.append((note, (x, y)))
     axis.set_ylabel(f"{named(panel.rows.measure.iloc[0], panel.rows['size'].iloc[0])}, %")
     ends = [100 * end for row in of.values() for end in deciding(row) or (row.value,)]
+    ends += [100 * float(row.control) for row in of.values() if is_number(row.control)]
     low = min(0.0, *ends) if floor < 100 * LOW_CHANCE else min(floor, *ends)
     high = max(floor, *ends)
     axis.set_ylim(low - 0.03 * (high - low), high + 0.06 * (high - low))
@@ -195,6 +207,7 @@ def _across(axis: Axes, kept: dict[str, tuple[float, float]]) -> None:
             ),
         )
         axis.axvspan(low - (bend - low), bend, color=GRID, alpha=0.35, lw=0, zorder=0)
+        axis.plot([bend], [0], transform=axis.get_xaxis_transform(), clip_on=False, zorder=8, lw=0, **BREAK)
         ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(bend, high)
         axis.set_xticks([0.0, *(tick for tick in ticks if bend <= tick <= high)])
         axis.set_xticks([], minor=True)
@@ -212,6 +225,11 @@ def _mark(region: str, colour: str, marker: str) -> dict[str, Any]:
     edge = {"mec": "white", "mew": 0.6} if fill == "full" else {"mec": colour, "mew": 1.1}
     face = {"mfc": "white"} if fill == "none" else {"mfc": colour, "mfcalt": "white"}
     return {"marker": marker, "ms": 5.6, "color": colour, "fillstyle": "full" if fill == "none" else fill} | edge | face
+
+
+def _level(region: str, looks: dict[str, tuple[str, str]]) -> dict[str, Any]:
+    """Return how the line looks that tells what masking out leaves to be found."""
+    return {"color": looks[MASK_OUT][0], "lw": 0.9, "ls": DASHES.get(region, DASHES["body"]), "zorder": 1}
 
 
 def front(places: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -242,13 +260,17 @@ def _handles(panels: list[Panel], looks: dict[str, tuple[str, str]]) -> list[Any
     if len(regions) > 1:
         handles += [
             Line2D([], [], lw=0, label=label, **_mark(region, SOFT, "o"))
-            for region, label in (("body", "bodies"), ("face", "faces"), ("frame", "whole images"))
+            for region, label in REGIONS.items()
             if region in regions
         ]
     if ORIGINAL in variants:
         handles.append(Line2D([], [], color=INK, lw=0.9, marker="*", ms=7, mec="white", mew=0.5, label="original"))
-    if MASK_OUT in looks:
-        handles.append(Line2D([], [], color=looks[MASK_OUT][0], lw=0.7, ls=(0, (4, 3)), label="level of mask out"))
+    masked = {parts(v)[0] for v in variants if parts(v)[1] == MASK_OUT}
+    for region in (region for region in REGIONS if region in masked):
+        of = f", {REGIONS[region]}" if len(masked) > 1 else ""
+        handles.append(Line2D([], [], **_level(region, looks), label=f"level of mask out{of}"))
+    if any(panel.rows.control.notna().any() for panel in panels):
+        handles.append(Line2D([], [], lw=0, label="best control", **CONTROL))
     handles.append(Line2D([], [], color=SOFT, lw=0.9, ls=":", label="chance"))
     handles.append(Line2D([], [], color=FRONT, lw=3.2, label="Pareto front"))
     if any((panel.rows.verdict == NO_VERDICT).any() for panel in panels):
