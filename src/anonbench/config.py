@@ -23,7 +23,7 @@ from anonbench.manifests import PRIVATE
 from anonbench.recipe import Recipe
 from anonbench.records import MAX_PIXELS, RegionKind
 from anonbench.tasks.engines import VECTORIZED, Engine
-from anonbench.variants import LIKE_A_FIT, ORIGINAL, Variant, plain, refitted
+from anonbench.variants import IDENTITY, LIKE_A_FIT, ORIGINAL, Variant, plain, refitted
 
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
 SPLIT = r"^[A-Za-z0-9_]+$"
@@ -533,16 +533,17 @@ class Study(Strict):
         return roots[0] == roots[1]
 
     def attackers_of(self, variant: str) -> list[str]:
-        """Return the attackers of a variant: those about its region; of the original those who need no method."""
+        """Return the attackers of a variant: those about its region; of the original those who need no method.
+
+        Those also try what only encodes again, whichever region it is of: the same must be found there.
+        """
         region, method = Variant.parse(variant).region, Variant.parse(variant).method
+        hides = region is not None and method != IDENTITY
         inverts = method is not None and registry.load("methods", method).inverts
         return [
             name
             for name, attacker in self.attack.attackers.items()
-            if (
-                (region is None and attacker.knowledge in KNOWS_NO_METHOD)
-                or region in (attacker.region, RegionKind.FRAME)
-            )
+            if ((not hides and attacker.knowledge in KNOWS_NO_METHOD) or region in (attacker.region, RegionKind.FRAME))
             and (inverts or not attacker.inverts)
         ]
 

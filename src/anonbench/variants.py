@@ -13,6 +13,8 @@ from anonbench.errors import AnonbenchError, nearest
 from anonbench.records import RegionKind
 
 ORIGINAL = "original"
+IDENTITY = "identity"
+"""The method that changes nothing: what it moves, the codec moves."""
 REGIONS, EVERYTHING = "regions", "everything"
 """What a variant touches: regions of people, so that all else is a control, or every pixel of every image."""
 

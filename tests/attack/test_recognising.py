@@ -129,6 +129,16 @@ def test_the_workflow_gives_it_its_environment_and_watches_its_weights(tmp_path:
     assert all(one != other for one, other in zip(before, after, strict=True))
 
 
+def test_faces_are_looked_for_where_bodies_were_only_encoded_again(tmp_path: Path) -> None:
+    """Else nobody would vouch for the attacks on faces of a study that encodes bodies again."""
+    made.sface(tmp_path / "model.onnx")
+    value = {**study(tmp_path), "variants": ["original", "body-identity", "body-mask_out", "face-mask_out"]}
+    of = Plan(value, PROJECT).study
+    assert of.tried_by("link", "body-identity") == of.tried_by("link", "original")
+    assert "known" in of.tried_by("link", "body-identity")
+    assert "known" not in of.tried_by("link", "body-mask_out")
+
+
 def test_it_attacks_once_where_others_learn_from_several_seeds(tmp_path: Path) -> None:
     made.sface(tmp_path / "model.onnx")
     value = study(tmp_path)

@@ -34,9 +34,9 @@ TELLING = {
 
 
 def attackers_of(variant: str) -> list[str]:
-    """Return who attacks a variant: those about its region; of the original those who need no method."""
-    region = variant.partition("-")[0]
-    return [n for n, a in ATTACKERS.items() if a["region"] == region or (variant == "original" and "aware" not in n)]
+    """Return who attacks a variant: those about its region; where nothing is hidden those, too, who need no method."""
+    region, bare = variant.partition("-")[0], variant == "original" or "identity" in variant
+    return [n for n, a in ATTACKERS.items() if a["region"] == region or (bare and "aware" not in n)]
 
 
 def write_attacks(

@@ -27,7 +27,19 @@ from anonbench.report.figures import coverage_figure, write_figures
 from anonbench.report.html import write_html
 from anonbench.report.impact import impact
 from anonbench.report.study import ReportStudy, parts, phrase
-from anonbench.report.tables import escape, latex, markdown, number, percent, primary, read_csv, shown, write_tables
+from anonbench.report.tables import (
+    MARKS,
+    escape,
+    flat,
+    latex,
+    markdown,
+    number,
+    percent,
+    primary,
+    read_csv,
+    shown,
+    write_tables,
+)
 from anonbench.statistics.verdicts import MISSING
 
 
@@ -400,6 +412,35 @@ def test_markdown_has_a_row_per_variant(made) -> None:
     text = (made[0] / "tables/impact.md").read_text()
     assert text.count("| `body-mask_out`") == 3
     assert "car (untouched)" in text
+
+
+def test_what_is_exploratory_is_told_from_the_primary_question(made) -> None:
+    """In every form: verdicts in brackets, and in metrics.json the interval that a verdict rests on."""
+    root, study, _ = made
+    table = primary(read_csv(root / "tables/impact.csv"))
+    rows = table[(table.variant == "face-mask_out") & (table.task == "detection")]
+    of = {row.category: row for row in rows.itertuples()}
+    assert (of["person"].question, of["car"].question) == ("primary", "exploratory")
+    (line,) = [t for t in markdown(table[table.task == "detection"], study).splitlines() if "`face-mask_out`" in t]
+    _, _, _, person, *_, car = (cell.strip() for cell in line.strip("|").split("|"))
+    assert person[-1] in "−+=?"
+    assert car.endswith(f"({MARKS[of['car'].verdict]})")
+    assert r"^{(" in latex(table, study)
+    assert "in brackets: exploratory" in latex(table, study)
+    found = flat(table)["streetlife"]["face-mask_out"]["detection"]
+    assert found["person"]["question"] == "primary"
+    assert found["person"]["low"] == pytest.approx(of["person"].simultaneous_low, abs=0.006)
+    assert found["person"]["low"] < of["person"].difference_low
+    assert found["car"]["low"] == pytest.approx(of["car"].difference_low, abs=0.006)
+    unasked = table.assign(question="")
+    assert "exploratory" not in latex(unasked, study) + markdown(unasked, study)
+
+
+def test_a_category_that_nothing_is_judged_of_is_no_primary_question(made) -> None:
+    _, study, sources = made
+    asked = replace(study, primary=replace(study.primary, category="horse"))
+    with pytest.raises(AnonbenchError, match=r"primary\.category: nothing was judged of 'horse', only of person"):
+        impact(asked, sources)
 
 
 def test_a_variant_without_evaluation_is_an_error_or_a_row(copy) -> None:

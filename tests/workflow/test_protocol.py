@@ -99,6 +99,10 @@ def test_without_refit_nothing_is_fitted_twice() -> None:
             "'original' is not among evaluate.on",
         ),
         ({"report": {"primary": {"direction": "sideways"}}}, "report.primary.direction"),
+        (
+            {"report": {"primary": {"tasks": ["detection"], "metric": "AP50"}}},
+            r"report\.primary\.metric: 'AP50' is not the first metric of detection \(AP\)",
+        ),
         ({"report": {"primary": {"models": ["nobody"]}}}, "report.primary.models: 'nobody' is not among the study's"),
         ({"attack": {"datasets": ["clipz"]}}, r"attack.datasets: unknown data set 'clipz' \(did you mean 'clips'"),
         ({"attack": {"datasets": ["others"], "own": {"dataset": "others"}}}, "'others' is the attacker's own"),

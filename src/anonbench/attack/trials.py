@@ -109,9 +109,11 @@ def run_attack(
         if value is not None
     ]
     of = "of" if trial.drawn == "people" else "in"
+    few = [name for name, value in test["linkability"].items() if value is None]
+    untold = f"; nothing is said of {', '.join(few)} people: {test['candidates']} are compared" if few else ""
     return (
         f"{plugin.title}, {variant.name}: for {test['probes']} pictures {of} {test['people']} {trial.drawn} the right "
-        f"one comes first in {', '.join(sentences)}"
+        f"one comes first in {', '.join(sentences)}{untold}"
     )
 
 

@@ -69,6 +69,7 @@ class CrowdSaid(Said):
     """In how large a crowd people hide."""
 
     median: Annotated[float, Field(ge=0)] | None = None
+    fifth: Annotated[float, Field(ge=0)] | None = None
     below_10: Rate | None = None
 
 
@@ -84,6 +85,8 @@ class RankingSaid(Said):
     linkability_of_covered: BySize = Field(default_factory=dict)
     linkability_of_missed: BySize = Field(default_factory=dict)
     share_of_missed: BySize = Field(default_factory=dict)
+    mean_average_precision: Rate | None = None
+    rank_1: Rate | None = None
 
     @field_validator("linkability_of_covered", "linkability_of_missed", "share_of_missed", mode="before")
     @classmethod

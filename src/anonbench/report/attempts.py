@@ -323,7 +323,8 @@ def _linkabilities(part: RankingSaid, name: str, folder: str) -> dict[Key, _Sing
             parted = {
                 "covered": part.covered, "value_covered": part.linkability_of_covered.get(size),
                 "value_missed": part.linkability_of_missed.get(size), "share_missed": part.share_of_missed.get(size),
-                "crowd_median": crowd.median, "crowd_below_10": crowd.below_10,
+                "crowd_median": crowd.median, "crowd_fifth": crowd.fifth, "crowd_below_10": crowd.below_10,
+                "mean_average_precision": part.mean_average_precision, "rank_1": part.rank_1,
             }  # fmt: skip
             given = value, part.chance[size], part.probes, part.people
             found[name, size] = _Single(*given, parted, (folder, size), LINKABILITY)

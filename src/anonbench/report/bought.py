@@ -115,7 +115,9 @@ def bought(table: pd.DataFrame, privacy: pd.DataFrame) -> list[Bought]:
         kept = kept_of(table, dataset)
         several = table.model.nunique() > 1
         points = [_point(row, kept.get(row.variant), several) for row in rows_of(treated)]
-        said = Paragraph(_lead(dataset, attack, rows, treated), (*points, *_encoded(rows), *_controls(part)))
+        said = Paragraph(
+            _lead(dataset, attack, rows, treated), (*points, *_encoded(rows), *_controls(part), *_clothes(attack, part))
+        )
         heads, lines, notes = strongest_table(part)
         found.append(Bought(dataset, attack, said, heads, lines, notes, attack == leading[dataset]))
     return found
@@ -234,6 +236,16 @@ def _controls(part: pd.DataFrame) -> Iterator[str]:
             said.append(f"{attacker} {values}")
         if said:
             yield f"For comparison, {words}: {'; '.join(said)}."
+
+
+def _clothes(attack: str, part: pd.DataFrame) -> Iterator[str]:
+    """Say that clothes may tell who somebody is, of people who are looked for in other pictures, whatever they wear."""
+    ranked = part.measure[part.measure.str.startswith(LINKABILITY)]
+    if _knows_people(attack) and len(ranked) and (ranked == LINKABILITY).all():
+        yield (
+            "Whether people wear the same in both pictures is not told apart here. Where they do, they are known by "
+            "their clothes, however well a face is hidden."
+        )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from anonbench.records import RegionKind
 from anonbench.report.attempts import ATTACKER, AWARE, NAIVE, PRETRAINED, Attempt, Key, Measured
 from anonbench.report.study import ORIGINAL, is_identity, parts
 from anonbench.statistics.contrasts import LEVEL, Contrast
@@ -68,7 +69,8 @@ def doubts(found: Mapping[str, Attempts], headline: Key) -> dict[str, tuple[str,
     """Return, by variant, why an attack may not have worked on it, by the measure that it is judged by.
 
     - `CODEC`: an attacker finds people in pictures that were only encoded again more or less often than in original
-      ones, whose attack is then one on the codec. It holds for the variants of that kind of region.
+      ones, whose attack is then one on the codec. It holds for the variants of the kind of region that the attacker is
+      about, or, of one that is about none, of that which was encoded again.
     - `WORSE`: of the attackers that see the same, the strongest that knows the method finds fewer people than the
       strongest that does not, so that it has not learnt what there was to learn.
 
@@ -76,24 +78,20 @@ def doubts(found: Mapping[str, Attempts], headline: Key) -> dict[str, tuple[str,
     what was found above chance.
     """
     raw = found.get(ORIGINAL, {})
-    codec = {
-        (region, name): (one.measures.get(headline), raw[name].measures.get(headline), one.sample == raw[name].sample)
+    codec = [
+        (one.region or parts(variant)[0], one, raw[name])
         for variant, attempts in found.items()
         if is_identity(variant)
-        for region in (parts(variant)[0],)
         for name, one in able(attempts).items()
         if name in raw
-    }
-    odd = {
-        region
-        for (region, _), (encoded, original, paired) in codec.items()
-        if paired and encoded and original and _differs(encoded, original, len(codec), both=True)
-    }
+    ]
+    odd = {region for region, one, bare in codec if _mistaken(one, bare, headline, len(codec))}
     pairs = {variant: list(_pairs(attempts)) for variant, attempts in found.items() if variant != ORIGINAL}
     count = sum(map(len, pairs.values()))
     result = {}
     for variant in found:
-        why = [CODEC] if parts(variant)[0] in odd else []
+        region = parts(variant)[0]
+        why = [CODEC] if region in odd or (odd and (is_identity(variant) or region == RegionKind.FRAME)) else []
         for aware, naive in pairs.get(variant, ()):
             one, other = aware.measures.get(headline), naive.measures.get(headline)
             if one and other and aware.sample == naive.sample and _differs(one, other, count, both=False):
@@ -119,6 +117,14 @@ def _pairs(attempts: Attempts) -> list[tuple[Attempt, Attempt]]:
             best = {name: max(these, key=strength_of) for name, these in of.items()}
             found.append((best[AWARE], best[NAIVE]))
     return found
+
+
+def _mistaken(one: Attempt, bare: Attempt, headline: Key, among: int) -> bool:
+    """Tell whether who attacks pictures that were only encoded again finds other than on original ones, ``bare``."""
+    encoded, original = one.measures.get(headline), bare.measures.get(headline)
+    if encoded is None or original is None or one.sample != bare.sample:
+        return False
+    return _differs(encoded, original, among, both=True)
 
 
 def _differs(one: Measured, other: Measured, among: int, both: bool) -> bool:

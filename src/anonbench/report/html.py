@@ -22,6 +22,7 @@ from anonbench.report.cost import cost, hours, per_image
 from anonbench.report.explorer import BADGES, anchors, chosen, explorer, key
 from anonbench.report.figures.cost import cost_figure
 from anonbench.report.figures.style import save, styled
+from anonbench.report.impact import EXPLORATORY
 from anonbench.report.methods import about, methods
 from anonbench.report.page import render
 from anonbench.report.pictures import data_url, jpeg
@@ -36,6 +37,7 @@ from anonbench.report.tables import (
     deciding,
     direction,
     footnote,
+    is_exploratory,
     is_number,
     label,
     leaky,
@@ -234,7 +236,7 @@ def _part(dataset: str, model: str, part: pd.DataFrame, fixed: bool, ids: dict[t
 
 def _cell(row: Any, people: bool, ids: dict[tuple[str, ...], str]) -> dict[str, Any]:
     if row is None or not is_number(row.value):
-        empty = dict.fromkeys(("std", "difference", "interval", "needs", "id"), "")
+        empty = dict.fromkeys(("std", "difference", "interval", "note", "needs", "id"), "")
         return {**empty, "value": "–", "people": people, "verdict": MISSING, "kind": "missing"}
     return {
         "value": number(row.value),
@@ -244,6 +246,7 @@ def _cell(row: Any, people: bool, ids: dict[tuple[str, ...], str]) -> dict[str, 
         "interval": span(deciding(row)),
         "verdict": "" if row.verdict == REFERENCE else row.verdict,
         "kind": BADGES.get(row.verdict, ""),
+        "note": EXPLORATORY if row.verdict != REFERENCE and is_exploratory(row) else "",
         "needs": needs(row),
         "id": ids.get(key(row), ""),
     }

@@ -33,7 +33,7 @@ from anonbench.report.collect import (
 )
 from anonbench.report.controls import Boxes, boxes_of
 from anonbench.report.judging import intervals, judged, kept
-from anonbench.report.study import IDENTITY, ORIGINAL, ReportStudy
+from anonbench.report.study import ORIGINAL, ReportStudy
 from anonbench.statistics.contrasts import Contrast, Panel
 from anonbench.statistics.family import Member, simultaneous_factor
 from anonbench.statistics.power import Pilot, plan
@@ -41,7 +41,7 @@ from anonbench.statistics.resampling import FEWEST, effective
 from anonbench.statistics.verdicts import MISSING, REFERENCE, UNSURE
 from anonbench.tasks import base as tasks
 from anonbench.tasks.base import ALL, UNTOUCHED, Task
-from anonbench.variants import EVERYTHING
+from anonbench.variants import EVERYTHING, IDENTITY
 
 CONFIRMATORY, EXPLORATORY = "primary", "exploratory"
 """A row's question: of the family that the study declares beforehand, whose intervals hold all at once, or not."""

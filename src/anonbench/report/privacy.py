@@ -36,8 +36,8 @@ PRIVACY_COLUMNS = (
     "role", "strength", "chosen", "measure", "size", "headline", "value", "value_low", "value_high", "simultaneous_low",
     "simultaneous_high", "chance", "prevalence", "verdict", "why", "naive", "gap", "gap_low", "gap_high", "raw",
     "control", "residual", "gain", "gain_low", "gain_high", "error_seeds", "error_people", "freedom", "covered",
-    "value_covered", "value_missed", "share_missed", "crowd_median", "crowd_below_10", "n_seeds", "units", "people",
-    "drawn",
+    "value_covered", "value_missed", "share_missed", "crowd_median", "crowd_fifth", "crowd_below_10",
+    "mean_average_precision", "rank_1", "n_seeds", "units", "people", "drawn",
 )  # fmt: skip
 """Columns of privacy.csv: a row per variant, attack, attacker, measure and, of linkability, size of the gallery.
 
@@ -52,8 +52,10 @@ who see the same and learnt from originals alone, ``gap``: what this attacker fi
 of the same region, chosen as attackers are; ``residual`` and ``gain``: `statistics.rates`, the latter with its 95 %
 interval. ``error_seeds`` and ``error_people``: standard errors of the value, ``freedom``: their degrees of freedom.
 ``covered``: share of the units (probes) that the variant changed; ``value_covered`` and ``value_missed`` are theirs and
-the others', ``share_missed`` the part of the risk that comes from the latter. ``crowd``: in people. ``people``: whom
-``units`` show, or, where ``drawn`` says images, in how many images they are; intervals are over these."""
+the others', ``share_missed`` the part of the risk that comes from the latter. ``crowd``: in people, its median and 5th
+percentile, and the share of pictures that hide in one of fewer than ten; ``mean_average_precision`` and ``rank_1``: as
+on Market-1501, over pictures; all of these among everybody, whatever the size. ``people``: whom ``units`` show, or,
+where ``drawn`` says images, in how many images they are; intervals are over these."""
 
 SINGLED = "singling out"
 

@@ -162,6 +162,16 @@ def _gain(row: Any) -> str:
     return f"{number(100 * row.gain)}{said}"
 
 
+CROWD = "crowd: median, 5th percentile, below 10"
+
+
+def _crowd(row: Any) -> str:
+    """Say in how large a crowd people hide."""
+    if not is_number(row.crowd_median):
+        return "–"
+    return f"{number(row.crowd_median)}, {number(row.crowd_fifth)}, {percent(row.crowd_below_10)}"
+
+
 def _everything(part: pd.DataFrame) -> list[str]:
     """Return the lines of the table of all attackers and measures."""
     every = list(dict.fromkeys(zip(part.measure, part["size"], strict=True)))
@@ -175,9 +185,10 @@ def _everything(part: pd.DataFrame) -> list[str]:
         first = rows_of(rows)[0]
         name = f"**{attacker}**" if first.chosen == "true" else f"*{attacker}*" if first.role != ATTACKER else attacker
         cells = [_alone(of[key]) if key in of else "–" for key in keys]
-        crowds = [number(row.crowd_median) for row in rows_of(rows[rows.measure == LINKABILITY])][:1]
-        body.append([f"`{variant}`", name, first.knowledge, first.view, *cells, *(crowds or ["–"])])
-    head = ["variant", "attacker", "knows", "sees", *(named(*key) for key in keys), "median crowd"]
+        linked = rows_of(rows[rows.measure == LINKABILITY])[:1]
+        crowd = [_crowd(linked[0]), share(linked[0].mean_average_precision)] if linked else ["–", "–"]
+        body.append([f"`{variant}`", name, first.knowledge, first.view, *cells, *crowd])
+    head = ["variant", "attacker", "knows", "sees", *(named(*key) for key in keys), CROWD, "mAP"]
     keep = [k for k in range(len(head)) if k < 2 or any(line[k] not in ("–", "") for line in body)]
     table = tabulate(
         [[line[k] for k in keep] for line in body], [head[k] for k in keep], tablefmt="github", disable_numparse=True

@@ -15,11 +15,9 @@ from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, Evaluation
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json, sha256_file
 from anonbench.records import RegionKind
-from anonbench.variants import ORIGINAL, refitted
+from anonbench.variants import IDENTITY, ORIGINAL, refitted
 
 VECTOR_FORMATS = ("pdf", "svg")
-IDENTITY = "identity"
-"""The method that changes nothing: what it moves, the codec moves."""
 RESTORE = "restore"
 """The attack that keeps pictures."""
 

@@ -31,7 +31,7 @@ from anonbench.report.collect import (
     ledger,
     subsets,
 )
-from anonbench.report.impact import IMPACT_COLUMNS, SEED_COLUMNS, impact
+from anonbench.report.impact import EXPLORATORY, IMPACT_COLUMNS, SEED_COLUMNS, impact
 from anonbench.report.sizes import SIZE_COLUMNS, sizes
 from anonbench.report.study import ORIGINAL, ReportStudy, is_coded, is_identity
 from anonbench.statistics.verdicts import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
@@ -275,8 +275,9 @@ def flat(table: pd.DataFrame) -> dict[str, Any]:
     """Return the first metrics by data set, model (when there are several), variant, task and category.
 
     Categories are people, controls and means. Directions other than the usual one have names of their own. Each has
-    its ``value`` and, of a variant, the ``difference``, the ``low`` and ``high`` end of its interval, the share
-    ``kept`` in per cent and the ``verdict``, as far as the table has them.
+    its ``value`` and, of a variant, the ``difference``, the ``low`` and ``high`` end of the 95 % interval that the
+    ``verdict`` rests on, the share ``kept`` in per cent and the ``question`` (primary or exploratory), as far as the
+    table has them.
     """
     table = primary(table)
     result: dict[str, Any] = {}
@@ -298,13 +299,14 @@ def _flat(row: Any) -> dict[str, Any]:
     """Return what `flat` says of a row."""
     columns = {"value": "value"}
     if row.variant != ORIGINAL:
-        columns |= {"difference": "difference", "low": "difference_low", "high": "difference_high", "kept": "kept"}
+        columns |= {"difference": "difference", "kept": "kept"}
+    numbers = {name: getattr(row, column, None) for name, column in columns.items()}
+    numbers |= dict(zip(("low", "high"), deciding(row) or (), strict=False)) if row.variant != ORIGINAL else {}
     found: dict[str, Any] = {
-        name: round(float(getattr(row, column)), 2) + 0.0
-        for name, column in columns.items()
-        if is_number(getattr(row, column, None))
+        name: round(float(value), 2) + 0.0 for name, value in numbers.items() if value is not None and is_number(value)
     }
-    return found | ({"verdict": row.verdict} if row.variant != ORIGINAL and row.verdict else {})
+    words = ("verdict", "question") if row.variant != ORIGINAL else ()
+    return found | {word: getattr(row, word) for word in words if getattr(row, word, "")}
 
 
 def is_number(value: Any) -> bool:
@@ -351,7 +353,22 @@ def _cell(row: Any) -> str:
         return value
     low, high = deciding(row) or (None, None)
     interval = f" [{number(low, True)}, {number(high, True)}]"
-    return f"{value}; {number(row.difference, True)}{interval} {MARKS[row.verdict]}"
+    mark = MARKS[row.verdict]
+    return f"{value}; {number(row.difference, True)}{interval} {f'({mark})' if is_exploratory(row) else mark}"
+
+
+def is_exploratory(row: Any) -> bool:
+    """Tell whether a row of impact.csv is outside the study's primary question."""
+    return bool(getattr(row, "question", "") == EXPLORATORY)
+
+
+def brackets(table: pd.DataFrame) -> str:
+    """Say what verdicts in brackets are; '' for a table without any."""
+    return "; in brackets: exploratory, outside the primary question" if _explores(table) else ""
+
+
+def _explores(table: pd.DataFrame) -> bool:
+    return "question" in table.columns and bool((table.question == EXPLORATORY).any())
 
 
 def margins(study: ReportStudy, table: pd.DataFrame) -> str:
@@ -389,8 +406,8 @@ def markdown(table: pd.DataFrame, study: ReportStudy) -> str:
         "",
         f"Mean ± standard deviation over seeds ({units(table)}); then the difference to `original` with its 95 % "
         "interval (those of the primary question hold all at once) and a verdict: − drop, + gain, = no practical "
-        f"difference (90 % interval inside {margins(study, table)}), ? cannot tell.{tested} `changed`: share of "
-        "people whose region was changed. Written by `anonbench report-tables`.",
+        f"difference (90 % interval inside {margins(study, table)}), ? cannot tell{brackets(table)}.{tested} "
+        "`changed`: share of people whose region was changed. Written by `anonbench report-tables`.",
     ]
     for dataset, model, part in blocks(table):
         for task in dict.fromkeys(part.task):
@@ -474,7 +491,7 @@ def latex(table: pd.DataFrame, study: ReportStudy) -> str:
         f"% Written by anonbench report-tables. Means over seeds ({units(table)}) and differences to original.",
         "% Marks: down-arrow drop, up-arrow gain, = no practical difference (90 % interval inside "
         f"{margins(study, table).replace('±', '+-')}), "
-        "? cannot tell.",
+        f"? cannot tell{brackets(table)}.",
         *([f"% {lower(table)}"] if lower(table) else []),
     ]
     for dataset, model, part in blocks(table):
@@ -537,4 +554,5 @@ def _tex_cell(row: Any, people: bool) -> str:
     own = f"{row.value:.1f} & " if people else ""
     if row.verdict == REFERENCE or not is_number(row.difference):
         return own if people else f"({row.value:.1f})"
-    return f"{own}${tex_signed(row.difference)}^{{{TEX_MARKS[row.verdict]}}}$"
+    mark = TEX_MARKS[row.verdict]
+    return f"{own}${tex_signed(row.difference)}^{{{f'({mark})' if is_exploratory(row) else mark}}}$"

@@ -20,9 +20,10 @@ from anonbench.report.captions import dosed
 from anonbench.report.figures.style import GRID, GROUND, INK, MARKERS, METHODS, SOFT, WIDTH, legend, nothing
 from anonbench.report.gates import NO_VERDICT
 from anonbench.report.privacy_text import attacks_of, deciding, named
-from anonbench.report.study import IDENTITY, ORIGINAL, is_coded, is_identity, parts
+from anonbench.report.study import ORIGINAL, is_coded, is_identity, parts
 from anonbench.report.tables import capital, interval_of, is_number, rows_of
 from anonbench.tasks.base import title
+from anonbench.variants import IDENTITY
 
 POINTS = (155.0, 125.0)
 """About how wide and high a panel is, in points: it has its size only when all is laid out."""
