@@ -305,17 +305,17 @@ def test_fitting_does_not_hang_on_how_variants_are_written() -> None:
 
 def test_what_a_run_rewrites_is_no_change_of_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    files = [tmp_path / name for name in ("results/tables/impact.csv", "dvc.lock", "config/default.yaml")]
+    files = [tmp_path / name for name in ("results/tables/impact.csv", "dvc.lock", "data.dvc", "config/default.yaml")]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("before")
     author = ["-c", "user.name=nobody", "-c", "user.email=nobody@localhost"]
     for command in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "all"]):
         subprocess.run(["git", *command], check=True)
-    for file in files[:2]:
+    for file in files[:-1]:
         file.write_text("after")
     (tmp_path / "note").write_text("not tracked")
     monkeypatch.chdir(tmp_path / "config")
     assert provenance.commit()[1] is False
-    files[2].write_text("after")
+    files[-1].write_text("after")
     assert provenance.commit()[1] is True
