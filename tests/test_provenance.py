@@ -305,7 +305,7 @@ def test_fitting_does_not_hang_on_how_variants_are_written() -> None:
 
 def test_what_a_run_rewrites_is_no_change_of_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    files = [tmp_path / name for name in ("results/tables/impact.csv", "dvc.lock", "data.dvc", "config/default.yaml")]
+    files = [tmp_path / name for name in ("results/tables/impact.csv", "dvc.lock", "config/default.yaml")]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("before")

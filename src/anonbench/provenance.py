@@ -43,7 +43,7 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-OUTCOMES = ("results", "dvc.lock", "data.dvc")
+OUTCOMES = ("results", "dvc.lock")
 """What a run itself rewrites of what git tracks: no reason to say that it was made with changes."""
 
 

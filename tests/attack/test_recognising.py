@@ -134,7 +134,7 @@ def test_faces_are_looked_for_where_bodies_were_only_encoded_again(tmp_path: Pat
     made.sface(tmp_path / "model.onnx")
     value = {**study(tmp_path), "variants": ["original", "body-identity", "body-mask_out", "face-mask_out"]}
     of = Plan(value, PROJECT).study
-    assert of.tried_by("link", "body-identity") == of.tried_by("link", "original")
+    assert {*of.tried_by("link", "original")} <= {*of.tried_by("link", "body-identity")}
     assert "known" in of.tried_by("link", "body-identity")
     assert "known" not in of.tried_by("link", "body-mask_out")
 

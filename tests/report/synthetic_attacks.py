@@ -15,6 +15,7 @@ from anonbench.attack.estimates import estimate_arrays, estimates, threshold_of
 from anonbench.attack.linkage import linkability
 from anonbench.attack.risk import identities_that_tell, identity_replicates
 from anonbench.files import read_json, sha256_file, write_json
+from anonbench.report.study import is_identity
 from anonbench.statistics.resampling import Draw
 
 DRAW = Draw(200, 7, "people of streetlife")
@@ -35,7 +36,7 @@ TELLING = {
 
 def attackers_of(variant: str) -> list[str]:
     """Return who attacks a variant: those about its region; where nothing is hidden those, too, who need no method."""
-    region, bare = variant.partition("-")[0], variant == "original" or "identity" in variant
+    region, bare = variant.partition("-")[0], variant == "original" or is_identity(variant)
     return [n for n, a in ATTACKERS.items() if a["region"] == region or (bare and "aware" not in n)]
 
 

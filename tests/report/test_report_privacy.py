@@ -260,6 +260,22 @@ def test_identity_must_equal_the_original(tmp_path: Path, encoded: float) -> Non
     assert found.verdict["body-blur-medium"] == gates.ABOVE, "the codec of faces says nothing of bodies"
 
 
+def test_a_doubt_is_of_those_who_are_about_the_same(tmp_path: Path) -> None:
+    """An attacker of faces that takes encoded pictures for others says nothing of who looks at bodies."""
+    said = write_attacks(tmp_path, {"original": 2.0, "body-identity": 2.0, "frame-blur-medium": 1.5})
+    write_attack(
+        place(tmp_path, "body-identity", "face-naive"), 0.5, "reidentify", "body-identity", "face-naive", 0, 60
+    )
+    for name in ("face-naive", "body-naive"):
+        write_attack(place(tmp_path, "frame-blur-medium", name), 1.5, "reidentify", "frame-blur-medium", name, 0, 60)
+    said["attackers"]["reidentify"]["frame-blur-medium"] = ["face-naive", "body-naive"]
+    table = privacy(study_of(said), tmp_path / "attacks")
+    rows = table[table.headline == "true"].set_index(["variant", "attacker"])
+    for variant in ("body-identity", "frame-blur-medium"):
+        assert rows.why[variant, "face-naive"] == gates.CODEC
+        assert rows.why[variant, "body-naive"] == ""
+
+
 def test_an_aware_attacker_that_is_worse_than_a_naive_one_is_doubted(tmp_path: Path) -> None:
     said = write_attacks(tmp_path, {"original": 2.0, "body-blur-medium": 1.5, "body-mask_out": 0.0})
     folder = place(tmp_path, "body-blur-medium", "body-aware")

@@ -22,7 +22,7 @@ from anonbench.attack import restoration
 from anonbench.attack.options import AttackerConfig
 from anonbench.attack.record import AGAIN, CHECKPOINT, RECORD, RESTORER, TIMING, WEIGHTS, read_attacker
 from anonbench.attack.restoration import UNet
-from anonbench.attack.subjects import OWN_IMAGES, Subjects
+from anonbench.attack.subjects import OWN_IMAGES, Subjects, blank
 from anonbench.errors import AnonbenchError, first_line
 from anonbench.files import check_sha256, sha256_file, write_json
 from anonbench.learning.devices import choose_device, deterministic, held, hold
@@ -158,7 +158,8 @@ def restored_by(folder: Path, seen: Subjects, device: str = "auto", threads: int
     Raises AnonbenchError when the attacker's files are damaged.
     """
     record, config = read_attacker(folder)
-    if config.restores is None or config.inverts or not seen.altered.any():
+    shown = seen.altered & ~blank(seen.crops)  # what shows nothing has nothing to restore
+    if config.restores is None or config.inverts or not shown.any():
         return seen
     tensors = _tensors(folder, record)
     own = {n.removeprefix(OF_RESTORER): value for n, value in tensors.items() if n.startswith(OF_RESTORER)}
@@ -176,7 +177,7 @@ def restored_by(folder: Path, seen: Subjects, device: str = "auto", threads: int
     crops = seen.crops.copy()
     with deterministic():
         try:
-            crops[seen.altered] = restoration.restore(network, crops[seen.altered], where)
+            crops[shown] = restoration.restore(network, crops[shown], where)
         except ValueError as error:
             raise AnonbenchError(str(error), file=folder / WEIGHTS, remedy=AGAIN) from None
     return replace(seen, crops=crops)

@@ -307,6 +307,11 @@ def changed_in(variant: Path, split: str) -> set[tuple[int, int]]:
     return set() if variant.name == ORIGINAL else manifests.contents_of(variant, split).changed
 
 
+def blank(crops: np.ndarray) -> np.ndarray:
+    """Return which of crops uint8 (N, height, width, 3) show nothing, bool (N,)."""
+    return np.asarray((crops == EMPTY).all(axis=(1, 2, 3)))
+
+
 def _crop(
     pixels: np.ndarray, person: dict[str, Any], region: Region | None, view: View, size: tuple[int, int]
 ) -> np.ndarray:

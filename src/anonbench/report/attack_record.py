@@ -152,6 +152,7 @@ class RecordSaid(HeadSaid):
     people: Mapping[str, str | None]
     draw: str | None
     drawn: Literal["people", "images"] = "people"
+    finds: str | None = None
     test: PartSaid
     validation: PartSaid | None = None
 

@@ -121,7 +121,7 @@ class Attempt:
     ``attacker`` is its configuration, {} where nothing has learnt; ``strength`` its success on the people on whom
     attackers are chosen, None where none are; ``measures`` stand in the order of the file. ``sample`` is equal where
     draws of people are the same ones. ``drawn``: whole ``people`` or ``images``. ``kind`` of region that the variant
-    changes, '' for none.
+    changes, '' for none. ``finds``: what a detector looks for, '' where nobody detects.
     """
 
     risk: str
@@ -131,6 +131,7 @@ class Attempt:
     sample: tuple[object, ...]
     drawn: str = "people"
     kind: str = ""
+    finds: str = ""
 
     @property
     def role(self) -> str:
@@ -147,6 +148,11 @@ class Attempt:
     def region(self) -> str:
         """Return the kind of region that it is about, '' where nothing has learnt."""
         return str(self.attacker.get("region") or "")
+
+    @property
+    def about(self) -> str:
+        """Return the kind of region that it looks at or, of a detector, looks for; '' where nobody looks."""
+        return self.region or {"face": RegionKind.FACE.value, "person": RegionKind.BODY.value}.get(self.finds, "")
 
     def sees_as(self, other: Attempt) -> bool:
         """Tell whether another attacker sees the same of people; a detector, or a recogniser, sees what itself does.
@@ -200,6 +206,7 @@ def read_attempt(folders: Mapping[int, Path], attack: str, variant: str) -> Atte
         first.sample,
         first.drawn,
         parts(variant)[0],
+        first.finds,
     )
 
 
@@ -250,6 +257,7 @@ class _Read:
     found: dict[Key, _Single]
     strength: float | None
     sample: tuple[object, ...]
+    finds: str
 
 
 def read_metrics(place: Path, attack: str, variant: str, seed: int) -> dict[str, Any]:
@@ -294,7 +302,8 @@ def _read(place: Path, attack: str, variant: str, seed: int) -> _Read:
         if len(draws) > 1:
             raise ValueError(f"its measures have {draws[0]} and {draws[-1]} replicates")
     sample = repr((said.people, said.draw)), tuple(draws), whom
-    return _Read(said.risk, metrics["attacker"] or {}, said.drawn, said.files, found, strength, sample)
+    who, finds = metrics["attacker"] or {}, said.finds or ""
+    return _Read(said.risk, who, said.drawn, said.files, found, strength, sample, finds)
 
 
 def _named(part: PartSaid) -> dict[Key, _Single]:

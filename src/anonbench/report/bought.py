@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from anonbench import registry
+from anonbench.records import RegionKind
 from anonbench.report.answer import Paragraph
 from anonbench.report.attempts import ALL, CONTROL, LINKABILITY, PRETRAINED, REFERENCE
 from anonbench.report.gates import AT_CHANCE, NO_VERDICT, NOT_TRIED, ONE_FIT
@@ -241,10 +242,11 @@ def _controls(part: pd.DataFrame) -> Iterator[str]:
 def _clothes(attack: str, part: pd.DataFrame) -> Iterator[str]:
     """Say that clothes may tell who somebody is, of people who are looked for in other pictures, whatever they wear."""
     ranked = part.measure[part.measure.str.startswith(LINKABILITY)]
-    if _knows_people(attack) and len(ranked) and (ranked == LINKABILITY).all():
+    faces = part.variant[~part.variant.map(is_identity).astype(bool)].str.startswith(f"{RegionKind.FACE}-")
+    if _knows_people(attack) and faces.any() and len(ranked) and (ranked == LINKABILITY).all():
         yield (
-            "Whether people wear the same in both pictures is not told apart here. Where they do, they are known by "
-            "their clothes, however well a face is hidden."
+            "Whether people wear the same in both pictures is not told apart here. Where they do, clothes may tell who "
+            "they are, however well a face is hidden."
         )
 
 

@@ -65,39 +65,52 @@ def counterpart(attempt: Attempt, raw: Attempts) -> Attempt | None:
     return same[name] if name is not None else None
 
 
-def doubts(found: Mapping[str, Attempts], headline: Key) -> dict[str, tuple[str, ...]]:
-    """Return, by variant, why an attack may not have worked on it, by the measure that it is judged by.
+def doubts(found: Mapping[str, Attempts], headline: Key) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return, by variant and attacker, why an attack may not have worked, by the measure that it is judged by.
 
-    - `CODEC`: an attacker finds people in pictures that were only encoded again more or less often than in original
-      ones, whose attack is then one on the codec. It holds for the variants of the kind of region that the attacker is
-      about, or, of one that is about none, of that which was encoded again.
+    - `CODEC`: who is about the same kind of region finds people in pictures that were only encoded again more or less
+      often than in original ones, so that the attack is one on the codec. Frames that were encoded again speak for
+      variants of frames, where there are any, and only for them.
     - `WORSE`: of the attackers that see the same, the strongest that knows the method finds fewer people than the
       strongest that does not, so that it has not learnt what there was to learn.
 
     Differences count where their interval excludes zero, all of a kind together (Bonferroni), and they are `LEAST` of
     what was found above chance.
     """
-    raw = found.get(ORIGINAL, {})
-    codec = [
-        (one.region or parts(variant)[0], one, raw[name])
-        for variant, attempts in found.items()
-        if is_identity(variant)
-        for name, one in able(attempts).items()
-        if name in raw
-    ]
-    odd = {region for region, one, bare in codec if _mistaken(one, bare, headline, len(codec))}
+    frames = any(is_identity(variant) and _of_frames(variant) for variant in found)
+    odd = _mistaken(found, headline)
     pairs = {variant: list(_pairs(attempts)) for variant, attempts in found.items() if variant != ORIGINAL}
     count = sum(map(len, pairs.values()))
     result = {}
-    for variant in found:
-        region = parts(variant)[0]
-        why = [CODEC] if region in odd or (odd and (is_identity(variant) or region == RegionKind.FRAME)) else []
+    for variant, attempts in found.items():
+        worse = []
         for aware, naive in pairs.get(variant, ()):
             one, other = aware.measures.get(headline), naive.measures.get(headline)
             if one and other and aware.sample == naive.sample and _differs(one, other, count, both=False):
-                why.append(WORSE)
-        result[variant] = tuple(dict.fromkeys(why))
+                worse = [WORSE]
+        encoded = frames and _of_frames(variant)
+        result[variant] = {
+            name: (*([CODEC] if variant != ORIGINAL and (encoded, one.about) in odd else []), *worse)
+            for name, one in attempts.items()
+        }
     return result
+
+
+def _of_frames(variant: str) -> bool:
+    return parts(variant)[0] == RegionKind.FRAME
+
+
+def _mistaken(found: Mapping[str, Attempts], headline: Key) -> set[tuple[bool, str]]:
+    """Return which attackers take encoded pictures for others: whether of frames, and what they are about."""
+    raw = found.get(ORIGINAL, {})
+    pairs: dict[tuple[bool, str], list[tuple[Measured, Measured]]] = {}
+    for variant, attempts in found.items():
+        for name, one in able(attempts).items() if is_identity(variant) else ():
+            bare = raw.get(name)
+            encoded, original = one.measures.get(headline), bare.measures.get(headline) if bare else None
+            if bare and encoded and original and one.sample == bare.sample:
+                pairs.setdefault((_of_frames(variant), one.about), []).append((encoded, original))
+    return {key for key, of in pairs.items() if any(_differs(*pair, len(of), both=True) for pair in of)}
 
 
 def _pairs(attempts: Attempts) -> list[tuple[Attempt, Attempt]]:
@@ -117,14 +130,6 @@ def _pairs(attempts: Attempts) -> list[tuple[Attempt, Attempt]]:
             best = {name: max(these, key=strength_of) for name, these in of.items()}
             found.append((best[AWARE], best[NAIVE]))
     return found
-
-
-def _mistaken(one: Attempt, bare: Attempt, headline: Key, among: int) -> bool:
-    """Tell whether who attacks pictures that were only encoded again finds other than on original ones, ``bare``."""
-    encoded, original = one.measures.get(headline), bare.measures.get(headline)
-    if encoded is None or original is None or one.sample != bare.sample:
-        return False
-    return _differs(encoded, original, among, both=True)
 
 
 def _differs(one: Measured, other: Measured, among: int, both: bool) -> bool:

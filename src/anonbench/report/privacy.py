@@ -53,9 +53,9 @@ of the same region, chosen as attackers are; ``residual`` and ``gain``: `statist
 interval. ``error_seeds`` and ``error_people``: standard errors of the value, ``freedom``: their degrees of freedom.
 ``covered``: share of the units (probes) that the variant changed; ``value_covered`` and ``value_missed`` are theirs and
 the others', ``share_missed`` the part of the risk that comes from the latter. ``crowd``: in people, its median and 5th
-percentile, and the share of pictures that hide in one of fewer than ten; ``mean_average_precision`` and ``rank_1``: as
-on Market-1501, over pictures; all of these among everybody, whatever the size. ``people``: whom ``units`` show, or,
-where ``drawn`` says images, in how many images they are; intervals are over these."""
+percentile, and the share of pictures that hide in one of fewer than ten; ``mean_average_precision`` and ``rank_1``:
+over pictures, as Market-1501's are; all of these among everybody, whatever the size. ``people``: whom ``units`` show,
+or, where ``drawn`` says images, in how many images they are; intervals are over these."""
 
 SINGLED = "singling out"
 
@@ -158,7 +158,7 @@ class _Attack:
         if attempt.role == ATTACKER:
             raw = counterpart(attempt, self.raw)
             bare = None if raw is None else raw.measures.get(key)
-            why = self.doubts.get(variant, ())
+            why = self.doubts.get(variant, {}).get(name, ())
             if variant in self.refitted and len(measured.values) < 2:
                 why = (*why, ONE_FIT)
             said = judged(measured, ends, bare, why, key == self.headline)

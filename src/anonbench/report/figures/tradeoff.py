@@ -159,7 +159,7 @@ def _draw(axis: Axes, panel: Panel, kept: dict[str, Any], looks: dict[str, tuple
             notes.append((note, (x, y)))
     axis.set_ylabel(f"{named(panel.rows.measure.iloc[0], panel.rows['size'].iloc[0])}, %")
     ends = [100 * end for row in of.values() for end in deciding(row) or (row.value,)]
-    ends += [100 * float(row.control) for row in of.values() if is_number(row.control)]
+    ends += [100 * float(of[v].control) for v in places if v != ORIGINAL and is_number(of[v].control)]
     low = min(0.0, *ends) if floor < 100 * LOW_CHANCE else min(floor, *ends)
     high = max(floor, *ends)
     axis.set_ylim(low - 0.03 * (high - low), high + 0.06 * (high - low))
@@ -270,7 +270,7 @@ def _handles(panels: list[Panel], looks: dict[str, tuple[str, str]]) -> list[Any
     for region in (region for region in REGIONS if region in masked):
         of = f", {REGIONS[region]}" if len(masked) > 1 else ""
         handles.append(Line2D([], [], **_level(region, looks), label=f"level of mask out{of}"))
-    if any(panel.rows.control.notna().any() for panel in panels):
+    if any(panel.rows.control[panel.rows.variant != ORIGINAL].notna().any() for panel in panels):
         handles.append(Line2D([], [], lw=0, label="best control", **CONTROL))
     handles.append(Line2D([], [], color=SOFT, lw=0.9, ls=":", label="chance"))
     handles.append(Line2D([], [], color=FRONT, lw=3.2, label="Pareto front"))
