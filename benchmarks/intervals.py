@@ -4,11 +4,13 @@
     python benchmarks/intervals.py --studies 500      # rougher
     python benchmarks/intervals.py --write            # the tables of docs/measurements/intervals.md anew
     python benchmarks/intervals.py --against 3 --seeds 3 --studies 400   # variants against each other (versus.csv)
+    python benchmarks/intervals.py --margin 2 --studies 400              # equivalence, and the share that is kept
 
 A simulated study has an original and `--variants` variants in two tasks, trained with 2, 3 or 5 seeds, and the original
 with `--further` ones. No variant does anything, so every interval that leaves out zero is wrong. The scenarios differ
 in what a seed does to all variants alike, in who spreads how much, and in how much images matter. With `--against` all
-are compared with so many of them, of which the first stands in the original's place.
+are compared with so many of them, of which the first stands in the original's place. With `--margin` every variant is
+worse by just that, so that each "no practical difference" is wrong.
 """
 
 from __future__ import annotations
@@ -26,12 +28,17 @@ from scipy import special
 from tabulate import tabulate
 
 from anonbench.cli import one_sentence
+from anonbench.report.judging import intervals, judged
+from anonbench.report.judging import kept as share_kept
 from anonbench.statistics.contrasts import Contrast, Panel
 from anonbench.statistics.family import Member, simultaneous_factor, simultaneous_intervals
+from anonbench.statistics.verdicts import SAME
 
 PAGE = Path(__file__).parents[1] / "docs" / "measurements" / "intervals.md"
 TASKS = 2
 IMAGES, REPLICATES = 120, 200
+TRUE = 50.0
+"""What every model would reach, were there no noise; in spreads of a variant."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +112,10 @@ def study(
         single = 0.3 * random.standard_normal((variants + 1, whole, IMAGES)) * sds[:, None, None] * np.sqrt(IMAGES)
         own = np.sqrt(1 - 0.3**2) * sds[:, None] * random.standard_normal((variants + 1, whole))
         each = effects + single
-        values = 50 + alike + own + each.mean(axis=2)
+        values = TRUE + alike + own + each.mean(axis=2)
         replicates = None
         if scenario.image:
-            replicates = (50 + alike + own)[:, :, None] + each @ weights.T
+            replicates = (TRUE + alike + own)[:, :, None] + each @ weights.T
         drawn, more = None, None
         if replicates is not None:
             drawn, more = replicates[:, :seeds], replicates[0, seeds:]
@@ -301,6 +308,61 @@ def table_of_pairs(found: list[Rivals]) -> str:
     return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
 
 
+@dataclass(frozen=True)
+class Equal:
+    """What many studies say of a loss that is just the margin, and of none: shares of rows, in per cent."""
+
+    scenario: Scenario
+    seeds: int
+    wrong: float
+    worst: float
+    right: float
+    covered: float
+    kept: float
+
+
+def simulate_equivalence(job: tuple[int, int, float, int, int]) -> Equal:
+    """Run studies of one scenario (by position) and number of seeds, whose variants all lose the margin; see `Equal`.
+
+    The same studies are judged once more without the loss.
+    """
+    position, seeds, margin, variants, studies = job
+    scenario, random = SCENARIOS[position], np.random.default_rng([position, seeds, variants, 90])
+    wrong, right, inside, kept = ([] for _ in range(4))
+    loss = np.r_[0.0, np.full(variants, margin)]
+    for _ in range(studies):
+        panel = next(study(scenario, variants, seeds, random))
+        drawn = None if panel.replicates is None else panel.replicates - loss[:, None, None]
+        lost = replace(panel, values=panel.values - loss[:, None], replicates=drawn)
+        reference, true = float(lost.values[0].mean()), 100 * (1 - margin / TRUE)
+        said = [(intervals(one.contrast(v), None), v) for one in (lost, panel) for v in range(1, variants + 1)]
+        verdicts = [judged(found, margin, True) == SAME for found, _ in said]
+        wrong.append(verdicts[:variants])
+        right.append(verdicts[variants:])
+        inside.append([f["equivalence_low"] <= -margin <= f["equivalence_high"] for f, _ in said[:variants]])
+        shares = [share_kept(f["difference"], reference, partial(lost.contrast, v)) for f, v in said[:variants]]
+        kept.append([f["kept_low"] <= true <= f["kept_high"] for f in shares])
+    false = 100 * np.mean(wrong, axis=0)
+    shown = (float(100 * np.mean(one)) for one in (right, inside, kept))
+    return Equal(scenario, seeds, float(false.mean()), float(false.max()), *shown)
+
+
+def table_of_equivalence(found: list[Equal]) -> str:
+    """Return the results of `simulate_equivalence` as Markdown."""
+    heads = [
+        "scenario", "seeds", "wrongly no practical difference, %", "worst variant", "rightly, of no loss, %",
+        "90 % interval holds, %", "share kept: 95 % interval holds, %",
+    ]  # fmt: skip
+    rows = [
+        [
+            f.scenario.name if f.scenario.listed else f"*{f.scenario.name}*", f.seeds,
+            *(f"{number:.1f}" for number in (f.wrong, f.worst, f.right, f.covered, f.kept)),
+        ]
+        for f in found
+    ]  # fmt: skip
+    return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+
+
 def main() -> None:
     """Print the tables, or write them into the page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -310,6 +372,7 @@ def main() -> None:
     parser.add_argument("--further", type=int, nargs="+", default=[0], help="further seeds of the original alone")
     parser.add_argument("--scenarios", type=int, nargs="+", default=range(len(SCENARIOS)), help="by number, from 0")
     parser.add_argument("--against", type=int, default=0, help="instead: all against so many of them")
+    parser.add_argument("--margin", type=float, default=0.0, help="instead: equivalence, in spreads of a variant")
     parser.add_argument("--write", action="store_true", help="renew the tables of docs/measurements/intervals.md")
     given = parser.parse_args()
     texts = []
@@ -319,6 +382,11 @@ def main() -> None:
                 tried = [(k, n, given.against, variants, given.studies) for k in given.scenarios for n in given.seeds]
                 against = table_of_pairs(pool.map(simulate_pairs, tried, chunksize=1))
                 print(f"### {variants + 1} variants, {given.studies} studies per row\n\n{against}\n", flush=True)
+                continue
+            if given.margin:
+                tests = [(k, n, given.margin, variants, given.studies) for k in given.scenarios for n in given.seeds]
+                text = table_of_equivalence(pool.map(simulate_equivalence, tests, chunksize=1))
+                print(f"### Margin {given.margin:g}, {given.studies} studies per row\n\n{text}\n", flush=True)
                 continue
             jobs = [
                 (k, n, m, variants, given.studies) for k in given.scenarios for n in given.seeds for m in given.further
