@@ -15,6 +15,8 @@ import yaml
 from typer.testing import CliRunner
 
 from anonbench.cli import COMMANDS, app, described
+from anonbench.report.privacy_text import deciding
+from anonbench.report.tables import read_csv
 
 PROJECT = Path(__file__).parents[1]
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -121,6 +123,23 @@ def test_the_quoted_answer_is_that_of_the_committed_report(page: str, committed:
     assert [part for part in told if part not in report] == []
     assert told[0].startswith("On streetlife, models trained on the originals")
     assert any(part.startswith("What it buys on streetlife") for part in told)
+
+
+def test_the_table_of_both_halves_is_that_of_the_committed_results(committed: Path) -> None:
+    tables = committed / "results" / "tables"
+    impact, privacy = (read_csv(tables / name) for name in ("impact.csv", "privacy.csv"))
+    told = re.findall(r"^\| (.+) \| (.+) \| (.+) \| (.+) \|$", README, re.MULTILINE)
+    start = next(k for k, row in enumerate(told) if row[0] == "hidden") + 1
+    attacked = privacy[(privacy.attack == "reidentify") & (privacy.chosen == "true") & (privacy.headline == "true")]
+    for row, (_, box, keypoints, found) in zip(attacked.itertuples(), told[start:], strict=False):
+        asked = impact[(impact.variant == row.variant) & (impact.category == "person") & (impact.metric == "AP")]
+        for task, said in (("detection", box), ("pose", keypoints)):
+            (one,) = asked[asked.task == task].itertuples()
+            own = f"{one.kept:.1f} ({one.kept_low:.1f} to {one.kept_high:.1f})".replace("-0.0", "0.0")
+            assert said == ("100" if row.variant == "original" else own), row.variant
+        ends = deciding(row) or ()
+        assert found == f"{100 * row.value:.1f} ({' to '.join(f'{100 * end:.1f}' for end in ends)})", row.variant
+    assert len(attacked) == 9
 
 
 def test_pull_requests_run_the_command_that_the_readme_names() -> None:
