@@ -4,7 +4,7 @@
     python benchmarks/intervals.py --studies 500      # rougher
     python benchmarks/intervals.py --write            # the tables of docs/measurements/intervals.md anew
     python benchmarks/intervals.py --against 3 --seeds 3 --studies 400   # variants against each other (versus.csv)
-    python benchmarks/intervals.py --margin 2 --studies 400              # equivalence, and the share that is kept
+    python benchmarks/intervals.py --margin 3 --studies 400              # equivalence, and the share that is kept
 
 A simulated study has an original and `--variants` variants in two tasks, trained with 2, 3 or 5 seeds, and the original
 with `--further` ones. No variant does anything, so every interval that leaves out zero is wrong. The scenarios differ
@@ -56,6 +56,11 @@ class Scenario:
     grows: bool = False
     image: float = 0.0
     listed: bool = True
+
+    def called(self, name: str = "") -> str:
+        """Return the scenario's name, or another one of it, as a table has it: in italics where it is not listed."""
+        name = name or self.name
+        return name if self.listed else f"*{name}*"
 
 
 def equal(ap: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -221,7 +226,7 @@ def table(found: list[Found]) -> str:
     ]  # fmt: skip
     rows = [
         [
-            f.scenario.name if f.scenario.listed else f"*{f.scenario.name}*",
+            f.scenario.called(),
             f"{f.seeds} + {f.further}" if f.further else f.seeds, f"{f.covered:.1f}",
             f"{f.worst:.1f}", f"{f.width:.2f}", f"{f.median:.2f}",
             *([""] * 5 if f.further else (  # rules that know no further seeds
@@ -301,7 +306,7 @@ def table_of_pairs(found: list[Rivals]) -> str:
         name = f.scenario.name.replace("original", "one reference")
         rows.append(
             [
-                name if f.scenario.listed else f"*{name}*", f.seeds, f.pairs, f"{f.covered:.1f}", f"{f.width:.2f}",
+                f.scenario.called(name), f.seeds, f.pairs, f"{f.covered:.1f}", f"{f.width:.2f}",
                 f"{f.covered_alone:.1f}", f"{f.width_alone:.2f}", f"{f.covered_pooled:.1f}", f"{f.width_pooled:.2f}",
             ]
         )  # fmt: skip
@@ -335,13 +340,14 @@ def simulate_equivalence(job: tuple[int, int, float, int, int]) -> Equal:
         drawn = None if panel.replicates is None else panel.replicates - loss[:, None, None]
         lost = replace(panel, values=panel.values - loss[:, None], replicates=drawn)
         reference, true = float(lost.values[0].mean()), 100 * (1 - margin / TRUE)
-        said = [(intervals(one.contrast(v), None), v) for one in (lost, panel) for v in range(1, variants + 1)]
-        verdicts = [judged(found, margin, True) == SAME for found, _ in said]
-        wrong.append(verdicts[:variants])
-        right.append(verdicts[variants:])
-        inside.append([f["equivalence_low"] <= -margin <= f["equivalence_high"] for f, _ in said[:variants]])
-        shares = [share_kept(f["difference"], reference, partial(lost.contrast, v)) for f, v in said[:variants]]
-        kept.append([f["kept_low"] <= true <= f["kept_high"] for f in shares])
+        told, bare = ([intervals(one.contrast(v), None) for v in range(1, variants + 1)] for one in (lost, panel))
+        wrong.append([judged(found, margin, True) == SAME for found in told])
+        right.append([judged(found, margin, True) == SAME for found in bare])
+        inside.append([found["equivalence_low"] <= -margin <= found["equivalence_high"] for found in told])
+        shares = [
+            share_kept(found["difference"], reference, partial(lost.contrast, v)) for v, found in enumerate(told, 1)
+        ]
+        kept.append([share["kept_low"] <= true <= share["kept_high"] for share in shares])
     false = 100 * np.mean(wrong, axis=0)
     shown = (float(100 * np.mean(one)) for one in (right, inside, kept))
     return Equal(scenario, seeds, float(false.mean()), float(false.max()), *shown)
@@ -355,7 +361,7 @@ def table_of_equivalence(found: list[Equal]) -> str:
     ]  # fmt: skip
     rows = [
         [
-            f.scenario.name if f.scenario.listed else f"*{f.scenario.name}*", f.seeds,
+            f.scenario.called(), f.seeds,
             *(f"{number:.1f}" for number in (f.wrong, f.worst, f.right, f.covered, f.kept)),
         ]
         for f in found
