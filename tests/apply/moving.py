@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Collection
 from fractions import Fraction
 from pathlib import Path
@@ -52,10 +53,11 @@ def write(
     sound: bool = True,
     codec: str = "libx264",
     times: Callable[[int], int] = lambda frame: frame,
+    flags: str = "",
 ) -> Path:
     """Write a video with a title, a place and a second of sound for each of its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", container_options={"movflags": flags} if flags else {}) as container:
         container.metadata.update({"title": "a secret", "location": "+48.1+011.5/"})
         picture: Any = container.add_stream(codec, rate=rate)
         turns = turned // 90 % 4
@@ -81,6 +83,15 @@ def write(
                 container.mux(audio.encode(part))
             container.mux(audio.encode())
     return path
+
+
+def show(path: Path, matrix: tuple[int, int, int, int]) -> None:
+    """Write into an MP4 how it is to be shown: entries a, b, c, d of its matrix, each -1, 0 or 1."""
+    data = bytearray(path.read_bytes())
+    place = data.index(b"tkhd") + 44
+    a, b, c, d = (one << 16 for one in matrix)
+    data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
 
 
 def read(path: Path) -> list[np.ndarray]:

@@ -208,7 +208,7 @@ def test_what_cannot_be_used_stops_the_run_before_anything_is_written(
     assert not out.exists()
     said = run(*words, "--on-unusable", "skip")
     assert files_of(out).keys() == FACES.keys()
-    assert "1 files cannot be used" in said
+    assert "1 file cannot be used" in said
     with open(tmp_path / "private" / "out" / "unusable.csv", newline="") as stream:
         assert [row["file_name"] for row in csv.DictReader(stream)] == [name]
 
@@ -280,9 +280,97 @@ def test_folders_of_others_are_left_alone(run: Run, photos: Path, faces: str, tm
     assert files_of(tmp_path / "out") == {"mine.txt": b"mine"}
     (out / "mine.txt").unlink()
     run(*words)
+    assert "may be handed out" in run(*words).splitlines()[-1]
     (out / "theirs.txt").write_text("put there later")
-    assert "holds 1 file of others, such as 'theirs.txt'" in run(*words)
+    (out / "linked").symlink_to(photos)
+    said = run(*words)
+    assert "holds 2 files of others, such as 'linked'" in said
+    assert "holds files of others, at which nobody has looked" in said.splitlines()[-1]
     assert (out / "theirs.txt").is_file()
+
+
+def test_what_came_to_lie_there_after_a_refused_run_is_left_alone(
+    run: Run, photos: Path, faces: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ("apply", photos, "--variant", "face-mask_out", "--out", out, "--face-detector", faces)
+    (photos / "new.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(AnonbenchError, match="convert it"):
+        run(*words)
+    (photos / "new.heic").unlink()
+    out.mkdir()
+    (out / "many.jpg").write_text("mine")
+    with pytest.raises(AnonbenchError, match=r"out/many\.jpg: was not written by this command"):
+        run(*words)
+    assert files_of(out) == {"many.jpg": b"mine"}
+    (out / "many.jpg").unlink()
+    run(*words)
+    (photos / "later.png").write_bytes(encoded(photograph(90, 60), "PNG"))
+    (out / "later.png").write_text("mine")
+    with pytest.raises(AnonbenchError, match=r"later\.png: was not written by this command"):
+        run(*words)
+    assert (out / "later.png").read_text() == "mine"
+
+
+def test_nothing_is_written_through_a_link(run: Run, photos: Path, faces: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("apply", photos, "--variant", "face-mask_out", "--out", out, "--face-detector", faces)
+    run(*words)
+    before = files_of(photos)
+    for path in (out / "sub").iterdir():
+        path.unlink()
+    (out / "sub").rmdir()
+    (out / "sub").symlink_to(photos / "sub")
+    with pytest.raises(AnonbenchError, match="out/sub: is a link, and nothing is written through one"):
+        run(*words)
+    assert files_of(photos) == before
+
+
+def test_an_output_in_another_ones_is_refused(run: Run, photos: Path, faces: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("apply", photos, "--variant", "face-mask_out", "--face-detector", faces)
+    run(*words, "--out", out)
+    before = files_of(out)
+    for inner in (out / "inner", out / "sub" / "inner"):
+        with pytest.raises(AnonbenchError, match=r"lies in .*out, which another run has written"):
+            run(*words, "--out", inner)
+    assert files_of(out) == before
+
+
+def test_settings_that_a_power_cut_has_emptied(run: Run, photos: Path, faces: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("apply", photos, "--variant", "face-mask_out", "--out", out, "--face-detector", faces)
+    settings = tmp_path / "private" / "out" / "settings.json"
+    run(*words)
+    settings.write_bytes(b"")
+    with pytest.raises(AnonbenchError, match=r"is not valid JSON .*; choose another --out, or remove it and .*private"):
+        run(*words)
+    (settings.parent / "done.jsonl").write_bytes(b"")
+    for path in sorted(out.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    run(*words)
+    assert json.loads(settings.read_bytes())["variant"] == "face-mask_out"
+
+
+def test_a_photograph_that_changes_meanwhile_is_one_sentence_with_a_remedy_that_helps(
+    run: Run, photos: Path, faces: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("apply", photos, "--variant", "face-mask_out", "--out", tmp_path / "out", "--face-detector", faces)
+    (photos / "again.jpg").write_bytes((photos / "many.jpg").read_bytes())
+    real = Shard.work
+    for spoil in (Path.unlink, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"<html>")):
+
+        def spoilt(self: Any, rows: Any, *more: Any, spoil: Any = spoil) -> None:
+            spoil(photos / "many.jpg")
+            real(self, rows, *more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Shard, "work", spoilt)
+            with pytest.raises(
+                AnonbenchError, match=r"many\.jpg: has changed since .*; run again when nothing else writes"
+            ):
+                run(*words)
+        (photos / "many.jpg").write_bytes((photos / "again.jpg").read_bytes())
 
 
 def test_another_run_into_the_same_folder_is_refused(run: Run, photos: Path, faces: str, tmp_path: Path) -> None:
@@ -309,12 +397,35 @@ def test_settings_may_change_until_something_is_written(run: Run, photos: Path, 
 
 def test_names_that_become_one_are_refused(run: Run, photos: Path, tmp_path: Path) -> None:
     face = stored(tmp_path / "f.json", "boxes", {name: [[5, 5, 40, 40, 0.9]] for name in FACES})
-    with pytest.raises(AnonbenchError, match=r"would both be called 'none\.png'"):
-        run(
-            "apply", photos, "--variant", "face-mask_out", "--out", tmp_path / "out", "--encoder", "lossless",
-            "--face-detector", face,
-        )  # fmt: skip
+    words = (
+        "apply", photos, "--variant", "face-mask_out", "--out", tmp_path / "out", "--encoder", "lossless",
+        "--face-detector", face,
+    )  # fmt: skip
+    for more in ((), ("--dry-run",)):
+        with pytest.raises(AnonbenchError, match=r"would both be called 'none\.png'"):
+            run(*words, *more)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("names_of", "told"),
+    [
+        (("x.jpg", "x.png/a.jpg"), r"'x\.jpg' would be called 'x\.png', which is a folder of 'x\.png/a\.jpg'"),
+        (("x" * 252,), r"a PNG of 'x+' has a file name of 256 bytes"),
+    ],
+)
+def test_names_that_cannot_be_those_of_pngs_are_refused(
+    run: Run, tmp_path: Path, names_of: tuple[str, ...], told: str
+) -> None:
+    for name in names_of:
+        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "p" / name).write_bytes(encoded(photograph(90, 60), "JPEG"))
+    face = stored(tmp_path / "f.json", "boxes", {name: [[5, 5, 40, 40, 0.9]] for name in names_of})
+    words = ("apply", tmp_path / "p", "--variant", "face-mask_out", "--out", tmp_path / "o", "--face-detector", face)
+    with pytest.raises(AnonbenchError, match=told):
+        run(*words, "--encoder", "lossless")
+    assert not (tmp_path / "o").exists()
+    run(*words)
 
 
 def test_names_that_the_file_system_takes_for_one_are_refused(
@@ -336,6 +447,8 @@ def test_strict_fails_before_anything_is_written(run: Run, photos: Path, faces: 
         AnonbenchError, match=r"strict: 1 people .* in none\.jpg \(no_face_found\); nothing was written"
     ):
         run(*words, "--person-detector", persons, "--strict")
+    with pytest.raises(AnonbenchError, match="strict: 1 people"):
+        run(*words, "--person-detector", persons, "--strict", "--dry-run")
     assert not out.exists()
     said = run(*words, "--person-detector", persons)
     assert "1 people are left visible (no_face_found 1)" in said

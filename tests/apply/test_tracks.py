@@ -7,9 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonbench.apply.tracks import Origin, follow
+from anonbench.apply import tracks
+from anonbench.apply.tracks import Filled, Origin
 
 SIZE = (640, 480)
+
+
+def follow(seen: list[np.ndarray], size: tuple[int, int], gap: float, hold: float) -> list[Filled]:
+    """Follow through a video of a frame a second."""
+    return tracks.follow(seen, [float(frame) for frame in range(len(seen))], size, gap, hold)
 
 
 def box(x: float, y: float, side: float = 40) -> np.ndarray:
@@ -121,3 +127,24 @@ def test_no_detection_is_lost_or_moved(frames: list[list[tuple]], gap: int, hold
         assert (np.array([x, y]) >= 0).all()
         assert (np.array([w, h]) > 0).all()
         assert (np.array(SIZE) + 1e-3 >= np.array([x + w, y + h]).T).all()
+
+
+def test_time_counts_not_frames() -> None:
+    """A rate that is an average says nothing of a video whose frames come at uneven times."""
+    times = [t / 30 for t in range(21)] + [1.0 + 20 * late for late in range(1, 7)]
+    seen = [nothing() if t in (10, 23) else box(100, 80) for t in range(27)]
+    found = tracks.follow(seen, times, SIZE, gap=1.0, hold=0.2)
+    assert found[10].origins == [Origin.INTERPOLATED]
+    assert found[23].origins == []  # which is shown for twenty seconds
+    early = [box(100, 80) if t == 20 else nothing() for t in range(27)]
+    held = [t for t, filled in enumerate(tracks.follow(early, times, SIZE, gap=1.0, hold=0.2)) if filled.origins]
+    assert held == list(range(14, 21))
+
+
+def test_between_two_detections_a_face_is_where_it_is_at_that_time() -> None:
+    times = [0.0, 0.1, 0.2, 0.9, 1.0]
+    truth = [box(100 + 200 * time, 80) for time in times]
+    found = tracks.follow([truth[0], truth[1], nothing(), nothing(), truth[4]], times, SIZE, gap=2.0, hold=0)
+    for frame in (2, 3):
+        assert holds(found[frame].boxes[0], truth[frame][0])
+        assert found[frame].boxes[0, 2] < 50

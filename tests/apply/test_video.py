@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from anonbench import registry
 from anonbench.anonymize import engine
 from anonbench.anonymize.contract import Crop, Method
 from anonbench.apply import folder as folders
-from anonbench.apply import video
+from anonbench.apply import sound, video
 from anonbench.apply.job import Job
 from anonbench.crops import Work
 from anonbench.errors import AnonbenchError
@@ -97,6 +98,174 @@ def test_a_video_that_is_stored_on_its_side_is_looked_at_and_written_upright(tmp
     for number, frame in enumerate(frames):
         expected = moving.frame_of(moving.straight(number), (160, 200)).astype(int)
         assert abs(frame.to_ndarray(format="rgb24").astype(int) - expected).mean() < 3
+
+
+MATRICES = {
+    "mirrored": ((-1, 0, 0, 1), lambda pixels: pixels[:, ::-1]),
+    "upside down": ((1, 0, 0, -1), lambda pixels: pixels[::-1]),
+    "turned by a half": ((-1, 0, 0, -1), lambda pixels: pixels[::-1, ::-1]),
+    "turned by a quarter": ((0, 1, -1, 0), lambda pixels: np.rot90(pixels, 3)),
+    "turned back": ((0, -1, 1, 0), np.rot90),
+    "turned and mirrored": ((0, 1, 1, 0), lambda pixels: pixels.transpose(1, 0, 2)),
+    "turned back and mirrored": ((0, -1, -1, 0), lambda pixels: pixels.transpose(1, 0, 2)[::-1, ::-1]),
+}
+"""Display matrices (a, b, c, d), and what a player shows of a frame."""
+
+
+@pytest.mark.parametrize("how", MATRICES)
+def test_a_video_is_looked_at_and_written_as_a_player_shows_it(tmp_path: Path, how: str) -> None:
+    matrix, shown = MATRICES[how]
+    source = moving.write(tmp_path / "p" / "v.mp4", frames=4)
+    stored = moving.read(source)
+    moving.show(source, matrix)
+    looked: list[np.ndarray] = []
+
+    class Sees(moving.Sees):
+        def __call__(self, pixels: np.ndarray, *more: Any) -> Any:
+            looked.append(pixels)
+            return super().__call__(pixels, *more)
+
+    Job(tmp_path / "p", tmp_path / "o", Variant.parse("face-mask_out"), Sees(), threads=1).run()
+    with av.open(str(tmp_path / "o" / "v.mp4")) as container:
+        written = list(container.decode(video=0))
+    for before, seen, after in zip(stored, looked, written, strict=True):
+        expected = shown(before).astype(int)
+        assert abs(seen - expected).mean() < 2
+        assert after.side_data.get(video.DISPLAY_MATRIX) is None
+        pixels = after.to_ndarray(format="rgb24")
+        assert visible(pixels) == 0 < visible(expected)
+        elsewhere = expected.min(axis=2) <= moving.GREY + 10
+        assert abs(pixels - expected)[elsewhere].mean() < 10
+
+
+def test_a_video_that_is_shown_askew_is_not_looked_at_askew(tmp_path: Path) -> None:
+    source = moving.write(tmp_path / "p" / "v.mp4", frames=4)
+    moving.show(source, (1, 1, -1, 1))
+    with pytest.raises(AnonbenchError, match="no quarter turn"):
+        job(tmp_path).run()
+
+
+def test_uneven_times_are_times(tmp_path: Path) -> None:
+    """At the average rate of this video a second is not one frame."""
+    moving.write(tmp_path / "p" / "v.mp4", sound=False, frames=27, times=lambda t: t if t < 21 else 400 * (t - 20))
+    job(tmp_path, moving.Sees({moving.straight(10)})).run()
+    assert [visible(pixels) for pixels in moving.read(tmp_path / "o" / "v.mp4")] == [0] * 27
+
+
+@pytest.mark.parametrize(("name", "flags"), [("v.mp4", "faststart"), ("v.mkv", ""), ("v.mov", "frag_keyframe")])
+def test_a_video_that_is_cut_short_is_unusable(tmp_path: Path, name: str, flags: str) -> None:
+    source = moving.write(tmp_path / "p" / name, flags=flags)
+    whole = source.read_bytes()
+    assert folders.missing_bytes(source) == 0
+    for size in (len(whole) - 1, len(whole) // 2):
+        source.write_bytes(whole[:size])
+        with pytest.raises(AnonbenchError, match=rf"{name} is cut short: at least \d+ bytes"):
+            job(tmp_path).run()
+    source.write_bytes(whole + b"\xff" * 40)  # what some cameras put behind their files
+    assert folders.missing_bytes(source) == 0
+    job(tmp_path).run()
+
+
+def test_damaged_packets_are_counted(tmp_path: Path) -> None:
+    source = moving.write(tmp_path / "p" / "v.mp4", sound=False)
+    with av.open(str(source)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    data = bytearray(source.read_bytes())
+    for packet in packets[20:22]:
+        place = data.index(bytes(packet))
+        data[place + 5 : place + packet.size] = bytes(packet.size - 5)
+    source.write_bytes(data)
+    summary = job(tmp_path).run()
+    assert summary["damaged_videos"] == 1
+    row = json.loads((tmp_path / "private" / "o" / "manifest.jsonl").read_text().splitlines()[-1])
+    assert row["damaged"] >= 1
+    assert f"{row['damaged']} packets or frames are damaged" in row["notes"]
+
+
+def vorbis(tags: list[bytes]) -> bytes:
+    """Return a packet of comments."""
+    told = b"".join(struct.pack("<I", len(tag)) + tag for tag in tags)
+    return b"\x03vorbis" + struct.pack("<I", 5) + b"maker" + struct.pack("<I", len(tags)) + told + b"\x01"
+
+
+FIRST, THIRD = b"\x01vorbis" + bytes(23), b"\x05vorbis" + bytes(range(256)) * 9
+SECRET = [b"ARTIST=Alice Secret", b"LOCATION=48.137,11.575"]
+STREAMINFO, COMMENTS = bytes(range(34)), b"\x84" + (30).to_bytes(3) + b"LOCATION=48.137,11.575" + bytes(8)
+
+
+@pytest.mark.parametrize(
+    ("codec", "head", "expected"),
+    [
+        ("vorbis", sound._laced([FIRST, vorbis(SECRET * 40), THIRD]), sound._laced([FIRST, sound.NO_COMMENTS, THIRD])),
+        (
+            "vorbis",
+            b"".join(len(one).to_bytes(2) + one for one in (FIRST, vorbis(SECRET), THIRD)),
+            sound._laced([FIRST, sound.NO_COMMENTS, THIRD]),
+        ),
+        ("flac", b"fLaC\x00" + (34).to_bytes(3) + STREAMINFO + COMMENTS, b"fLaC\x80" + (34).to_bytes(3) + STREAMINFO),
+        ("flac", STREAMINFO, STREAMINFO),
+        ("aac", b"\x11\x90", b"\x11\x90"),
+    ],
+)
+def test_comments_in_the_head_of_sound_go(codec: str, head: bytes, expected: bytes) -> None:
+    assert sound.without_comments(codec, head) == expected
+
+
+@pytest.mark.parametrize(
+    ("codec", "head"),
+    [
+        ("vorbis", b""), ("vorbis", b"\x02\xff\xff"), ("vorbis", sound._laced([FIRST, b"x" * 30, THIRD])),
+        ("flac", b"fLaC\x00\x00\x00\x22abc"), ("flac", b"fLaC\x04" + (34).to_bytes(3) + STREAMINFO),
+    ],
+)  # fmt: skip
+def test_a_damaged_head_of_sound_is_not_copied(codec: str, head: bytes) -> None:
+    with pytest.raises(ValueError, match="has no whole head"):
+        sound.without_comments(codec, head)
+
+
+@pytest.mark.parametrize("codec", ["vorbis", "flac"])
+def test_comments_in_sound_stay_out_of_the_file_and_the_sound_stays(tmp_path: Path, codec: str) -> None:
+    source, heard = tmp_path / "p" / "v.mkv", tmp_path / "heard.mkv"
+    source.parent.mkdir()
+    with av.open(str(heard), "w") as container:
+        options = {"strict": "-2"} if codec == "vorbis" else {}
+        stream: Any = container.add_stream(codec, rate=44100, options=options)
+        stream.layout, kind = "stereo", "fltp" if codec == "vorbis" else "s16"
+        for number in range(10):
+            tone = (0.1 * np.sin(np.arange(1024) / 20 + number)).astype(np.float32)[None].repeat(2, 0)
+            if kind == "s16":
+                tone = (tone.T.reshape(1, -1) * 32000).astype(np.int16)
+            part = av.AudioFrame.from_ndarray(tone, kind, layout="stereo")
+            part.sample_rate, part.pts, part.time_base = 44100, 1024 * number, Fraction(1, 44100)
+            container.mux(stream.encode(part))
+        container.mux(stream.encode())
+    with av.open(str(heard)) as sounding, av.open(str(source), "w") as container:
+        old: Any = sounding.streams.audio[0]
+        head = old.codec_context.extradata
+        if codec == "vorbis":
+            first, _, third = sound._vorbis(head)
+            head = sound._laced([first, vorbis(SECRET), third])
+        picture: Any = container.add_stream("libx264", rate=20)
+        picture.width, picture.height, picture.pix_fmt = 320, 240, "yuv420p"
+        copied: Any = container.add_stream_from_template(old)
+        copied.codec_context.extradata = head
+        for number in range(10):
+            frame = av.VideoFrame.from_ndarray(moving.frame_of(moving.straight(number), (320, 240)), "rgb24")
+            container.mux(picture.encode(frame))
+        container.mux(picture.encode())
+        for packet in sounding.demux(old):
+            if packet.dts is not None:
+                packet.stream = copied
+                container.mux(packet)
+    assert (b"Alice Secret" in source.read_bytes()) is (codec == "vorbis")
+    job(tmp_path).run()
+    target = tmp_path / "o" / "v.mkv"
+    assert b"Alice Secret" not in target.read_bytes()
+    assert moving.packets(target) == moving.packets(source)
+    with av.open(str(source)) as old_file, av.open(str(target)) as new_file:
+        samples = [[f.to_ndarray() for f in file.decode(audio=0)] for file in (old_file, new_file)]
+    assert len(samples[0]) > 2
+    assert all((a == b).all() for a, b in zip(*samples, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -349,7 +518,7 @@ def test_what_is_no_video_is_unusable(tmp_path: Path, name: str) -> None:
         path.write_bytes(whole[: len(whole) // 2])
     else:
         path.write_bytes(b"" if name == "empty.mkv" else random.Random(1).randbytes(5000))
-    with pytest.raises(AnonbenchError, match="1 files cannot be used"):
+    with pytest.raises(AnonbenchError, match="1 file cannot be used"):
         job(tmp_path).run()
     assert not (tmp_path / "o").exists()
     assert job(tmp_path, skip_unusable=True).run()["videos"] == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,6 @@ import typer
 from anonbench.annotate.options import RegionsConfig
 from anonbench.anonymize.cli import wished
 from anonbench.anonymize.contract import make
-from anonbench.apply import folder as folders
 from anonbench.apply.job import Job, unusable
 from anonbench.apply.search import Search
 from anonbench.arguments import block, mapping
@@ -148,7 +146,7 @@ def _regions(text: str) -> RegionsConfig:
 
 def _tell(job: Job, done: dict[str, Any]) -> None:
     typer.echo(f"{job.variant}: {_several(done['photos'], 'photograph')}, {done['photos_changed']} of them changed")
-    if job.variant.region is not RegionKind.FRAME:
+    if job.variant.region is not RegionKind.FRAME and done["photos"]:
         typer.echo(f"  {_regions_of(job, done['people'])} found, {done['people_changed']} changed")
     if done["videos"]:
         typer.echo(
@@ -166,7 +164,10 @@ def _tell(job: Job, done: dict[str, Any]) -> None:
     for why, number in done["weak_frames"].items():
         typer.echo(f"  warning: {_several(number, 'file')} may still show who fills the frame ({why})")
     if done["unusable"]:
-        typer.echo(f"  warning: {done['unusable']} files cannot be used and are left out (unusable.csv)")
+        typer.echo(f"  warning: {_several(done['unusable'], 'file')} cannot be used, left out (unusable.csv)")
+    if done["damaged_videos"]:
+        told = _several(done["damaged_videos"], "video")
+        typer.echo(f"  warning: {told} with damaged packets, of which frames may be missing (manifest.jsonl: notes)")
     if done["not_copied"]:
         told = ", ".join(f"{what} {number}" for what, number in done["not_copied"].items())
         typer.echo(f"  not copied: {told} (not_copied.csv)")
@@ -178,13 +179,15 @@ def _tell(job: Job, done: dict[str, Any]) -> None:
         may = "shows people who were left visible"
     elif done["weak"] or done["weak_in_videos"] or done["weak_frames"]:
         may = "shows people who may still be recognised"
+    elif done["strangers"]:
+        may = "holds files of others, at which nobody has looked"
     typer.echo(f"{job.out} {may}; {job.private} says who is where: keep it to yourself.")
 
 
 def _tell_count(job: Job) -> None:
     done = job.count()
     typer.echo(f"{job.variant}: {_several(done['photos'], 'photograph')}, {done['photos_changed']} would be changed")
-    if job.variant.region is not RegionKind.FRAME:
+    if job.variant.region is not RegionKind.FRAME and done["photos"]:
         typer.echo(f"  {_regions_of(job, done['people'])} found")
     if done["videos"]:
         told = ", ".join(_several(done[f"{what}s"], what) for what in ("video", "frame", "track"))
@@ -194,13 +197,7 @@ def _tell_count(job: Job) -> None:
         typer.echo(f"  warning: {unusable(done['unusable'])}")
     if done["not_copied"]:
         typer.echo("  not copied: " + ", ".join(f"{what} {number}" for what, number in done["not_copied"].items()))
-    typer.echo("Nothing was written.")
-
-
-def some_of(found: folders.Folder) -> str:
-    """Return in words what of a folder is no photograph."""
-    counts = Counter(found.others.values()) + Counter({"video": len(found.videos)})
-    return ", ".join(f"{what} {number}" for what, number in sorted(counts.items()))
+    typer.echo("Nothing was written." if job.preview is None else f"Nothing was written but {job.preview}.")
 
 
 def _tell_left(done: dict[str, Any]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from anonbench import manifests, names
 from anonbench.errors import AnonbenchError
@@ -18,14 +20,20 @@ OTHER_VIDEOS = frozenset(
 PICTURES = names.ENDINGS | {"png", "heic", "heif", "dng", "cr2", "cr3", "nef", "arw", "raf", "orf", "rw2", "jxl", "psd"}
 """Endings of pictures, whether they can be read or not."""
 
+SETTINGS = "settings.json"
+"""File of a run's settings, in its private folder, by which a run is known."""
 SHEET = "contact sheet of anonbench apply"
 """Comment of the contact sheet, by which it is known again."""
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+"""Ids of what a Matroska file begins with, and of all that comes after it."""
 _BOXES = frozenset(
     (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip", b"junk", b"pnot", b"pict", b"udta", b"uuid")
 )  # fmt: skip
 """What QuickTime's files, and MP4, begin with after four bytes of length."""
+_LATER_BOXES = frozenset((b"meta", b"mfra", b"moof", b"sidx"))
+"""What may follow."""
 _PICTURE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis", b"crx ")
 
 
@@ -135,7 +143,7 @@ def _kind(head: bytes, ending: str) -> tuple[str | None, str | None]:
         return "photo", "is neither JPEG nor PNG, and only these are written: convert it"
     if ending in VIDEOS:
         return "video", None if head else "is empty"
-    moving = head[4:8] == b"ftyp" or head.startswith(b"\x1a\x45\xdf\xa3") or head[8:12] == b"AVI "
+    moving = head[4:8] == b"ftyp" or head.startswith(_EBML) or head[8:12] == b"AVI "
     if moving or ending in OTHER_VIDEOS:
         return "video", f"is a video that is not called {', '.join(f'.{name}' for name in VIDEOS)}: convert it"
     return None, None
@@ -147,16 +155,65 @@ def container_of(path: Path) -> str | None:
     FFmpeg's own guess takes a list of files for a video, and opens what it names. Raises OSError.
     """
     head = _head(path)
-    if head.startswith(b"\x1a\x45\xdf\xa3"):
+    if head.startswith(_EBML):
         return "matroska"
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return "avi"
     return "mov" if head[4:8] in _BOXES else None
 
 
+def missing_bytes(path: Path) -> int:
+    """Return how many bytes longer a video must be by the sizes in it, 0 where they say nothing of the kind.
+
+    MP4 and QuickTime are boxes, AVI and Matroska one after their head. Raises OSError.
+    """
+    whole = path.stat().st_size
+    with open(path, "rb") as stream:
+        head = stream.read(64)
+        if head.startswith(_EBML):
+            return max(0, _end_of_segment(head, whole) - whole)
+        if head.startswith(b"RIFF"):
+            return max(0, 8 + int.from_bytes(head[4:8], "little") - whole)
+        at = 0
+        while at < whole:
+            stream.seek(at)
+            head = stream.read(16)
+            size = int.from_bytes(head[:4])
+            if size == 1:  # the size follows, in eight bytes
+                size = int.from_bytes(head[8:16])
+            if size < 8 or head[4:8] not in _BOXES | _LATER_BOXES:  # 0 is to the end of the file
+                return 0
+            at += size
+        return at - whole
+
+
+def _end_of_segment(head: bytes, whole: int) -> int:
+    """Return where a Matroska file says that it ends, ``whole`` where it does not say it (RFC 8794, 4 and 6.2)."""
+    size, length = _variable(head[4:])
+    at = 4 + length + size
+    if head[at : at + 4] != _SEGMENT:
+        return whole
+    size, length = _variable(head[at + 4 :])
+    return whole if size == (1 << 7 * length) - 1 else at + 4 + length + size
+
+
+def _variable(data: bytes) -> tuple[int, int]:
+    """Return a number of EBML and how many bytes it takes."""
+    length = 9 - data[0].bit_length() if data and data[0] else 1
+    return int.from_bytes(data[:length]) & ((1 << 7 * length) - 1), length
+
+
 def check_places(photos: Path, out: Path) -> None:
-    """Raise AnonbenchError unless ``out`` and its private folder lie apart from ``photos``, links followed."""
+    """Raise AnonbenchError unless ``out`` and its private folder lie apart from ``photos``, links followed.
+
+    Also for an ``out`` in what another run has written, whose folder for handing out would get this one's ledger.
+    """
     manifests.check_layout(out, "photos")
+    for parent in Path(os.path.realpath(out)).parents:
+        if (manifests.private_folder(parent) / SETTINGS).is_file():
+            raise AnonbenchError(
+                f"lies in {parent}, which another run has written", file=out, remedy="choose a folder beside it"
+            )
     source = Path(os.path.realpath(photos))
     for place, what in ((out, "--out"), (manifests.private_folder(out), "the folder of what may not be handed out")):
         target = Path(os.path.realpath(place))
@@ -168,28 +225,66 @@ def check_places(photos: Path, out: Path) -> None:
         raise AnonbenchError("exists and is not a folder", file=out, remedy="choose another --out")
 
 
-def check_names(found: Folder, out: Path, encoder: str) -> None:
-    """Raise AnonbenchError where two files would become one.
+def check_names(found: Folder, out: Path, encoder: str, *, on_disk: bool = True) -> None:
+    """Raise AnonbenchError where two files would become one, or one has no name to be written under.
 
-    That is where both would be PNGs of one name, and where the file system of ``out`` takes names for one that differ
-    in case or in how Unicode writes a letter.
+    Two would where both would be PNGs of one name, or a folder of the other's, and where the file system of ``out``
+    takes names for one that differ in case or in how Unicode writes a letter, which only a file there can tell: not
+    asked unless ``on_disk``.
     """
+    remedy = "rename one of the two, or leave --encoder lossless out"
     stored: dict[str, str] = {}
     for name in found.photos:
-        other = stored.setdefault(names.encoded(name, encoder), name)
+        try:
+            other = stored.setdefault(names.normal(names.encoded(name, encoder)), name)
+        except ValueError as error:
+            raise AnonbenchError(f"a PNG of {name!r} {error}", file=out, remedy="give it a shorter name") from None
         if other != name:
             raise AnonbenchError(
-                f"{other!r} and {name!r} would both be called {names.as_png(name)!r}",
-                file=out,
-                remedy="rename one of the two, or leave --encoder lossless out",
+                f"{other!r} and {name!r} would both be called {names.as_png(name)!r}", file=out, remedy=remedy
             )
-    pair = names.alike([*stored, *found.videos])
+    every = {**stored, **{name: name for name in found.videos}}
+    for name in sorted(every):
+        for parent in map(str, PurePosixPath(name).parents):
+            if parent in every:
+                raise AnonbenchError(
+                    f"{every[parent]!r} would be called {parent!r}, which is a folder of {every[name]!r}",
+                    file=out,
+                    remedy=remedy,
+                )
+    pair = names.alike(every) if on_disk else None
     if pair and names.are_one(manifests.private_folder(out)):
         raise AnonbenchError(
             f"the file system takes {pair[0]!a} and {pair[1]!a} for one file",
             file=out,
             remedy="write to one that tells case and Unicode forms apart, or rename one of the two",
         )
+
+
+def check_unclaimed(wanted: Iterable[str], out: Path) -> None:
+    """Raise AnonbenchError where something lies in ``out`` under a name that is to be written."""
+    for name in wanted:
+        if os.path.lexists(out / name):
+            raise AnonbenchError(
+                "was not written by this command", file=out / name, remedy="move it away, or choose another --out"
+            )
+
+
+def check_links(wanted: Iterable[str], out: Path) -> None:
+    """Raise AnonbenchError where a folder of a name that is to be written is a link, which may lead anywhere."""
+    for parent in sorted({parent for name in wanted for parent in PurePosixPath(name).parents}):
+        if parent.parts and (out / parent).is_symlink():
+            raise AnonbenchError(
+                "is a link, and nothing is written through one",
+                file=out / parent,
+                remedy="remove it, or choose another --out",
+            )
+
+
+def of_others(found: Folder) -> str:
+    """Return in words what of a folder is no photograph."""
+    counts = Counter(found.others.values()) + Counter({"video": len(found.videos)})
+    return ", ".join(f"{what} {number}" for what, number in sorted(counts.items()))
 
 
 def check_file(path: Path, photos: Path, out: Path) -> None:

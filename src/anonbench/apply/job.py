@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from anonbench import __version__, images, manifests, regions, workers
+from anonbench import __version__, images, manifests, names, regions, workers
 from anonbench.annotate import detections
 from anonbench.annotate.choose import choose
 from anonbench.annotate.options import Detectors, RegionsConfig
@@ -39,6 +39,8 @@ SPLIT = "photos"
 """What the photographs are called as a split of the stages' tables."""
 SEEN, DONE = "seen.jsonl", "done.jsonl"
 """Journals of what was found in each file, and of what was written."""
+WANTED = "wanted.json"
+"""Names that the last run began to write: a file of one of them may be its work though no journal says so."""
 SEEN_DEPENDS_ON = {"photos", "detectors", "anonbench"}
 """Settings on which depends what is found."""
 SPELLED_OUT = 20
@@ -112,6 +114,8 @@ class Job:
         found = self._found()
         with self._alone(), contextlib.ExitStack() as closing:
             self._check_settings()
+            if not self.skip_unusable:  # else one of two may turn out to be left out
+                folders.check_names(found, self.out, self.encoder)
             (self.private / "summary.json").unlink(missing_ok=True)
             seen = Journal(self.private / SEEN)
             closing.callback(seen.close)
@@ -123,6 +127,7 @@ class Job:
             self._tables(photos)
             left = [*self._left(photos), *(one for clip in clips for one in clip.left)]
             self._check_strict(left)
+            self._claim(found, done)
             rows = self._write(photos, seen, done)
             for clip in clips:
                 from anonbench.apply.video import write
@@ -137,13 +142,21 @@ class Job:
             return self._sum_up(found, rows, left, self._weak_frames(sizes))
 
     def count(self) -> Row:
-        """Look and count, and write nothing but the contact sheet, if one is wanted."""
+        """Look and count, and write nothing but the contact sheet, if one is wanted.
+
+        Raises AnonbenchError as `run` does, but not for files that cannot be used, which are counted, nor where only
+        the file system of ``out`` can tell.
+        """
         found = self._found()
+        self._check_ours()
+        self._check_differing()
         with tempfile.TemporaryDirectory(prefix="anonbench-") as folder:
             job = replace(self, elsewhere=Path(folder))
             photos, clips = look(job, found, None), look_at_videos(job, found, None)
+            folders.check_names(found, self.out, self.encoder, on_disk=False)
             job._tables(photos)
             left = [*job._left(photos), *(one for clip in clips for one in clip.left)]
+            job._check_strict(left)
             job._draw(photos, clips)
             people_of = job.shard().people([image_row(photo) for photo in photos])
             return {
@@ -192,7 +205,7 @@ class Job:
 
     def _check_ours(self) -> None:
         """Refuse folders in which no run of this command has begun."""
-        if (self.private / "settings.json").is_file():
+        if (self.private / folders.SETTINGS).is_file():
             return
         for place, ours in ((self.out, set()), (self.private, {"lock"})):
             strangers = sorted(set(os.listdir(place)) - ours) if place.is_dir() else []
@@ -225,21 +238,44 @@ class Job:
 
         A run that has written nothing yet is forgotten, and what it has seen with other detectors, too.
         """
-        path, mine = self.private / "settings.json", json.loads(json.dumps(self.settings()))
-        theirs = read_json(path) if path.is_file() else mine
-        theirs = theirs if isinstance(theirs, dict) else {}
-        differing = [key for key in mine if theirs.get(key) != mine[key]]
-        done = self.private / DONE
-        if differing and done.is_file() and done.stat().st_size:
-            raise AnonbenchError(
-                f"was written with other settings: {', '.join(differing)}",
-                file=self.out,
-                remedy=f"choose another --out, or remove it and {self.private}",
-            )
+        differing = self._check_differing()
         if SEEN_DEPENDS_ON.intersection(differing):
             (self.private / SEEN).unlink(missing_ok=True)
+        path = self.private / folders.SETTINGS
         if differing or not path.is_file():
-            write_json(path, mine)
+            write_json(path, self.settings())
+
+    def _check_differing(self) -> list[str]:
+        """Return the settings in which an earlier run differs; raise AnonbenchError if it has written something."""
+        path, done = self.private / folders.SETTINGS, self.private / DONE
+        if not path.is_file():
+            return []
+        mine, written = json.loads(json.dumps(self.settings())), done.is_file() and done.stat().st_size > 0
+        remedy = f"choose another --out, or remove it and {self.private}"
+        try:
+            theirs = read_json(path)
+        except AnonbenchError as error:  # a power cut may leave it empty
+            if written:
+                raise AnonbenchError(error.message, file=path, remedy=remedy) from None
+            theirs = None
+        theirs = theirs if isinstance(theirs, dict) else {}
+        differing = [key for key in mine if theirs.get(key) != mine[key]]
+        if differing and written:
+            raise AnonbenchError(
+                f"was written with other settings: {', '.join(differing)}", file=self.out, remedy=remedy
+            )
+        return differing
+
+    def _claim(self, found: folders.Folder, done: Journal) -> None:
+        """Refuse to write over what no run of this command has written, or through links; note what is begun."""
+        path = self.private / WANTED
+        earlier = read_json(path) if path.is_file() else []
+        mine = {entry["rows"][0]["file_name"] for entry in done.entries.values()}
+        wanted = sorted({*found.photos, *(names.encoded(name, self.encoder) for name in found.photos), *found.videos})
+        known = mine.union(earlier if isinstance(earlier, list) else ())
+        folders.check_unclaimed([name for name in wanted if name not in known], self.out)
+        folders.check_links(wanted, self.out)
+        write_json(path, wanted)
 
     def shard(self) -> Shard:
         """Return the stage's own writer of images, for all photographs."""
@@ -341,15 +377,18 @@ class Job:
             for image_id, of in some.items():
                 if of[0]["source_sha256"] != sources[image_id]:
                     seen.add(file_names[image_id], {})  # whatever its time and size say
-                    raise AnonbenchError(
-                        "has changed since people were looked for in it",
-                        file=self.photos / file_names[image_id],
-                        remedy="run again when nothing else writes to the folder",
-                    )
+                    raise changed(self.photos / file_names[image_id])
                 written[image_id] = of
                 done.add(file_names[image_id], {"of": told[image_id], "rows": of})
 
-        shard.work([row for row in rows if row["image_id"] not in written], self.photos, people_of, self.method, keep)
+        left = [row for row in rows if row["image_id"] not in written]
+        try:
+            shard.work(left, self.photos, people_of, self.method, keep)
+        except AnonbenchError as error:
+            for row in left:
+                if error.file is not None and Path(error.file) == self.photos / row["file_name"]:
+                    check_unchanged(self.photos / row["file_name"], sources[row["image_id"]])
+            raise
         return [row for image_id in sorted(written) for row in written[image_id]]
 
     def _account(self, found: folders.Folder, photos: list[Row], clips: list[Any]) -> None:
@@ -378,13 +417,23 @@ class Job:
         earlier = {entry["rows"][0]["file_name"]: entry["rows"][0] for entry in done.entries.values()}
         if not self.out.is_dir():
             return
-        for name in set(manifests.files_under(self.out)) - current:
+        for name in self._there() - current:
             path = self.out / name
             ours = name in earlier and is_written(self.out, earlier[name])
             if ours or is_left_over(path):
                 path.unlink()
                 with contextlib.suppress(OSError):  # not empty
                     path.parent.rmdir()
+
+    def _there(self) -> set[str]:
+        """Return the names of all files in ``out``, and of links to folders."""
+        links = {
+            (Path(parent) / name).relative_to(self.out).as_posix()
+            for parent, inner, _ in os.walk(self.out)
+            for name in inner
+            if (Path(parent) / name).is_symlink()
+        }
+        return links.union(manifests.files_under(self.out))
 
     def _weak_frames(self, sizes: list[tuple[int, int]]) -> Counter[str]:
         """Return how many photographs and videos of these sizes are changed too little as whole frames, by why."""
@@ -412,7 +461,8 @@ class Job:
             "left": Counter(one["status"] for one in left),
             "unusable": len(found.unusable),
             "not_copied": dict(sorted(Counter(found.others.values()).items())),
-            "strangers": sorted(set(manifests.files_under(self.out)) - written),
+            "damaged_videos": sum(clip["damaged"] > 0 for clip in clips),
+            "strangers": sorted(self._there() - written),
         }
         write_json(self.private / "summary.json", summary)
         return summary
@@ -444,7 +494,26 @@ def unusable(files: dict[str, str]) -> str:
     of = sorted(files.items())
     told = "; ".join(f"{name if name.isprintable() else ascii(name)} {why}" for name, why in of[:SPELLED_OUT])
     more = f"; and {len(of) - SPELLED_OUT} more" if len(of) > SPELLED_OUT else ""
-    return f"{len(of)} files cannot be used: {told}{more}"
+    return f"{len(of)} file{'' if len(of) == 1 else 's'} cannot be used: {told}{more}"
+
+
+def changed(path: Path) -> AnonbenchError:
+    """Return the error of a file that is another one than people were looked for in."""
+    return AnonbenchError(
+        "has changed since people were looked for in it",
+        file=path,
+        remedy="run again when nothing else writes to the folder",
+    )
+
+
+def check_unchanged(path: Path, sha256: str) -> None:
+    """Raise AnonbenchError for a file that is gone, or has not the content of that hash."""
+    try:
+        same = sha256_file(path) == sha256
+    except OSError:
+        same = False
+    if not same:
+        raise changed(path)
 
 
 def look(job: Job, found: folders.Folder, seen: Journal | None) -> list[Row]:

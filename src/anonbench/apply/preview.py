@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from anonbench import images, regions
 from anonbench.anonymize import engine
 from anonbench.apply.folder import SHEET
-from anonbench.apply.job import Job, image_row
+from anonbench.apply.job import Job, check_unchanged, image_row
 from anonbench.crops import Work
 from anonbench.errors import AnonbenchError
 from anonbench.files import write_bytes
@@ -80,10 +80,14 @@ def chosen(counts: list[int]) -> list[int]:
 
 def _of_photos(job: Job, photos: list[dict[str, Any]]) -> Iterator[Cell]:
     rows = [image_row(photo) for photo in photos]
-    people = job.shard().people(rows)
+    people, sources = job.shard().people(rows), {photo["image_id"]: photo["sha256"] for photo in photos}
     for place in chosen([len(people.rows(row)) for row in rows]):
         row, path = rows[place], job.photos / rows[place]["file_name"]
-        pixels = images.decode(images.read_bytes(path), file=path, **regions.frame_of(row)).pixels
+        try:
+            pixels = images.decode(images.read_bytes(path), file=path, **regions.frame_of(row)).pixels
+        except AnonbenchError:
+            check_unchanged(path, sources[row["image_id"]])
+            raise
         work = Work(
             row["image_id"],
             pixels,

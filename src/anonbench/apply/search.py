@@ -141,10 +141,10 @@ def people(
 
 
 def body_of(face: Box) -> Box:
-    """Return a box that holds the body of a face: four faces wide and nine high, a guess that covers rather too much.
+    """Return a box that holds the body of a face: four faces wide and ten high, a guess that covers rather too much.
 
-    An adult stands seven and a half heads tall and about three wide with the arms down; a face's box is a little less
-    than a head.
+    One of the ten is above the face. An adult stands seven and a half heads tall and about three wide with the arms
+    down; a face's box is a little less than a head.
     """
     x, y, w, h = face
     side = max(w, h)

@@ -8,6 +8,7 @@ than it comes and loses it some frames before it goes.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,7 +47,10 @@ class Filled:
 
 @dataclass(slots=True)
 class _Track:
+    """``at`` are the numbers of its frames, ``times`` those of all frames in seconds."""
+
     number: int
+    times: Sequence[float] = field(repr=False)
     at: list[int] = field(default_factory=list)
     boxes: list[np.ndarray] = field(default_factory=list)
 
@@ -55,24 +59,26 @@ class _Track:
         self.boxes.append(box.astype(np.float64))
 
     def speed(self, place: int, ahead: bool) -> np.ndarray | None:
-        """Return the change of x, y, width, height per frame over the detections up to ``place``, or ``ahead`` of it.
+        """Return the change of x, y, width, height a second over the detections up to ``place``, or ``ahead`` of it.
 
         None where there is no other.
         """
         far = min(place + LOOK_BACK, len(self.at)) - 1 if ahead else max(place + 1 - LOOK_BACK, 0)
-        frames = self.at[place] - self.at[far]
-        return (self.boxes[place][:4] - self.boxes[far][:4]) / frames if frames else None
+        seconds = self.times[self.at[place]] - self.times[self.at[far]]
+        return (self.boxes[place][:4] - self.boxes[far][:4]) / seconds if far != place else None
 
 
-def follow(detections: list[np.ndarray], size: tuple[int, int], gap: int, hold: int) -> list[Filled]:
+def follow(
+    detections: Sequence[np.ndarray], times: Sequence[float], size: tuple[int, int], gap: float, hold: float
+) -> list[Filled]:
     """Return the boxes of every frame, those that were detected and those that stand in for missed ones.
 
-    ``detections`` are those of each frame in order (float32 (n, 5), pixels), ``size`` is width and height of the frame.
-    A track survives ``gap`` frames without a detection, and is held for ``hold`` frames before and after. No detection
-    is ever dropped or moved.
+    ``detections`` are those of each frame in order (float32 (n, 5), pixels), ``times`` when each is shown, in seconds,
+    ever later, ``size`` is width and height of the frame. A track survives ``gap`` seconds without a detection, and is
+    held for ``hold`` seconds before and after, both to the nearest frame. No detection is ever dropped or moved.
     """
     found: list[list[tuple[np.ndarray, int, Origin]]] = [[] for _ in detections]
-    for track in _tracks(detections, gap):
+    for track in _tracks(detections, times, gap):
         for frame, box in zip(track.at, track.boxes, strict=True):
             found[frame].append((box, track.number, Origin.DETECTED))
         for a, b in zip(range(len(track.at) - 1), range(1, len(track.at)), strict=True):
@@ -81,19 +87,28 @@ def follow(detections: list[np.ndarray], size: tuple[int, int], gap: int, hold: 
         for ahead, end in ((-1, 0), (1, -1)):
             box, speed = track.boxes[end], track.speed(end % len(track.at), ahead < 0)
             room = track.at[end] if ahead < 0 else len(found) - 1 - track.at[end]
-            for step in range(1, min(hold, room) + 1):
+            for step in range(1, room + 1):
+                frame = track.at[end] + ahead * step
+                away = times[frame] - times[track.at[end]]
+                if not _within(abs(away), step, hold):
+                    break
                 moved = box.copy()
-                moved[:4] += 0 if speed is None else ahead * step * speed
-                found[track.at[end] + ahead * step].append((_grown(_union(box, moved)), track.number, Origin.HELD))
+                moved[:4] += 0 if speed is None else away * speed
+                found[frame].append((_grown(_union(box, moved)), track.number, Origin.HELD))
     return [_filled(boxes, size) for boxes in found]
 
 
-def _tracks(detections: list[np.ndarray], gap: int) -> list[_Track]:
+def _within(seconds: float, frames: int, limit: float) -> bool:
+    """Tell whether that many frames, which take so long, are within a limit in seconds, to the nearest frame."""
+    return frames == 0 or seconds * (1 - 0.5 / frames) <= limit
+
+
+def _tracks(detections: Sequence[np.ndarray], times: Sequence[float], gap: float) -> list[_Track]:
     """Join the detections of neighbouring frames; every one is in exactly one track."""
     tracks: list[_Track] = []
     alive: list[_Track] = []
     for frame, boxes in enumerate(detections):
-        alive = [track for track in alive if frame - track.at[-1] <= gap + 1]
+        alive = [track for track in alive if _within(*_missed(track, frame), gap)]
         pairs = sorted(
             (cost, place, index)
             for place, track in enumerate(alive)
@@ -109,11 +124,17 @@ def _tracks(detections: list[np.ndarray], gap: int) -> list[_Track]:
         for index, box in enumerate(boxes):
             track = taken.get(index)
             if track is None:
-                track = _Track(len(tracks))
+                track = _Track(len(tracks), times)
                 tracks.append(track)
                 alive.append(track)
             track.add(frame, box)
     return tracks
+
+
+def _missed(track: _Track, frame: int) -> tuple[float, int]:
+    """Return for how long, and in how many frames, a track was not detected before a frame."""
+    first = track.at[-1] + 1
+    return track.times[frame] - track.times[first], frame - first
 
 
 def _between(track: _Track, place: int, frame: int) -> np.ndarray:
@@ -123,8 +144,9 @@ def _between(track: _Track, place: int, frame: int) -> np.ndarray:
     it has then; it strays by a side of the box at most.
     """
     a, b = track.boxes[place], track.boxes[place + 1]
-    span = track.at[place + 1] - track.at[place]
-    t = (frame - track.at[place]) / span
+    start, end = (track.times[track.at[one]] for one in (place, place + 1))
+    span = end - start
+    t = (track.times[frame] - start) / span
     line = (1 - t) * a + t * b
     slope = (b[:4] - a[:4]) / span
     out, into = track.speed(place, ahead=False), track.speed(place + 1, ahead=True)
@@ -138,16 +160,16 @@ def _between(track: _Track, place: int, frame: int) -> np.ndarray:
 
 def _distance(track: _Track, frame: int, box: np.ndarray) -> float | None:
     """Return how far a detection is from a track, in sides of its box, None when it cannot be the same."""
-    last, missed = track.boxes[-1], frame - track.at[-1] - 1
+    last, (unseen, missed) = track.boxes[-1], _missed(track, frame)
     side, other = np.sqrt(last[2] * last[3]), np.sqrt(float(box[2]) * float(box[3]))
     if not 1 / RATIO <= other / side <= RATIO:
         return None
     speed = track.speed(len(track.at) - 1, ahead=False)
     speed = np.zeros(4) if speed is None else speed
-    expected = last[:4] + (missed + 1) * speed
+    expected = last[:4] + (track.times[frame] - track.times[track.at[-1]]) * speed
     mean = (side + other) / 2
     distance = min(float(np.hypot(*(_centre(box) - _centre(where)))) for where in (last, expected)) / mean
-    slack = missed * (SLACK + TURN * float(np.hypot(*speed[:2])) / mean)
+    slack = missed * SLACK + unseen * TURN * float(np.hypot(*speed[:2])) / mean
     return distance if distance <= REACH + min(slack, MOST_SLACK) else None
 
 

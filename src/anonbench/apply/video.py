@@ -1,7 +1,8 @@
 """Videos: frames through the same detectors and the same engine, boxes followed from frame to frame, sound kept.
 
-FFmpeg (PyAV) decodes and encodes. Pictures are encoded anew as H.264 (VP9 in WebM), upright; sound is copied, packet by
-packet. Whatever else a file holds (place, date, camera, telemetry, subtitles, chapters) is left out.
+FFmpeg (PyAV) decodes and encodes. Pictures are encoded anew as H.264 (VP9 in WebM), as a player shows them, turned or
+mirrored; sound is copied, packet by packet. Whatever else a file holds (place, date, camera, telemetry, subtitles,
+chapters, comments in the head of the sound) is left out.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type
 from av.video.reformatter import Colorspace, Interpolation
 from tqdm import tqdm
 
@@ -25,9 +27,10 @@ from anonbench import regions, workers
 from anonbench.annotate.choose import Scene
 from anonbench.anonymize import engine
 from anonbench.apply import folder as folders
-from anonbench.apply.job import Job, Unusable, digest, is_written, usable, whole_frame
+from anonbench.apply.job import Job, Unusable, changed, digest, is_written, usable, whole_frame
 from anonbench.apply.journal import Journal
 from anonbench.apply.search import PERSON, Seen, people
+from anonbench.apply.sound import without_comments
 from anonbench.apply.tracks import Filled, Origin, follow
 from anonbench.crops import Work
 from anonbench.errors import AnonbenchError
@@ -43,6 +46,7 @@ EXACT = int(
 """How colours are converted: FFmpeg's quicker ways make every video darker by one level there and one back."""
 ENCODER_THREADS = 4
 """Fixed: on as many cores as there are, what an encoder writes would depend on the machine."""
+DISPLAY_MATRIX = Type.DISPLAYMATRIX
 MEMORY_SHARE = 0.5
 """Of the machine's memory, for all frames of a video at once, which a method that works on clips wants."""
 
@@ -51,13 +55,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A decoded frame: its place, its time in units of the stream's, and its pixels, uint8 HxWx3 RGB, upright.
+    """A decoded frame: its place, its time in units of the stream's and in seconds, and its pixels, upright.
 
-    ``sound`` are the packets that stand before it in the file.
+    Pixels are uint8 HxWx3 RGB. ``sound`` are the packets that stand before it in the file.
     """
 
     index: int
     pts: int
+    time: float
     pixels: np.ndarray = field(repr=False)
     sound: tuple[Any, ...] = field(default=(), repr=False)
 
@@ -123,15 +128,17 @@ def _look(job: Job, name: str, seen: Journal | None) -> Clip:
             raise Unusable("is a video, and stored detections know images alone")
         stamp["sha256"] = sha256_file(path)
         size, frames = (0, 0), 0
+        if missing := folders.missing_bytes(path):
+            raise Unusable(f"is cut short: at least {missing} bytes are missing at its end")
         with reading(path, job.max_pixels) as video:
             bar = tqdm(desc=f"looking for people in {name}", total=video.frames or None, unit="frame", disable=None)
 
             def one(frame: Frame) -> tuple[Frame, Row | None]:
                 entry = known.get(f"{name}\0{frame.index}")
-                if entry is not None and _is_of(entry, stamp):
+                if entry is not None and _is_of(entry, {**stamp, "time": frame.time}):
                     return frame, None
                 in_it = Seen() if job.search is None else job.search(frame.pixels)
-                return frame, {**stamp, **in_it.to_json()}
+                return frame, {**stamp, "time": frame.time, **in_it.to_json()}
 
             found: list[Row] = []
             with bar:
@@ -149,12 +156,12 @@ def _look(job: Job, name: str, seen: Journal | None) -> Clip:
                     bar.update()
         if not frames:
             raise Unusable("has no frame that can be decoded")
-        whole = {**stamp, "size": list(size), "frames": frames, "rate": video.rate}
+        whole = {**stamp, "size": list(size), "frames": frames}
         if seen is not None:
             seen.add(f"{name}\0", whole)
     else:
         found = kept
-    return _clip(job, name, whole, [Seen.from_json(entry) for entry in found])
+    return _clip(job, name, whole, [Seen.from_json(entry) for entry in found], [entry["time"] for entry in found])
 
 
 def _kept(known: Row, name: str, stamp: Row) -> list[Row] | None:
@@ -164,7 +171,7 @@ def _kept(known: Row, name: str, stamp: Row) -> list[Row] | None:
         return None
     of = {**stamp, "sha256": whole["sha256"]}
     found = [known.get(f"{name}\0{index}") for index in range(whole["frames"])]
-    frames = [entry for entry in found if entry is not None and _is_of(entry, of)]
+    frames = [entry for entry in found if entry is not None and _is_of(entry, of) and "time" in entry]
     return frames if len(frames) == len(found) else None
 
 
@@ -173,12 +180,11 @@ def _is_of(entry: Row, stamp: Row) -> bool:
     return all(entry.get(key) == value for key, value in stamp.items())
 
 
-def _clip(job: Job, name: str, whole: Row, seen: list[Seen]) -> Clip:
+def _clip(job: Job, name: str, whole: Row, seen: list[Seen], times: list[float]) -> Clip:
     """Follow what was found through the frames, and choose regions as of photographs."""
     size = (int(whole["size"][0]), int(whole["size"][1]))
-    gap, hold = (round(min(seconds * whole["rate"], whole["frames"])) for seconds in (job.gap, job.hold))
-    faces = follow([one.faces for one in seen], size, gap, hold)
-    persons = follow([one.persons for one in seen], size, gap, hold)
+    faces = follow([one.faces for one in seen], times, size, job.gap, job.hold)
+    persons = follow([one.persons for one in seen], times, size, job.gap, job.hold)
     clip = Clip(name, whole["sha256"], size, whole["frames"], 0, [], [])
     numbers = {number for filled in persons for number in filled.tracks}
     for index, (face, person) in enumerate(zip(faces, persons, strict=True)):
@@ -251,7 +257,7 @@ def write(job: Job, clip: Clip, seen: Journal, done: Journal) -> list[Row]:
             out.finish()
             if frames != clip.frames or sha256_file(source) != clip.sha256:
                 seen.add(f"{clip.file_name}\0", {})  # whatever its time and size say
-                raise Unusable("has changed since people were looked for in it")
+                raise changed(source)
     except Unusable as error:
         raise AnonbenchError(
             str(error), file=source, remedy="run again when nothing else writes to the folder"
@@ -269,7 +275,8 @@ def write(job: Job, clip: Clip, seen: Journal, done: Journal) -> list[Row]:
         "regions": sum(row["status"] == regions.REGION for rows in clip.rows for row in rows),
         "regions_filled_in": sum(one is not Origin.DETECTED for origins in clip.origins for one in origins),
         "weak": dict(sorted(weak.items())),
-        "notes": list(video.notes),
+        "damaged": video.damaged,
+        "notes": [*video.notes, *([f"{video.damaged} packets or frames are damaged"] if video.damaged else [])],
     }
     done.add(clip.file_name, {"of": fate, "rows": [row]})
     return [row]
@@ -334,6 +341,7 @@ class Reader:
         if width * height > max_pixels:
             raise Unusable(f"has {width}x{height} pixels, more than the limit of {max_pixels}")
         self.aspect = self.stream.sample_aspect_ratio or Fraction(1)
+        self.damaged = 0
         self.notes = [f"{number} {kind} streams left out" for kind, number in sorted(left.items())]
         self.notes += ["metadata left out"] if container.metadata else []
 
@@ -345,44 +353,83 @@ class Reader:
         return self._decoded([self.stream, *self.sound])
 
     def _decoded(self, streams: list[Any]) -> Iterator[Frame]:
-        index, last = 0, None
+        index, last, unit = 0, None, float(self.stream.time_base)
         for packet in self.container.demux(streams):
             if packet.stream.index != self.stream.index:
                 self.rest.append(packet)
                 continue
-            for frame in _decode(packet):
+            for frame in self._decode(packet):
                 pts = frame.pts if frame.pts is not None else (0 if last is None else last + 1)
                 last = pts if last is None or pts > last else last + 1
                 if index == 0:
-                    if int(frame.rotation) // 90 % 2 and self.aspect:
+                    if _shown(frame).swapped and self.aspect:
                         self.aspect = 1 / self.aspect
                     self.colorspace = int(frame.colorspace)
                     self.primaries, self.transfer = int(frame.color_primaries), int(frame.color_trc)
                     if len(frame.format.components) and max(c.bits for c in frame.format.components) > 8:
                         self.notes.append(f"{frame.format.name} written with 8 bits")
                 sound, self.rest = tuple(self.rest), []
-                yield Frame(index, last, _upright(frame), sound)
+                yield Frame(index, last, last * unit, _upright(frame), sound)
                 index += 1
 
+    def _decode(self, packet: Any) -> list[Any]:
+        """Return the frames of a packet; a damaged one has none, or guessed ones, and FFmpeg goes on with the next."""
+        try:
+            frames = list(packet.decode())
+        except av.error.InvalidDataError:
+            self.damaged += 1
+            return []
+        self.damaged += sum(bool(frame.is_corrupt) for frame in frames)
+        return frames
 
-def _decode(packet: Any) -> list[Any]:
-    """Return the frames of a packet; a damaged one has none, and FFmpeg goes on with the next."""
+
+class Shown(NamedTuple):
+    """How a player shows a frame: rows and columns ``swapped``, and then columns or rows in reverse order."""
+
+    swapped: bool
+    mirrored: bool
+    upside_down: bool
+
+
+STRAIGHT = Shown(False, False, False)
+SKEW = 0.02
+"""By which an entry of a frame's matrix may miss what a quarter turn has."""
+
+
+def _shown(frame: Any) -> Shown:
+    """Return what the display matrix of a frame asks for; raise Unusable for what is no quarter turn.
+
+    A point (x, y) is shown at (a x + c y, b x + d y), where a, b, c and d are its entries 0, 1, 3 and 4 (fixed point,
+    32 bits each; ISO/IEC 14496-12, 8.3.2).
+    """
     try:
-        return list(packet.decode())
-    except av.error.InvalidDataError:
-        return []
+        matrix = frame.side_data.get(DISPLAY_MATRIX)
+    except ValueError:  # PyAV lists all kinds before it looks for one
+        raise Unusable("has data with its frames of a kind that is not known here") from None
+    if matrix is None:
+        return STRAIGHT
+    entries = np.frombuffer(bytes(matrix), np.int32)[:6].astype(float)
+    a, b, c, d = entries[[0, 1, 3, 4]]
+    sides = np.hypot(a, b), np.hypot(c, d)
+    if min(sides) > 0:
+        a, b, c, d = a / sides[0], b / sides[0], c / sides[1], d / sides[1]
+        if max(abs(a), abs(d)) < SKEW:
+            return Shown(True, c < 0, b < 0)
+        if max(abs(b), abs(c)) < SKEW:
+            return Shown(False, a < 0, d < 0)
+    raise Unusable("is shown turned or sheared by what is no quarter turn")
 
 
 def _upright(frame: Any) -> np.ndarray:
-    turn = int(frame.rotation)
-    if turn % 90:
-        raise Unusable(f"is turned by {turn} degrees, which is no quarter")
+    shown = _shown(frame)
     if any(component.is_alpha for component in frame.format.components):
         pixels = frame.to_ndarray(format="rgba", interpolation=EXACT).astype(np.uint16)
         pixels = ((pixels[..., :3] * pixels[..., 3:] + 127) // 255).astype(np.uint8)  # as it shows on black
     else:
         pixels = frame.to_ndarray(format="rgb24", interpolation=EXACT)
-    return np.ascontiguousarray(np.rot90(pixels, turn // 90 % 4))
+    if shown.swapped:
+        pixels = pixels.transpose(1, 0, 2)
+    return np.ascontiguousarray(pixels[:: -1 if shown.upside_down else 1, :: -1 if shown.mirrored else 1])
 
 
 @contextlib.contextmanager
@@ -440,10 +487,16 @@ class Writer:
         stream.time_base = video.stream.time_base
         self.stream, self.context = stream, context
         with self._written():
-            self.sound = {one.index: self.container.add_stream_from_template(one) for one in video.sound}
-        for one in self.sound.values():
-            one.metadata.clear()
+            self.sound = {one.index: self._like(one) for one in video.sound}
         self.told = " ".join([self.codec, *(f"{key} {value}" for key, value in QUALITY[self.codec].items())])
+
+    def _like(self, source: Any) -> Any:
+        """Return a stream for the packets of a sound stream, without what says whose it is."""
+        made: Any = self.container.add_stream_from_template(source)
+        made.metadata.clear()
+        if (head := source.codec_context.extradata) is not None:
+            made.codec_context.extradata = without_comments(source.codec_context.codec.canonical_name, head)
+        return made
 
     def __enter__(self) -> Writer:
         return self
@@ -490,7 +543,9 @@ class Writer:
 
     def _copy(self, packets: Sequence[Any]) -> None:
         for packet in packets:
-            if packet.dts is not None:
+            if packet.dts is None and packet.size:
+                self.video.damaged += 1
+            elif packet.dts is not None:
                 packet.stream = self.sound[packet.stream.index]
                 with self._written():
                     self.container.mux(packet)
