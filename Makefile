@@ -14,7 +14,7 @@ demo: setup  ## the default study: tables, figures and results/report.html
 	snakemake --cores $(CORES)
 	@echo; cat logs/report/html.log; echo "More in results/report.html and results/tables/impact.md."
 
-quick: setup  ## the product in three minutes: four variants, one seed, runs/quick/results/report.html
+quick: setup  ## the product in some minutes: four variants, one seed, runs/quick/results/report.html
 	snakemake --cores $(CORES) --configfile config/quick.yaml
 	@echo; cat runs/quick/logs/report/html.log; echo "More in runs/quick/results/report.html."
 

@@ -16,7 +16,7 @@ import yaml
 
 from anonbench import categories as naming
 from anonbench.apply import folder as folders
-from anonbench.apply.cli import OnUnusable, detector, some_of
+from anonbench.apply.cli import OnUnusable, detector
 from anonbench.apply.job import REMEDY, Job, look, unusable
 from anonbench.apply.search import PERSON, Search, people
 from anonbench.config import SPLIT, parse
@@ -324,6 +324,12 @@ def _label(folder: Path, root: Path, person_detector: str | None, on_unusable: O
             file=folder,
             remedy="let a detector label it (--person-detector), or only anonymize it: anonbench apply",
         )
+    if Path(os.path.realpath(root)).is_relative_to(os.path.realpath(folder)):
+        raise AnonbenchError(
+            "lies among the photographs, which are only read",
+            file=root,
+            remedy="run the command in another folder, which runs/ is written to",
+        )
     if root.exists():
         raise AnonbenchError("holds labels of an earlier run", file=root, remedy="remove it, or choose another --name")
     found = folders.look(folder)
@@ -332,7 +338,7 @@ def _label(folder: Path, root: Path, person_detector: str | None, on_unusable: O
     if found.unusable and on_unusable is OnUnusable.FAIL:
         raise AnonbenchError(unusable(found.unusable), file=folder, remedy=REMEDY)
     cut = len(photos) - max(1, round(VAL_SHARE * len(photos)))
-    counts = {}
+    labelled = {}
     for split, some in (("train", photos[:cut]), ("val", photos[cut:])):
         crowd: list[dict[str, Any]] = []
         for photo in some:
@@ -345,14 +351,15 @@ def _label(folder: Path, root: Path, person_detector: str | None, on_unusable: O
                 entry="--person-detector",
                 remedy="give more photographs, or a better detector",
             )
-        counts[split] = len(crowd)
+        labelled[split] = some, crowd
+    for split, (some, crowd) in labelled.items():
         write_json(root / "annotations" / f"instances_{split}.json", _coco(some, crowd), indent=None)
         (root / split).symlink_to(folder.absolute(), target_is_directory=True)
     return [
         f"labels are those of {person.plugin}, in {root}: what a model loses is told against them, and whoever it "
         "misses is missed by all",
         *([f"{len(found.unusable)} files cannot be used and are left out"] if found.unusable else []),
-        *([f"not in the study: {some_of(found)}"] if found.others or found.videos else []),
+        *([f"not in the study: {folders.of_others(found)}"] if found.others or found.videos else []),
     ]
 
 

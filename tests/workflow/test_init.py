@@ -211,6 +211,25 @@ def test_photographs_alone_are_labelled_by_a_detector(project: Project, tmp_path
     )
 
 
+def test_labels_of_photographs_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(5):
+        (photos / f"{number}.jpg").write_bytes(encoded(photograph(80, 60, number), "JPEG"))
+    monkeypatch.chdir(tmp_path)
+    persons = stored(tmp_path / "p.json", "person_boxes", {"0.jpg": [[10, 5, 40, 55, 0.9]]})
+    words = ("--out", tmp_path / "mine.yaml", "--person-detector", persons)
+    with pytest.raises(AnonbenchError, match="nobody is found in the 1 photographs of val"):
+        init(photos, *words)
+    assert not (tmp_path / "runs").exists()
+    stored(tmp_path / "p.json", "person_boxes", {key: [[10, 5, 40, 55, 0.9]] for key in ("0.jpg", "4.jpg")})
+    init(photos, *words)
+    monkeypatch.chdir(photos)
+    with pytest.raises(AnonbenchError, match="lies among the photographs, which are only read"):
+        init(Path(), "--out", tmp_path / "other.yaml", "--person-detector", persons)
+    assert sorted(path.name for path in photos.iterdir()) == [f"{number}.jpg" for number in range(5)]
+
+
 def test_official_layouts_have_studies_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "set" / "WIDER_train").mkdir(parents=True)
     with pytest.raises(AnonbenchError, match=r"config/widerface\.yaml"):
