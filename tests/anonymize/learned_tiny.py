@@ -77,11 +77,13 @@ def write_clips(
     videos: list[dict[str, Any]] | None = None,
     attributes: bool = True,
     boxes: bool = True,
+    crowds: bool = False,
     drop: int | None = None,
 ) -> Path:
     """Write clips of people, and the tables that `annotate` would: `data` and `annotations` in a folder, returned.
 
-    ``videos`` is what the table of images says of them; ``drop`` is the id of an image that is not listed.
+    ``videos`` is what the table of images says of them; ``drop`` is the id of an image that is not listed. With
+    ``crowds`` nobody is told from others.
     """
     (folder / "data" / "raw").mkdir(parents=True)
     images: list[dict[str, Any]] = []
@@ -105,7 +107,7 @@ def write_clips(
             said = {name: of[clip // 2 % 2] for name, of in VALUES.items()}
             people.append(
                 {
-                    "image_id": image_id, "person_id": image_id, "category": "person", "crowd": False, "ignore": False,
+                    "image_id": image_id, "person_id": image_id, "category": "person", "crowd": crowds, "ignore": False,
                     "box": [10.0, 5.0, 12.0, 20.0] if boxes else None, "area": 200.0,
                     "attributes": json.dumps(said) if attributes else None,
                 }

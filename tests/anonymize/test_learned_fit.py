@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from anonbench import regions
 from anonbench.anonymize.contract import FitJob
-from anonbench.anonymize.learned import data, losses, training
+from anonbench.anonymize.learned import data, training
 from anonbench.anonymize.learned.data import Batch, Material
 from anonbench.anonymize.learned.loop import ANONYMIZER, RIVALS, Fitting, Players
 from anonbench.anonymize.learned.options import LEVELS, FitSettings
@@ -437,8 +437,16 @@ def test_stills_without_people(tmp_path: Path) -> None:
     with pytest.raises(AnonbenchError, match=r"shows 0 people with a box of 4 pixels or more"):
         run(folder, tmp_path / "fit")
     folder = write_clips(tmp_path / "d")
-    with pytest.raises(AnonbenchError, match=r"shows 0 people with a box of 21 pixels or more"):
+    with pytest.raises(AnonbenchError, match=r"shows 0 people with a box of 21 pixels or more \(of 16 with a box"):
         run(folder, tmp_path / "fit2", min_pixels=21)
+
+
+def test_where_nobody_has_a_box_of_their_own_pictures_of_crowds_are_the_stills(tmp_path: Path) -> None:
+    """As in UCF101 and VISPR, whose labels are of whole videos and photographs."""
+    record = run(write_clips(tmp_path / "c", crowds=True), tmp_path / "fit", loss="spact")
+    assert record["data"]["stills"] == 16
+    with pytest.raises(AnonbenchError, match=r"of 21 pixels or more \(of 0 with a box, and 16 crowds\)"):
+        run(tmp_path / "c", tmp_path / "fit2", min_pixels=21)
 
 
 @pytest.mark.parametrize(
@@ -496,14 +504,12 @@ def test_a_loss_that_is_no_number_stops_and_the_last_checkpoint_is_kept(
     clips: Path, tmp_path: Path, side: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the sixth step on a loss is not finite: the message says so, and the checkpoint of the fourth stays good."""
-    which = losses.strongest if side == "anonymizer" else losses.nt_xent
     terms = Fitting.terms
 
     def broken(learner: Fitting, batch: Batch, iteration: int, whose: str) -> Any:
         found = terms(learner, batch, iteration, whose)
         return found._replace(loss=found.loss * math.nan) if iteration >= 5 and whose == side else found
 
-    assert callable(which)
     monkeypatch.setattr(Fitting, "terms", broken)
     at = 7 if side == "anonymizer" else 6
     with pytest.raises(
@@ -566,15 +572,18 @@ def test_running_out_of_memory_says_the_largest_batch_that_fits(
     terms = Fitting.terms
 
     def limited(learner: Fitting, batch: Batch, iteration: int, side: str) -> Any:
-        if len(batch.clips) > 1:
+        if len(batch.clips) > most[0]:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return terms(learner, batch, iteration, side)
 
     monkeypatch.setattr(Fitting, "terms", limited)
-    with pytest.raises(
-        AnonbenchError, match=r"for 2 clips and 3 stills at a time \(iteration 1\); 1 fits; set clips: 1"
-    ):
-        run(clips, tmp_path / "fit")
+    most = [0]
+    for most[0], said in ((2, "2 fit; set clips: 2 and stills: 2, or lower frames"), (1, "not even 2 fit; lower")):
+        with pytest.raises(AnonbenchError) as caught:
+            run(clips, tmp_path / "fit", clips=4)
+        assert f"for 4 clips and 3 stills at a time (iteration 1); {said}" in str(caught.value)
+    most[0] = 2  # and what is told can be set
+    run(clips, tmp_path / "fit", clips=2, stills=2)
 
 
 def test_a_side_that_is_held_has_no_gradient() -> None:

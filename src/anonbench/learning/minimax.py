@@ -67,7 +67,7 @@ class Minimax(Learner[Batch]):
     """
 
     entry = "fit learning_rate"
-    remedy = "lower it, or set gradient_clip; the last checkpoint is kept"
+    remedy = "lower it, or set gradient_clip, and begin anew (the last checkpoint is kept until then)"
 
     sides: Mapping[str, Side]
     seed: int

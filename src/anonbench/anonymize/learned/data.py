@@ -40,7 +40,10 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """A person in a picture: its row, their box (x, y, width, height in pixels) and the positions of their values."""
+    """A person in a picture: its row, their box (x, y, width, height in pixels) and the positions of their values.
+
+    In a data set that tells no people apart it is a picture of some, and the box is that of its crowd.
+    """
 
     picture: Row = field(repr=False)
     box: tuple[float, float, float, float]
@@ -100,7 +103,8 @@ class Material:
     def read(cls, job: FitJob) -> Material:
         """Choose what a fit may learn from; raise AnonbenchError where that is not enough."""
         settings: FitSettings = job.settings
-        clips, actions = clips_of(job.images, job.facts, settings, job.table)
+        split = job.table.name.removesuffix(".people.parquet")
+        clips, actions = clips_of(job.images, job.facts, settings, job.table.with_name(f"{split}.images.parquet"))
         stills, values = stills_of(job, settings)
         return cls(clips, actions, stills, values, job.root, settings, job.seed)
 
@@ -230,7 +234,8 @@ def clips_of(
 ) -> tuple[list[Clip], list[str]]:
     """Return the clips that have an action, and the names of the actions.
 
-    Raises AnonbenchError for clips that are too short or lack frames, and where fewer than two actions are shown.
+    ``table`` is the images table. Raises AnonbenchError for clips that are too short or lack frames, and where fewer
+    than two actions are shown.
     """
     actions = list(facts.get("actions", ()))
     frames: dict[int, dict[int, Row]] = {}
@@ -257,15 +262,18 @@ def clips_of(
 def stills_of(job: FitJob, settings: FitSettings) -> tuple[list[Still], dict[str, list[str]]]:
     """Return the people whom observers look at, and the attributes that they guess, with the values of each.
 
-    None are guessed but by `vita`. Raises AnonbenchError where fewer than two people are large enough, for an attribute
-    that nobody has or that does not vary, and where none varies.
+    None are guessed but by `vita`. Where nobody has a box of their own, as in videos with an action for all of the
+    frame, they are crowds. Raises AnonbenchError where fewer than two are large enough, for an attribute that nobody
+    has or that does not vary, and where none varies.
     """
     of = {row["image_id"]: row for row in job.images}
-    people = [row for row in _people(job.table) if row["image_id"] in of and _usable(row, settings)]
+    every = [row for row in _people(job.table) if row["image_id"] in of and row["box"] is not None]
+    single = [row for row in every if not row["crowd"]]
+    people = [row for row in single or every if row["box"][3] >= settings.min_pixels]
     if len(people) < 2:
         raise AnonbenchError(
-            f"shows {len(people)} people with a box of {settings.min_pixels} pixels or more, and stills of them are "
-            "what observers look at",
+            f"shows {len(people)} people with a box of {settings.min_pixels} pixels or more (of {len(single)} with a "
+            f"box, and {len(every) - len(single)} crowds), and stills of them are what observers look at",
             file=job.table,
             remedy=f"lower fit.min_pixels, or {REMEDY}",
         )
@@ -283,14 +291,10 @@ def stills_of(job: FitJob, settings: FitSettings) -> tuple[list[Still], dict[str
 
 
 def _people(table: Path) -> list[Row]:
-    names = ["image_id", "person_id", "box", "crowd", "ignore", "attributes"]
+    names = ["image_id", "person_id", "box", "crowd", "attributes"]
     order = [("image_id", "ascending"), ("person_id", "ascending")]
     rows: list[Row] = regions.read(table, regions.PEOPLE).select(names).sort_by(order).to_pylist()
     return rows
-
-
-def _usable(row: Row, settings: FitSettings) -> bool:
-    return bool(row["box"] is not None and not row["crowd"] and row["box"][3] >= settings.min_pixels)
 
 
 def _varying(said: Sequence[Mapping[str, Any]], settings: FitSettings, table: Path) -> dict[str, list[str]]:

@@ -218,11 +218,11 @@ class Fitting(Minimax[Batch]):
             part = batch.first(count, max(2, stills * count // clips))
             return memory.suffices(lambda: self.step(part, iteration), self.device)
 
-        worth = memory.largest(clips, fits)
+        worth = memory.largest(clips, fits, least=2)
         remedy = f"set clips: {worth} and stills: {max(2, stills * worth // clips)}" if worth else ""
         return memory.advice(
-            f"{clips} clips and {stills} stills", iteration, self.device, worth, entry="fit clips", remedy=remedy,
-            instead="lower frames, width, height or widths",
+            f"{clips} clips and {stills} stills", iteration, self.device, worth, least=2, entry="fit clips",
+            remedy=remedy, instead="lower frames, width, height or widths",
         )  # fmt: skip
 
     def done(self, iteration: int) -> None:

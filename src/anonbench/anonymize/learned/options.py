@@ -28,6 +28,7 @@ PUBLISHED: dict[str, Any] = {
     "iterations": None,
     "identity_iterations": 2_000,
     "warmup_iterations": 2_000,
+    "penalty_weight": 1.0,
     "learning_rate": 1e-4,
     "anonymizer_rate": 0.4,
     "rate_warmup": 0.05,
@@ -41,7 +42,7 @@ PUBLISHED: dict[str, Any] = {
     "checkpoint_every": 1_000,
     "samples_every": 2_000,
 }
-"""The published schedule (SPAct, TeD-SPAD, Aslam and Nasrollahi) for a GPU; what is ours in it stands in the docs."""
+"""The published sizes and rates (SPAct, TeD-SPAD, Aslam and Nasrollahi), for a GPU; what is ours stands in the docs."""
 
 LEVELS: dict[str, dict[str, Any]] = {
     **{f"b{hundredths}": {"loss": "penalty", "budget": hundredths / 100} for hundredths in (10, 20, 30, 50, 70, 90)},
