@@ -619,6 +619,12 @@ def test_a_fit_that_hides_nobody_is_a_control_s() -> None:
     said = {name: plugin.misfit(plugin.Parameters(step=1.0), settings) for name, plugin in told.items()}
     assert said["roi_codec_people"] is said["stock_codec"] is None
     assert "everybody would count as anonymized: take roi_codec_people" in said["roi_codec"]
+    for loss in ({"heads": 2, "restorer": 0}, {"heads": 0, "restorer": 0.02}):
+        settings = FitSettings(**{**TINY, "loss": loss}).model_dump(mode="json")
+        said = {name: plugin.misfit(plugin.Parameters(step=1.0), settings) for name, plugin in told.items()}
+        assert said["roi_codec"] is None
+        for control in ("roi_codec_people", "stock_codec"):
+            assert "hides heads (heads, restorer), but the method counts as a control" in said[control]
 
 
 def test_heads_count_in_full_before_the_end() -> None:

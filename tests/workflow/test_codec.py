@@ -13,13 +13,21 @@ from tests.workflow.conftest import TINY, TINY_MODEL, Project
 
 pytestmark = pytest.mark.slow
 
-VARIANTS = ["frame-identity", "frame-jpeg-r1", "frame-jpeg-faceblur1", "frame-avif-q40"]
+VARIANTS = ["frame-identity", "frame-jpeg-r1", "frame-jpeg-faceblur1", "frame-avif-q40", "frame-roi_codec-s1"]
+FIT = {
+    "channels": 4, "hidden": 0, "size": [64, 64], "batch_size": 2, "iterations": 4, "steps": [1.0],
+    "restorer_channels": 4, "checkpoint_every": 4, "choose_every": 2, "held_out": 0.3,
+}  # fmt: skip
+"""A learned codec of a second."""
 STUDY: dict[str, Any] = {
     **TINY,
     "name": "coded",
     "datasets": {"streetlife": {"options": {"train": 4, "val": 12}}},
     "variants": ["original", *VARIANTS],
-    "methods": {"jpeg": {"levels": {"r1": {"bpp": 0.9}, "faceblur1": {"bpp": 0.9, "after": "face-blur-high"}}}},
+    "methods": {
+        "jpeg": {"levels": {"r1": {"bpp": 0.9}, "faceblur1": {"bpp": 0.9, "after": "face-blur-high"}}},
+        "roi_codec": {"fit": FIT, "levels": {"s1": {"step": 1}}},
+    },
     "models": {"tiny": {**TINY_MODEL, "tasks": ["detection"], "trained_on": "original"}},
     "evaluate": {"on": ["original", "deployed"]},
     "report": {**TINY["report"], "sheet": ["frame-jpeg-r1", "frame-jpeg-faceblur1"]},
@@ -65,9 +73,13 @@ def test_tables_figure_and_page_tell_of_it(coded: Project) -> None:
     results = coded.folder / "results"
     rates = pd.read_csv(results / "tables" / "rates.csv").set_index("variant")
     assert list(rates.index) == VARIANTS[1:]
+    learned = rates.loc["frame-roi_codec-s1"]
+    assert (learned.weak, learned.curve) == (rates.loc["frame-jpeg-r1"].weak, "roi_codec")
+    assert 0 < learned.share_picture < 1
+    assert learned.psnr > 5
     assert set(rates.split) == {"val"}
     assert rates.loc["frame-jpeg-r1", "bpp"] == pytest.approx(0.9, rel=0.02)
-    assert (rates.psnr > 20).all()
+    assert (rates.psnr.drop("frame-roi_codec-s1") > 20).all()
     impact = pd.read_csv(results / "tables" / "impact.csv")
     deployed = impact[(impact.direction == "deployed") & (impact.metric == "AP") & (impact.category == "person")]
     assert set(deployed.variant) == set(STUDY["variants"])
@@ -81,7 +93,8 @@ def test_tables_figure_and_page_tell_of_it(coded: Project) -> None:
 
 
 def test_another_rate_codes_again_and_trains_nothing(coded: Project) -> None:
-    other = {"jpeg": {"levels": {**STUDY["methods"]["jpeg"]["levels"], "r1": {"bpp": 1.1}}}}
+    levels = STUDY["methods"]["jpeg"]["levels"]
+    other = {**STUDY["methods"], "jpeg": {"levels": {**levels, "r1": {"bpp": 1.1}}}}
     coded.study("other", {**STUDY, "name": "coded", "methods": other})
     jobs = coded.jobs(config="other")
     assert jobs["anonymize"] == 4

@@ -88,7 +88,11 @@ def decode(
     compressor, _ = Compressor.load(weights, device)
     for file, target in zip(files, targets, strict=True):
         if not file.is_file():
-            raise AnonbenchError("no such file", file=file)
+            raise AnonbenchError(
+                "is not a file" if file.exists() else "no such file",
+                file=file,
+                remedy="give what anonbench encode wrote",
+            )
         if file.stat().st_size > compressor.longest(max_pixels):
             raise AnonbenchError(
                 f"is longer than the stream of any image of {max_pixels} pixels",
@@ -138,7 +142,11 @@ def _png(pixels: np.ndarray, file: Path) -> bytes:
         done = False
     if not done:
         height, width = pixels.shape[:2]
-        raise AnonbenchError(f"holds an image of {width}x{height}, which cannot be written as a PNG", file=file)
+        raise AnonbenchError(
+            f"holds an image of {width}x{height}, which cannot be written as a PNG",
+            file=file,
+            remedy="encode it in parts",
+        )
     return data.tobytes()
 
 

@@ -120,16 +120,24 @@ class Compressor:
                 raise AnonbenchError("the codec's weights make no finite pixels of it", file=file, remedy=AGAIN)
             return (x * 255).round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
+    def stream(self, coded: Coded) -> Stream:
+        """Return the stream of latents, in its parts."""
+        escapes, words = stream.write(coded.latents, self.tables[coded.step])
+        return Stream(self.model, coded.step, coded.width, coded.height, escapes, words)
+
     def pack(self, coded: Coded) -> bytes:
         """Return the stream of latents."""
-        escapes, words = stream.write(coded.latents, self.tables[coded.step])
-        return Stream(self.model, coded.step, coded.width, coded.height, escapes, words).pack()
+        return self.stream(coded).pack()
 
     def unpack(self, data: bytes, *, max_pixels: int = MAX_PIXELS, file: str | Path | None = None) -> Coded:
         """Return the latents of a stream: those that were packed, exactly."""
         told = Stream.unpack(data, self.model, file=file)
         if told.step >= len(self.tables):
-            raise AnonbenchError(f"has the step number {told.step} of {len(self.tables)}", file=file)
+            raise AnonbenchError(
+                f"has the step number {told.step} of {len(self.tables)}",
+                file=file,
+                remedy="give the weights that it was encoded with",
+            )
         stream.check_size(told.width, told.height, self.architecture, max_pixels, file=file)
         with self._room(told.width, told.height, file):
             latents = stream.read(told, self.architecture, self.tables[told.step], file=file)

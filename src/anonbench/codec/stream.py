@@ -36,6 +36,11 @@ class Stream:
     escapes: bytes
     words: np.ndarray
 
+    @property
+    def latent_bits(self) -> int:
+        """The bits of the latents alone, header left out."""
+        return 8 * len(self.escapes) + 32 * len(self.words)
+
     def pack(self) -> bytes:
         """Return the bytes."""
         body = _varints(np.array([self.width, self.height, len(self.escapes)]))
@@ -51,7 +56,11 @@ class Stream:
             raise AnonbenchError("is not a stream of this codec", file=file, remedy="give what anonbench encode wrote")
         _, version, own, step, told = _HEAD.unpack_from(data)
         if version != VERSION:
-            raise AnonbenchError(f"is of version {version}, and this reads {VERSION}", file=file)
+            raise AnonbenchError(
+                f"is of version {version}, and this reads {VERSION}",
+                file=file,
+                remedy="take the anonbench that encoded it",
+            )
         if own != model:
             raise AnonbenchError(
                 f"was encoded by another model ({own.hex()}, not {model.hex()})",
@@ -79,7 +88,7 @@ def check_size(
 ) -> None:
     """Raise AnonbenchError for an image without pixels, or with more than ``max_pixels`` once it is padded."""
     if min(width, height) < 1:
-        raise AnonbenchError(f"an image of {width}x{height} pixels has none", file=file)
+        raise AnonbenchError(f"an image of {width}x{height} pixels has none", file=file, remedy="encode another")
     _, rows, columns = architecture.latents(width, height)
     if rows * columns * architecture.stride**2 > max_pixels:
         raise AnonbenchError(
@@ -106,20 +115,13 @@ def write(latents: np.ndarray, tables: Tables) -> tuple[bytes, np.ndarray]:
 def read(stream: Stream, architecture: Architecture, tables: Tables, *, file: str | Path | None = None) -> np.ndarray:
     """Return the latents (int32 CxHxW, in steps) of a stream whose size was checked.
 
-    Raises AnonbenchError, before they are decoded, for an image that needs more bits than there are; for words that are
-    too many or too few, and for escapes that do not fit.
+    Raises AnonbenchError for words that are too many or too few, and for escapes that do not fit. No number of words is
+    too few by itself: while the coder's state is small, a channel's first symbol costs nothing if it is nearly certain,
+    however many there are.
     """
     shape = architecture.latents(stream.width, stream.height)
-    positions = shape[1] * shape[2]
-    given = 32 * len(stream.words)
-    if given + 64 < tables.fewest_bits(positions):
-        raise AnonbenchError(
-            f"says that it is an image of {stream.width}x{stream.height}, which no {given} bits can be",
-            file=file,
-            remedy="encode it again",
-        )
     try:
-        symbols = coder.decode(stream.words, tables, positions).astype(np.int64)
+        symbols = coder.decode(stream.words, tables, shape[1] * shape[2]).astype(np.int64)
         outside = symbols == (tables.sizes - 1)[:, None]
         found = symbols + tables.first[:, None]
         values, end = _read_varints(stream.escapes, int(outside.sum()))

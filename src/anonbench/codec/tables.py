@@ -55,12 +55,6 @@ class Tables:
         if (np.add.reduceat(self.counts.astype(np.int64), starts) != TOTAL).any():
             raise ValueError(f"tables whose counts do not add up to {TOTAL}")
 
-    def fewest_bits(self, positions: int) -> float:
-        """Return how many bits any latents of so many positions take at least."""
-        starts = np.concatenate([[0], np.cumsum(self.sizes.astype(np.int64))[:-1]])
-        likeliest = np.maximum.reduceat(self.counts, starts) / TOTAL
-        return positions * float(-np.log2(likeliest).sum())
-
 
 @torch.no_grad()
 def tabulate(density: Density, step: float) -> Tables:

@@ -129,22 +129,36 @@ def elsewhere(row: Any) -> bool:
 
 
 def off_target(taken: pd.DataFrame) -> list[str]:
-    """Say of which variants the frames take more or less than was asked for, by more than `WITHIN`."""
+    """Say of which variants the frames take more or less than was asked for, by more than `WITHIN`.
+
+    Of a learned codec, which can be asked for no rate, it is said where it comes to none that others were asked for.
+    """
     found = []
     for dataset, mine in taken.groupby("dataset", sort=False):
-        off = []
+        off, apart = [], []
+        asked = sorted({row.bpp_target for row in rows_of(mine) if is_number(row.bpp_target)})
         for row in rows_of(mine):
             reached = [(row.bpp, ""), *([(row.bpp_attacked, f" on {row.split_attacked}")] if elsewhere(row) else [])]
             off += [
                 f"{row.variant} ({bpp:.3f} instead of {row.bpp_target:g}{where})"
                 for bpp, where in reached
-                if is_number(getattr(row, "bpp_target", None)) and abs(bpp / row.bpp_target - 1) > WITHIN
+                if is_number(row.bpp_target) and abs(bpp / row.bpp_target - 1) > WITHIN
             ]
+            if asked and not is_number(row.bpp_target) and not is_number(row.quality):
+                nearest = min(asked, key=lambda rate: abs(row.bpp / rate - 1))
+                if abs(row.bpp / nearest - 1) > WITHIN:
+                    apart.append(f"{row.variant} ({row.bpp:.3f}, nearest {nearest:g})")
         if off:
             found.append(
                 f"{dataset}: {joined(off)} {'takes' if len(off) == 1 else 'take'} other bits per pixel than asked for, "
                 f"by more than {100 * WITHIN:.0f} %: the sampled frames were matched, and all take others. Compare "
                 "curves, not single rates."
+            )
+        if apart:
+            found.append(
+                f"{dataset}: {joined(apart)} {'has a rate' if len(apart) == 1 else 'have rates'} more than "
+                f"{100 * WITHIN:.0f} % from any that others were asked for, and can be asked for none. Compare curves, "
+                "not single rates."
             )
     return found
 

@@ -54,10 +54,6 @@ class Boxes:
                 rows[image, number, y0:y1], columns[image, number, x0:x1] = 1, 1
         return cls(*(torch.from_numpy(part).to(device) for part in (rows, columns, valid)))
 
-    def first(self, count: int) -> Boxes:
-        """Return those of the first images."""
-        return Boxes(self.rows[:count], self.columns[:count], self.valid[:count])
-
     def means(self, maps: torch.Tensor) -> torch.Tensor:
         """Return the mean of maps (N, C, H, W) in each box: (N, K, C); 0 where there is no box."""
         along = torch.matmul(self.rows[:, None], maps)  # N, C, K, W

@@ -34,6 +34,7 @@ class LearnedCodec(Method):
     codec: ClassVar[bool] = True
     facts: ClassVar[Mapping[str, str]] = {
         "bits": "bits of the stream, header included",
+        "picture_bits": "bits of the latents alone",
         "bits_estimated": "bits of the latents by the density that was fitted",
         "bpp": "bits of the stream by the image's pixels",
         "mse": "mean squared error of the decoded image, of values in 0..255",
@@ -52,6 +53,8 @@ class LearnedCodec(Method):
                 "nothing in fit.loss hides anybody (heads and restorer are 0), but everybody would count as anonymized"
             )
             return f"{why}: take roi_codec_people"
+        if not cls.anonymizes and (loss["heads"] or loss["restorer"]):
+            return "fit.loss hides heads (heads, restorer), but the method counts as a control: take roi_codec"
         steps = settings["steps"]
         if parameters.step in steps:
             return None
@@ -78,13 +81,15 @@ class LearnedCodec(Method):
         if self._compressor is None:
             raise AnonbenchError("the codec has no weights", remedy="call load, or give --weights")
         coded = self._compressor.analyse(crop.pixels, self.parameters.step, crop.generator())
-        bits = 8 * len(self._compressor.pack(coded))
+        stream = self._compressor.stream(coded)
+        bits = 8 * len(stream.pack())
         pixels = self._compressor.synthesise(coded)
         error = cv2.norm(crop.pixels, pixels, cv2.NORM_L2SQR) / pixels.size
         return Changed(
             pixels,
             {
                 "bits": bits,
+                "picture_bits": stream.latent_bits,
                 "bits_estimated": round(self._compressor.estimate(coded), 1),
                 "bpp": round(bits / (coded.width * coded.height), 6),
                 "mse": round(error, 4),
