@@ -44,7 +44,7 @@ STUDY: dict[str, Any] = {
         "attackers": {"face-aware": {"knowledge": "aware", "region": "face", "view": "region", **QUICK}},
     },
 }  # fmt: skip
-"""Every rule of the workflow has a job in it."""
+"""Every rule of the workflow but `report_restored` has a job in it."""
 SHORT: dict[str, Any] = {
     **{key: value for key, value in STUDY.items() if key not in ("attack", "methods", "regions")},
     "datasets": {"streetlife": {"options": {"train": 3, "val": 2}}},

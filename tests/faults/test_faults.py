@@ -24,7 +24,7 @@ TAKEN = {
     "evaluate": ("quota, file size", "clock jumps", "cannot be read"),
     "apply": ("killed at a moment", "no permission", "killed at a call"),
 }
-"""Every kind of fault once, and of those that kill one more."""
+"""Every kind of fault once but the flipped bit, which is counted apart, and of those that kill one more."""
 
 
 @pytest.fixture(scope="module")

@@ -389,13 +389,23 @@ def test_the_same_inputs_give_the_same_bytes(made, tmp_path) -> None:
 
 def test_latex_has_a_cell_per_column_and_nothing_unescaped(made) -> None:
     text = (made[0] / "tables/impact.tex").read_text()
-    rows = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
-    columns = len(text.split(r"\begin{tabular}{")[1].split("}")[0])
-    assert len(rows) == 1 + len(QUALITY)
-    assert {row.count(" & ") for row in rows} == {columns - 1}
-    assert r"body-mask\_out" in text
-    assert r"76 \%" in text
-    assert text.count(r"\begin") == text.count(r"\end") == 1
+    values, intervals, _ = text.split(r"\end{tabular}}")
+    for part, count in ((values, 1 + len(QUALITY)), (intervals, len(QUALITY))):  # the original has no interval
+        rows = [line for line in part.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+        columns = len(part.split(r"\begin{tabular}{")[1].split("}")[0])
+        assert len(rows) == count
+        assert {row.count(" & ") for row in rows} == {columns - 1}
+        assert r"body-mask\_out" in part
+    assert r"76 \%" in values
+    table = primary(read_csv(made[0] / "tables/impact.csv"))
+    (row,) = table[
+        (table.variant == "body-mask_out") & (table.task == "detection") & (table.group == "people")
+    ].itertuples()
+    assert (
+        f"body-mask\\_out & ${row.difference:+.1f}\\ [{row.simultaneous_low:+.1f}, {row.simultaneous_high:+.1f}]$ & "
+        f"{row.kept:.0f} \\% [{row.kept_low:.0f}, {row.kept_high:.0f}]"
+    ).replace("[-", "[$-$").replace("\\ [$-$", "\\ [-") in intervals
+    assert text.count(r"\begin") == text.count(r"\end") == 2
     first, *others = text.splitlines()
     assert first.startswith("%")
     assert "graphicx" in first
@@ -411,6 +421,11 @@ def test_latex_has_a_cell_per_column_and_nothing_unescaped(made) -> None:
 def test_markdown_has_a_row_per_variant(made) -> None:
     text = (made[0] / "tables/impact.md").read_text()
     assert text.count("| `body-mask_out`") == 3
+    table = primary(read_csv(made[0] / "tables/impact.csv"))
+    for row in table[(table.group == "people") & (table.variant == "body-mask_out")].itertuples():
+        kept = f"{row.kept:.0f} % [{row.kept_low:.0f}, {row.kept_high:.0f}]".replace("-", "−")
+        assert f"| {kept} " in text
+    assert text.count("person kept") == 3
     assert "car (untouched)" in text
 
 
@@ -422,7 +437,7 @@ def test_what_is_exploratory_is_told_from_the_primary_question(made) -> None:
     of = {row.category: row for row in rows.itertuples()}
     assert (of["person"].question, of["car"].question) == ("primary", "exploratory")
     (line,) = [t for t in markdown(table[table.task == "detection"], study).splitlines() if "`face-mask_out`" in t]
-    _, _, _, person, *_, car = (cell.strip() for cell in line.strip("|").split("|"))
+    _, _, _, _, person, *_, car = (cell.strip() for cell in line.strip("|").split("|"))
     assert person[-1] in "−+=?"
     assert car.endswith(f"({MARKS[of['car'].verdict]})")
     assert r"^{(" in latex(table, study)

@@ -143,4 +143,8 @@ def test_the_profiles_for_clusters_name_rules_that_there_are(name: str) -> None:
     rules = {rule for rule, _ in blocks()}
     assert set(profile.get("groups", {})) <= rules
     assert set(profile.get("group-components", {})) <= set(profile.get("groups", {}).values())
+    if "groups" in profile:
+        assert {rule for rule in rules if rule.startswith("report_")} <= {
+            rule for rule, group in profile["groups"].items() if group == "report"
+        }, "the whole report is submitted together"
     assert profile["retries"] == 2

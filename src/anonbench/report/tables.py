@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -364,11 +364,8 @@ def is_exploratory(row: Any) -> bool:
 
 def brackets(table: pd.DataFrame) -> str:
     """Say what verdicts in brackets are; '' for a table without any."""
-    return "; in brackets: exploratory, outside the primary question" if _explores(table) else ""
-
-
-def _explores(table: pd.DataFrame) -> bool:
-    return "question" in table.columns and bool((table.question == EXPLORATORY).any())
+    explores = "question" in table.columns and bool((table.question == EXPLORATORY).any())
+    return "; in brackets: exploratory, outside the primary question" if explores else ""
 
 
 def margins(study: ReportStudy, table: pd.DataFrame) -> str:
@@ -407,13 +404,15 @@ def markdown(table: pd.DataFrame, study: ReportStudy) -> str:
         f"Mean ± standard deviation over seeds ({units(table)}); then the difference to `original` with its 95 % "
         "interval (those of the primary question hold all at once) and a verdict: − drop, + gain, = no practical "
         f"difference (90 % interval inside {margins(study, table)}), ? cannot tell{brackets(table)}.{tested} "
-        "`changed`: share of people whose region was changed. Written by `anonbench report-tables`.",
+        "`changed`: share of people whose region was changed; `kept`: share of the original's value, with the 95 % "
+        "interval of each by itself. Written by `anonbench report-tables`.",
     ]
     for dataset, model, part in blocks(table):
         for task in dict.fromkeys(part.task):
             rows = part[part.task == task]
             categories = [c for c in shown(rows) if c in set(rows.category)]
             heading = marked(model, part, not study.trains(model))
+            main = _main_category(rows, categories)
             lines += ["", f"## {dataset}, {heading}: {title(task)}", ""]
             body = []
             for variant in dict.fromkeys(rows.variant):
@@ -424,14 +423,31 @@ def markdown(table: pd.DataFrame, study: ReportStudy) -> str:
                         f"`{variant}`",
                         percent(first.share_changed),
                         int(first.n_seeds),
+                        *(_kept(of.get(c)) for c in main),
                         *(_cell(of.get(c)) for c in categories),
                     ]
                 )
-            head = ["variant", "changed", "seeds", *(_heading(rows, c) for c in categories)]
+            own = [f"{_heading(rows, c)} kept" for c in main]
+            head = ["variant", "changed", "seeds", *own, *(_heading(rows, c) for c in categories)]
             lines.append(tabulate(body, headers=head, tablefmt="github", disable_numparse=True))
     if leaky(table):
         lines += ["", f"{DAGGER} {footnote(table, study)}."]
     return "\n".join(lines) + "\n"
+
+
+def _main_category(rows: pd.DataFrame, categories: Sequence[str]) -> list[str]:
+    """Return the first category of people of a task, if there is one of which it is known how much is kept."""
+    people = [c for c in categories if (rows.loc[rows.category == c, "group"] == PEOPLE).all()][:1]
+    return people if people and has(rows[rows.category == people[0]], "kept") else []
+
+
+def _kept(row: Any) -> str:
+    """Return the share of the original's value that is kept, in per cent, with its interval; '' for the original."""
+    if row is None or not is_number(getattr(row, "kept", None)):
+        return "" if row is not None and row.verdict == REFERENCE else MISSING
+    ends = interval_of(row, "kept")
+    inner = f" [{ends[0]:.0f}, {ends[1]:.0f}]" if ends else ""
+    return f"{row.kept:.0f} %{inner}".replace("-", "−")
 
 
 def percent(share: Any) -> str:
@@ -480,10 +496,10 @@ def escape(text: str) -> str:
 
 
 def latex(table: pd.DataFrame, study: ReportStudy) -> str:
-    """Return one booktabs ``tabular`` per data set and model: rows are variants, columns values and differences.
+    """Return two booktabs ``tabular`` per data set and model: rows are variants, columns values and differences.
 
-    A table wider than the text is shrunk to it. It needs the packages booktabs and graphicx; put each into a ``table``
-    of your own.
+    The second has the intervals of the first category of people. A table wider than the text is shrunk to it. It needs
+    the packages booktabs and graphicx; put each into a ``table`` of your own.
     """
     table = primary(table)
     parts_ = [
@@ -539,7 +555,46 @@ def latex(table: pd.DataFrame, study: ReportStudy) -> str:
         said = footnote(part, study)
         note = [rf"\multicolumn{{{at - 1}}}{{l}}{{\footnotesize $^\dagger$ {said}}} \\"] if said else []
         parts_.append("\n".join([*lines, r"\bottomrule", *note, r"\end{tabular}}"]))
+        parts_ += _tex_intervals(part)
     return "\n\n".join(parts_) + "\n"
+
+
+def _tex_intervals(part: pd.DataFrame) -> list[str]:
+    """Return a ``tabular`` of the intervals of each task's first category of people; none where nothing has one."""
+    of_task = {task: part[part.task == task] for task in dict.fromkeys(part.task)}
+    main = {task: _main_category(rows, shown(rows)) for task, rows in of_task.items()}
+    columns = [(task, category) for task, own in main.items() for category in own]
+    if not columns:
+        return []
+    head = [rf"\multicolumn{{2}}{{c}}{{{escape(f'{capital(title(t))}, {label(of_task[t], c)}')}}}" for t, c in columns]
+    rules = [rf"\cmidrule(lr){{{2 + 2 * k}-{3 + 2 * k}}}" for k in range(len(columns))]
+    lines = [
+        "% The same with 95 % intervals: of differences those that verdicts rest on, of what is kept each by itself.",
+        FIT + "{%",
+        rf"\begin{{tabular}}{{l{'ll' * len(columns)}}}",
+        r"\toprule",
+        " & " + " & ".join(head) + r" \\",
+        "".join(rules),
+        "Variant" + r" & $\Delta$ & kept" * len(columns) + r" \\",
+        r"\midrule",
+    ]
+    for variant in dict.fromkeys(part.variant):
+        rows = part[(part.variant == variant) & (part.verdict != REFERENCE)]
+        of = {(row.task, row.category): row for row in rows_of(rows)}
+        if of:
+            cells = [_tex_interval(of.get(column)) for column in columns]
+            lines.append(f"{escape(variant)} & " + " & ".join(cells) + r" \\")
+    return ["\n".join([*lines, r"\bottomrule", r"\end{tabular}}"])]
+
+
+def _tex_interval(row: Any) -> str:
+    """Return a difference and what is kept, with their intervals."""
+    if row is None or not is_number(row.difference):
+        return "-- & --"
+    ends = deciding(row)
+    inner = rf"\ [{tex_signed(ends[0])}, {tex_signed(ends[1])}]" if ends else ""
+    kept = escape(_kept(row)).replace("−", "$-$") if is_number(row.kept) else "--"
+    return f"${tex_signed(row.difference)}{inner}$ & {kept}"
 
 
 def tex_signed(value: float) -> str:
