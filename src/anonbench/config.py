@@ -749,16 +749,23 @@ class Study(Strict):
     def fit_settings(self, method: str, level: str | None = None) -> dict[str, Any]:
         """Return the complete settings for fitting a method, defaults included ({} for one that is not fitted).
 
-        Of one that is fitted for each level they are the level's, overridden by ``fit``, then by ``fit_levels``. Raises
-        ValueError for a setting that the method refuses.
+        Of one that is fitted for each level they are the level's and those of ``fit``, overridden by ``fit_levels``.
+        Raises ValueError for a setting that the method refuses, and for one of ``fit`` that would make a level another
+        one than its name says.
         """
         plugin, config = registry.load("methods", method), self.methods.get(method, MethodConfig())
         settings = plugin.FitSettings
         if settings is None:
             return {}
-        own = config.fit_levels.get(level or "", {})
+        own, named = config.fit_levels.get(level or "", {}), plugin.fit_levels.get(level or "", {})
+        for key in named.keys() & config.fit.keys() - own.keys():
+            if config.fit[key] != named[key]:
+                raise ValueError(
+                    f"methods.{method}.fit.{key}: the level '{level}' has {key}: {named[key]}; say it of that level "
+                    "alone (fit_levels), or of one with a name of your own"
+                )
         try:
-            given = {**plugin.fit_levels.get(level, {}), **config.fit, **own}
+            given = {**named, **config.fit, **own}
             return settings.model_validate(given).model_dump(mode="json")
         except ValidationError as error:
             entries = {str(first["loc"][0]) for first in error.errors()[:1] if first["loc"]} or own.keys()

@@ -43,8 +43,10 @@ def test_weights_and_settings_of_levels() -> None:
     assert told["b30"]["budget"] == 0.3
     assert told["mine"]["ensemble"] == 3
     assert {one["iterations"] for one in told.values()} == {7}
-    tedspad = Plan(study(fit={"utility_weight": 0.5}), PROJECT).arguments.fit_settings("learned", "tedspad")
-    assert json.loads(tedspad)["utility_weight"] == 0.5  # the study beats the level
+    with pytest.raises(ValueError, match=r"the level 'tedspad' has utility_weight: 0\.7"):
+        plan.arguments.fit_settings("learned", "tedspad")
+    own = Plan(study(fit_levels={"mine": {}, "tedspad": {"utility_weight": 0.5}}), PROJECT)
+    assert json.loads(own.arguments.fit_settings("learned", "tedspad"))["utility_weight"] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,10 @@ def test_weights_and_settings_of_levels() -> None:
         (
             {"learned": {"fit_levels": {"mine": {"bugdet": 0.2}}}},
             r"methods\.learned\.fit_levels\.mine\.bugdet: unknown key \(did you mean 'budget'",
+        ),
+        (
+            {"learned": {**MINE, "fit": {"budget": 0.1}}},
+            r"methods\.learned\.fit\.budget: the level 'b30' has budget: 0\.3; say it of that level alone \(fit_le",
         ),
         ({"learned": {"fit_levels": {"mine": {}, "b31": {}}}}, r"fit_levels: unknown level 'b31' \(did you mean 'b30'"),
         (

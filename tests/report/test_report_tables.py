@@ -403,7 +403,7 @@ def test_latex_has_a_cell_per_column_and_nothing_unescaped(made) -> None:
     ].itertuples()
     assert (
         f"body-mask\\_out & ${row.difference:+.1f}\\ [{row.simultaneous_low:+.1f}, {row.simultaneous_high:+.1f}]$ & "
-        f"{row.kept:.0f} \\% [{row.kept_low:.0f}, {row.kept_high:.0f}]"
+        f"{round(row.kept)} \\% [{round(row.kept_low)}, {round(row.kept_high)}]"
     ).replace("[-", "[$-$").replace("\\ [$-$", "\\ [-") in intervals
     assert text.count(r"\begin") == text.count(r"\end") == 2
     first, *others = text.splitlines()
@@ -423,7 +423,7 @@ def test_markdown_has_a_row_per_variant(made) -> None:
     assert text.count("| `body-mask_out`") == 3
     table = primary(read_csv(made[0] / "tables/impact.csv"))
     for row in table[(table.group == "people") & (table.variant == "body-mask_out")].itertuples():
-        kept = f"{row.kept:.0f} % [{row.kept_low:.0f}, {row.kept_high:.0f}]".replace("-", "−")
+        kept = f"{round(row.kept)} % [{round(row.kept_low)}, {round(row.kept_high)}]".replace("-", "−")
         assert f"| {kept} " in text
     assert text.count("person kept") == 3
     assert "car (untouched)" in text

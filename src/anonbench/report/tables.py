@@ -446,8 +446,8 @@ def _kept(row: Any) -> str:
     if row is None or not is_number(getattr(row, "kept", None)):
         return "" if row is not None and row.verdict == REFERENCE else MISSING
     ends = interval_of(row, "kept")
-    inner = f" [{ends[0]:.0f}, {ends[1]:.0f}]" if ends else ""
-    return f"{row.kept:.0f} %{inner}".replace("-", "−")
+    inner = f" [{round(ends[0])}, {round(ends[1])}]" if ends else ""
+    return f"{round(row.kept)} %{inner}".replace("-", "−")
 
 
 def percent(share: Any) -> str:
