@@ -98,6 +98,8 @@ def init(
         raise AnonbenchError("exists", file=out, remedy="give --out another name, or move it away")
     if not folder.is_dir():
         raise AnonbenchError("is not a folder", file=folder, remedy="give the folder of the data set")
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(folder)):
+        raise AnonbenchError("lies in the data set, which is only read", file=out, remedy="give --out another folder")
     face = detector(face_detector, "--face-detector")
     declared = dict.fromkeys(people or (), True) | dict.fromkeys(not_people or (), False)
     notes: list[str] = []

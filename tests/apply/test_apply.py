@@ -22,13 +22,16 @@ from anonbench.annotate.choose import Scene
 from anonbench.annotate.options import Detectors, RegionsConfig
 from anonbench.anonymize.shard import Shard
 from anonbench.apply import folder as folders
+from anonbench.apply.job import Job
 from anonbench.apply.journal import Journal
 from anonbench.apply.search import Seen, body_of, people
 from anonbench.detectors.config import DetectorConfig
 from anonbench.detectors.engine import inside
 from anonbench.errors import AnonbenchError
 from anonbench.images import read_rgb
+from anonbench.variants import Variant
 from tests.anonymize.conftest import photograph
+from tests.apply import moving
 from tests.apply.conftest import FACES, Run, encoded, files_of, stored, tagged
 from tests.detectors import drawn
 
@@ -335,6 +338,90 @@ def test_an_output_in_another_ones_is_refused(run: Run, photos: Path, faces: str
         with pytest.raises(AnonbenchError, match=r"lies in .*out, which another run has written"):
             run(*words, "--out", inner)
     assert files_of(out) == before
+
+
+def test_a_ledger_does_not_get_into_another_output_through_a_link(
+    run: Run, photos: Path, faces: str, tmp_path: Path
+) -> None:
+    words = ("apply", photos, "--variant", "face-mask_out", "--face-detector", faces)
+    run(*words, "--out", tmp_path / "out")
+    before = files_of(tmp_path / "out")
+    (tmp_path / "else").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "else")
+    with pytest.raises(AnonbenchError, match="which another run has written"):
+        run(*words, "--out", tmp_path / "out" / "link")
+    assert not (tmp_path / "out" / "private").exists()
+    assert before.items() <= files_of(tmp_path / "out").items()
+
+
+@pytest.mark.parametrize("content", [b"", b"[[1]]", b"{}"])
+def test_a_list_of_wanted_names_that_is_damaged_is_no_end(
+    run: Run, photos: Path, faces: str, tmp_path: Path, content: bytes
+) -> None:
+    out = tmp_path / "out"
+    words = ("apply", photos, "--variant", "face-mask_out", "--out", out, "--face-detector", faces)
+    run(*words)
+    before = files_of(out)
+    (tmp_path / "private" / "out" / "wanted.json").write_bytes(content)
+    (out / "many.jpg").unlink()
+    run(*words)
+    assert files_of(out) == before
+
+
+def test_a_name_of_a_killed_run_stays_its_own(
+    run: Run, photos: Path, faces: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the file and the journal; the photograph has another name in between."""
+    out = tmp_path / "out"
+    words = ("apply", photos, "--variant", "face-mask_out", "--out", out, "--face-detector", faces)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    real = Journal.add
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Journal, "add", lambda own, *more: (killed if own.path.name == "done.jsonl" else real)(own, *more)
+        )
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            run(*words)
+    assert files_of(out)
+    (photos / "many.jpg").rename(photos / "other.jpg")
+    run(*words)
+    (photos / "other.jpg").rename(photos / "many.jpg")
+    run(*words)
+    assert rows(out)["many.jpg"]["action"] == "encoded"
+    assert "other.jpg" not in files_of(out)
+
+
+def test_an_older_state_of_a_photograph_goes_where_it_has_another_name(tmp_path: Path) -> None:
+    """Stored without loss, what is changed is a PNG, and what is not keeps its name."""
+    photos, out = tmp_path / "p", tmp_path / "o"
+    photos.mkdir()
+    nobody = moving.frame_of((-100, -100), (320, 240))
+    for shows, name in ((False, "a.jpg"), (True, "a.png"), (False, "a.jpg")):
+        pixels = moving.frame_of((60, 60), (320, 240)) if shows else nobody
+        (photos / "a.jpg").write_bytes(encoded(pixels, "JPEG"))
+        job = Job(photos, out, Variant.parse("face-mask_out"), moving.Sees(), encoder="lossless")
+        assert job.run()["strangers"] == []
+        assert set(files_of(out)) == {name}
+
+
+def test_a_dry_run_refuses_what_the_run_refuses(run: Run, photos: Path, faces: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("apply", photos, "--variant", "face-mask_out", "--out", out, "--face-detector", faces)
+    run(*words)
+    (photos / "later.png").write_bytes(encoded(photograph(90, 60), "PNG"))
+    (out / "later.png").write_text("mine")
+    before = files_of(tmp_path / "private")
+    with pytest.raises(AnonbenchError, match=r"later\.png: was not written by this command"):
+        run(*words, "--dry-run")
+    (out / "later.png").unlink()
+    (out / "many.jpg").unlink()
+    (out / "many.jpg").mkdir()
+    with pytest.raises(AnonbenchError, match=r"many\.jpg: is a folder, and a file of that name is to be written"):
+        run(*words, "--dry-run")
+    assert files_of(tmp_path / "private") == before
 
 
 def test_settings_that_a_power_cut_has_emptied(run: Run, photos: Path, faces: str, tmp_path: Path) -> None:

@@ -138,6 +138,72 @@ def test_a_video_is_looked_at_and_written_as_a_player_shows_it(tmp_path: Path, h
         assert abs(pixels - expected)[elsewhere].mean() < 10
 
 
+def test_data_of_a_kind_that_is_not_known_beside_frames_leave_the_angle(tmp_path: Path) -> None:
+    """PyAV raises ValueError for the kinds that FFmpeg has and it has not, EXIF among them."""
+
+    class Frame:
+        rotation = 90
+
+        @property
+        def side_data(self) -> Any:
+            raise ValueError("29 is not a valid Type")
+
+    assert video._shown(Frame()) == video.Shown(True, False, True)  # counterclockwise, as the matrix of `turned back`
+    Frame.rotation = -90
+    assert video._shown(Frame()) == video.Shown(True, True, False)
+    Frame.rotation = 30
+    with pytest.raises(video.Unusable, match="no quarter turn"):
+        video._shown(Frame())
+
+
+def test_pixels_that_are_no_squares_lie_on_their_side_with_the_video(tmp_path: Path) -> None:
+    path = tmp_path / "p" / "v.mp4"
+    path.parent.mkdir()
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        stream.set_display_rotation(90)
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(moving.frame_of(moving.straight(number), (320, 240)), "rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    job(tmp_path).run()
+    with av.open(str(tmp_path / "o" / "v.mp4")) as container:
+        shown = next(container.decode(video=0))
+        assert (shown.width, shown.height) == (240, 320)
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(3, 4)
+
+
+def test_what_an_earlier_writer_wrote_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moving.write(tmp_path / "p" / "v.mp4", frames=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(video, "WRITER", video.WRITER - 1)
+        job(tmp_path).run()
+    first = (tmp_path / "o" / "v.mp4").stat().st_mtime_ns
+    job(tmp_path).run()
+    second = (tmp_path / "o" / "v.mp4").stat().st_mtime_ns
+    assert second > first
+    job(tmp_path).run()
+    assert (tmp_path / "o" / "v.mp4").stat().st_mtime_ns == second
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"<html>")])
+def test_a_video_that_changes_meanwhile_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any
+) -> None:
+    source = moving.write(tmp_path / "p" / "v.mp4", frames=5)
+    real = video.write
+
+    def spoilt(*words: Any) -> Any:
+        spoil(source)
+        return real(*words)
+
+    monkeypatch.setattr(video, "write", spoilt)
+    with pytest.raises(AnonbenchError, match=r"v\.mp4: has changed since .*; run again when nothing else writes"):
+        job(tmp_path).run()
+
+
 def test_a_video_that_is_shown_askew_is_not_looked_at_askew(tmp_path: Path) -> None:
     source = moving.write(tmp_path / "p" / "v.mp4", frames=4)
     moving.show(source, (1, 1, -1, 1))
@@ -161,9 +227,25 @@ def test_a_video_that_is_cut_short_is_unusable(tmp_path: Path, name: str, flags:
         source.write_bytes(whole[:size])
         with pytest.raises(AnonbenchError, match=rf"{name} is cut short: at least \d+ bytes"):
             job(tmp_path).run()
+    if name == "v.mkv":
+        head = 4 + 1 + (whole[4] & 0x7F)
+        source.write_bytes(whole[:head] + b"\xec\x84abcd" + whole[head : len(whole) // 2])
+        assert folders.missing_bytes(source) > 0
     source.write_bytes(whole + b"\xff" * 40)  # what some cameras put behind their files
     assert folders.missing_bytes(source) == 0
     job(tmp_path).run()
+
+
+def test_sizes_that_say_nothing_are_no_missing_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "v.avi"
+    path.write_bytes(b"RIFF\xff\xff\xff\xffAVI " + bytes(100))  # written to a pipe
+    assert folders.missing_bytes(path) == 0
+    path.write_bytes(b"RIFF\xff\x00\x00\x00AVI " + bytes(100))
+    assert folders.missing_bytes(path) == 8 + 255 - 112
+    path.write_bytes(b"\0\0\0\x10ftypmp42\0\0\0\0\0\0\0\x0cemsgabcd\0\0\1\0mdatabcd")
+    assert folders.missing_bytes(path) == 256 - 12
+    path.write_bytes(b"\0\0\0\x10ftypmp42\0\0\0\0\0\0\0\0mdat" + bytes(9))  # to the end of the file
+    assert folders.missing_bytes(path) == 0
 
 
 def test_damaged_packets_are_counted(tmp_path: Path) -> None:

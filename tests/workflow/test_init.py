@@ -227,6 +227,8 @@ def test_labels_of_photographs_are_whole_or_not_there(tmp_path: Path, monkeypatc
     monkeypatch.chdir(photos)
     with pytest.raises(AnonbenchError, match="lies among the photographs, which are only read"):
         init(Path(), "--out", tmp_path / "other.yaml", "--person-detector", persons)
+    with pytest.raises(AnonbenchError, match=r"x\.yaml: lies in the data set, which is only read"):
+        init(Path(), "--out", photos / "x.yaml", "--person-detector", persons)
     assert sorted(path.name for path in photos.iterdir()) == [f"{number}.jpg" for number in range(5)]
 
 

@@ -26,13 +26,13 @@ SHEET = "contact sheet of anonbench apply"
 """Comment of the contact sheet, by which it is known again."""
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-"""Ids of what a Matroska file begins with, and of all that comes after it."""
+_EBML, _VOID, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\xec", b"\x18\x53\x80\x67"
+"""Ids of what a Matroska file begins with, of room that may follow, and of all that comes after it."""
 _BOXES = frozenset(
     (b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip", b"junk", b"pnot", b"pict", b"udta", b"uuid")
 )  # fmt: skip
 """What QuickTime's files, and MP4, begin with after four bytes of length."""
-_LATER_BOXES = frozenset((b"meta", b"mfra", b"moof", b"sidx"))
+_LATER_BOXES = frozenset((b"emsg", b"meta", b"mfra", b"moof", b"pdin", b"prft", b"pssh", b"sidx", b"ssix"))
 """What may follow."""
 _PICTURE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis", b"crx ")
 
@@ -169,11 +169,12 @@ def missing_bytes(path: Path) -> int:
     """
     whole = path.stat().st_size
     with open(path, "rb") as stream:
-        head = stream.read(64)
+        head = stream.read(4096)
         if head.startswith(_EBML):
             return max(0, _end_of_segment(head, whole) - whole)
         if head.startswith(b"RIFF"):
-            return max(0, 8 + int.from_bytes(head[4:8], "little") - whole)
+            size = int.from_bytes(head[4:8], "little")
+            return 0 if size == 0xFFFFFFFF else max(0, 8 + size - whole)  # which a pipe could not go back to write
         at = 0
         while at < whole:
             stream.seek(at)
@@ -191,6 +192,9 @@ def _end_of_segment(head: bytes, whole: int) -> int:
     """Return where a Matroska file says that it ends, ``whole`` where it does not say it (RFC 8794, 4 and 6.2)."""
     size, length = _variable(head[4:])
     at = 4 + length + size
+    if head[at : at + 1] == _VOID:
+        size, length = _variable(head[at + 1 :])
+        at += 1 + length + size
     if head[at : at + 4] != _SEGMENT:
         return whole
     size, length = _variable(head[at + 4 :])
@@ -209,11 +213,12 @@ def check_places(photos: Path, out: Path) -> None:
     Also for an ``out`` in what another run has written, whose folder for handing out would get this one's ledger.
     """
     manifests.check_layout(out, "photos")
-    for parent in Path(os.path.realpath(out)).parents:
-        if (manifests.private_folder(parent) / SETTINGS).is_file():
-            raise AnonbenchError(
-                f"lies in {parent}, which another run has written", file=out, remedy="choose a folder beside it"
-            )
+    for place in (out, manifests.private_folder(out)):
+        for parent in Path(os.path.realpath(place)).parents:
+            if os.path.isfile(manifests.private_folder(parent) / SETTINGS):  # of others, it may not be readable
+                raise AnonbenchError(
+                    f"lies in {parent}, which another run has written", file=place, remedy="choose another --out"
+                )
     source = Path(os.path.realpath(photos))
     for place, what in ((out, "--out"), (manifests.private_folder(out), "the folder of what may not be handed out")):
         target = Path(os.path.realpath(place))
@@ -267,6 +272,17 @@ def check_unclaimed(wanted: Iterable[str], out: Path) -> None:
         if os.path.lexists(out / name):
             raise AnonbenchError(
                 "was not written by this command", file=out / name, remedy="move it away, or choose another --out"
+            )
+
+
+def check_files(wanted: Iterable[str], out: Path) -> None:
+    """Raise AnonbenchError where a folder lies in ``out`` under the name of a file that is to be written."""
+    for name in wanted:
+        if (out / name).is_dir():
+            raise AnonbenchError(
+                "is a folder, and a file of that name is to be written",
+                file=out / name,
+                remedy="move it away, or choose another --out",
             )
 
 

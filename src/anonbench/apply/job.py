@@ -26,7 +26,7 @@ from anonbench.annotate.options import Detectors, RegionsConfig
 from anonbench.anonymize.contract import Method, make
 from anonbench.anonymize.shard import Shard
 from anonbench.apply import folder as folders
-from anonbench.apply.journal import Journal
+from anonbench.apply.journal import Journal, entries_of
 from anonbench.apply.search import PERSON, Search, Seen, people
 from anonbench.apply.tracks import Origin
 from anonbench.crops import Work, cut
@@ -121,13 +121,15 @@ class Job:
             closing.callback(seen.close)
             done = Journal(self.private / DONE)
             closing.callback(done.close)
+            self._check_claim(found, done.entries)
             photos, clips = look(self, found, seen), look_at_videos(self, found, seen)
             self._refuse(found)
             folders.check_names(found, self.out, self.encoder)
             self._tables(photos)
             left = [*self._left(photos), *(one for clip in clips for one in clip.left)]
             self._check_strict(left)
-            self._claim(found, done)
+            earlier = {entry["rows"][0]["file_name"]: entry["rows"][0] for entry in done.entries.values()}
+            write_json(self.private / WANTED, self._check_claim(found, done.entries))
             rows = self._write(photos, seen, done)
             for clip in clips:
                 from anonbench.apply.video import write
@@ -136,7 +138,7 @@ class Job:
             header = self.shard().header(self.photos.name, self.method, self.fitted)
             manifests.write_rows(self.private / "manifest.jsonl", [header, *rows])
             self._account(found, photos, clips)
-            self._remove_stale(rows, done)
+            self._remove_stale(rows, earlier)
             self._draw(photos, clips)
             sizes = [*((photo["width"], photo["height"]) for photo in photos), *(clip.size for clip in clips)]
             return self._sum_up(found, rows, left, self._weak_frames(sizes))
@@ -150,6 +152,7 @@ class Job:
         found = self._found()
         self._check_ours()
         self._check_differing()
+        self._check_claim(found, entries_of(self.private / DONE))
         with tempfile.TemporaryDirectory(prefix="anonbench-") as folder:
             job = replace(self, elsewhere=Path(folder))
             photos, clips = look(job, found, None), look_at_videos(job, found, None)
@@ -266,16 +269,26 @@ class Job:
             )
         return differing
 
-    def _claim(self, found: folders.Folder, done: Journal) -> None:
-        """Refuse to write over what no run of this command has written, or through links; note what is begun."""
+    def _check_claim(self, found: folders.Folder, done: Row) -> list[str]:
+        """Refuse to write over what no run of this command has written, or through links.
+
+        Return the names that this run and earlier ones may have written when they are killed before they have said so.
+        ``done`` are the entries of what was written.
+        """
         path = self.private / WANTED
-        earlier = read_json(path) if path.is_file() else []
-        mine = {entry["rows"][0]["file_name"] for entry in done.entries.values()}
+        mine = {entry["rows"][0]["file_name"] for entry in done.values()}
+        try:
+            earlier = read_json(path) if path.is_file() else None
+        except AnonbenchError:  # a power cut may leave it empty
+            earlier = None
+        if not isinstance(earlier, list):
+            earlier = [*self._there()] if done else []
         wanted = sorted({*found.photos, *(names.encoded(name, self.encoder) for name in found.photos), *found.videos})
-        known = mine.union(earlier if isinstance(earlier, list) else ())
-        folders.check_unclaimed([name for name in wanted if name not in known], self.out)
+        known = mine.union(name for name in earlier if isinstance(name, str))
         folders.check_links(wanted, self.out)
-        write_json(path, wanted)
+        folders.check_files(wanted, self.out)
+        folders.check_unclaimed([name for name in wanted if name not in known], self.out)
+        return sorted({*wanted, *(known - mine)})
 
     def shard(self) -> Shard:
         """Return the stage's own writer of images, for all photographs."""
@@ -411,10 +424,12 @@ class Job:
             [[*key, number] for key, number in sorted(counts.items())],
         )
 
-    def _remove_stale(self, rows: list[Row], done: Journal) -> None:
-        """Remove what earlier runs wrote of files that are gone, as long as it is as they left it."""
+    def _remove_stale(self, rows: list[Row], earlier: Row) -> None:
+        """Remove what earlier runs wrote that is no longer wanted, as long as it is as they left it.
+
+        ``earlier`` are their rows of images and videos, by name.
+        """
         current = {row["file_name"] for row in rows if row["type"] in ("image", "video")}
-        earlier = {entry["rows"][0]["file_name"]: entry["rows"][0] for entry in done.entries.values()}
         if not self.out.is_dir():
             return
         for name in self._there() - current:

@@ -20,19 +20,12 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.entries = path, {}  # type: Path, dict[str, Any]
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        with open(path, "rb") as stream:
-            line = b"\n"
-            for line in stream:
-                digest, _, body = line.rstrip(b"\n").partition(b" ")
-                if _digest(body) == digest:
-                    with contextlib.suppress(ValueError):
-                        key, value = json.loads(body)
-                        self.entries[key] = value
-        if not line.endswith(b"\n"):  # whoever wrote it was killed
+        self.entries, whole = _read(path)
+        if not whole:  # whoever wrote it was killed
             with explained(self.path):
                 os.write(self._file, b"\n")
 
@@ -49,6 +42,25 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
+
+
+def entries_of(path: Path) -> dict[str, Any]:
+    """Return what a journal holds, none where there is no such file; nothing is written."""
+    return _read(path)[0] if path.is_file() else {}
+
+
+def _read(path: Path) -> tuple[dict[str, Any], bool]:
+    """Return the entries of a file, and whether its last line is whole."""
+    entries: dict[str, Any] = {}
+    with open(path, "rb") as stream:
+        line = b"\n"
+        for line in stream:
+            digest, _, body = line.rstrip(b"\n").partition(b" ")
+            if _digest(body) == digest:
+                with contextlib.suppress(ValueError):
+                    key, value = json.loads(body)
+                    entries[key] = value
+    return entries, line.endswith(b"\n")
 
 
 def _digest(body: bytes) -> bytes:

@@ -22,6 +22,8 @@ SLACK, TURN, MOST_SLACK = 0.05, 0.5, 2.0
 have gone, since it may turn; and the most that is added."""
 RATIO = 2.2
 """Of the sides of two boxes of one track, at most."""
+TIE = 1e-6
+"""Seconds by which sums of times may miss a limit that they meet."""
 GROWN = 0.1
 """What is added to each side of a box that was not detected, as a share of its longer side: a guess is less exact."""
 LOOK_BACK = 5
@@ -100,7 +102,7 @@ def follow(
 
 def _within(seconds: float, frames: int, limit: float) -> bool:
     """Tell whether that many frames, which take so long, are within a limit in seconds, to the nearest frame."""
-    return frames == 0 or seconds * (1 - 0.5 / frames) <= limit
+    return frames == 0 or seconds * (1 - 0.5 / frames) <= limit + TIE
 
 
 def _tracks(detections: Sequence[np.ndarray], times: Sequence[float], gap: float) -> list[_Track]:

@@ -27,7 +27,7 @@ from anonbench import regions, workers
 from anonbench.annotate.choose import Scene
 from anonbench.anonymize import engine
 from anonbench.apply import folder as folders
-from anonbench.apply.job import Job, Unusable, changed, digest, is_written, usable, whole_frame
+from anonbench.apply.job import Job, Unusable, changed, check_unchanged, digest, is_written, usable, whole_frame
 from anonbench.apply.journal import Journal
 from anonbench.apply.search import PERSON, Seen, people
 from anonbench.apply.sound import without_comments
@@ -46,6 +46,8 @@ EXACT = int(
 """How colours are converted: FFmpeg's quicker ways make every video darker by one level there and one back."""
 ENCODER_THREADS = 4
 """Fixed: on as many cores as there are, what an encoder writes would depend on the machine."""
+WRITER = 2
+"""Raised when other videos are written of the same frames: what an earlier one wrote is written again."""
 DISPLAY_MATRIX = Type.DISPLAYMATRIX
 MEMORY_SHARE = 0.5
 """Of the machine's memory, for all frames of a video at once, which a method that works on clips wants."""
@@ -55,7 +57,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A decoded frame: its place, its time in units of the stream's and in seconds, and its pixels, upright.
+    """A decoded frame: its place, its time in units of the stream's, seconds since the first, and its pixels, upright.
 
     Pixels are uint8 HxWx3 RGB. ``sound`` are the packets that stand before it in the file.
     """
@@ -118,7 +120,8 @@ def look(job: Job, found: folders.Folder, seen: Journal | None) -> list[Clip]:
 
 def _look(job: Job, name: str, seen: Journal | None) -> Clip:
     path = job.photos / name
-    status = path.stat()
+    with usable():
+        status = path.stat()
     stamp: Row = {"bytes": status.st_size, "mtime": status.st_mtime_ns}
     known = seen.entries if seen else {}
     whole = known.get(f"{name}\0")
@@ -126,9 +129,10 @@ def _look(job: Job, name: str, seen: Journal | None) -> Clip:
     if whole is None or kept is None:
         if job.search is not None and job.search.looks_up:
             raise Unusable("is a video, and stored detections know images alone")
-        stamp["sha256"] = sha256_file(path)
+        with usable():
+            stamp["sha256"], missing = sha256_file(path), folders.missing_bytes(path)
         size, frames = (0, 0), 0
-        if missing := folders.missing_bytes(path):
+        if missing:
             raise Unusable(f"is cut short: at least {missing} bytes are missing at its end")
         with reading(path, job.max_pixels) as video:
             bar = tqdm(desc=f"looking for people in {name}", total=video.frames or None, unit="frame", disable=None)
@@ -233,7 +237,7 @@ def _nearest(row: Row, boxes: np.ndarray) -> int:
 
 def write(job: Job, clip: Clip, seen: Journal, done: Journal) -> list[Row]:
     """Write a video unless it is written; return its manifest row."""
-    fate = digest([clip.sha256, clip.size, clip.rows])
+    fate = digest([WRITER, clip.sha256, clip.size, clip.rows])
     entry = done.entries.get(clip.file_name)
     if entry and entry["of"] == fate and is_written(job.out, entry["rows"][0]):
         rows: list[Row] = entry["rows"]
@@ -259,6 +263,7 @@ def write(job: Job, clip: Clip, seen: Journal, done: Journal) -> list[Row]:
                 seen.add(f"{clip.file_name}\0", {})  # whatever its time and size say
                 raise changed(source)
     except Unusable as error:
+        check_unchanged(source, clip.sha256)
         raise AnonbenchError(
             str(error), file=source, remedy="run again when nothing else writes to the folder"
         ) from error
@@ -353,7 +358,7 @@ class Reader:
         return self._decoded([self.stream, *self.sound])
 
     def _decoded(self, streams: list[Any]) -> Iterator[Frame]:
-        index, last, unit = 0, None, float(self.stream.time_base)
+        index, first, last, unit = 0, 0, None, float(self.stream.time_base)
         for packet in self.container.demux(streams):
             if packet.stream.index != self.stream.index:
                 self.rest.append(packet)
@@ -362,6 +367,7 @@ class Reader:
                 pts = frame.pts if frame.pts is not None else (0 if last is None else last + 1)
                 last = pts if last is None or pts > last else last + 1
                 if index == 0:
+                    first = last
                     if _shown(frame).swapped and self.aspect:
                         self.aspect = 1 / self.aspect
                     self.colorspace = int(frame.colorspace)
@@ -369,7 +375,7 @@ class Reader:
                     if len(frame.format.components) and max(c.bits for c in frame.format.components) > 8:
                         self.notes.append(f"{frame.format.name} written with 8 bits")
                 sound, self.rest = tuple(self.rest), []
-                yield Frame(index, last, last * unit, _upright(frame), sound)
+                yield Frame(index, last, (last - first) * unit, _upright(frame), sound)
                 index += 1
 
     def _decode(self, packet: Any) -> list[Any]:
@@ -404,11 +410,13 @@ def _shown(frame: Any) -> Shown:
     """
     try:
         matrix = frame.side_data.get(DISPLAY_MATRIX)
-    except ValueError:  # PyAV lists all kinds before it looks for one
-        raise Unusable("has data with its frames of a kind that is not known here") from None
-    if matrix is None:
+    except ValueError:  # PyAV lists all kinds of data before it looks for one, and does not know EXIF; but the angle
+        turn = np.deg2rad(frame.rotation)  # counterclockwise; whether it is mirrored is not known
+        entries = np.round([np.cos(turn), -np.sin(turn), 0, np.sin(turn), np.cos(turn), 0], 6)
+    else:
+        entries = np.zeros(6) if matrix is None else np.frombuffer(bytes(matrix), np.int32)[:6].astype(float)
+    if not entries.any():
         return STRAIGHT
-    entries = np.frombuffer(bytes(matrix), np.int32)[:6].astype(float)
     a, b, c, d = entries[[0, 1, 3, 4]]
     sides = np.hypot(a, b), np.hypot(c, d)
     if min(sides) > 0:
@@ -483,7 +491,6 @@ class Writer:
         context = stream.codec_context
         context.thread_count = ENCODER_THREADS
         context.time_base = video.stream.time_base
-        context.sample_aspect_ratio = video.aspect
         stream.time_base = video.stream.time_base
         self.stream, self.context = stream, context
         with self._written():
@@ -533,6 +540,7 @@ class Writer:
         matrix = Colorspace(space) if space in (1, 4, 7, 9) else Colorspace.ITU601
         picture = picture.reformat(format=self.stream.pix_fmt, dst_colorspace=matrix, interpolation=EXACT)
         if frame.index == 0:
+            self.context.sample_aspect_ratio = self.video.aspect  # known since a frame was decoded
             self.context.colorspace, self.context.color_primaries = space, self.video.primaries
             self.context.color_trc = self.video.transfer
         picture.colorspace = space
