@@ -1,7 +1,7 @@
 """How fast anonymizers that learn are fitted and applied, and how much of the stage is their own forward pass.
 
     python benchmarks/learned.py                                          the preset `cpu` at 64 x 64, on a processor
-    python benchmarks/learned.py --device cuda --preset published --size 224 --steps 200 --out learned.jsonl
+    python benchmarks/learned.py --device cuda --preset published --size 224 --steps 40 --out learned.jsonl
 
 Clips of drawn frames (blurred noise, JPEG) are written to a folder, with the tables that `annotate` would write. Then
 

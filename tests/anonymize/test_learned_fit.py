@@ -449,6 +449,31 @@ def test_where_nobody_has_a_box_of_their_own_pictures_of_crowds_are_the_stills(t
         run(tmp_path / "c", tmp_path / "fit2", min_pixels=21)
 
 
+def test_views_of_a_crowd_are_two_parts_of_what_is_seen(tmp_path: Path) -> None:
+    """Of a box as large as the frame both views would be the same, and telling them apart would hide nothing."""
+    material = Material.read(job(write_clips(tmp_path / "c", crowds=True), loss="spact"))
+    assert all(still.crowd for still in material.stills)
+    for iteration in range(20):
+        batch = material.batch(iteration)
+        one, other = batch.boxes.numpy()
+        assert (one != other).any(axis=1).all()
+        sides = np.stack([one[:, 2] - one[:, 0], one[:, 3] - one[:, 1]])
+        assert sides.min() >= 0.6 * 16 - 1e-3
+        assert (one >= 0).all()
+        assert (other <= 16).all()
+
+
+def test_crowds_beside_people_are_no_stills(tmp_path: Path) -> None:
+    folder = write_clips(tmp_path / "c")
+    table = folder / "annotations" / "train.people.parquet"
+    people = regions.read(table, regions.PEOPLE).to_pylist()
+    for row in people[::2]:
+        row["crowd"] = True
+    regions.write(table, people, regions.PEOPLE)
+    material = Material.read(job(folder, loss="spact"))
+    assert [still.crowd for still in material.stills] == [False] * 8
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -582,7 +607,9 @@ def test_running_out_of_memory_says_the_largest_batch_that_fits(
         with pytest.raises(AnonbenchError) as caught:
             run(clips, tmp_path / "fit", clips=4)
         assert f"for 4 clips and 3 stills at a time (iteration 1); {said}" in str(caught.value)
-    most[0] = 2  # and what is told can be set
+    most[0] = 2
+    with pytest.raises(AnonbenchError, match="; 2 fit; set clips: 2"):
+        run(clips, tmp_path / "fit", clips=3)  # half of which is one
     run(clips, tmp_path / "fit", clips=2, stills=2)
 
 

@@ -45,7 +45,8 @@ def test_weights_and_settings_of_levels() -> None:
     assert {one["iterations"] for one in told.values()} == {7}
     with pytest.raises(ValueError, match=r"the level 'tedspad' has utility_weight: 0\.7"):
         plan.arguments.fit_settings("learned", "tedspad")
-    own = Plan(study(fit_levels={"mine": {}, "tedspad": {"utility_weight": 0.5}}), PROJECT)
+    both = {"fit": {"utility_weight": 0.6}, "fit_levels": {"mine": {}, "tedspad": {"utility_weight": 0.5}}}
+    own = Plan(study(**both), PROJECT)
     assert json.loads(own.arguments.fit_settings("learned", "tedspad"))["utility_weight"] == 0.5
 
 

@@ -398,7 +398,7 @@ def test_an_older_state_of_a_photograph_goes_where_it_has_another_name(tmp_path:
     """Stored without loss, what is changed is a PNG, and what is not keeps its name."""
     photos, out = tmp_path / "p", tmp_path / "o"
     photos.mkdir()
-    nobody = moving.frame_of((-100, -100), (320, 240))
+    nobody = moving.frame_of((400, 300), (320, 240))
     for shows, name in ((False, "a.jpg"), (True, "a.png"), (False, "a.jpg")):
         pixels = moving.frame_of((60, 60), (320, 240)) if shows else nobody
         (photos / "a.jpg").write_bytes(encoded(pixels, "JPEG"))

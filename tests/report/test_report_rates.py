@@ -132,6 +132,15 @@ def test_a_rate_stands_beside_the_one_that_was_asked_for(made: tuple[Path, Repor
     assert "(1.030, nearest 1) and frame-avif-r2 (0.300, nearest 0.25) have rates" in off_target(table.reset_index())[1]
     table.loc[["frame-avif-r1", "frame-avif-r2"], "bpp"] = 1.01, 0.252
     assert len(off_target(table.reset_index())) == 1
+    table.loc["frame-avif-r1", ["split_attacked", "bpp_attacked"]] = "probe", 0.8
+    assert "frame-avif-r1 (0.800 on probe, nearest 1) has a rate" in off_target(table.reset_index())[1]
+    table.loc["frame-avif-r1", "quality"] = 30.0  # a quality that was asked for is no codec of its own rate
+    assert len(off_target(table.reset_index())) == 1
+    table.loc["frame-avif-r1", "quality"] = math.nan
+    elsewhere = table.reset_index().assign(dataset="other", bpp_target=math.nan)
+    assert off_target(elsewhere) == [], "nothing was asked for"
+    both = pd.concat([elsewhere.assign(bpp_target=0.8), table.reset_index()])
+    assert any("nearest 1)" in said for said in off_target(both)), "of its own data set"
 
 
 def test_rates_of_a_refitted_variant_are_means_over_its_fits(made: tuple[Path, ReportStudy], tmp_path: Path) -> None:

@@ -401,10 +401,11 @@ def test_latex_has_a_cell_per_column_and_nothing_unescaped(made) -> None:
     (row,) = table[
         (table.variant == "body-mask_out") & (table.task == "detection") & (table.group == "people")
     ].itertuples()
+    low, high = row.simultaneous_low, row.simultaneous_high
+    kept = f"{round(row.kept)} \\% [{round(row.kept_low)}, {round(row.kept_high)}]".replace("[-", "[$-$")
     assert (
-        f"body-mask\\_out & ${row.difference:+.1f}\\ [{row.simultaneous_low:+.1f}, {row.simultaneous_high:+.1f}]$ & "
-        f"{round(row.kept)} \\% [{round(row.kept_low)}, {round(row.kept_high)}]"
-    ).replace("[-", "[$-$").replace("\\ [$-$", "\\ [-") in intervals
+        f"body-mask\\_out & ${row.difference:+.1f}^{{\\downarrow}}\\ [{low:+.1f}, {high:+.1f}]$ & {kept}" in intervals
+    )
     assert text.count(r"\begin") == text.count(r"\end") == 2
     first, *others = text.splitlines()
     assert first.startswith("%")
@@ -416,6 +417,27 @@ def test_latex_has_a_cell_per_column_and_nothing_unescaped(made) -> None:
     assert escape("a_b&c%$#{}~^\\<") == (
         r"a\_b\&c\%\$\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}\textless{}"
     )
+
+
+def test_what_is_asked_about_is_what_kept_and_intervals_are_of(made) -> None:
+    """Of a study that asks about another category than its first; a variant without the number is evaluated still."""
+    root, study, _ = made
+    table = primary(read_csv(root / "tables/impact.csv"))
+    asked = table.question.mask(table.category != "person", "primary").mask(table.category == "person", "exploratory")
+    table["question"] = asked.mask(table.category == "bicycle", "exploratory")
+    text = markdown(table, study)
+    assert text.count("car (untouched) kept") == 2
+    assert text.count("person kept") == 1, "keypoints, which have no cars"
+    assert "Box AP, car" in latex(table, study)
+    other = table.assign(kept=table.kept.mask(table.variant == "body-mask_out"))
+    (line, *_) = [line for line in markdown(other, study).splitlines() if line.startswith("| `body-mask_out`")]
+    assert line.split("|")[4].strip() == "–"
+    (line, *_) = [line for line in markdown(other, study).splitlines() if line.startswith("| `original`")]
+    assert line.split("|")[4].strip() == ""
+    none = table.assign(kept=float("nan"))
+    assert "kept |" not in markdown(none, study)
+    assert latex(none, study).count("tabular}{") == 1
+    assert latex(table.assign(leaks="true"), study).count(r"Variant$^\dagger$") == 2
 
 
 def test_markdown_has_a_row_per_variant(made) -> None:

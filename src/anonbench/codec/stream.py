@@ -116,7 +116,7 @@ def read(stream: Stream, architecture: Architecture, tables: Tables, *, file: st
     """Return the latents (int32 CxHxW, in steps) of a stream whose size was checked.
 
     Raises AnonbenchError for words that are too many or too few, and for escapes that do not fit. No number of words is
-    too few by itself: while the coder's state is small, a channel's first symbol costs nothing if it is nearly certain,
+    too few by itself: while the coder's state is zero, the first symbol of a table costs nothing, likely or not,
     however many there are.
     """
     shape = architecture.latents(stream.width, stream.height)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -142,12 +143,12 @@ def off_target(taken: pd.DataFrame) -> list[str]:
             off += [
                 f"{row.variant} ({bpp:.3f} instead of {row.bpp_target:g}{where})"
                 for bpp, where in reached
-                if is_number(row.bpp_target) and abs(bpp / row.bpp_target - 1) > WITHIN
+                if is_number(row.bpp_target) and _off(bpp, row.bpp_target) > WITHIN
             ]
-            if asked and not is_number(row.bpp_target) and not is_number(row.quality):
-                nearest = min(asked, key=lambda rate: abs(row.bpp / rate - 1))
-                if abs(row.bpp / nearest - 1) > WITHIN:
-                    apart.append(f"{row.variant} ({row.bpp:.3f}, nearest {nearest:g})")
+            for bpp, where in reached if not (is_number(row.bpp_target) or is_number(row.quality)) else []:
+                nearest = min(asked or [bpp], key=functools.partial(_off, bpp))
+                if _off(bpp, nearest) > WITHIN:
+                    apart.append(f"{row.variant} ({bpp:.3f}{where}, nearest {nearest:g})")
         if off:
             found.append(
                 f"{dataset}: {joined(off)} {'takes' if len(off) == 1 else 'take'} other bits per pixel than asked for, "
@@ -161,6 +162,11 @@ def off_target(taken: pd.DataFrame) -> list[str]:
                 "not single rates."
             )
     return found
+
+
+def _off(bpp: float, rate: float) -> float:
+    """Return by which share a rate is off another."""
+    return abs(bpp / rate - 1)
 
 
 def pictures(mine: pd.DataFrame) -> list[Series]:

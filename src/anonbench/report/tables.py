@@ -31,7 +31,7 @@ from anonbench.report.collect import (
     ledger,
     subsets,
 )
-from anonbench.report.impact import EXPLORATORY, IMPACT_COLUMNS, SEED_COLUMNS, impact
+from anonbench.report.impact import CONFIRMATORY, EXPLORATORY, IMPACT_COLUMNS, SEED_COLUMNS, impact
 from anonbench.report.sizes import SIZE_COLUMNS, sizes
 from anonbench.report.study import ORIGINAL, ReportStudy, is_coded, is_identity
 from anonbench.statistics.verdicts import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
@@ -436,15 +436,19 @@ def markdown(table: pd.DataFrame, study: ReportStudy) -> str:
 
 
 def _main_category(rows: pd.DataFrame, categories: Sequence[str]) -> list[str]:
-    """Return the first category of people of a task, if there is one of which it is known how much is kept."""
-    people = [c for c in categories if (rows.loc[rows.category == c, "group"] == PEOPLE).all()][:1]
-    return people if people and has(rows[rows.category == people[0]], "kept") else []
+    """Return the category that the study asks about, or else the first of people; none if nothing says what is kept."""
+    asked = set(rows.category[rows.question == CONFIRMATORY]) if "question" in rows.columns else set()
+    people = [c for c in categories if (rows.loc[rows.category == c, "group"] == PEOPLE).all()]
+    chosen = [c for c in (*(c for c in categories if c in asked), *people) if has(rows[rows.category == c], "kept")]
+    return chosen[:1]
 
 
 def _kept(row: Any) -> str:
     """Return the share of the original's value that is kept, in per cent, with its interval; '' for the original."""
-    if row is None or not is_number(getattr(row, "kept", None)):
-        return "" if row is not None and row.verdict == REFERENCE else MISSING
+    if row is None or not is_number(row.value):
+        return MISSING
+    if not is_number(getattr(row, "kept", None)):
+        return "" if row.verdict == REFERENCE else "–"
     ends = interval_of(row, "kept")
     inner = f" [{round(ends[0])}, {round(ends[1])}]" if ends else ""
     return f"{round(row.kept)} %{inner}".replace("-", "−")
@@ -498,8 +502,8 @@ def escape(text: str) -> str:
 def latex(table: pd.DataFrame, study: ReportStudy) -> str:
     """Return two booktabs ``tabular`` per data set and model: rows are variants, columns values and differences.
 
-    The second has the intervals of the first category of people. A table wider than the text is shrunk to it. It needs
-    the packages booktabs and graphicx; put each into a ``table`` of your own.
+    The second has the intervals of the category that is asked about, or else the first of people. A table wider than
+    the text is shrunk to it. It needs the packages booktabs and graphicx; put each into a ``table`` of your own.
     """
     table = primary(table)
     parts_ = [
@@ -552,15 +556,14 @@ def latex(table: pd.DataFrame, study: ReportStudy) -> str:
             share = escape(percent(rows.share_changed.iloc[0])) if variant != ORIGINAL else "--"
             cells = [_tex_cell(of.get((task, category)), people) for task, category, _, people in columns]
             lines.append(f"{escape(variant)} & {share} & " + " & ".join(cells) + r" \\")
-        said = footnote(part, study)
-        note = [rf"\multicolumn{{{at - 1}}}{{l}}{{\footnotesize $^\dagger$ {said}}} \\"] if said else []
+        note = _tex_note(part, study, at - 1)
         parts_.append("\n".join([*lines, r"\bottomrule", *note, r"\end{tabular}}"]))
-        parts_ += _tex_intervals(part)
+        parts_ += _tex_intervals(part, study)
     return "\n\n".join(parts_) + "\n"
 
 
-def _tex_intervals(part: pd.DataFrame) -> list[str]:
-    """Return a ``tabular`` of the intervals of each task's first category of people; none where nothing has one."""
+def _tex_intervals(part: pd.DataFrame, study: ReportStudy) -> list[str]:
+    """Return a ``tabular`` of the intervals of each task's `_main_category`; none where nothing has one."""
     of_task = {task: part[part.task == task] for task in dict.fromkeys(part.task)}
     main = {task: _main_category(rows, shown(rows)) for task, rows in of_task.items()}
     columns = [(task, category) for task, own in main.items() for category in own]
@@ -569,13 +572,14 @@ def _tex_intervals(part: pd.DataFrame) -> list[str]:
     head = [rf"\multicolumn{{2}}{{c}}{{{escape(f'{capital(title(t))}, {label(of_task[t], c)}')}}}" for t, c in columns]
     rules = [rf"\cmidrule(lr){{{2 + 2 * k}-{3 + 2 * k}}}" for k in range(len(columns))]
     lines = [
-        "% The same with 95 % intervals: of differences those that verdicts rest on, of what is kept each by itself.",
+        "% The same with 95 % intervals: those of differences in the primary question hold all at once, others, and",
+        "% those of what is kept, each by itself.",
         FIT + "{%",
         rf"\begin{{tabular}}{{l{'ll' * len(columns)}}}",
         r"\toprule",
         " & " + " & ".join(head) + r" \\",
         "".join(rules),
-        "Variant" + r" & $\Delta$ & kept" * len(columns) + r" \\",
+        (r"Variant$^\dagger$" if leaky(part) else "Variant") + r" & $\Delta$ & kept" * len(columns) + r" \\",
         r"\midrule",
     ]
     for variant in dict.fromkeys(part.variant):
@@ -584,17 +588,23 @@ def _tex_intervals(part: pd.DataFrame) -> list[str]:
         if of:
             cells = [_tex_interval(of.get(column)) for column in columns]
             lines.append(f"{escape(variant)} & " + " & ".join(cells) + r" \\")
-    return ["\n".join([*lines, r"\bottomrule", r"\end{tabular}}"])]
+    return ["\n".join([*lines, r"\bottomrule", *_tex_note(part, study, 1 + 2 * len(columns)), r"\end{tabular}}"])]
+
+
+def _tex_note(part: pd.DataFrame, study: ReportStudy, columns: int) -> list[str]:
+    """Return the row below a ``tabular`` that says what the dagger means; none where nothing has one."""
+    said = footnote(part, study)
+    return [rf"\multicolumn{{{columns}}}{{l}}{{\footnotesize $^\dagger$ {said}}} \\"] if said else []
 
 
 def _tex_interval(row: Any) -> str:
-    """Return a difference and what is kept, with their intervals."""
-    if row is None or not is_number(row.difference):
+    """Return a difference with its verdict and what is kept, with their intervals."""
+    if row is None or row.verdict == REFERENCE or not is_number(row.difference):
         return "-- & --"
     ends = deciding(row)
     inner = rf"\ [{tex_signed(ends[0])}, {tex_signed(ends[1])}]" if ends else ""
     kept = escape(_kept(row)).replace("−", "$-$") if is_number(row.kept) else "--"
-    return f"${tex_signed(row.difference)}{inner}$ & {kept}"
+    return f"${_tex_difference(row)}{inner}$ & {kept}"
 
 
 def tex_signed(value: float) -> str:
@@ -609,5 +619,10 @@ def _tex_cell(row: Any, people: bool) -> str:
     own = f"{row.value:.1f} & " if people else ""
     if row.verdict == REFERENCE or not is_number(row.difference):
         return own if people else f"({row.value:.1f})"
+    return f"{own}${_tex_difference(row)}$"
+
+
+def _tex_difference(row: Any) -> str:
+    """Return a difference with its verdict, in brackets where it is exploratory."""
     mark = TEX_MARKS[row.verdict]
-    return f"{own}${tex_signed(row.difference)}^{{{f'({mark})' if is_exploratory(row) else mark}}}$"
+    return f"{tex_signed(row.difference)}^{{{f'({mark})' if is_exploratory(row) else mark}}}"

@@ -25,6 +25,8 @@ from anonbench.seeding import generator
 
 KEPT_BYTES = 1 << 30
 """How much of decoded frames stays in memory; the others are decoded whenever they are seen. Changes no result."""
+OF_CROWD = (0.6, 1.0)
+"""Sides of a view of a crowd, as shares of what is seen of the picture: SPAct's crops of photographs."""
 REMEDY = "fit on another data set (fit_on)"
 Row = Mapping[str, Any]
 
@@ -42,12 +44,13 @@ class Clip:
 class Still:
     """A person in a picture: its row, their box (x, y, width, height in pixels) and the positions of their values.
 
-    In a data set that tells no people apart it is a picture of some, and the box is that of its crowd.
+    In a data set that tells no people apart it is a ``crowd``: a picture of some, and the box is all of them.
     """
 
     picture: Row = field(repr=False)
     box: tuple[float, float, float, float]
     labels: tuple[int, ...]
+    crowd: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +187,21 @@ class Material:
     def _view(self, still: Still, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return a part of a picture that shows a person, uint8 (3, H, W), and where two views of them lie in it.
 
-        The part has the scale of a clip's; of somebody who is larger it shows a part.
+        The part has the scale of a clip's; of somebody who is larger it shows a part. The views of a crowd are two
+        rectangles of the part, with `OF_CROWD` of its sides, wherever they lie.
         """
         s, row = self.settings, still.picture
         bx, by, bw, bh = still.box
-        window = self._window(row, random, (bx + bw / 2, by + bh / 2))
+        window = self._window(row, random, None if still.crowd else (bx + bw / 2, by + bh / 2))
         pixels = self._part(row, window, False)
         boxes = np.empty((2, 4))
         for view in boxes:
+            if still.crowd:
+                x, y, w, h = window
+                share, across, down = random.uniform(*OF_CROWD), random.random(), random.random()
+                left, top = x + across * (1 - share) * w, y + down * (1 - share) * h
+                view[:] = (left, top, left + share * w, top + share * h)
+                continue
             left, top, right, bottom = random.uniform(-s.around / 3, s.around, 4)
             view[:] = (bx - left * bw, by - top * bh, bx + (1 + right) * bw, by + (1 + bottom) * bh)
         return pixels, _scaled(boxes, window, s), random.random(2) < s.horizontal_flip
@@ -286,7 +296,7 @@ def stills_of(job: FitJob, settings: FitSettings) -> tuple[list[Still], dict[str
             for name, known in values.items()
         )
         x, y, w, h = row["box"]
-        stills.append(Still(of[row["image_id"]], (x, y, w, h), labels))
+        stills.append(Still(of[row["image_id"]], (x, y, w, h), labels, bool(row["crowd"])))
     return stills, values
 
 

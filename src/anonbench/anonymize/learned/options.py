@@ -62,7 +62,7 @@ class FitSettings(FromPreset):
 
     preset: Literal["cpu", "published"] = Field(
         "cpu",
-        description="`cpu`: minutes on one core at 64 x 64 pixels; `published`: the published schedule, on a GPU.",
+        description="`cpu`: minutes on one core at 64 x 64 pixels; `published`: published sizes and rates, on a GPU.",
     )
     loss: Literal["penalty", "spact", "tedspad", "vita"] = Field(
         "penalty",
