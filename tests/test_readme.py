@@ -155,9 +155,11 @@ def test_the_table_of_both_halves_is_that_of_the_committed_results(committed: Pa
 def test_pull_requests_run_the_command_that_the_readme_names() -> None:
     workflow = yaml.safe_load((PROJECT / ".github" / "workflows" / "test.yml").read_text())
     assert "pull_request" in workflow[True]  # YAML takes the key `on` for a truth value
-    (job,) = workflow["jobs"].values()
-    assert job["steps"][-1] == {"run": "make test"}
-    for action in [step["uses"] for step in job["steps"] if "uses" in step]:
-        assert re.fullmatch(r"actions/[a-z-]+@v\d+", action)
-    (python,) = [step["with"]["python-version"] for step in job["steps"] if "python-version" in step.get("with", {})]
-    assert f'requires-python = ">={python},' in (PROJECT / "pyproject.toml").read_text()
+    commands = {name: job["steps"][-1]["run"] for name, job in workflow["jobs"].items()}
+    assert commands == {"test": "make test", "cluster": 'sudo env "PATH=$PATH" make cluster'}
+    for job in workflow["jobs"].values():
+        for action in [step["uses"] for step in job["steps"] if "uses" in step]:
+            assert re.fullmatch(r"actions/[a-z-]+@v\d+", action)
+        versions = [step["with"].get("python-version") for step in job["steps"] if "with" in step]
+        (python,) = filter(None, versions)
+        assert f'requires-python = ">={python},' in (PROJECT / "pyproject.toml").read_text()
