@@ -54,6 +54,7 @@ def write(
     codec: str = "libx264",
     times: Callable[[int], int] = lambda frame: frame,
     flags: str = "",
+    aspect: Fraction | None = None,
 ) -> Path:
     """Write a video with a title, a place and a second of sound for each of its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,6 +65,8 @@ def write(
         picture.width, picture.height = size if turns % 2 == 0 else size[::-1]
         picture.pix_fmt = "yuv420p" if size[0] % 2 == size[1] % 2 == 0 else "yuv444p"
         picture.options = {"crf": "8"}
+        if aspect is not None:
+            picture.codec_context.sample_aspect_ratio = aspect
         if turned:
             picture.set_display_rotation(turned)
         audio: Any = None

@@ -138,7 +138,7 @@ def test_a_video_is_looked_at_and_written_as_a_player_shows_it(tmp_path: Path, h
         assert abs(pixels - expected)[elsewhere].mean() < 10
 
 
-def test_data_of_a_kind_that_is_not_known_beside_frames_leave_the_angle(tmp_path: Path) -> None:
+def test_data_of_a_kind_that_is_not_known_beside_frames_leave_the_angle() -> None:
     """PyAV raises ValueError for the kinds that FFmpeg has and it has not, EXIF among them."""
 
     class Frame:
@@ -156,23 +156,19 @@ def test_data_of_a_kind_that_is_not_known_beside_frames_leave_the_angle(tmp_path
         video._shown(Frame())
 
 
-def test_pixels_that_are_no_squares_lie_on_their_side_with_the_video(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sound", [False, True])
+@pytest.mark.parametrize(("turned", "aspect"), [(0, Fraction(4, 3)), (90, Fraction(3, 4))])
+def test_pixels_that_are_no_squares_lie_on_their_side_with_the_video(
+    tmp_path: Path, turned: int, aspect: Fraction, sound: bool
+) -> None:
+    """Sound before the first frame opens the encoder, which must know by then."""
     path = tmp_path / "p" / "v.mp4"
-    path.parent.mkdir()
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
-        stream.set_display_rotation(90)
-        for number in range(3):
-            frame = av.VideoFrame.from_ndarray(moving.frame_of(moving.straight(number), (320, 240)), "rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+    moving.write(path, frames=3, size=(240, 320), turned=turned, aspect=Fraction(4, 3), sound=sound)
     job(tmp_path).run()
     with av.open(str(tmp_path / "o" / "v.mp4")) as container:
         shown = next(container.decode(video=0))
         assert (shown.width, shown.height) == (240, 320)
-        assert container.streams.video[0].sample_aspect_ratio == Fraction(3, 4)
+        assert container.streams.video[0].sample_aspect_ratio == aspect
 
 
 def test_what_an_earlier_writer_wrote_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ EXACT = int(
 """How colours are converted: FFmpeg's quicker ways make every video darker by one level there and one back."""
 ENCODER_THREADS = 4
 """Fixed: on as many cores as there are, what an encoder writes would depend on the machine."""
-WRITER = 2
+WRITER = 3
 """Raised when other videos are written of the same frames: what an earlier one wrote is written again."""
 DISPLAY_MATRIX = Type.DISPLAYMATRIX
 MEMORY_SHARE = 0.5
@@ -534,7 +534,6 @@ class Writer:
 
     def add(self, frame: Frame) -> None:
         """Encode a frame, and copy its sound."""
-        self._copy(frame.sound)
         picture: Any = av.VideoFrame.from_ndarray(frame.pixels, "rgb24")
         space = self.video.colorspace
         matrix = Colorspace(space) if space in (1, 4, 7, 9) else Colorspace.ITU601
@@ -546,6 +545,7 @@ class Writer:
         picture.colorspace = space
         picture.color_primaries, picture.color_trc = self.video.primaries, self.video.transfer
         picture.pts, picture.time_base = frame.pts, self.video.stream.time_base
+        self._copy(frame.sound)  # which opens the encoder, too: not before its settings are known
         with self._written():
             self.container.mux(self.stream.encode(picture))
 
