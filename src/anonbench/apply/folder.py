@@ -213,15 +213,14 @@ def check_places(photos: Path, out: Path) -> None:
     Also for an ``out`` in what another run has written, whose folder for handing out would get this one's ledger.
     """
     manifests.check_layout(out, "photos")
-    for place in (out, manifests.private_folder(out)):
-        for parent in Path(os.path.realpath(place)).parents:
+    source = Path(os.path.realpath(photos))
+    for place, what in ((out, "--out"), (manifests.private_folder(out), "the folder of what may not be handed out")):
+        target = Path(os.path.realpath(place))
+        for parent in target.parents:
             if os.path.isfile(manifests.private_folder(parent) / SETTINGS):  # of others, it may not be readable
                 raise AnonbenchError(
                     f"lies in {parent}, which another run has written", file=place, remedy="choose another --out"
                 )
-    source = Path(os.path.realpath(photos))
-    for place, what in ((out, "--out"), (manifests.private_folder(out), "the folder of what may not be handed out")):
-        target = Path(os.path.realpath(place))
         if _within(target, source) or _within(source, target):
             raise AnonbenchError(
                 f"{what} overlaps the photographs in {source}", file=place, remedy="choose a folder beside them"

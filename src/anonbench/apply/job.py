@@ -124,11 +124,12 @@ class Job:
             self._check_claim(found, done.entries)
             photos, clips = look(self, found, seen), look_at_videos(self, found, seen)
             self._refuse(found)
-            folders.check_names(found, self.out, self.encoder)
+            if self.skip_unusable:
+                folders.check_names(found, self.out, self.encoder)
             self._tables(photos)
             left = [*self._left(photos), *(one for clip in clips for one in clip.left)]
             self._check_strict(left)
-            earlier = {entry["rows"][0]["file_name"]: entry["rows"][0] for entry in done.entries.values()}
+            earlier = files_of(done.entries)
             write_json(self.private / WANTED, self._check_claim(found, done.entries))
             rows = self._write(photos, seen, done)
             for clip in clips:
@@ -275,8 +276,7 @@ class Job:
         Return the names that this run and earlier ones may have written when they are killed before they have said so.
         ``done`` are the entries of what was written.
         """
-        path = self.private / WANTED
-        mine = {entry["rows"][0]["file_name"] for entry in done.values()}
+        path, mine = self.private / WANTED, files_of(done).keys()
         try:
             earlier = read_json(path) if path.is_file() else None
         except AnonbenchError:  # a power cut may leave it empty
@@ -284,7 +284,7 @@ class Job:
         if not isinstance(earlier, list):
             earlier = [*self._there()] if done else []
         wanted = sorted({*found.photos, *(names.encoded(name, self.encoder) for name in found.photos), *found.videos})
-        known = mine.union(name for name in earlier if isinstance(name, str))
+        known = mine | {name for name in earlier if isinstance(name, str)}
         folders.check_links(wanted, self.out)
         folders.check_files(wanted, self.out)
         folders.check_unclaimed([name for name in wanted if name not in known], self.out)
@@ -398,9 +398,9 @@ class Job:
         try:
             shard.work(left, self.photos, people_of, self.method, keep)
         except AnonbenchError as error:
-            for row in left:
-                if error.file is not None and Path(error.file) == self.photos / row["file_name"]:
-                    check_unchanged(self.photos / row["file_name"], sources[row["image_id"]])
+            paths = {str(self.photos / row["file_name"]): sources[row["image_id"]] for row in left}
+            if str(error.file) in paths:
+                check_unchanged(Path(str(error.file)), paths[str(error.file)])
             raise
         return [row for image_id in sorted(written) for row in written[image_id]]
 
@@ -510,6 +510,11 @@ def unusable(files: dict[str, str]) -> str:
     told = "; ".join(f"{name if name.isprintable() else ascii(name)} {why}" for name, why in of[:SPELLED_OUT])
     more = f"; and {len(of) - SPELLED_OUT} more" if len(of) > SPELLED_OUT else ""
     return f"{len(of)} file{'' if len(of) == 1 else 's'} cannot be used: {told}{more}"
+
+
+def files_of(done: Row) -> Row:
+    """Return the manifest's rows of what entries of a journal say was written, by the names of the files."""
+    return {entry["rows"][0]["file_name"]: entry["rows"][0] for entry in done.values()}
 
 
 def changed(path: Path) -> AnonbenchError:

@@ -28,16 +28,14 @@ def without_comments(codec: str, head: bytes) -> bytes:
 
 def _vorbis(head: bytes) -> list[bytes]:
     """Return the three packets of a Vorbis head: each with its size before it, or all sizes first (Xiph lacing)."""
-    sizes, at = [], 0
     if int.from_bytes(head[:2]) == VORBIS_FIRST:
-        packets = []
+        packets, at = [], 0
         for _ in range(VORBIS_HEADERS):
             size = int.from_bytes(head[at : at + 2])
             packets.append(head[at + 2 : at + 2 + size])
-            sizes.append(size)
             at += 2 + size
     else:
-        at = 1
+        sizes, at = [], 1
         for _ in range(VORBIS_HEADERS - 1):
             size = 0
             while head[at : at + 1] == b"\xff":

@@ -1,7 +1,7 @@
 """The entropy coder: asymmetric numeral systems (Duda 2013, arXiv 1311.2540) over integers alone.
 
 A state of 64 bits gives and takes words of 32, probabilities have 24. The package `constriction` (Bamler 2022, arXiv
-2201.01741) does the work where it is installed; the same algorithm in Python, more than thirty times slower, writes and
+2201.01741) does the work where it is installed; the same algorithm in Python, many times slower, writes and
 reads the same words where it is not, and says what a stream holds, whatever becomes of the package.
 """
 

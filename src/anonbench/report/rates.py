@@ -145,10 +145,14 @@ def off_target(taken: pd.DataFrame) -> list[str]:
                 for bpp, where in reached
                 if is_number(row.bpp_target) and _off(bpp, row.bpp_target) > WITHIN
             ]
-            for bpp, where in reached if not (is_number(row.bpp_target) or is_number(row.quality)) else []:
-                nearest = min(asked or [bpp], key=functools.partial(_off, bpp))
-                if _off(bpp, nearest) > WITHIN:
-                    apart.append(f"{row.variant} ({bpp:.3f}{where}, nearest {nearest:g})")
+            if not asked or is_number(row.bpp_target) or is_number(row.quality):
+                continue
+            nearest = [(bpp, where, min(asked, key=functools.partial(_off, bpp))) for bpp, where in reached]
+            apart += [
+                f"{row.variant} ({bpp:.3f}{where}, nearest {rate:g})"
+                for bpp, where, rate in nearest
+                if _off(bpp, rate) > WITHIN
+            ]
         if off:
             found.append(
                 f"{dataset}: {joined(off)} {'takes' if len(off) == 1 else 'take'} other bits per pixel than asked for, "

@@ -543,7 +543,7 @@ def latex(table: pd.DataFrame, study: ReportStudy) -> str:
             r"\toprule",
             " & & " + " & ".join(head) + r" \\",
             "".join(rules),
-            (r"Variant$^\dagger$" if leaky(part) else "Variant") + " & changed & " + " & ".join(names) + r" \\",
+            _tex_first(part) + " & changed & " + " & ".join(names) + r" \\",
         ]
         last = None
         for variant in dict.fromkeys(part.variant):
@@ -579,7 +579,7 @@ def _tex_intervals(part: pd.DataFrame, study: ReportStudy) -> list[str]:
         r"\toprule",
         " & " + " & ".join(head) + r" \\",
         "".join(rules),
-        (r"Variant$^\dagger$" if leaky(part) else "Variant") + r" & $\Delta$ & kept" * len(columns) + r" \\",
+        _tex_first(part) + r" & $\Delta$ & kept" * len(columns) + r" \\",
         r"\midrule",
     ]
     for variant in dict.fromkeys(part.variant):
@@ -589,6 +589,11 @@ def _tex_intervals(part: pd.DataFrame, study: ReportStudy) -> list[str]:
             cells = [_tex_interval(of.get(column)) for column in columns]
             lines.append(f"{escape(variant)} & " + " & ".join(cells) + r" \\")
     return ["\n".join([*lines, r"\bottomrule", *_tex_note(part, study, 1 + 2 * len(columns)), r"\end{tabular}}"])]
+
+
+def _tex_first(part: pd.DataFrame) -> str:
+    """Return the head of the first column, with a dagger where `_tex_note` says what it means."""
+    return r"Variant$^\dagger$" if leaky(part) else "Variant"
 
 
 def _tex_note(part: pd.DataFrame, study: ReportStudy, columns: int) -> list[str]:

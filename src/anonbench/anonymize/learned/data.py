@@ -194,17 +194,14 @@ class Material:
         bx, by, bw, bh = still.box
         window = self._window(row, random, None if still.crowd else (bx + bw / 2, by + bh / 2))
         pixels = self._part(row, window, False)
-        boxes = np.empty((2, 4))
-        for view in boxes:
-            if still.crowd:
-                x, y, w, h = window
-                share, across, down = random.uniform(*OF_CROWD), random.random(), random.random()
-                left, top = x + across * (1 - share) * w, y + down * (1 - share) * h
-                view[:] = (left, top, left + share * w, top + share * h)
-                continue
-            left, top, right, bottom = random.uniform(-s.around / 3, s.around, 4)
-            view[:] = (bx - left * bw, by - top * bh, bx + (1 + right) * bw, by + (1 + bottom) * bh)
+        boxes = np.array([_inside(window, random) if still.crowd else self._around(still, random) for _ in range(2)])
         return pixels, _scaled(boxes, window, s), random.random(2) < s.horizontal_flip
+
+    def _around(self, still: Still, random: np.random.Generator) -> tuple[float, float, float, float]:
+        """Draw a view of a person: their box (x0, y0, x1, y1), each side by itself a little further out or in."""
+        (x, y, w, h), around = still.box, self.settings.around
+        left, top, right, bottom = random.uniform(-around / 3, around, 4)
+        return x - left * w, y - top * h, x + (1 + right) * w, y + (1 + bottom) * h
 
     def _window(self, row: Row, random: np.random.Generator, middle: tuple[float, float] | None = None) -> Box:
         """Draw a rectangle of the input's shape in a frame; with ``middle`` one that this point is in."""
@@ -227,6 +224,14 @@ class Material:
 
         seen = part(self.kept.get(row["image_id"], decode), window, self.settings)
         return np.ascontiguousarray((seen[:, ::-1] if mirrored else seen).transpose(2, 0, 1))
+
+
+def _inside(window: Box, random: np.random.Generator) -> tuple[float, float, float, float]:
+    """Draw a view of a crowd: a rectangle (x0, y0, x1, y1) in what is seen, with `OF_CROWD` of its sides."""
+    x, y, w, h = window
+    share, across, down = random.uniform(*OF_CROWD), random.random(), random.random()
+    left, top = x + across * (1 - share) * w, y + down * (1 - share) * h
+    return left, top, left + share * w, top + share * h
 
 
 def _scaled(boxes: np.ndarray, window: Box, s: FitSettings) -> np.ndarray:
