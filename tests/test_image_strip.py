@@ -19,6 +19,7 @@ from PIL import Image, ImageCms
 from anonbench import images
 from anonbench.errors import AnonbenchError
 from anonbench.images import icc
+from anonbench.images.record import FURTHER
 
 SECRET = b"Jane Doe, 7 Elm Street"
 PHOTOS = Path(os.environ.get("ANONBENCH_PHOTOS", Path(__file__).parents[2] / "shared" / "data" / "coco-people"))
@@ -425,6 +426,21 @@ def test_an_animated_png_shows_the_image_that_is_kept() -> None:
     stripped = images.strip(buffer.getvalue())
     assert {kind for kind, _ in chunks(stripped)} == {b"IHDR", b"IDAT", b"IEND"}
     assert (images.decode(stripped).pixels == RGB).all()
+    assert images.decode(buffer.getvalue()).notes == images.without_metadata(buffer.getvalue()).notes == (FURTHER,)
+    assert images.decode(stripped).notes == ()
+
+
+def test_a_second_photograph_behind_the_first_is_left_out_and_said() -> None:
+    frames = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "MPO", save_all=True, append_images=frames[1:], quality=95)
+    data = buffer.getvalue()
+    assert data.count(b"\xff\xd8\xff") == 2
+    assert np.abs(images.decode(data).pixels.astype(int) - RGB).mean() < 20
+    stripped = images.without_metadata(data)
+    assert stripped.data.count(b"\xff\xd8\xff") == 1
+    assert images.decode(data).notes == stripped.notes == (FURTHER,)
+    assert images.decode(stripped.data).notes == ()
 
 
 # Colour profiles

@@ -20,7 +20,7 @@ from PIL import Image
 
 from anonbench.images import icc, other
 from anonbench.images.frames import exif_orientation, orientation_only
-from anonbench.images.record import Decoded, Encoded, Header, Stripped, undecodable
+from anonbench.images.record import FURTHER, Decoded, Encoded, Header, Stripped, undecodable
 from anonbench.images.samples import grey
 
 SIGNATURE = b"\xff\xd8\xff"
@@ -66,6 +66,8 @@ class Jpeg:
                 undecodable(file, f"it has {scans} scans, more than the limit of {_MOST_SCANS}")
         exif = (s.body[6:] for s in self._segments if s.marker == 0xE1 and s.body.startswith(b"Exif\0\0"))
         self.header = Header("JPEG", (width, height), next((exif_orientation(tiff) for tiff in exif), 1))
+        several = any(s.marker == 0xE2 and s.body.startswith(b"MPF\0") for s in self._segments)
+        self._further = (FURTHER,) if several else ()
 
     def _defined_height(self) -> int:
         segments = _segments(self._data, self._file, whole=True)
@@ -97,6 +99,7 @@ class Jpeg:
             notes.append("CMYK written as RGB, its colour profile dropped")
         if subsampling is None and components != 1:
             notes.append("unusual chroma subsampling written as 4:4:4")
+        notes += self._further
         return Decoded(pixels, "JPEG", components == 1, tables, subsampling, profile, tuple(notes))
 
     def _pixels(self) -> tuple[np.ndarray, bool]:
@@ -159,7 +162,7 @@ class Jpeg:
             elif segment.marker == _SOS:
                 kept.append(_RESTARTS.sub(b"", self._data[segment.start : segment.end]))  # markers without data
         data = b"".join((b"\xff\xd8", head, exif, *kept, b"\xff\xd9"))
-        return Stripped(_without_tails(data, self._frame.body[5], self._file), notes)
+        return Stripped(_without_tails(data, self._frame.body[5], self._file), (*notes, *self._further))
 
 
 def profile_of(segments: bytes) -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 
 from anonbench.images import icc
 from anonbench.images.frames import exif_orientation, orientation_only
-from anonbench.images.record import Decoded, Encoded, Header, Stripped, undecodable
+from anonbench.images.record import FURTHER, Decoded, Encoded, Header, Stripped, undecodable
 from anonbench.images.samples import eight_bit, grey, on_black
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -58,6 +58,7 @@ class Png:
         self._transparent = self._colour in (4, 6) or self._key is not None
         orientation = next((exif_orientation(part.body) for part in self._chunks if part.kind == b"eXIf"), 1)
         self.header = Header("PNG", (width, height), orientation)
+        self._further = (FURTHER,) if any(part.kind == b"acTL" for part in self._chunks) else ()
 
     def decode(self) -> Decoded:
         """Return the pixels in the stored frame, transparent ones as they show on black."""
@@ -75,6 +76,7 @@ class Png:
         if self._transparent:
             notes.append("transparent pixels shown on black")
         kept, lost = self._described((*_COLOUR, b"iCCP"))
+        lost += self._further
         profile = b"".join(part.raw for part in kept)
         return Decoded(pixels, "PNG", self._colour in (0, 4), profile=profile, notes=(*notes, *lost))
 
@@ -86,6 +88,7 @@ class Png:
         """
         shown, hides = self._shown() if self._transparent else (_NOTHING, False)
         kept, notes = self._described({*_SMALL, b"iCCP"} - ({b"sBIT"} if hides else set()))
+        notes += self._further
         if hides:
             header, *image, end = _chunks(cv2.imencode(".png", shown)[1].tobytes(), None)
             notes = (*notes, "transparent pixels shown on black")

@@ -16,6 +16,9 @@ Size = tuple[int, int]
 Frame = Literal["upright", "stored"]
 """The frame that labels were drawn on: with the EXIF orientation applied, or as the pixels are stored."""
 
+FURTHER = "further pictures in the file left out"
+"""Note of an animation, and of a file with a second photograph or a preview behind the first (MPF)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
