@@ -28,11 +28,9 @@ def suffices(step: Callable[[], object], device: torch.device) -> bool:
 
 
 def largest(count: int, fits: Callable[[int], bool], least: int = 1) -> int:
-    """Return how many samples fit where ``count`` were too many: half, a quarter, ... ``least``; 0 if not so many."""
-    count //= 2
-    while count >= least and not fits(count):
-        count //= 2
-    return count if count >= least else 0
+    """Return how many samples fit where ``count`` were too many: half, a quarter, ..., ``least``; 0 if not so many."""
+    tried = [half for n in range(1, count.bit_length()) if (half := count >> n) > least]
+    return next(filter(fits, [*tried, least] if least < count else []), 0)
 
 
 def advice(

@@ -219,8 +219,6 @@ class Fitting(Minimax[Batch]):
             return memory.suffices(lambda: self.step(part, iteration), self.device)
 
         worth = memory.largest(clips, fits, least=2)
-        if not worth and clips > 2 and fits(2):  # which halving may have jumped over
-            worth = 2
         remedy = f"set clips: {worth} and stills: {max(2, stills * worth // clips)}" if worth else ""
         return memory.advice(
             f"{clips} clips and {stills} stills", iteration, self.device, worth, least=2, entry="fit clips",
