@@ -126,6 +126,31 @@ def test_weights_draw_videos(tmp_path: Path) -> None:
     assert np.isnan(of[3])
 
 
+def test_the_floor_is_beyond_who_always_says_the_commonest_action(tmp_path: Path) -> None:
+    task = load("action")
+    shown: list[str | None] = ["walk"] * 60 + ["run"] * 40
+    parts = measured(truth_of(tmp_path, shown, action_kinds={}), []).parts
+    evidence = parts["every action"].evidence
+    assert evidence is not None
+    floor = task.floor_of(evidence)
+    assert floor == pytest.approx(60 + 100 * 1.6448536 * (0.6 * 0.4 / 100) ** 0.5), "luck outweighs a twentieth of 40"
+    assert not task.learnt(60, floor)
+    assert task.learnt(70, floor)
+    many: list[str | None] = [ACTIONS[n % 5] for n in range(4000)]
+    evidence = measured(truth_of(tmp_path, many, action_kinds={}), []).parts["every action"].evidence
+    assert evidence is not None
+    assert task.floor_of(evidence) == pytest.approx(20 + 0.05 * 80)
+    assert task.floor_of({"right": np.ones(3), "instances": np.ones(3)}) is None, "evidence of an earlier version"
+
+
+def test_blind_models_pass_the_floor_about_once_in_twenty(tmp_path: Path) -> None:
+    random, task = np.random.default_rng(0), load("action")
+    counts = {"instances": np.ones(100, np.int64), "blind": (np.arange(100) < 40).astype(np.int64)}
+    floor = task.floor_of({"right": np.zeros(100), **counts})
+    passed = np.mean([task.learnt(100 * random.binomial(100, 0.4) / 100, floor) for _ in range(20_000)])
+    assert 0.02 < passed < 0.07
+
+
 def test_subsets_count_the_clips_of_their_images(tmp_path: Path) -> None:
     data = value(["walk", "run"], action_kinds={})
     for image in data["images"]:

@@ -20,6 +20,7 @@ from anonbench.report.tables import (
     deciding,
     direction,
     interval_of,
+    is_number,
     joined,
     named,
     number,
@@ -310,7 +311,8 @@ def _learning(study: ReportStudy, table: pd.DataFrame) -> list[str]:
 
 def learnt(table: pd.DataFrame) -> pd.Series:
     """Return, per row, whether its value passes what a model must reach for a difference to say anything."""
-    passed = [tasks.learnt(task, value) for task, value in zip(table.task, table.value, strict=True)]
+    floors = [float(floor) if is_number(floor) else None for floor in table.floor]
+    passed = [tasks.learnt(*row) for row in zip(table.task, table.value, floors, strict=True)]
     return pd.Series(passed, index=table.index, dtype=bool)
 
 

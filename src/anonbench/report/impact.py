@@ -48,20 +48,20 @@ CONFIRMATORY, EXPLORATORY = "primary", "exploratory"
 
 IMPACT_COLUMNS = (
     "dataset", "model", "task", "category", "group", "direction", "variant", "region", "method", "level", "metric",
-    "role", "unit", "best", "value", "value_std", "n_seeds", "difference", "difference_low", "difference_high",
+    "role", "unit", "best", "value", "value_std", "floor", "n_seeds", "difference", "difference_low", "difference_high",
     "simultaneous_low", "simultaneous_high", "equivalence_low", "equivalence_high", "question", "verdict",
     "kept", "kept_low", "kept_high", "error_seeds", "error_images", "freedom", "seeds_needed", "samples_needed",
     "samples_telling", "share_changed", "share_met", "instances", "sampled", "samples", "leaks",
 )  # fmt: skip
-"""Columns of impact.csv, a row per metric. ``direction``: see `directions.TESTED`; ``best``: whether ``higher``
-or ``lower`` values are better; ``value_std``: standard deviation over seeds; ``difference_low`` and ``_high``: 95 %
-interval of this row alone, ``simultaneous``: of all rows of the primary question together, ``equivalence``: 90 %, for
-two one-sided tests; ``kept``: the share of the original's value, in per cent, with its 95 % interval;
-``error_seeds`` and ``error_images``: standard errors of the difference, ``freedom``: their degrees of freedom;
-``share_met``: the share (0..1) of the training boxes of what is not people that hold a changed pixel;
-``samples``: how many ``sampled`` (images, videos, people) intervals are taken over, ``samples_telling`` how many of
-them tell of the category (Kish's effective number, by their objects). Values and differences are in
-``unit``."""
+"""Columns of impact.csv, a row per metric. ``direction``: see `directions.TESTED`; ``best``: whether ``higher`` or
+``lower`` values are better; ``value_std``: standard deviation over seeds; ``floor``: value that a model must reach on
+the original for a difference to say anything; ``difference_low`` and ``_high``: 95 % interval of this row alone,
+``simultaneous``: of all rows of the primary question together, ``equivalence``: 90 %, for two one-sided tests;
+``kept``: the share of the original's value, in per cent, with its 95 % interval; ``error_seeds`` and ``error_images``:
+standard errors of the difference, ``freedom``: their degrees of freedom; ``share_met``: the share (0..1) of the
+training boxes of what is not people that hold a changed pixel; ``samples``: how many ``sampled`` (images, videos,
+people) intervals are taken over, ``samples_telling`` how many of them tell of the category (Kish's effective number,
+by their objects). Values and differences are in ``unit``."""
 
 SEED_COLUMNS = (
     "dataset", "model", "task", "category", "group", "direction", "variant", "seed", "metric", "role", "unit", "value",
@@ -73,12 +73,14 @@ SEED_COLUMNS = (
 class Scores:
     """One run, task and category: ``measures`` by metric, the first as scored anew; ``replicates`` (B) of the first.
 
-    ``instances`` (G) counts the objects in each group that is drawn, None where the task does not say.
+    ``instances`` (G) counts the objects in each group that is drawn, None where the task does not say; ``floor`` is the
+    least value of the first that tells of anything learnt.
     """
 
     measures: dict[str, float]
     replicates: np.ndarray
     instances: np.ndarray | None = None
+    floor: float | None = None
 
 
 def _scores(run: Run, name: str, task: Task) -> dict[str, Scores]:
@@ -93,7 +95,9 @@ def _scores(run: Run, name: str, task: Task) -> dict[str, Scores]:
         if np.isnan(point) or measures.get(first) is None:
             continue
         others = {m.name: measures[m.name] for m in task.metrics[1:] if measures.get(m.name) is not None}
-        found[category] = Scores({first: point, **others}, of.replicates[category], arrays.get("instances"))
+        found[category] = Scores(
+            {first: point, **others}, of.replicates[category], arrays.get("instances"), task.floor_of(arrays)
+        )
     return found
 
 
@@ -113,6 +117,7 @@ def _means(found: dict[str, Scores], judged: list[str], people: frozenset[str], 
                 {name: float(np.mean([found[c].measures[name] for c in members])) for name in common},
                 _mean_of_known(np.stack([found[c].replicates for c in members])),
                 _sum_of_known([found[c].instances for c in members]),
+                _mean_floor([found[c].floor for c in members]),
             )
     return scores
 
@@ -120,6 +125,11 @@ def _means(found: dict[str, Scores], judged: list[str], people: frozenset[str], 
 def _sum_of_known(counts: list[np.ndarray | None]) -> np.ndarray | None:
     known = [of for of in counts if of is not None]
     return np.sum(known, axis=0) if len(known) == len(counts) else None
+
+
+def _mean_floor(floors: list[float | None]) -> float | None:
+    known = [floor for floor in floors if floor is not None]
+    return float(np.mean(known)) if len(known) == len(floors) else None
 
 
 def _mean_of_known(replicates: np.ndarray) -> np.ndarray:
@@ -247,7 +257,7 @@ class Compared:
             more = [self.scores[ORIGINAL][s] for s in self._whole(variant)[len(seeds) :]]
             further = np.array([one.measures[first] for one in more])
             means = [float(np.concatenate([values[0], further]).mean()), *map(float, values[1:].mean(axis=1))]
-            learnt = np.array([self.task.learnt(mean) for mean in means])
+            learnt = np.array([self.task.learnt(mean, self.floor) for mean in means])
             drawn = np.array([one.replicates for one in more]) if more else None
             apart = np.array([v in self.study.refitted for v in named])
             panel = Panel(values, replicates, self.telling, learnt, self.pools, further, drawn, apart)
@@ -264,7 +274,7 @@ class Compared:
             first = self.task.metrics[0].name
             values = np.array([[self.scores[v][s].measures[first] for s in seeds] for v in named])
             replicates = np.array([[self.scores[v][s].replicates for s in seeds] for v in named])
-            learnt = np.array([self.task.learnt(float(mean)) for mean in values.mean(axis=1)])
+            learnt = np.array([self.task.learnt(float(mean), self.floor) for mean in values.mean(axis=1)])
             apart = np.array([v in self.study.refitted for v in named])
             self._rivals[seeds] = named, Panel(values, replicates, self.telling, learnt, self.pools, apart=apart)
         named, panel = self._rivals[seeds]
@@ -275,6 +285,11 @@ class Compared:
         """Return how many of the images (videos) tell of the category."""
         counts = next((s.instances for s in self.scores[ORIGINAL].values()), None)
         return self.samples if counts is None else min(effective(counts), self.samples)
+
+    @cached_property
+    def floor(self) -> float | None:
+        """Return the least value of the first metric that tells of anything learnt."""
+        return next((s.floor for s in self.scores[ORIGINAL].values()), None)
 
     @cached_property
     def contrasts(self) -> dict[str, Contrast]:
@@ -293,7 +308,8 @@ class Compared:
             found: dict[str, Any] = {
                 "metric": metric.name, "role": PRIMARY if primary else SECONDARY, "unit": metric.unit,
                 "best": metric.best, "value": values.mean() if len(values) else None,
-                "value_std": values.std(ddof=1) if len(values) > 1 else None, "n_seeds": len(values),
+                "value_std": values.std(ddof=1) if len(values) > 1 else None,
+                "floor": self.floor if primary else None, "n_seeds": len(values),
             }  # fmt: skip
             if variant == ORIGINAL:
                 found["difference"] = 0.0
@@ -318,7 +334,7 @@ class Compared:
         seeds = self.seeds(variant)
         first, base = self.task.metrics[0], self.scores[ORIGINAL]
         reference = float(np.mean([base[s].measures[first.name] for s in self.seeds_of_original(variant)]))
-        learnt = self.task.learnt(reference)
+        learnt = self.task.learnt(reference, self.floor)
         if learnt and reference > 0 and first.best == "higher":
             found |= kept(contrast.value, reference, functools.partial(self.contrast, variant))
         found |= {

@@ -86,8 +86,13 @@ def contrast(results: pd.DataFrame, of: Question, ratio: float = 1.0) -> Contras
     pool = next(pool for pool in POOLS if of.reference in pool and of.variant in pool)
     named = [of.reference, *(name for name in pool if name != of.reference)]
     values = results[of.category].unstack("seed").loc[named].to_numpy()
-    learnt = np.array([tasks.load(TASK).learnt(mean) for mean in values.mean(axis=1)])
+    learnt = np.array([_learnt(float(mean)) for mean in values.mean(axis=1)])
     return Panel(values, None, IMAGES, learnt).contrast(named.index(of.variant), ratio)
+
+
+def _learnt(value: float) -> bool:
+    task = tasks.load(TASK)
+    return task.learnt(value, task.floor)
 
 
 def seed_effect(results: pd.DataFrame, category: str) -> tuple[float, float, int]:
@@ -96,7 +101,7 @@ def seed_effect(results: pd.DataFrame, category: str) -> tuple[float, float, int
     A two-way analysis of variance (variant and seed, no interaction) of those that learnt and have every seed.
     """
     wide = results[category].unstack("seed").dropna()
-    values = wide[[tasks.load(TASK).learnt(mean) for mean in wide.mean(axis=1)]].to_numpy()
+    values = wide[[_learnt(float(mean)) for mean in wide.mean(axis=1)]].to_numpy()
     residuals = values - values.mean(axis=1, keepdims=True)
     common = residuals.mean(axis=0)
     freedom = values.shape[1] - 1, (len(values) - 1) * (values.shape[1] - 1)
@@ -115,7 +120,7 @@ def table() -> pd.DataFrame:
 
 def _row(results: pd.DataFrame, of: Question, found: Contrast, factor: float) -> dict[str, Any]:
     own, base = (results.loc[name][of.category] for name in (of.variant, of.reference))
-    reference, task = float(base.mean()), tasks.load(TASK)
+    reference = float(base.mean())
     said = intervals(found, factor if of.primary else None)
     return {
         "category": of.category, "variant": of.variant, "reference": of.reference,
@@ -123,7 +128,7 @@ def _row(results: pd.DataFrame, of: Question, found: Contrast, factor: float) ->
         **said,
         **kept(found.value, reference, functools.partial(contrast, results, of)),
         "question": CONFIRMATORY if of.primary else EXPLORATORY,
-        "verdict": judged(said, MARGIN, task.learnt(reference)),
+        "verdict": judged(said, MARGIN, _learnt(reference)),
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import special
 
 from anonbench.errors import nearest
 from anonbench.tasks.base import OTHER, Evidence, Measures, Metric, Outcome, Part, Problem, Task
@@ -22,6 +23,8 @@ EVERY = "every action"
 """The one part of a data set that tells no kinds of actions apart."""
 DIGITS = 6
 """Of a probability in a file of predictions."""
+LEAST = 0.05
+"""What a model must find of what there is to find beyond chance, for differences to say anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,10 @@ class Action(Task):
     Equal scores share a rank: the accuracy is the expected one where ties are broken at random, so that a model which
     says the same of every action has that of chance. A clip without an answer is wrong. Clips without an action in the
     truth are left out. There is no top-5 among five actions or fewer.
+
+    Chance is what whoever always says the part's commonest action gets. The floor is beyond it by `LEAST` of what there
+    is beyond it, and by what clips that are drawn one by one leave to luck in one of twenty such models (the normal
+    approximation of the binomial distribution).
     """
 
     metrics = (Metric("top-1", "%"), Metric("top-5", "%"), Metric("mean class", "%"))
@@ -105,6 +112,14 @@ class Action(Task):
         details = {"confusion": _confusion(answers, shown, truth.actions)}
         return Outcome(every, parts, groups, truth.sampled, frozenset(parts), skipped, details)
 
+    def floor_of(self, evidence: Evidence) -> float | None:
+        """Return the top-1 accuracy (0..100) beyond which a model has learnt something; None of evidence without it."""
+        if "blind" not in evidence or not (clips := float(evidence["instances"].sum())):
+            return None
+        chance = float(evidence["blind"].sum()) / clips
+        luck = float(special.ndtri(0.95)) * (chance * (1 - chance) / clips) ** 0.5
+        return 100 * min(chance + max(LEAST * (1 - chance), luck), 1.0)
+
     def score(self, evidence: Evidence, weights: np.ndarray | None = None) -> np.ndarray:
         """Return the top-1 accuracy (0..100) where each video counts as often as its weight says."""
         if weights is None:
@@ -140,9 +155,10 @@ def _measures(right: np.ndarray, shown: np.ndarray, actions: Sequence[str]) -> M
 
 
 def _part(right: np.ndarray, shown: np.ndarray, where: np.ndarray, groups: int, actions: Sequence[str]) -> Part:
-    evidence = {"right": np.zeros(groups), "instances": np.zeros(groups, np.int64)}
+    evidence = {"right": np.zeros(groups), "instances": np.zeros(groups, np.int64), "blind": np.zeros(groups, np.int64)}
     np.add.at(evidence["right"], where, right[:, 0])
     np.add.at(evidence["instances"], where, 1)
+    np.add.at(evidence["blind"], where, shown == np.bincount(shown).argmax())
     return Part(_measures(right, shown, actions), len(shown), evidence)
 
 

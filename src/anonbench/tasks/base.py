@@ -99,13 +99,18 @@ class Task(abc.ABC):
     """Key of a trainer's outputs and of their list in a file of predictions. Tasks may share one."""
 
     floor: ClassVar[float | None] = None
-    """Value of the first metric that a model must reach on the original for a difference to it to say anything."""
+    """Value of the first metric that a model must reach on the original for a difference to it to say anything; see
+    `floor_of`."""
 
-    def learnt(self, value: float) -> bool:
-        """Tell whether a value of the first metric is at the floor or better; without a floor, always."""
-        if self.floor is None:
+    def floor_of(self, evidence: Evidence) -> float | None:
+        """Return the floor of a part by its evidence, of a task in which knowing nothing gives more for some parts."""
+        return self.floor
+
+    def learnt(self, value: float, floor: float | None) -> bool:
+        """Tell whether a value of the first metric is at a floor or better; without a floor, always."""
+        if floor is None:
             return True
-        return not (value < self.floor if self.metrics[0].best == "higher" else value > self.floor)
+        return not (value < floor if self.metrics[0].best == "higher" else value > floor)
 
     all_people: ClassVar[bool] = False
     """Whether each part about people is about all of them, not about the category that has its name."""
@@ -185,9 +190,9 @@ FIRST = ("detection", "segmentation", "pose", "people", "faces", "action")
 """Tasks that come before others in a report."""
 
 
-def learnt(name: str, value: float) -> bool:
+def learnt(name: str, value: float, floor: float | None) -> bool:
     """Tell whether a value passes a task's floor; always where the task is not installed."""
-    return load(name).learnt(value) if name in registry.names("tasks") else True
+    return load(name).learnt(value, floor) if name in registry.names("tasks") else True
 
 
 def title(name: str) -> str:
