@@ -10,7 +10,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.files import atomic, remedy
 from anonbench.records import Region, RegionKind
+
+Row = TypeVar("Row", bound=Mapping[str, Any])
 
 GROUP = 8192
 """Rows in a row group."""
@@ -236,6 +238,14 @@ def frame_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """
     size = (row["width"], row["height"])
     return {"size": size, "labels_on": row["labels_on"], "max_pixels": size[0] * size[1]}
+
+
+def shown(people: Sequence[Row]) -> list[Row]:
+    """Return whom networks are to look at, of rows of a table of people: everybody but crowds.
+
+    Where there is nobody else, as in pictures whose labels are of the whole, it is the crowds.
+    """
+    return [row for row in people if not row["crowd"]] or [*people]
 
 
 def shard_of(table: pa.Table, shard: int, shards: int) -> pa.Table:

@@ -121,10 +121,18 @@ def test_without_identities_images_are_drawn(tmp_path: Path) -> None:
     assert told(answers.parts["test"]["changed"])["people"] == 2
 
 
-def test_a_crowd_alone_is_refused(tmp_path: Path) -> None:
-    made = build(tmp_path, {1: np.zeros((50, 50, 3), np.uint8)}, [person(1, 1, (0, 0, 9, 9), crowd=True)])
-    with pytest.raises(AnonbenchError, match=r"val\.people\.parquet: shows nobody but crowds"):
-        Coverage().look(made.site(), chooser(0.3, 0), None)
+def test_nobody_is_refused_and_crowds_count_where_there_is_nobody_else(tmp_path: Path) -> None:
+    picture = {1: np.zeros((50, 50, 3), np.uint8)}
+    with pytest.raises(AnonbenchError, match=r"val\.people\.parquet: shows nobody"):
+        Coverage().look(build(tmp_path / "empty", picture, []).site(), chooser(0.3, 0), None)
+    rows = [person(1, 1, (0, 0, 50, 50), crowd=True), person(1, 2, (0, 0, 9, 9))]
+    for kept, count in ((rows[:1], 1), (rows, 1)):
+        made = build(tmp_path / str(len(kept)), picture, kept)
+        made.show("frame-grey", picture, [{"image_id": 1, "person_id": 1, "status": "anonymized"}])
+        answers = Coverage().look(made.site("frame-grey"), chooser(0.3, 0), None)
+        found = told(answers.parts["test"]["changed"])
+        assert (found["people"], found["value"]) == (count, 1.0 if len(kept) == 1 else 0.0)
+        assert (answers.facts["crowds"], answers.facts["crowds_changed"]) == (1, 1)
 
 
 def test_attributes_that_are_not_json_are_named(tmp_path: Path) -> None:

@@ -351,6 +351,28 @@ def test_without_identities_images_are_drawn_and_colours_are_enough() -> None:
     assert values(judge(Traits({}, traits.numbers), guessed, nobody, CHOOSE, clips))["r2/upper"]["people"] == 7
 
 
+def test_pictures_of_crowds_alone_are_seen_and_beside_people_they_are_not(tmp_path: Path) -> None:
+    """As photographs whose attributes are of the whole picture, and the frames of videos."""
+    pictures = {n: np.full((40, 50, 3), 40 * n, np.uint8) for n in (1, 2, 3)}
+    whole = [
+        person(n, n, (0, 0, 50, 40), crowd=True, attributes=json.dumps({"tattoo": "yes" if n == 1 else "no"}))
+        for n in pictures
+    ]
+    town = build(tmp_path / "crowds", pictures, whole, clips={1: 7, 2: 7})
+    rows = [{"image_id": n, "person_id": n, "status": "anonymized"} for n in pictures]
+    town.show("frame-grey", {n: pixels // 2 for n, pixels in pictures.items()}, rows)
+    given = (town.annotations, "val", RegionKind.BODY, "person", (8, 8))
+    seen = read_subjects(town.variant("frame-grey"), *given)
+    assert seen.images.tolist() == [1, 2, 3]
+    assert seen.covered.all()
+    assert [crop.mean() for crop in seen.crops] == [20, 40, 60]
+    truth = Infer().truth(town.site("frame-grey"), seen)
+    assert truth.labels["tattoo"].tolist() == ["yes", "no", "no"]
+    assert town.site().scenes() == {1: 1, 2: 1, 3: 3}, "frames of a clip are drawn together"
+    beside = build(tmp_path / "both", pictures, [*whole[:2], person(3, 4, (0, 0, 10, 30))])
+    assert read_subjects(beside.variant("original"), beside.annotations, *given[1:]).people.tolist() == [4]
+
+
 def test_nothing_to_infer_is_refused() -> None:
     seen, _ = people(40, 1)
     with pytest.raises(AnonbenchError, match="nothing is said of these people that an attacker could infer"):

@@ -126,13 +126,15 @@ def read_subjects(
 
     ``variant`` is the variant's folder, ``annotations`` that of its data set's tables, ``region`` the kind of region
     that the variant changes (and the attacker is about), ``size`` width and height of the crops. Everybody with a box
-    has a crop, whoever has no region, too (the method left them visible), but crowds. With ``most``, as many are
-    drawn, the same whatever the variant. With ``inverted``, what the method did is taken back first, as far as its
-    parameters tell how (`Inversion`); nothing was done in the original. Raises AnonbenchError for tables, images or
-    manifests that are missing or damaged, for a method that cannot be inverted, and when nobody is there.
+    has a crop, whoever has no region, too (the method left them visible), but crowds; where there is nobody but crowds,
+    as in photographs whose attributes are of the whole picture, these are what is seen (`regions.shown`). With
+    ``most``, as many are drawn, the same whatever the variant. With ``inverted``, what the method did is taken back
+    first, as far as its parameters tell how (`Inversion`); nothing was done in the original. Raises AnonbenchError for
+    tables, images or manifests that are missing or damaged, for a method that cannot be inverted, and when nobody is
+    there.
     """
     rows, people = tables_of(annotations, split, COLUMNS)
-    chosen = [row for row in people if row["box"] is not None and not row["crowd"]]
+    chosen = regions.shown([row for row in people if row["box"] is not None])
     if not chosen:
         raise AnonbenchError("shows nobody with a box", file=annotations / f"{split}.people.parquet")
     if most is not None and len(chosen) > most:

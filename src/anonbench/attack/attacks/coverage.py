@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from anonbench import manifests
+from anonbench import manifests, regions
 from anonbench.attack.answers import mean_of
 from anonbench.attack.contract import Answers, Choose, Looking, Measure, Risk, Site, drawn_together
 from anonbench.attack.finding import SIZES, size_of
@@ -33,14 +33,14 @@ class Coverage(Looking):
     def look(self, site: Site, choose: Choose, detector: DetectorConfig | None) -> Answers:
         """Return the share of people who were changed: of all, of each size, of each value of an attribute; of area.
 
-        Everybody who is annotated counts, with a usable box or without, but crowds, which are counted apart. Values of
-        attributes count that `FEWEST` people (or images) have.
+        Everybody who is annotated counts, with a usable box or without, but crowds, which are counted apart unless
+        there is nobody else (`regions.shown`). Values of attributes count that `FEWEST` people (or images) have.
         """
         columns = ["image_id", "person_id", "crowd", "area", "identity", "attributes"]
         pictures, table = tables_of(site.annotations, site.split, columns)
-        rows = [row for row in table if not row["crowd"]]
+        rows = regions.shown(table)
         if not rows:
-            raise AnonbenchError("shows nobody but crowds", file=site.table("people"))
+            raise AnonbenchError("shows nobody", file=site.table("people"))
         told = manifests.contents_of(site.variant, site.split)
         check_images(told, pictures, manifests.summary_path(site.variant, site.split))
         changed = set() if site.variant.name == ORIGINAL else told.changed
