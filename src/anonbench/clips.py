@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -55,21 +55,21 @@ def part(pixels: np.ndarray, box: Box, sight: Sight) -> np.ndarray:
 
 
 class Kept:
-    """Decoded frames by image id, of ``room`` bytes at most; the others are decoded each time. Changes no result."""
+    """Decoded frames by their keys, of ``room`` bytes at most; the others are decoded each time. Changes no result."""
 
     def __init__(self, room: int) -> None:
-        self.frames: dict[int, np.ndarray] = {}
+        self.frames: dict[Hashable, np.ndarray] = {}
         self._room, self._lock = room, Lock()
 
-    def get(self, image_id: int, decode: Callable[[], np.ndarray]) -> np.ndarray:
+    def get(self, key: Hashable, decode: Callable[[], np.ndarray]) -> np.ndarray:
         """Return a frame, decoded unless it is kept; any number of threads may ask."""
-        found = self.frames.get(image_id)
+        found = self.frames.get(key)
         if found is None:
             found = decode()
             with self._lock:
-                if image_id not in self.frames and found.nbytes <= self._room:
+                if key not in self.frames and found.nbytes <= self._room:
                     self._room -= found.nbytes
-                    self.frames[image_id] = found
+                    self.frames[key] = found
         return found
 
 

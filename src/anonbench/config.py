@@ -116,6 +116,12 @@ class MethodConfig(Strict):
         description="Data set of the study whose training split the method is fitted to; unless given, the one that is "
         "anonymized.",
     )
+    stills_on: str | None = Field(
+        None,
+        description="Data set of the study whose training split shows the people that a fit looks at, of a method that "
+        "can (`learned`), as where clips and photographs of people come apart; unless given, the one that it is fitted "
+        "to.",
+    )
     refit: bool = Field(
         False,
         description="Fit the method anew for each of `train.seeds`: models and attackers of a seed see what the fit of "
@@ -483,12 +489,13 @@ class Study(Strict):
         if attack.gallery == probe:
             raise ValueError(f"attack.gallery: '{attack.gallery}' is the split of {dataset} that is attacked")
         for variant in filter(self.is_fitted, self.variants_of(dataset)):
-            source = self.fitted_on(method := str(Variant.parse(variant).method), dataset)
-            if probe == self.datasets[source].train and self._same_images(dataset, source):
-                raise ValueError(
-                    f"attack.probe: '{probe}' of {dataset} is what {method} is fitted to, which may hide others less; "
-                    "name another split"
-                )
+            method = str(Variant.parse(variant).method)
+            for source in (self.fitted_on(method, dataset), self.stills_on(method)):
+                if source and probe == self.datasets[source].train and self._same_images(dataset, source):
+                    raise ValueError(
+                        f"attack.probe: '{probe}' of {dataset} is what {method} is fitted to, which may hide others "
+                        "less; name another split"
+                    )
         if not self.learns_to_attack():
             return
         own, split = attack.own.dataset or dataset, attack.own.split
@@ -658,12 +665,13 @@ class Study(Strict):
                     f"methods.{name}.fit_levels: unknown level '{level}'{nearest(level, method.fit_levels)}"
                 )
             self.fit_settings(name, level)
-        if config.fit_on is not None and config.fit_on not in self.datasets:
-            raise ValueError(
-                f"methods.{name}.fit_on: unknown data set '{config.fit_on}'{nearest(config.fit_on, self.datasets)}"
-            )
+        for key, source in (("fit_on", config.fit_on), ("stills_on", config.stills_on)):
+            if source is not None and source not in self.datasets:
+                raise ValueError(f"methods.{name}.{key}: unknown data set '{source}'{nearest(source, self.datasets)}")
         if method.FitSettings is None and (config.fit or config.fit_on or config.refit):
             raise ValueError(f"methods.{name}: there is nothing to fit; remove fit, fit_on and refit")
+        if config.stills_on is not None and not method.stills:
+            raise ValueError(f"methods.{name}.stills_on: {name} looks at the people of one data set alone; remove it")
         for seed in self.attack.seeds if config.refit and used and self.attack.attacks else ():
             if seed not in self.train.seeds:
                 raise ValueError(
@@ -727,9 +735,16 @@ class Study(Strict):
         return seeds_of(self.train.seeds, self.train.original_seeds, variant, self.models[model].trains)
 
     def variants_of(self, dataset: str) -> list[str]:
-        """Return the original and the variants of a data set that some model is used for, in the study's order."""
+        """Return the original and the variants of a data set that somebody is asked about, in the study's order.
+
+        That is models, and those who attack a data set that the study names.
+        """
         wanted = {ORIGINAL}.union(*(self.asked(dataset, model) for model in self.models))
-        return [v for v in self.variants if v in wanted]
+        return [v for v in self.variants if v in wanted or dataset in self.named_targets()]
+
+    def named_targets(self) -> list[str]:
+        """Return the data sets that the study names as attacked, which needs no model."""
+        return list(self.attack.datasets or ()) if self.attack.attacks else []
 
     def compared_starts(self) -> list[tuple[str, list[str]]]:
         """Return, by data set, models trained on variants that differ only in first weights or learning rate.
@@ -808,6 +823,10 @@ class Study(Strict):
     def fitted_on(self, method: str, dataset: str) -> str:
         """Return the data set whose training split a method is fitted to, to anonymize ``dataset``."""
         return self.methods.get(method, MethodConfig()).fit_on or dataset
+
+    def stills_on(self, method: str) -> str | None:
+        """Return the data set whose people a fit of a method looks at; None for the one that it is fitted to."""
+        return self.methods.get(method, MethodConfig()).stills_on
 
     def _checked(self, name: str, level: str | None) -> dict[str, Any]:
         """Return a method's complete parameters: its defaults, overridden by its level's, then by the study's."""

@@ -16,7 +16,7 @@ from torch.nn import functional
 from typer.testing import CliRunner
 
 from anonbench import regions
-from anonbench.anonymize.contract import FitJob
+from anonbench.anonymize.contract import FitJob, Stills
 from anonbench.anonymize.learned import data, training
 from anonbench.anonymize.learned.data import Batch, Material
 from anonbench.anonymize.learned.loop import ANONYMIZER, RIVALS, Fitting, Players
@@ -51,13 +51,18 @@ def run(folder: Path, out: Path, **settings: Any) -> dict[str, Any]:
     return read_json(out / "fit.json")
 
 
-def job(folder: Path, **settings: Any) -> FitJob:
+def job(folder: Path, stills: Path | None = None, **settings: Any) -> FitJob:
+    others = None
+    if stills is not None:
+        table = stills / "annotations" / "train.images.parquet"
+        rows = regions.read(table, regions.IMAGES).to_pylist()
+        others = Stills(stills / "data", rows, table.with_name("train.people.parquet"))
     images = folder / "annotations" / "train.images.parquet"
     return FitJob(
         kind=RegionKind.FRAME, root=folder / "data", images=regions.read(images, regions.IMAGES).to_pylist(),
         table=folder / "annotations" / "train.people.parquet", settings=FitSettings.model_validate(SETTINGS | settings),
         seed=0, device="cpu", threads=1, weights=folder / "w", checkpoint=None, sheet=None, origin={},
-        facts=regions.facts_of(images),
+        facts=regions.facts_of(images), stills=others,
     )  # fmt: skip
 
 
@@ -461,6 +466,52 @@ def test_views_of_a_crowd_are_two_parts_of_what_is_seen(tmp_path: Path) -> None:
         assert sides.min() >= 0.6 * 16 - 1e-3
         assert (one >= 0).all()
         assert (other <= 16).all()
+
+
+def test_clips_of_one_data_set_and_stills_of_another(tmp_path: Path) -> None:
+    """As UCF101's clips and VISPR's photographs, whose ids and names are the same numbers."""
+    clips = write_clips(tmp_path / "c", boxes=False)
+    others = write_clips(tmp_path / "s", clips=3, size=(60, 50), crowds=True)
+    given = ["--stills-data", str(others / "data"), "--stills-annotations", str(others / "annotations")]
+    for name in ("a", "b"):
+        done = CliRunner().invoke(app, [*arguments(clips, tmp_path / name, loss="vita"), *given])
+        assert done.exit_code == 0, done.output
+    record = read_json(tmp_path / "a" / "fit.json")
+    assert record["dataset"] == "small"
+    assert record["stills"] == {"dataset": "small", "split": "train"}
+    assert [record["data"][key] for key in ("clips", "stills", "images")] == [4, 12, 28]
+    assert record["tables_sha256"].keys() == {
+        "train.images.parquet", "train.people.parquet", "stills/train.images.parquet", "stills/train.people.parquet",
+    }  # fmt: skip
+    for file in ("weights.safetensors", "fit.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    alone = CliRunner().invoke(app, arguments(clips, tmp_path / "alone"))
+    assert "shows 0 people" in str(alone.exception)
+    assert "look at another one's people (stills_on)" in str(alone.exception)
+
+    material = Material.read(job(clips, stills=others))
+    assert {still.picture["width"] for still in material.stills} == {60}
+    assert {row["width"] for clip in material.clips for row in clip.frames} == {40}
+    still = material.stills[0]
+    seen = cv2.cvtColor(cv2.imread(str(others / "data" / still.picture["path"])), cv2.COLOR_BGR2RGB)
+    clip_first = material._part(material.clips[0].frames[0], (0, 0, 40, 30), False)
+    still_first = material._part(still.picture, (0, 0, 60, 50), False)
+    assert still.picture["image_id"] == material.clips[0].frames[0]["image_id"]
+    assert (clip_first != still_first).any()
+    assert abs(still_first.mean() - seen.mean()) < 3
+
+
+def test_stills_of_another_data_set_are_told_apart(clips: Path, tmp_path: Path) -> None:
+    whole = arguments(clips, tmp_path / "fit")
+    for more, said in (
+        (["--stills-data", str(clips / "data")], "given together, or neither"),
+        (["--stills-data", "x", "--stills-annotations", "y"], "x/download.json"),
+    ):
+        assert said in str(CliRunner().invoke(app, [*whole, *more]).exception)
+    both = ["--stills-data", str(clips / "data"), "--stills-annotations", str(clips / "annotations")]
+    swapped = {"learned": "gan", "frame": "body", json.dumps(SETTINGS): "{}"}
+    failed = CliRunner().invoke(app, [*(swapped.get(one, one) for one in whole), *both])
+    assert "gan looks at the people of its own data set alone" in str(failed.exception)
 
 
 def test_crowds_beside_people_are_no_stills(tmp_path: Path) -> None:

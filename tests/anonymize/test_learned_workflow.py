@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,6 +51,22 @@ def test_weights_and_settings_of_levels() -> None:
     assert json.loads(own.arguments.fit_settings("learned", "tedspad"))["utility_weight"] == 0.5
 
 
+def test_clips_and_stills_may_be_of_two_data_sets(tmp_path: Path) -> None:
+    value = study(stills_on="streetlife")
+    plan = Plan(value, PROJECT)
+    told = plan.arguments.stills("learned")
+    assert told == "--stills-data data/streetlife --stills-annotations annotations/streetlife --stills-split train"
+    files = plan.files.fit_stills()(SimpleNamespace(method="learned", region="frame"))
+    assert [Path(file).name for file in files] == ["download.json", "train.images.parquet", "train.people.parquet"]
+    assert plan.arguments.stills("gan") == ""
+    project = Project(tmp_path / "project")
+    project.study("apart", value)
+    assert project.jobs("variants", config="apart")["fit"] == 3
+    attacked = {**value, "attack": {"attacks": ["coverage"], "probe": "train", "datasets": ["streetlife"]}}
+    with pytest.raises(AnonbenchError, match=r"attack\.probe: 'train' of streetlife is what learned is fitted to"):
+        parse(attacked)
+
+
 @pytest.mark.parametrize(
     ("methods", "message"),
     [
@@ -67,6 +84,11 @@ def test_weights_and_settings_of_levels() -> None:
         (
             {"learned": MINE, "gan": {"fit_levels": {"mine": {}}}},
             r"methods\.gan\.fit_levels: one fit serves all levels of gan",
+        ),
+        ({"learned": {**MINE, "stills_on": "othr"}}, r"learned\.stills_on: unknown data set 'othr' \(did you mean"),
+        (
+            {"learned": MINE, "gan": {"stills_on": "other"}},
+            r"methods\.gan\.stills_on: gan looks at the people of one data set alone; remove it",
         ),
         ({"learned": {**MINE, "fit": {"width": 30}}}, r"methods\.learned\.fit.*width: 30 is no multiple of 4"),
     ],

@@ -5,6 +5,7 @@ rule fit:
         images=plan.files.training_images(),
         people=plan.files.training_people(),
         faces=plan.files.training_faces(),
+        stills=plan.files.fit_stills(),
     output:
         weights="<anonymized>/{dataset}/private/fits/{region}-{method}{level}{again}/weights.safetensors",
         record="<anonymized>/{dataset}/private/fits/{region}-{method}{level}{again}/fit.json",
@@ -31,6 +32,7 @@ rule fit:
         logs=lambda w: f"{plan.files.folder('logs')}/fit/{w.dataset}/{w.region}-{w.method}{w.level}{w.again}",
         split=lambda w: plan.files.training_split(w.dataset),
         settings=lambda w: plan.arguments.fit_settings(w.method, w.level[1:] or None),
+        stills=lambda w: plan.arguments.stills(w.method),
         seed=lambda w: plan.arguments.fit_seed(w.again),
         device=plan.study.train.device,
         threads=plan.study.train.threads,
@@ -41,7 +43,7 @@ rule fit:
     shell:
         "anonbench fit --data {params.data_folder:q} --annotations {params.annotations:q}"
         " --split {params.split} --region {wildcards.region} --method {wildcards.method}"
-        " --settings {params.settings:q} --seed {params.seed} --device {params.device}"
+        " --settings {params.settings:q} --seed {params.seed} --device {params.device} {params.stills}"
         " --threads {params.threads} --logs {params.logs:q} --out {params.folder:q} > {log:q} 2>&1"
 
 

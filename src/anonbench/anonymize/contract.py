@@ -23,7 +23,10 @@ from anonbench.records import OF_PEOPLE, Region, RegionKind
 from anonbench.variants import Variant
 from anonbench.windows import Window
 
-__all__ = ("After", "Changed", "Crop", "FitJob", "Fitted", "Method", "Result", "check_kinds", "checked_facts", "make")
+__all__ = (
+    "After", "Changed", "Crop", "FitJob", "Fitted", "Method", "Result", "Stills",
+    "check_kinds", "checked_facts", "make",
+)  # fmt: skip
 """With the crop: what the author of a method needs."""
 
 Scalar = str | int | float | bool | None
@@ -143,13 +146,23 @@ def _is_scalar(value: Any) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Stills:
+    """Pictures of people, of another data set than the fit's own: see `FitJob`, whose fields these are, too."""
+
+    root: Path
+    images: list[dict[str, Any]] = field(repr=False)
+    table: Path
+
+
+@dataclass(frozen=True, slots=True)
 class FitJob:
     """What a training gets: the images and regions of one split, and where its files go.
 
     ``root`` holds the images, ``images`` are rows of the images table and ``facts`` what it says of clips
     (`regions.facts_of`), ``table`` is the regions table, or of frames the table of people. ``checkpoint`` is a file
     that a killed training continues from, ``sheet`` a picture of samples that is written now and then. ``origin`` says
-    what is fitted on, for the file of weights.
+    what is fitted on, for the file of weights. ``stills``: where people are looked at instead, of a method that can
+    (`Method.stills`).
     """
 
     kind: RegionKind
@@ -165,6 +178,7 @@ class FitJob:
     sheet: Path | None
     origin: dict[str, Any]
     facts: dict[str, Any] = field(default_factory=dict, repr=False)
+    stills: Stills | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +249,10 @@ class Method(abc.ABC):
     fit_levels: ClassVar[dict[str, dict[str, Any]]] = {}
     """Settings of the training by level, of a method that is fitted anew for each of its levels. Empty: one training
     serves all levels."""
+
+    stills: ClassVar[bool] = False
+    """Whether `fit` may look at the people of another data set than its own, as where clips and photographs of people
+    come apart (``methods.<name>.stills_on``, `FitJob.stills`)."""
 
     inverts: ClassVar[bool] = False
     """Whether arithmetic takes back a part of what the method does (`invert`): an attack need not learn it."""

@@ -10,7 +10,7 @@ import typer
 
 import anonbench
 from anonbench import portable, regions, registry
-from anonbench.anonymize.contract import FitJob
+from anonbench.anonymize.contract import FitJob, Stills
 from anonbench.arguments import block
 from anonbench.datasets.record import hashes_of, root_of
 from anonbench.errors import AnonbenchError
@@ -37,6 +37,12 @@ def fit(
     logs: Annotated[
         Path | None, typer.Option(help="Folder for the checkpoint, sample sheet and seconds; OUT when left out.")
     ] = None,
+    stills_data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the download.json of another data set, whose people are looked at instead."),
+    ] = None,
+    stills_annotations: Annotated[Path | None, typer.Option(help="That data set's annotations.")] = None,
+    stills_split: Annotated[str, typer.Option(help="That data set's training split.")] = "train",
 ) -> None:
     """Fit a method to the people of a training split; fit.json is written last."""
     plugin = registry.load("methods", method)
@@ -45,20 +51,29 @@ def fit(
     Variant(region, method).check_kinds(method, plugin.kinds)
     checked: Any = block(plugin.FitSettings, settings, "--settings")
     portable.release_for(getattr(checked, "determinism", "auto"))
+    if (stills_data is None) != (stills_annotations is None):
+        raise AnonbenchError("--stills-data and --stills-annotations are given together, or neither", entry="fit")
+    if stills_data and not plugin.stills:
+        raise AnonbenchError(f"{method} looks at the people of its own data set alone", entry="--stills-data")
     root, record = root_of(data)
     images = annotations / f"{split}.images.parquet"
     table = annotations / f"{split}.{region.table}.parquet"
-    hashes = hashes_of(data, split)
-    rows = [{**row, "sha256": hashes.get(row["path"])} for row in regions.read(images, regions.IMAGES).to_pylist()]
     read = {path.name: sha256_file(path) for path in (images, table) if path.is_file()}
     (out / FIT_RECORD).unlink(missing_ok=True)
     folder = logs or out
     origin: dict[str, Any] = {"dataset": record.get("dataset", data.name), "split": split, "region": region.value}
+    stills = None
+    if stills_data and stills_annotations:
+        others, told = root_of(stills_data)
+        origin["stills"] = {"dataset": told.get("dataset", stills_data.name), "split": stills_split}
+        tables = [stills_annotations / f"{stills_split}.{name}.parquet" for name in ("images", region.table)]
+        stills = Stills(others, _rows(stills_data, stills_split, tables[0]), tables[1])
+        read |= {f"stills/{path.name}": sha256_file(path) for path in tables if path.is_file()}
     checkpoint = folder / CHECKPOINT
     job = FitJob(
         kind=region,
         root=root,
-        images=rows,
+        images=_rows(data, split, images),
         table=table,
         settings=checked,
         seed=seed,
@@ -69,6 +84,7 @@ def fit(
         sheet=folder / SHEET,
         origin=origin,
         facts=regions.facts_of(images),
+        stills=stills,
     )
     fitted = plugin.fit(job)
     write_json(folder / TIMING, fitted.timing)
@@ -92,3 +108,9 @@ def fit(
     )
     checkpoint.unlink(missing_ok=True)
     typer.echo(str(out / FIT_RECORD))
+
+
+def _rows(data: Path, split: str, table: Path) -> list[dict[str, Any]]:
+    """Return the rows of a table of images, each with the sha256 that its file had when it was fetched, if known."""
+    hashes = hashes_of(data, split)
+    return [{**row, "sha256": hashes.get(row["path"])} for row in regions.read(table, regions.IMAGES).to_pylist()]

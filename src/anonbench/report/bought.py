@@ -73,9 +73,13 @@ def kept_of(table: pd.DataFrame, dataset: str) -> dict[str, Any]:
 def asked_first(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return the rows of impact.csv of a data set that are about what the study asks first; none where it asks none.
 
-    They are those of the first task, category, model and direction of its primary question.
+    They are those of the first task, category, model and direction of its primary question. Of a data set that no model
+    is used for, whose people are only attacked, they are those of the one data set that the question is about.
     """
     rows = primary(table)
+    if dataset not in set(rows.dataset):
+        others = rows.dataset[rows.question == CONFIRMATORY].unique()
+        dataset = others[0] if len(others) == 1 else dataset
     rows = rows[rows.dataset == dataset]
     asked = rows[rows.question == CONFIRMATORY]
     if asked.empty:
@@ -184,7 +188,8 @@ def _point(row: Any, kept: Any, several: bool) -> str:
         ends = interval_of(kept, "kept")
         inner = f" ({number(ends[0])} to {number(ends[1])} %)" if ends else ""
         start += (
-            f" keeps {number(kept.kept)} %{inner} of {title(kept.task)}{f' with {kept.model}' if several else ''}, and"
+            f" keeps {number(kept.kept)} %{inner} of {title(kept.task)}{f' with {kept.model}' if several else ''}"
+            f"{f' on {kept.dataset}' if kept.dataset != row.dataset else ''}, and"
         )
     else:
         start += ":"

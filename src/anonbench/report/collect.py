@@ -314,6 +314,16 @@ def name_parts(variant: str, manifest: dict[str, Any] | None) -> tuple[str, str,
     return tuple(str(g) if g else n for g, n in zip(given, named, strict=True))  # type: ignore[return-value]
 
 
+def fitted_on(manifest: dict[str, Any]) -> str:
+    """Return what the method of a variant was fitted to, by its ``manifest``: data set and split; '' for nothing."""
+    origin = manifest.get("fitted_on") or {}
+    found = [
+        " ".join(str(one[key]) for key in ("dataset", "split") if key in one)
+        for one in (origin, origin.get("stills") or {})
+    ]
+    return " and people of ".join(one for one in found if one)
+
+
 def coverage(study: ReportStudy, sources: Sources) -> pd.DataFrame:
     """Return who was anonymized in the training splits: a row per data set, variant and category of people.
 
@@ -328,7 +338,6 @@ def coverage(study: ReportStudy, sources: Sources) -> pd.DataFrame:
             if variant == ORIGINAL or manifest is None:
                 continue
             region, method, _ = name_parts(variant, manifest)
-            origin = manifest.get("fitted_on") or {}
             for category, counts in (people_of(manifest) | strangers_of(manifest)).items():
                 found = counts.get("reasons") or {}
                 reasons += [reason for reason in sorted(found) if reason not in reasons]
@@ -338,7 +347,7 @@ def coverage(study: ReportStudy, sources: Sources) -> pd.DataFrame:
                         "method": method, "category": category, "people": counts["people"],
                         "anonymized": counts["anonymized"],
                         "share": counts["anonymized"] / counts["people"] if counts["people"] else None,
-                        "fitted_on": " ".join(str(origin[key]) for key in ("dataset", "split") if key in origin),
+                        "fitted_on": fitted_on(manifest),
                         **found,
                     }
                 )  # fmt: skip

@@ -11,7 +11,7 @@ from anonbench.directions import ON_ORIGINAL, TESTED
 from anonbench.files import read_json
 from anonbench.manifests import summary_path
 from anonbench.records import UNANNOTATED
-from anonbench.report.collect import CONTROL, MEAN, OVERLAPPED, PEOPLE, PRIMARY, evaluated
+from anonbench.report.collect import CONTROL, MEAN, OVERLAPPED, PEOPLE, PRIMARY, evaluated, fitted_on
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, phrase
 from anonbench.report.tables import (
     PLURALS,
@@ -119,9 +119,8 @@ def _anonymization(study: ReportStudy, cover: pd.DataFrame, anonymized: Path | N
             found = read_json(path) if path is not None and path.exists() else {}
             given = {k: v for k, v in (found.get("parameters") or {}).items() if v is not None}
             values = ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in given.items())
-            fitted = found.get("fitted_on") or {}
-            if fitted:
-                values += f"; fitted to {fitted.get('dataset')} {fitted.get('split')}"
+            if fitted := fitted_on(found):
+                values += f"; fitted to {fitted}"
             if values and values not in details:
                 details.append(values)
             if found.get("encoder"):

@@ -64,7 +64,8 @@ class Attacks:
 
     ``once``: attacks in which nothing learns, which have the first seed alone; ``recognisers``: attackers who do not,
     and have it but where a method is fitted for each seed; ``probe``: the split whose people are
-    attacked, '' for the one that is tested on.
+    attacked, '' for the one that is tested on; ``variants``: by data set, those that are attacked beyond what models
+    are used for.
     """
 
     datasets: tuple[str, ...]
@@ -75,6 +76,7 @@ class Attacks:
     once: tuple[str, ...] = ()
     probe: str = ""
     recognisers: tuple[str, ...] = ()
+    variants: dict[str, list[str]] = field(default_factory=dict)
 
     def whom(self, attack: str, variant: str) -> list[str]:
         """Return who tries an attack on a variant."""
@@ -214,8 +216,9 @@ class ReportStudy:
         return self.asked.get(dataset, {}).get(model, self.variants)
 
     def variants_of(self, dataset: str) -> list[str]:
-        """Return the variants of a data set that any model is to tell of, in the study's order, and the original."""
+        """Return the original and the variants of a data set that models or attacks are to tell of, in order."""
         wanted = {ORIGINAL}.union(*(self._asked(dataset, model) for model in self.models))
+        wanted.update(self.attacks.variants.get(dataset, ()) if self.attacks else ())
         return [v for v in self.variants if v in wanted]
 
     def trainings(self) -> Iterator[tuple[str, str, str, int]]:
@@ -368,7 +371,9 @@ def _attacks(path: str | Path, value: Any) -> Attacks | None:
         attackers = {attack: dict(of) for attack, of in value["attackers"].items()}
         once, probe = tuple(value.get("once") or ()), str(value.get("probe") or "")
         recognisers = tuple(value.get("recognisers") or ())
-        return Attacks(*names, attackers, list(value["seeds"]), list(value["sizes"]), once, probe, recognisers)
+        seeds, sizes = list(value["seeds"]), list(value["sizes"])
+        variants = {name: list(of) for name, of in (value.get("variants") or {}).items()}
+        return Attacks(*names, attackers, seeds, sizes, once, probe, recognisers, variants)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise AnonbenchError("does not say who attacks what", file=path, entry="attacks") from None
 

@@ -58,7 +58,7 @@ TEXTS = (
     "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
     "role", "unit", "best", "sampled", "first", "question", "attack", "risk", "attacker", "knowledge", "sees",
     "view", "chosen", "measure", "headline", "why", "drawn", "half", "reference", "curve", "anchor",
-    "split_attacked",
+    "split_attacked", "kept_on",
 )  # fmt: skip
 
 WORDS = ("leaks", "chosen", "headline")

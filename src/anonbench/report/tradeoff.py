@@ -20,12 +20,13 @@ from anonbench.report.tables import interval_of, is_number, number, primary, row
 from anonbench.tasks.base import title
 
 TRADEOFF_COLUMNS = (
-    "dataset", "variant", "region", "method", "level", "model", "task", "category", "direction", "value", "kept",
-    "kept_low", "kept_high", "rms", "attack", "measure", "size", "naive", "naive_low", "naive_high", "aware",
+    "dataset", "variant", "region", "method", "level", "kept_on", "model", "task", "category", "direction", "value",
+    "kept", "kept_low", "kept_high", "rms", "attack", "measure", "size", "naive", "naive_low", "naive_high", "aware",
     "aware_low", "aware_high", "gap", "gap_low", "gap_high", "chance", "prevalence",
 )  # fmt: skip
 """Columns of tradeoff.csv: a row per data set, variant, attack by those who learn and measure. ``value`` and ``kept``
-are those of the primary question's first task and category (impact.csv); ``rms``: `report.apart`; ``naive`` and
+are those of the primary question's first task and category (impact.csv), on the data set ``kept_on``, which is another
+one where no model is used for the one that is attacked; ``rms``: `report.apart`; ``naive`` and
 ``aware``: the strongest attacker, on the people on whom attackers are chosen, of those who have learnt from originals
 alone and of those who know the method (`KNOWS`), with intervals of their own; where there is one who knows, the naive
 are those who see the same of people as that one. The rest is privacy.csv's."""
@@ -54,6 +55,7 @@ def tradeoff(study: ReportStudy, table: pd.DataFrame, privacy: pd.DataFrame, ano
             own = kept.get(name)
             columns = ("model", "task", "category", "direction", "value", "kept", "kept_low", "kept_high")
             utility = {} if own is None else {column: getattr(own, column, None) for column in columns}
+            utility |= {} if own is None else {"kept_on": own.dataset}
             for found in _measures(of):
                 rows.append({**keys, **utility, "rms": apart[dataset, name], "attack": attack, **found})
     frame = pd.DataFrame(rows, columns=list(TRADEOFF_COLUMNS))
@@ -62,8 +64,8 @@ def tradeoff(study: ReportStudy, table: pd.DataFrame, privacy: pd.DataFrame, ano
 
 
 TEXT_COLUMNS = (
-    "dataset", "variant", "region", "method", "level", "model", "task", "category", "direction", "attack", "measure",
-    "size",
+    "dataset", "variant", "region", "method", "level", "kept_on", "model", "task", "category", "direction", "attack",
+    "measure", "size",
 )  # fmt: skip
 
 
@@ -137,10 +139,11 @@ def _utility(table: pd.DataFrame, dataset: str) -> dict[str, dict[str, str]]:
         return {}
     first: Any = rows_of(asked)[0]
     rows = primary(table)
-    rows = rows[(rows.dataset == dataset) & (rows.model == first.model) & (rows.direction == first.direction)]
+    rows = rows[(rows.dataset == first.dataset) & (rows.model == first.model) & (rows.direction == first.direction)]
     rows = rows[(rows.task == first.task) & (rows.group == PEOPLE)]
+    where = f" on {first.dataset}" if first.dataset != dataset else ""
     return {
-        f"{title(first.task)}, {category}": {
+        f"{title(first.task)}{where}, {category}": {
             row.variant: number(row.value) + (f" ± {number(row.value_std)}" if is_number(row.value_std) else "")
             for row in rows_of(rows[rows.category == category])
             if is_number(row.value)

@@ -163,6 +163,15 @@ class Arguments:
         """Return the complete settings for fitting a method, at a level if it has a fit for each, as JSON."""
         return compact(self.study.fit_settings(method, level))
 
+    def stills(self, method: str) -> str:
+        """Return the options of `anonbench fit` that name the data set whose people it looks at, if it is another."""
+        source = self.study.stills_on(method)
+        if source is None:
+            return ""
+        data, tables = (f"{self.files.folder(stage)}/{source}" for stage in ("data", "annotations"))
+        split = self.files.training_split(source)
+        return f"--stills-data {shlex.quote(data)} --stills-annotations {shlex.quote(tables)} --stills-split {split}"
+
     def recipe(self, model: str) -> str:
         """Return a model's recipe, as JSON."""
         recipe = self.study.models[model].model_dump(mode="json", exclude=NON_RECIPE_KEYS)
@@ -189,8 +198,11 @@ class Arguments:
     def _attacks(self) -> dict[str, Any]:
         """Return who attacks what, as the report reads it."""
         study = self.study
+        models = {d: {v for m in study.models for v in study.asked(d, m)} | {ORIGINAL} for d in study.datasets}
+        more = {d: of for d in study.named_targets() if not models[d].issuperset(of := study.variants_of(d))}
         return {
             "datasets": [name for name in study.datasets if study.attacked(name)],
+            **({"variants": more} if more else {}),
             "attacks": study.attack.attacks,
             "attackers": {a: {v: study.tried_by(a, v) for v in study.variants} for a in study.attack.attacks},
             "once": [a for a in study.attack.attacks if registry.load("attacks", a).by != ATTACKERS],

@@ -77,8 +77,9 @@ class Files:
         block, found = self.study.attack, [self.training_split(dataset), self.evaluation_split(dataset)]
         if self.study.attacked(dataset):
             found += [self.probe_split(dataset), *([block.gallery] if block.gallery else [])]
-        if self.study.learns_to_attack() and block.own.dataset in (None, dataset):
-            found.append(block.own.split)
+        if self.study.learns_to_attack():
+            learnt = block.own.dataset == dataset if block.own.dataset else self.study.attacked(dataset)
+            found += [block.own.split] if learnt else []
         return list(dict.fromkeys(found))
 
     def shards(self) -> list[int]:
@@ -134,6 +135,19 @@ class Files:
             if RegionKind(w.region) is RegionKind.FRAME
             else []
         )
+
+    def fit_stills(self) -> Callable[[Any], list[str]]:
+        """Return an input function: where a fit looks at another data set's people, its record and its tables."""
+
+        def files(w: Any) -> list[str]:
+            source = self.study.stills_on(w.method)
+            if source is None:
+                return []
+            split = self.training_split(source)
+            tables = [self._table(source, split, name) for name in ("images", RegionKind(w.region).table)]
+            return [f"{self.folder('data')}/{source}/download.json", *tables]
+
+        return files
 
     def _table(self, dataset: str, split: str, name: str) -> str:
         return f"{self.folder('annotations')}/{dataset}/{split}.{name}.parquet"

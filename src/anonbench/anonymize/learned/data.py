@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from anonbench import images, regions
-from anonbench.anonymize.contract import FitJob
+from anonbench.anonymize.contract import FitJob, Stills
 from anonbench.anonymize.learned.losses import UNKNOWN
 from anonbench.anonymize.learned.options import FitSettings
 from anonbench.clips import Box, Kept, check_actions, check_length, largest, part, span, stretch
@@ -28,6 +28,8 @@ KEPT_BYTES = 1 << 30
 OF_CROWD = (0.6, 1.0)
 """Sides of a view of a crowd, as shares of what is seen of the picture: SPAct's crops of photographs."""
 REMEDY = "fit on another data set (fit_on)"
+SOURCE = "source"
+"""Key of a row: the folder of the data set that its picture is of."""
 Row = Mapping[str, Any]
 
 
@@ -93,13 +95,12 @@ class Material:
         actions: Sequence[str],
         stills: Sequence[Still],
         values: Mapping[str, Sequence[str]],
-        root: Path,
         settings: FitSettings,
         seed: int,
     ) -> None:
         self.clips, self.actions, self.stills = tuple(clips), tuple(actions), tuple(stills)
         self.values = {name: tuple(of) for name, of in values.items()}
-        self.root, self.settings, self.seed = root, settings, seed
+        self.settings, self.seed = settings, seed
         self.kept = Kept(KEPT_BYTES)
 
     @classmethod
@@ -107,16 +108,18 @@ class Material:
         """Choose what a fit may learn from; raise AnonbenchError where that is not enough."""
         settings: FitSettings = job.settings
         split = job.table.name.removesuffix(".people.parquet")
-        clips, actions = clips_of(job.images, job.facts, settings, job.table.with_name(f"{split}.images.parquet"))
-        stills, values = stills_of(job, settings)
-        return cls(clips, actions, stills, values, job.root, settings, job.seed)
+        own = _of(job)
+        clips, actions = clips_of(own.images, job.facts, settings, job.table.with_name(f"{split}.images.parquet"))
+        stills, values = stills_of(_of(job.stills) if job.stills else own, settings)
+        return cls(clips, actions, stills, values, settings, job.seed)
 
     @property
     def pictures(self) -> list[Row]:
-        """Every frame that may be seen, by id."""
-        found = {row["image_id"]: row for clip in self.clips for row in clip.frames}
-        found |= {still.picture["image_id"]: still.picture for still in self.stills}
-        return [found[image_id] for image_id in sorted(found)]
+        """Every frame that may be seen, those of clips' data set first, by id."""
+        found = {_key(row): row for clip in self.clips for row in clip.frames}
+        found |= {_key(still.picture): still.picture for still in self.stills}
+        own = self.clips[0].frames[0][SOURCE]
+        return [found[key] for key in sorted(found, key=lambda key: (key[0] != own, key[1]))]
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -132,10 +135,10 @@ class Material:
         }
 
     def digest(self, threads: int) -> str:
-        """Return the sha256 over names and bytes of all frames that may be seen, in order of their ids."""
+        """Return the sha256 over names and bytes of all frames that may be seen, in the order of ``pictures``."""
 
         def of(row: Row) -> str:
-            data = images.read_bytes(f"{self.root}/{row['path']}", row.get("sha256"))
+            data = images.read_bytes(_path(row), row.get("sha256"))
             return f"{hashlib.sha256(data).hexdigest()}  {row['file_name']}\n"
 
         rows = self.pictures
@@ -171,7 +174,7 @@ class Material:
     def _versions(self, clip: Clip, random: np.random.Generator) -> np.ndarray:
         """Return what is seen of a clip, uint8 (V, 3, T, H, W): a stretch, or anchor, positive, negative."""
         s = self.settings
-        free = len(clip.frames) - span(s)
+        free = max(0, len(clip.frames) - span(s))
         start = int(random.integers(free + 1))
         starts = [start]
         if s.loss == "tedspad":  # another stretch, as far as there is one
@@ -219,11 +222,23 @@ class Material:
         """Return a part of a frame at the working size, uint8 (3, H, W)."""
 
         def decode() -> np.ndarray:
-            path, size = f"{self.root}/{row['path']}", (row["width"], row["height"])
-            return images.read_rgb(path, size, row["labels_on"], row.get("sha256"))
+            return images.read_rgb(_path(row), (row["width"], row["height"]), row["labels_on"], row.get("sha256"))
 
-        seen = part(self.kept.get(row["image_id"], decode), window, self.settings)
+        seen = part(self.kept.get(_key(row), decode), window, self.settings)
         return np.ascontiguousarray((seen[:, ::-1] if mirrored else seen).transpose(2, 0, 1))
+
+
+def _of(source: FitJob | Stills) -> Stills:
+    """Return the pictures of a data set, whose rows say where they are from."""
+    return Stills(source.root, [{**row, SOURCE: str(source.root)} for row in source.images], source.table)
+
+
+def _key(row: Row) -> tuple[str, int]:
+    return row[SOURCE], row["image_id"]
+
+
+def _path(row: Row) -> str:
+    return f"{row[SOURCE]}/{row['path']}"
 
 
 def _inside(window: Box, random: np.random.Generator) -> tuple[float, float, float, float]:
@@ -268,32 +283,34 @@ def clips_of(
             raise AnonbenchError(
                 f"lacks frame {missing[0]} of {count}", file=table, entry=entry, remedy="run annotate again"
             )
-        check_length(count, settings, table, video["id"], "lower fit.frames or fit.stride")
+        if settings.short_clips == "refuse":
+            remedy = "lower fit.frames or fit.stride, or set fit.short_clips: repeat"
+            check_length(count, settings, table, video["id"], remedy)
         found.append(Clip(video["id"], tuple(there[k] for k in range(count)), actions.index(video["action"])))
     check_actions({actions[clip.action] for clip in found}, table, REMEDY)
     return found, actions
 
 
-def stills_of(job: FitJob, settings: FitSettings) -> tuple[list[Still], dict[str, list[str]]]:
+def stills_of(source: Stills, settings: FitSettings) -> tuple[list[Still], dict[str, list[str]]]:
     """Return the people whom observers look at, and the attributes that they guess, with the values of each.
 
     None are guessed but by `vita`. Where nobody has a box of their own, as in videos with an action for all of the
     frame, they are crowds. Raises AnonbenchError where fewer than two are large enough, for an attribute that nobody
     has or that does not vary, and where none varies.
     """
-    of = {row["image_id"]: row for row in job.images}
-    every = [row for row in _people(job.table) if row["image_id"] in of and row["box"] is not None]
+    of = {row["image_id"]: row for row in source.images}
+    every = [row for row in _people(source.table) if row["image_id"] in of and row["box"] is not None]
     single = [row for row in every if not row["crowd"]]
-    people = [row for row in single or every if row["box"][3] >= settings.min_pixels]
+    people = [row for row in regions.shown(every) if row["box"][3] >= settings.min_pixels]
     if len(people) < 2:
         raise AnonbenchError(
             f"shows {len(people)} people with a box of {settings.min_pixels} pixels or more (of {len(single)} with a "
             f"box, and {len(every) - len(single)} crowds), and stills of them are what observers look at",
-            file=job.table,
-            remedy=f"lower fit.min_pixels, or {REMEDY}",
+            file=source.table,
+            remedy=f"lower fit.min_pixels, or {REMEDY} or look at another one's people (stills_on)",
         )
     said = [json.loads(row["attributes"]) if row["attributes"] else {} for row in people]
-    values = _varying(said, settings, job.table) if settings.loss == "vita" else {}
+    values = _varying(said, settings, source.table) if settings.loss == "vita" else {}
     stills = []
     for row, has in zip(people, said, strict=True):
         labels = tuple(

@@ -121,6 +121,10 @@ class FitSettings(FromPreset):
     height: Size = Field(64, description="Height of it; frames are worked on at the scale that this gives.")
     frames: Size = Field(4, description="Frames of a clip that the action network sees.")
     stride: Size = Field(2, description="Each n-th frame of the video is taken.")
+    short_clips: Literal["refuse", "repeat"] = Field(
+        "refuse",
+        description="What to do about a video of fewer frames than these span: stop, or begin it again.",
+    )
     clips: int = Field(8, ge=2, description="Clips in a step.")
     stills: int = Field(16, ge=2, description="Stills of people in a step.")
     crop: tuple[Fraction, Fraction] = Field(

@@ -50,6 +50,8 @@ class Learned(Method):
         self._full_batches = False
         self._lock = threading.Lock()
 
+    stills = True
+
     @classmethod
     def fit(cls, job: FitJob) -> Fitted:
         from anonbench.anonymize.learned import training  # torch takes seconds to import

@@ -97,7 +97,9 @@ def tradeoff_figure(table: pd.DataFrame, privacy: pd.DataFrame) -> Figure:
                 axis.annotate(capital(panel.risk), (0.5, 1), (0, 17), "axes fraction", "offset points", ha="center",
                               fontsize=9, fontweight="bold")  # fmt: skip
             if line == len(column) - 1:
-                axis.set_xlabel(f"{title(next(iter(kept[panel.dataset].values())).task)} kept, %")
+                first = next(iter(kept[panel.dataset].values()))
+                where = f" on {first.dataset}" if first.dataset != panel.dataset else ""
+                axis.set_xlabel(f"{title(first.task)} kept{where}, %")
     legend(figure, _handles(panels, looks))
     return figure
 
