@@ -229,6 +229,8 @@ def _overlap(rows: pd.DataFrame) -> str:
 
 
 def _plural(name: str) -> str:
+    if name.startswith("every "):
+        return name
     return name + ("es" if name.endswith(("s", "x", "ch", "sh")) else "s")
 
 
