@@ -443,6 +443,26 @@ def test_a_second_photograph_behind_the_first_is_left_out_and_said() -> None:
     assert images.decode(stripped.data).notes == ()
 
 
+@pytest.mark.parametrize(
+    ("behind", "said"),
+    [
+        (simplejpeg.encode_jpeg(RGB), True),  # no word of it in the first
+        (struct.pack(">I", 24) + b"ftypmp42" + bytes(60), True),  # a moving photograph
+        (bytes(7), False),
+    ],
+)
+def test_what_lies_behind_a_photograph(behind: bytes, said: bool) -> None:
+    data = simplejpeg.encode_jpeg(RGB) + behind
+    assert images.decode(data).notes == images.without_metadata(data).notes == ((FURTHER,) if said else ())
+
+
+def test_a_thumbnail_is_no_further_picture() -> None:
+    small = simplejpeg.encode_jpeg(np.ascontiguousarray(RGB[::8, ::8]))
+    body = b"Exif\0\0" + struct.pack(">2sHIHI", b"MM", 42, 8, 0, 0) + small
+    data = simplejpeg.encode_jpeg(RGB)
+    assert images.decode(data[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(body)) + body + data[2:]).notes == ()
+
+
 # Colour profiles
 
 

@@ -490,6 +490,11 @@ class Study(Strict):
             raise ValueError(f"attack.gallery: '{attack.gallery}' is the split of {dataset} that is attacked")
         for variant in filter(self.is_fitted, self.variants_of(dataset)):
             method = str(Variant.parse(variant).method)
+            if self.attacked_alone(dataset) and not self.methods.get(method, MethodConfig()).fit_on:
+                raise ValueError(
+                    f"methods.{method}.fit_on: {dataset} is attacked, and models are trained on others, which would be "
+                    "anonymized by another fit; name the data set that it is fitted to for all"
+                )
             for source in (self.fitted_on(method, dataset), self.stills_on(method)):
                 if source and probe == self.datasets[source].train and self._same_images(dataset, source):
                     raise ValueError(
@@ -515,7 +520,12 @@ class Study(Strict):
 
     def _same_images(self, one: str, other: str) -> bool:
         """Tell whether two data sets are the same images split in the same way, under two names or one."""
-        return self.one_source(one, other) and self.datasets[one].options == self.datasets[other].options
+        named = registry.load("datasets", self.adapter(one)).split_options
+        own, theirs = (
+            {name: value for name, value in self.options(of).items() if named is None or name in named}
+            for of in (one, other)
+        )
+        return self.one_source(one, other) and own == theirs
 
     def probe_split(self, dataset: str) -> str:
         """Return the split whose people are attacked."""
@@ -672,6 +682,11 @@ class Study(Strict):
             raise ValueError(f"methods.{name}: there is nothing to fit; remove fit, fit_on and refit")
         if config.stills_on is not None and not method.stills:
             raise ValueError(f"methods.{name}.stills_on: {name} looks at the people of one data set alone; remove it")
+        if config.stills_on is not None and config.fit_on in (None, config.stills_on):
+            raise ValueError(
+                f"methods.{name}.fit_on: name the data set of the clips, another one than that of people, or remove "
+                "stills_on"
+            )
         for seed in self.attack.seeds if config.refit and used and self.attack.attacks else ():
             if seed not in self.train.seeds:
                 raise ValueError(
@@ -737,14 +752,17 @@ class Study(Strict):
     def variants_of(self, dataset: str) -> list[str]:
         """Return the original and the variants of a data set that somebody is asked about, in the study's order.
 
-        That is models, and those who attack a data set that the study names.
+        That is models or, of a data set that no model is used for and the study names as attacked, attackers.
         """
         wanted = {ORIGINAL}.union(*(self.asked(dataset, model) for model in self.models))
-        return [v for v in self.variants if v in wanted or dataset in self.named_targets()]
+        if self.attacked_alone(dataset):
+            wanted.update(v for v in self.variants if any(self.tried_by(name, v) for name in self.attack.attacks))
+        return [v for v in self.variants if v in wanted]
 
-    def named_targets(self) -> list[str]:
-        """Return the data sets that the study names as attacked, which needs no model."""
-        return list(self.attack.datasets or ()) if self.attack.attacks else []
+    def attacked_alone(self, dataset: str) -> bool:
+        """Tell whether the study names a data set as attacked that no model is used for."""
+        named = bool(self.attack.attacks) and dataset in (self.attack.datasets or ())
+        return named and not any(self.asked(dataset, model) for model in self.models)
 
     def compared_starts(self) -> list[tuple[str, list[str]]]:
         """Return, by data set, models trained on variants that differ only in first weights or learning rate.

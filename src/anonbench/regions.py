@@ -241,11 +241,18 @@ def frame_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown(people: Sequence[Row]) -> list[Row]:
-    """Return whom networks are to look at, of rows of a table of people: everybody but crowds.
+    """Return whom networks are to look at, of a split's rows of a table of people: everybody but crowds.
 
-    Where there is nobody else, as in pictures whose labels are of the whole, it is the crowds.
+    In a split that has nobody with a box of their own, as one whose labels are of whole pictures, it is the crowds.
     """
-    return [row for row in people if not row["crowd"]] or [*people]
+    wholes = are_wholes(people)
+    return [row for row in people if row["crowd"] is wholes]
+
+
+def are_wholes(people: Sequence[Row]) -> bool:
+    """Tell whether a split's rows of a table of people show crowds, and nobody who has a box and counts."""
+    single = any(not row["crowd"] and not row["ignore"] and row["box"] is not None for row in people)
+    return not single and any(row["crowd"] and row["box"] is not None for row in people)
 
 
 def shard_of(table: pa.Table, shard: int, shards: int) -> pa.Table:

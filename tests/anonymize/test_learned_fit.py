@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -499,6 +500,27 @@ def test_clips_of_one_data_set_and_stills_of_another(tmp_path: Path) -> None:
     assert still.picture["image_id"] == material.clips[0].frames[0]["image_id"]
     assert (clip_first != still_first).any()
     assert abs(still_first.mean() - seen.mean()) < 3
+
+
+def test_clips_and_stills_under_one_root_are_no_same_pictures(tmp_path: Path) -> None:
+    """Two blocks of one data set, whose splits both begin at image 1."""
+    clips = write_clips(tmp_path / "c")
+    photo = photograph(60, 50, seed=9)
+    (clips / "data" / "photos").mkdir()
+    assert cv2.imwrite(str(clips / "data" / "photos" / "1.png"), photo)
+    table = clips / "annotations" / "train.images.parquet"
+    row = regions.read(table, regions.IMAGES).to_pylist()[0]
+    row |= {"path": "photos/1.png", "width": 60, "height": 50, "video_id": None, "frame_index": None}
+    people = regions.read(table.with_name("train.people.parquet"), regions.PEOPLE).to_pylist()[:1]
+    others = tmp_path / "o.people.parquet"
+    regions.write(others, people * 2, regions.PEOPLE)
+    given = job(clips)
+    material = Material.read(replace(given, stills=Stills(clips / "data", [row], others)))
+    assert len(material.pictures) == 17
+    material._part(material.clips[0].frames[0], (0, 0, 40, 30), False)
+    seen = material._part(material.stills[0].picture, (0, 0, 60, 50), False)
+    assert abs(seen.mean() - photo.mean()) < 3
+    assert seen.shape == (3, 16, 16)
 
 
 def test_stills_of_another_data_set_are_told_apart(clips: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from anonbench.config import parse
 from anonbench.errors import AnonbenchError
@@ -65,6 +66,61 @@ def test_clips_and_stills_may_be_of_two_data_sets(tmp_path: Path) -> None:
     attacked = {**value, "attack": {"attacks": ["coverage"], "probe": "train", "datasets": ["streetlife"]}}
     with pytest.raises(AnonbenchError, match=r"attack\.probe: 'train' of streetlife is what learned is fitted to"):
         parse(attacked)
+
+
+def photographs(**attack: Any) -> dict[str, Any]:
+    """Return config/ucf101.yaml, attacked as said, too."""
+    value: dict[str, Any] = yaml.safe_load((PROJECT / "config" / "ucf101.yaml").read_text())
+    value["datasets"]["vispr"] |= {"root": "/data/vispr"}
+    value["attack"] |= attack
+    return value
+
+
+def test_a_data_set_that_is_attacked_alone_has_the_variants_that_are_attacked() -> None:
+    value = photographs()
+    assert parse(value).variants_of("vispr") == value["variants"]
+    few = parse(photographs(variants=["frame-grey"]))
+    assert few.variants_of("vispr") == ["original", "frame-grey"]
+    assert few.variants_of("ucf101") == value["variants"]
+    value = photographs(datasets=["ucf101"], probe="val", own={"split": "test"})
+    value["datasets"]["ucf101"] |= {"val": "val", "options": {"val_groups": 2}}
+    value["models"]["r3d"]["variants"] = ["original", "frame-grey"]
+    assert parse(value).variants_of("ucf101") == ["original", "frame-grey"], "what its models are for"
+
+
+def test_options_that_choose_no_pictures_hide_nobody() -> None:
+    value = photographs(datasets=["photos"], probe="train2017", own={"split": "val2017"})
+    value["datasets"]["photos"] = {"adapter": "vispr", "root": "/data/vispr", "train": "val2017", "val": "train2017"}
+    with pytest.raises(AnonbenchError, match=r"'train2017' of photos is what learned is fitted to"):
+        parse(value)
+    value["datasets"]["photos"]["root"] = "/data/others"
+    parse(value)
+    own = photographs(datasets=["ucf101"], probe="test", own={"dataset": "small", "split": "test"})
+    own["datasets"]["ucf101"]["root"] = "/data/ucf101"
+    own["datasets"]["small"] = {"adapter": "ucf101", "root": "/data/ucf101", "train": "train", "val": "test",
+                                "options": {"shorter_side": 112}}  # fmt: skip
+    with pytest.raises(AnonbenchError, match=r"attack\.own\.split: 'test' of ucf101 is attacked"):
+        parse(own)
+    own["datasets"]["small"]["options"] = {"fold": 2}
+    parse(own)
+
+
+@pytest.mark.parametrize(
+    ("learned", "message"),
+    [
+        (
+            {"fit_on": None, "stills_on": None},
+            r"methods\.learned\.fit_on: vispr is attacked, and models are trained on",
+        ),
+        ({"fit_on": None}, r"methods\.learned\.fit_on: name the data set of the clips"),
+        ({"stills_on": "ucf101"}, r"methods\.learned\.fit_on: name the data set of the clips"),
+    ],
+)
+def test_one_fit_for_what_is_kept_and_what_is_found(learned: dict[str, Any], message: str) -> None:
+    value = photographs()
+    value["methods"]["learned"] |= learned
+    with pytest.raises(AnonbenchError, match=message):
+        parse(value)
 
 
 @pytest.mark.parametrize(

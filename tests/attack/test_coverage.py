@@ -64,7 +64,9 @@ def test_it_is_what_a_hand_counts(town: Town, monkeypatch: pytest.MonkeyPatch) -
     assert {told(one)["chance"] for one in measures.values()} == {None}
     assert (told(measures["changed"])["units"], told(measures["changed"])["people"]) == (7, 6)
     assert answers.drawn == "people"
-    assert answers.facts == {"values_of_few": 0, "crowds": 1, "crowds_changed": 0, "unannotated_changed": 1}
+    assert answers.facts == {
+        "values_of_few": 0, "pictures_of_crowds": False, "crowds": 1, "crowds_changed": 0, "unannotated_changed": 1,
+    }  # fmt: skip
 
 
 def test_values_of_few_people_are_not_told(town: Town) -> None:

@@ -362,15 +362,24 @@ def test_pictures_of_crowds_alone_are_seen_and_beside_people_they_are_not(tmp_pa
     rows = [{"image_id": n, "person_id": n, "status": "anonymized"} for n in pictures]
     town.show("frame-grey", {n: pixels // 2 for n, pixels in pictures.items()}, rows)
     given = (town.annotations, "val", RegionKind.BODY, "person", (8, 8))
-    seen = read_subjects(town.variant("frame-grey"), *given)
+    seen = read_subjects(town.variant("frame-grey"), *given, wholes=True)
+    assert seen.wholes
     assert seen.images.tolist() == [1, 2, 3]
     assert seen.covered.all()
     assert [crop.mean() for crop in seen.crops] == [20, 40, 60]
     truth = Infer().truth(town.site("frame-grey"), seen)
     assert truth.labels["tattoo"].tolist() == ["yes", "no", "no"]
+    assert truth.numbers == {}, "bands of whole pictures are nobody's clothes"
+    with pytest.raises(AnonbenchError, match="shows nobody with a box"):
+        read_subjects(town.variant("frame-grey"), *given)  # as link would: frames of one clip are no different people
     assert town.site().scenes() == {1: 1, 2: 1, 3: 3}, "frames of a clip are drawn together"
-    beside = build(tmp_path / "both", pictures, [*whole[:2], person(3, 4, (0, 0, 10, 30))])
-    assert read_subjects(beside.variant("original"), beside.annotations, *given[1:]).people.tolist() == [4]
+    single = person(3, 4, (0, 0, 10, 30))
+    beside = build(tmp_path / "both", pictures, [*whole[:2], single])
+    assert read_subjects(beside.variant("original"), beside.annotations, *given[1:], wholes=True).people.tolist() == [4]
+    for lost in ({"box": None}, {"ignore": True}):
+        alone = build(tmp_path / next(iter(lost)), pictures, [*whole[:2], single | lost])
+        people = read_subjects(alone.variant("original"), alone.annotations, *given[1:], wholes=True).people
+        assert people.tolist() == [1, 2], "one whom nobody can look at changes nothing for the others"
 
 
 def test_nothing_to_infer_is_refused() -> None:

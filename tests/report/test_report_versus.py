@@ -188,6 +188,16 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     assert found[ENDS].isna().all().all()
 
 
+def test_models_that_learnt_nothing_are_not_called_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(load("detection")), "floor", 99.0)
+    found = made(tmp_path, (0, 1, 2))
+    kept = found.half == KEPT
+    assert found.difference.notna().all()
+    assert found.loc[kept, ENDS].isna().all().all()
+    assert found.loc[~kept, ENDS].notna().all().all()
+    assert not any("keeps no less" in text for text in told(found, STUDY))
+
+
 def test_attacks_that_learn_nothing_need_no_seeds_unless_the_method_does(tmp_path: Path) -> None:
     once = {"attacks": {"once": ["reidentify"]}}
     found = made(tmp_path / "once", (0,), **once)

@@ -136,6 +136,15 @@ def test_the_floor_is_beyond_who_always_says_the_commonest_action(tmp_path: Path
     assert floor == pytest.approx(60 + 100 * 1.6448536 * (0.6 * 0.4 / 100) ** 0.5), "luck outweighs a twentieth of 40"
     assert not task.learnt(60, floor)
     assert task.learnt(70, floor)
+    kinds = measured(truth_of(tmp_path, [ACTIONS[n % 6] for n in range(240)]), []).parts
+    for kind in ("outline", "detail"):  # of four and of two of the six, none of which a model is told
+        evidence = kinds[kind].evidence
+        assert evidence is not None
+        clips = evidence["instances"].sum()
+        assert task.floor_of(evidence) == pytest.approx(100 * (1 / 6 + 1.6448536 * (5 / 36 / clips) ** 0.5))
+    one = measured(truth_of(tmp_path, [*["walk"] * 30, *["read"] * 10]), []).parts["detail"].evidence
+    assert one is not None
+    assert task.floor_of(one) == pytest.approx(100 * (0.25 + 1.6448536 * (0.1875 / 10) ** 0.5)), "one action alone"
     many: list[str | None] = [ACTIONS[n % 5] for n in range(4000)]
     evidence = measured(truth_of(tmp_path, many, action_kinds={}), []).parts["every action"].evidence
     assert evidence is not None

@@ -96,7 +96,7 @@ def _guessed(
     region, size = RegionKind(config.region), config.size
     seen, raw = read_pair(
         site.variant, site.original, site.annotations, site.split, region, config.view, size, site.most, site.seed,
-        config.inverts,
+        config.inverts, wholes=True,
     )  # fmt: skip
     if not own_names:
         disjoint(own_people(record, own or site.annotations), (raw, site.table("people")))

@@ -55,7 +55,8 @@ def fit_attacker(
         typer.echo(str(out / "attacker.json"))
         return
     region, size = RegionKind(config.region), config.size
-    learnt, raw = read_pair(seen, original, annotations, split, region, config.view, size, most, seed)
+    wholes = isinstance(plugin, Guessing)
+    learnt, raw = read_pair(seen, original, annotations, split, region, config.view, size, most, seed, wholes=wholes)
     origin[OWN_IMAGES] = shortened(raw.sources)
     if isinstance(plugin, Guessing):
         from anonbench.attack.inference import learn_to_guess  # torch takes seconds to import

@@ -74,7 +74,7 @@ class Subjects:
     in it; ``identities`` object (N,): who it is, None where nobody says; ``covered`` bool (N,): whom the variant has
     changed; ``attributes`` object (N,): what may be said of somebody, {name: value}. ``coded``: whether a codec has
     altered every picture, of whomever it hides. ``sources``: the sha256 of the original file of every image;
-    ``pictures``: how the images look.
+    ``pictures``: how the images look. ``wholes``: they are crowds, of whom pictures tell as wholes.
     """
 
     crops: np.ndarray = field(repr=False)
@@ -86,6 +86,7 @@ class Subjects:
     coded: bool = False
     sources: frozenset[str] = field(default=frozenset(), repr=False)
     pictures: Pictures | None = field(default=None, repr=False)
+    wholes: bool = False
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -108,7 +109,7 @@ class Subjects:
         return np.array([str(one.get(attribute, "")) for one in self.attributes], dtype=np.str_)
 
 
-_PER_PERSON = [one.name for one in fields(Subjects) if one.name not in ("coded", "sources", "pictures")]
+_PER_PERSON = [one.name for one in fields(Subjects) if one.name not in ("coded", "sources", "pictures", "wholes")]
 
 
 def read_subjects(
@@ -121,20 +122,22 @@ def read_subjects(
     most: int | None = None,
     seed: int = 0,
     inverted: bool = False,
+    wholes: bool = False,
 ) -> Subjects:
     """Cut the people of a split out of a variant's images.
 
     ``variant`` is the variant's folder, ``annotations`` that of its data set's tables, ``region`` the kind of region
     that the variant changes (and the attacker is about), ``size`` width and height of the crops. Everybody with a box
-    has a crop, whoever has no region, too (the method left them visible), but crowds; where there is nobody but crowds,
-    as in photographs whose attributes are of the whole picture, these are what is seen (`regions.shown`). With
+    has a crop, whoever has no region, too (the method left them visible), but crowds; with ``wholes`` these are what is
+    seen where there is nobody else, as in photographs whose attributes are of all of them (`regions.shown`). With
     ``most``, as many are drawn, the same whatever the variant. With ``inverted``, what the method did is taken back
     first, as far as its parameters tell how (`Inversion`); nothing was done in the original. Raises AnonbenchError for
     tables, images or manifests that are missing or damaged, for a method that cannot be inverted, and when nobody is
     there.
     """
     rows, people = tables_of(annotations, split, COLUMNS)
-    chosen = regions.shown([row for row in people if row["box"] is not None])
+    wholes = wholes and regions.are_wholes(people)
+    chosen = [row for row in people if row["box"] is not None and row["crowd"] is wholes]
     if not chosen:
         raise AnonbenchError("shows nobody with a box", file=annotations / f"{split}.people.parquet")
     if most is not None and len(chosen) > most:
@@ -177,6 +180,7 @@ def read_subjects(
         coded=variant.name != ORIGINAL and _is_coded(told.summary),
         sources=frozenset(told.sources[image] for image in of),
         pictures=Pictures(looks, places, _looks_before(variant, split, looks)),
+        wholes=wholes,
     )
 
 
@@ -247,13 +251,12 @@ def attributes_of(text: str | None, table: Path) -> dict[str, str]:
 
 def read_pair(
     variant: Path, original: Path, annotations: Path, split: str, region: RegionKind, view: View,
-    size: tuple[int, int], most: int | None = None, seed: int = 0, inverted: bool = False,
+    size: tuple[int, int], most: int | None = None, seed: int = 0, inverted: bool = False, wholes: bool = False,
 ) -> tuple[Subjects, Subjects]:  # fmt: skip
     """Return the same people as a variant shows them and as they are (see `read_subjects`), read once if it is one."""
-    raw = read_subjects(original, annotations, split, region, view, size, most, seed)
-    if variant == original:
-        return raw, raw
-    return read_subjects(variant, annotations, split, region, view, size, most, seed, inverted), raw
+    asked = (annotations, split, region, view, size, most, seed)
+    raw = read_subjects(original, *asked, wholes=wholes)
+    return (raw if variant == original else read_subjects(variant, *asked, inverted, wholes)), raw
 
 
 def pictures_of(variant: Path, split: str) -> Callable[[int], np.ndarray]:

@@ -81,6 +81,9 @@ class DatasetAdapter(Plugin, abc.ABC):
     """True for a plugin that makes images of a user's copy first (`convert`), such as the frames of videos, and reads
     those."""
 
+    split_options: ClassVar[tuple[str, ...] | None] = None
+    """Names of the options that say which pictures a split has; all others say how they are read. None: any may."""
+
     def download(self, target: Path, splits: list[str], sources: Sources) -> None:
         """Put the raw data set under ``target``; called only when the user gave no root.
 

@@ -131,6 +131,7 @@ class Bdd100k(DatasetAdapter):
     """The eight classes with exact masks from the bitmasks; crowds and what is to be ignored are crowds."""
 
     Options: ClassVar[type[Strict]] = Bdd100kOptions
+    split_options = ()
 
     def read(self, root: Path, split: str) -> Split:
         """Read a split under ``root``, or under its folder ``bdd100k`` (which the archives hold).

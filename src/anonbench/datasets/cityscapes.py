@@ -82,6 +82,7 @@ class Cityscapes(DatasetAdapter):
     """The eight thing classes with exact masks from instanceIds.png; groups are crowds."""
 
     Options: ClassVar[type[Strict]] = CityscapesOptions
+    split_options = ()
 
     def read(self, root: Path, split: str) -> Split:
         """Read a split under ``root``.

@@ -35,6 +35,7 @@ class Coco(DatasetAdapter):
     """Instances and person keypoints, joined by annotation id; either file may be missing, not both."""
 
     Options: ClassVar[type[Strict]] = CocoOptions
+    split_options = ()
 
     def download(self, target: Path, splits: list[str], sources: Sources) -> None:
         """Refuse: this plugin reads a copy that is on disk."""

@@ -49,6 +49,7 @@ class CrowdHuman(DatasetAdapter):
     """People with three boxes each and no masks; both splits share one folder of images."""
 
     Options: ClassVar[type[Strict]] = CrowdHumanOptions
+    split_options = ()
 
     def download(self, target: Path, splits: list[str], sources: Sources) -> None:
         """Refuse: there is no address that serves the archives to everybody who asks."""

@@ -60,6 +60,7 @@ class Hmdb51(DatasetAdapter):
     """Clips with an action each; frames are decoded once."""
 
     Options: ClassVar[type[Strict]] = Hmdb51Options
+    split_options = ("fold",)
     converts: ClassVar[bool] = True
 
     def download(self, target: Path, splits: list[str], sources: Sources) -> None:

@@ -41,6 +41,7 @@ class PennFudan(DatasetAdapter):
     """Pedestrians with masks; the division into train and val is ours."""
 
     Options: ClassVar[type[Strict]] = PennFudanOptions
+    split_options = ("val_share", "seed")
 
     def read(self, root: Path, split: str) -> Split:
         """Read a split under ``root``, the folder that holds PennFudanPed."""

@@ -43,6 +43,7 @@ class Ucf101(DatasetAdapter):
     """Clips with an action each; frames are decoded once."""
 
     Options: ClassVar[type[Strict]] = Ucf101Options
+    split_options = ("fold", "val_groups")
     converts: ClassVar[bool] = True
 
     def download(self, target: Path, splits: list[str], sources: Sources) -> None:

@@ -79,6 +79,7 @@ class Vispr(DatasetAdapter):
     """Photographs with attributes of the whole image, which count as those of all people in it."""
 
     Options: ClassVar[type[Strict]] = VisprOptions
+    split_options = ()
 
     def download(self, target: Path, splits: list[str], sources: Sources) -> None:
         """Refuse: the addresses of the archives have moved before."""

@@ -33,6 +33,8 @@ _RESTARTS = re.compile(rb"(?:\xff+[\xd0-\xd7]?)+\Z")
 _MOST_SCANS = 200
 """Scans of a file that is decoded. Encoders write ten or so; each one costs a pass over all of the image, and may be a
 few bytes long."""
+_FILM = re.compile(rb".{0,64}?ftyp", re.DOTALL)
+"""How the film of a moving photograph begins."""
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _SUBSAMPLING = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411"}
 
@@ -66,8 +68,9 @@ class Jpeg:
                 undecodable(file, f"it has {scans} scans, more than the limit of {_MOST_SCANS}")
         exif = (s.body[6:] for s in self._segments if s.marker == 0xE1 and s.body.startswith(b"Exif\0\0"))
         self.header = Header("JPEG", (width, height), next((exif_orientation(tiff) for tiff in exif), 1))
-        several = any(s.marker == 0xE2 and s.body.startswith(b"MPF\0") for s in self._segments)
-        self._further = (FURTHER,) if several else ()
+        coded = self._segments[-1].end  # what follows has neither of these two
+        film = _FILM.match(data, data.find(b"\xff\xd9", coded) + 2)
+        self._further = (FURTHER,) if film or data.rfind(SIGNATURE) > coded else ()
 
     def _defined_height(self) -> int:
         segments = _segments(self._data, self._file, whole=True)

@@ -58,7 +58,7 @@ class Png:
         self._transparent = self._colour in (4, 6) or self._key is not None
         orientation = next((exif_orientation(part.body) for part in self._chunks if part.kind == b"eXIf"), 1)
         self.header = Header("PNG", (width, height), orientation)
-        self._further = (FURTHER,) if any(part.kind == b"acTL" for part in self._chunks) else ()
+        self._further = (FURTHER,) if any(part.kind == b"fdAT" for part in self._chunks) else ()
 
     def decode(self) -> Decoded:
         """Return the pixels in the stored frame, transparent ones as they show on black."""

@@ -17,7 +17,7 @@ Frame = Literal["upright", "stored"]
 """The frame that labels were drawn on: with the EXIF orientation applied, or as the pixels are stored."""
 
 FURTHER = "further pictures in the file left out"
-"""Note of an animation, and of a file with a second photograph or a preview behind the first (MPF)."""
+"""Note of an animation, and of a photograph with another one, or a film, behind it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -289,7 +289,14 @@ class Compared:
     @cached_property
     def floor(self) -> float | None:
         """Return the least value of the first metric that tells of anything learnt."""
-        return next((s.floor for s in self.scores[ORIGINAL].values()), None)
+        return max((s.floor for s in self.scores[ORIGINAL].values() if s.floor is not None), default=None)
+
+    @cached_property
+    def learnt(self) -> bool:
+        """Tell whether models that have seen the original have learnt anything that a variant could lose."""
+        first = self.task.metrics[0].name
+        values = [s.measures[first] for s in self.scores[ORIGINAL].values()]
+        return bool(values) and self.task.learnt(float(np.mean(values)), self.floor)
 
     @cached_property
     def contrasts(self) -> dict[str, Contrast]:

@@ -128,7 +128,11 @@ def pivot(
             for key in measures:
                 line += [_rate(of.get(key), who) for who in (NAIVE, AWARE)]
             lines.append(line)
-        found.append({"title": f"{dataset}: {attack}", "heads": heads, "lines": lines, "note": _floors(part)})
+        note = _floors(part)
+        if not utility:
+            note += f"{' ' if note else ''}What models keep is not told: none is used for {dataset}, and the primary "
+            note += "question is about several data sets or none."
+        found.append({"title": f"{dataset}: {attack}", "heads": heads, "lines": lines, "note": note})
     return found
 
 

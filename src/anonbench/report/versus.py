@@ -33,7 +33,7 @@ whether ``higher`` or ``lower`` values keep more, '' of what is found. ``differe
 95 % interval by itself, paired over seeds and over images or people, and ``simultaneous``, of all pairs of variant and
 reference together (`family.simultaneous_intervals`). In what is kept variants share a spread over seeds, and each
 reference has one of its own (`Panel.against`). Both are empty where there is no verdict of a difference to the original
-either: with one seed of what learns, and with too few images or people."""
+either: with one seed of what learns, with too few images or people, and where the original itself was not learnt."""
 KEPT, FOUND = "kept", "found"
 NO_LESS, LESS = "no less", "less"
 
@@ -70,7 +70,7 @@ def _kept(study: ReportStudy, model: str, compared: Compared) -> Iterator[dict[s
         other = reference if base == variant else variant
         contrast = compared.rivals(seeds, other, base)
         fixed = compared.is_fixed(variant) and compared.is_fixed(reference)
-        sure = (len(seeds) > 1 or fixed) and compared.telling >= FEWEST and not certain(contrast)
+        sure = (len(seeds) > 1 or fixed) and compared.telling >= FEWEST and not certain(contrast) and compared.learnt
         row = {
             "dataset": compared.dataset, "half": KEPT, "model": model, "task": compared.name,
             "category": compared.category, "direction": study.primary.direction, "measure": first.name,

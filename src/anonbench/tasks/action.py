@@ -43,9 +43,10 @@ class Action(Task):
     says the same of every action has that of chance. A clip without an answer is wrong. Clips without an action in the
     truth are left out. There is no top-5 among five actions or fewer.
 
-    Chance is what whoever always says the part's commonest action gets. The floor is beyond it by `LEAST` of what there
-    is beyond it, and by what clips that are drawn one by one leave to luck in one of twenty such models (the normal
-    approximation of the binomial distribution).
+    The floor of a part is beyond chance by `LEAST` of what there is beyond it, or by what clips that are drawn one by
+    one leave to luck in one of twenty models that know nothing (the normal approximation of the binomial distribution)
+    if that is more. Chance is what always saying the commonest action gets; of a kind of actions, since models are not
+    told which kind it is, what naming each action as often as it is shown in all clips gets there.
     """
 
     metrics = (Metric("top-1", "%"), Metric("top-5", "%"), Metric("mean class", "%"))
@@ -103,18 +104,20 @@ class Action(Task):
         right = _right(answers, shown, truth.actions)
         every = _measures(right, shown, truth.actions)
         kinds = dict.fromkeys(truth.action_kinds.values()) or {EVERY: None}
+        often = np.bincount(shown, minlength=len(truth.actions)) / len(shown)
+        blind = often[shown] if len(kinds) > 1 else (shown == often.argmax()).astype(np.float64)
         parts = {}
         for kind in kinds:
             of = np.array([truth.action_kinds.get(truth.actions[action], EVERY) == kind for action in shown])
             if of.any():
-                parts[kind] = _part(right[of], shown[of], where[of], len(groups), truth.actions)
+                parts[kind] = _part(right[of], shown[of], blind[of], where[of], len(groups), truth.actions)
         skipped = {kind: "no clip shows an action of this kind" for kind in kinds if kind not in parts}
         details = {"confusion": _confusion(answers, shown, truth.actions)}
         return Outcome(every, parts, groups, truth.sampled, frozenset(parts), skipped, details)
 
     def floor_of(self, evidence: Evidence) -> float | None:
         """Return the top-1 accuracy (0..100) beyond which a model has learnt something; None of evidence without it."""
-        if "blind" not in evidence or not (clips := float(evidence["instances"].sum())):
+        if "blind" not in evidence or not (clips := float(evidence["instances"].sum())):  # of an earlier version
             return None
         chance = float(evidence["blind"].sum()) / clips
         luck = float(special.ndtri(0.95)) * (chance * (1 - chance) / clips) ** 0.5
@@ -154,11 +157,13 @@ def _measures(right: np.ndarray, shown: np.ndarray, actions: Sequence[str]) -> M
     }
 
 
-def _part(right: np.ndarray, shown: np.ndarray, where: np.ndarray, groups: int, actions: Sequence[str]) -> Part:
-    evidence = {"right": np.zeros(groups), "instances": np.zeros(groups, np.int64), "blind": np.zeros(groups, np.int64)}
+def _part(
+    right: np.ndarray, shown: np.ndarray, blind: np.ndarray, where: np.ndarray, groups: int, actions: Sequence[str]
+) -> Part:
+    evidence = {"right": np.zeros(groups), "instances": np.zeros(groups, np.int64), "blind": np.zeros(groups)}
     np.add.at(evidence["right"], where, right[:, 0])
     np.add.at(evidence["instances"], where, 1)
-    np.add.at(evidence["blind"], where, shown == np.bincount(shown).argmax())
+    np.add.at(evidence["blind"], where, blind)
     return Part(_measures(right, shown, actions), len(shown), evidence)
 
 

@@ -198,8 +198,7 @@ class Arguments:
     def _attacks(self) -> dict[str, Any]:
         """Return who attacks what, as the report reads it."""
         study = self.study
-        models = {d: {v for m in study.models for v in study.asked(d, m)} | {ORIGINAL} for d in study.datasets}
-        more = {d: of for d in study.named_targets() if not models[d].issuperset(of := study.variants_of(d))}
+        more = {name: study.variants_of(name) for name in study.datasets if study.attacked_alone(name)}
         return {
             "datasets": [name for name in study.datasets if study.attacked(name)],
             **({"variants": more} if more else {}),

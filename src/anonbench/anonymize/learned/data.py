@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,11 +115,10 @@ class Material:
 
     @property
     def pictures(self) -> list[Row]:
-        """Every frame that may be seen, those of clips' data set first, by id."""
-        found = {_key(row): row for clip in self.clips for row in clip.frames}
-        found |= {_key(still.picture): still.picture for still in self.stills}
-        own = self.clips[0].frames[0][SOURCE]
-        return [found[key] for key in sorted(found, key=lambda key: (key[0] != own, key[1]))]
+        """Every frame that may be seen, by id, those of clips before others; a file is there once."""
+        frames = {_path(row): row for clip in self.clips for row in clip.frames}
+        others = {_path(still.picture): still.picture for still in self.stills}
+        return [*_by_id(frames.values()), *_by_id(row for path, row in others.items() if path not in frames)]
 
     @property
     def counts(self) -> dict[str, Any]:
@@ -224,7 +223,7 @@ class Material:
         def decode() -> np.ndarray:
             return images.read_rgb(_path(row), (row["width"], row["height"]), row["labels_on"], row.get("sha256"))
 
-        seen = part(self.kept.get(_key(row), decode), window, self.settings)
+        seen = part(self.kept.get(_path(row), decode), window, self.settings)
         return np.ascontiguousarray((seen[:, ::-1] if mirrored else seen).transpose(2, 0, 1))
 
 
@@ -233,8 +232,8 @@ def _of(source: FitJob | Stills) -> Stills:
     return Stills(source.root, [{**row, SOURCE: str(source.root)} for row in source.images], source.table)
 
 
-def _key(row: Row) -> tuple[str, int]:
-    return row[SOURCE], row["image_id"]
+def _by_id(rows: Iterable[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: row["image_id"])
 
 
 def _path(row: Row) -> str:
@@ -323,7 +322,7 @@ def stills_of(source: Stills, settings: FitSettings) -> tuple[list[Still], dict[
 
 
 def _people(table: Path) -> list[Row]:
-    names = ["image_id", "person_id", "box", "crowd", "attributes"]
+    names = ["image_id", "person_id", "box", "crowd", "ignore", "attributes"]
     order = [("image_id", "ascending"), ("person_id", "ascending")]
     rows: list[Row] = regions.read(table, regions.PEOPLE).select(names).sort_by(order).to_pylist()
     return rows

@@ -36,7 +36,7 @@ class Coverage(Looking):
         Everybody who is annotated counts, with a usable box or without, but crowds, which are counted apart unless
         there is nobody else (`regions.shown`). Values of attributes count that `FEWEST` people (or images) have.
         """
-        columns = ["image_id", "person_id", "crowd", "area", "identity", "attributes"]
+        columns = ["image_id", "person_id", "box", "crowd", "ignore", "area", "identity", "attributes"]
         pictures, table = tables_of(site.annotations, site.split, columns)
         rows = regions.shown(table)
         if not rows:
@@ -60,6 +60,7 @@ class Coverage(Looking):
         crowds = [row for row in table if row["crowd"]]
         facts: dict[str, Any] = {
             "values_of_few": len(values) - len(often),
+            "pictures_of_crowds": regions.are_wholes(table),
             "crowds": len(crowds),
             "crowds_changed": sum((row["image_id"], row["person_id"]) in changed for row in crowds),
             "unannotated_changed": 0 if site.variant.name == ORIGINAL else told.strangers,
