@@ -16,7 +16,7 @@ DEFAULT: dict[str, Any] = {
             "train": "train",
             "val": "val",
             # people who are looked for: they change no image of train and val
-            "options": {"gallery": 240, "probe": 240, "gallery_identities": 200},
+            "options": {"val": 300, "gallery": 240, "probe": 240, "gallery_identities": 200},
         },
         # other streets and other people, from whom attackers learn
         "attacker": {
