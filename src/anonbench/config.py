@@ -475,6 +475,12 @@ class Study(Strict):
                     f"attack.attackers.{name}: no attack of the study is tried by attackers whose knowledge is "
                     f"{attacker.knowledge}"
                 )
+        for variant in attack.variants:
+            if attacked and not any(variant in self.variants_of(name) for name in attacked):
+                raise ValueError(
+                    f"attack.variants: no model is used for '{variant}' on what is attacked ({', '.join(attacked)}), "
+                    "where it is not made, therefore"
+                )
         for name in attacked:
             self._check_attacked(name)
 
@@ -490,13 +496,14 @@ class Study(Strict):
             raise ValueError(f"attack.gallery: '{attack.gallery}' is the split of {dataset} that is attacked")
         for variant in filter(self.is_fitted, self.variants_of(dataset)):
             method = str(Variant.parse(variant).method)
-            if self.attacked_alone(dataset) and not self.methods.get(method, MethodConfig()).fit_on:
+            elsewhere = any(variant in self.asked(one, m) for one in self.datasets for m in self.models)
+            if self.attacked_alone(dataset) and elsewhere and self.fitted_on(method, dataset) == dataset:
                 raise ValueError(
-                    f"methods.{method}.fit_on: {dataset} is attacked, and models are trained on others, which would be "
-                    "anonymized by another fit; name the data set that it is fitted to for all"
+                    f"methods.{method}.fit_on: {dataset} is attacked, and models are used for {variant} of others, "
+                    "which would be anonymized by another fit; name the data set that it is fitted to for all"
                 )
             for source in (self.fitted_on(method, dataset), self.stills_on(method)):
-                if source and probe == self.datasets[source].train and self._same_images(dataset, source):
+                if source and self._may_share(dataset, probe, source, self.datasets[source].train):
                     raise ValueError(
                         f"attack.probe: '{probe}' of {dataset} is what {method} is fitted to, which may hide others "
                         "less; name another split"
@@ -504,28 +511,34 @@ class Study(Strict):
         if not self.learns_to_attack():
             return
         own, split = attack.own.dataset or dataset, attack.own.split
-        if self._same_images(own, dataset) and split in (probe, attack.gallery):
-            raise ValueError(f"attack.own.split: '{split}' of {dataset} is attacked; attackers must not learn from it")
+        if any(self._may_share(own, split, dataset, one) for one in (probe, attack.gallery) if one):
+            what = f"'{split}' of {own} " + ("is" if own == dataset else f"may hold what is of {dataset}")
+            raise ValueError(f"attack.own.split: {what} attacked; attackers must not learn from it")
         for name in attack.attacks:
             for variant in self.variants_of(dataset) if registry.load("attacks", name).of_fitted else ():
                 if not self.tried_by(name, variant):
                     continue
                 method = str(Variant.parse(variant).method)
                 source = self.fitted_on(method, dataset)
-                if self._same_images(own, source) and split == self.datasets[source].train:
+                if self._may_share(own, split, source, self.datasets[source].train):
                     raise ValueError(
                         f"attack.own.split: '{split}' of {own} is what {method} is fitted to, and {name} asks whom it "
                         "was fitted to; name another split or data set"
                     )
 
-    def _same_images(self, one: str, other: str) -> bool:
-        """Tell whether two data sets are the same images split in the same way, under two names or one."""
+    def _may_share(self, one: str, split: str, other: str, other_split: str) -> bool:
+        """Tell whether splits of two data sets, under two names or one, may hold the same images.
+
+        Those of one source that is divided in other ways may, whatever they are called.
+        """
+        if not self.one_source(one, other):
+            return False
         named = registry.load("datasets", self.adapter(one)).split_options
         own, theirs = (
             {name: value for name, value in self.options(of).items() if named is None or name in named}
             for of in (one, other)
         )
-        return self.one_source(one, other) and own == theirs
+        return split == other_split if own == theirs else named is not None
 
     def probe_split(self, dataset: str) -> str:
         """Return the split whose people are attacked."""
@@ -682,11 +695,13 @@ class Study(Strict):
             raise ValueError(f"methods.{name}: there is nothing to fit; remove fit, fit_on and refit")
         if config.stills_on is not None and not method.stills:
             raise ValueError(f"methods.{name}.stills_on: {name} looks at the people of one data set alone; remove it")
-        if config.stills_on is not None and config.fit_on in (None, config.stills_on):
-            raise ValueError(
-                f"methods.{name}.fit_on: name the data set of the clips, another one than that of people, or remove "
-                "stills_on"
-            )
+        if config.stills_on is not None:
+            changed = {of for of in self.datasets for v in self.variants_of(of) if Variant.parse(v).method == name}
+            if config.stills_on in ({config.fit_on} if config.fit_on else changed):
+                raise ValueError(
+                    f"methods.{name}.fit_on: name the data set of the clips, another one than that of people, or "
+                    "remove stills_on"
+                )
         for seed in self.attack.seeds if config.refit and used and self.attack.attacks else ():
             if seed not in self.train.seeds:
                 raise ValueError(

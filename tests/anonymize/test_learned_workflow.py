@@ -86,6 +86,11 @@ def test_a_data_set_that_is_attacked_alone_has_the_variants_that_are_attacked() 
     value["datasets"]["ucf101"] |= {"val": "val", "options": {"val_groups": 2}}
     value["models"]["r3d"]["variants"] = ["original", "frame-grey"]
     assert parse(value).variants_of("ucf101") == ["original", "frame-grey"], "what its models are for"
+    value["attack"]["variants"] = ["frame-identity", "frame-grey"]
+    with pytest.raises(
+        AnonbenchError, match=r"attack\.variants: no model is used for 'frame-identity' on what is attack"
+    ):
+        parse(value)
 
 
 def test_options_that_choose_no_pictures_hide_nobody() -> None:
@@ -99,9 +104,15 @@ def test_options_that_choose_no_pictures_hide_nobody() -> None:
     own["datasets"]["ucf101"]["root"] = "/data/ucf101"
     own["datasets"]["small"] = {"adapter": "ucf101", "root": "/data/ucf101", "train": "train", "val": "test",
                                 "options": {"shorter_side": 112}}  # fmt: skip
-    with pytest.raises(AnonbenchError, match=r"attack\.own\.split: 'test' of ucf101 is attacked"):
+    for options in ({"shorter_side": 112}, {"fold": 2}, {"val_groups": 3}):  # other folds divide the same clips
+        own["datasets"]["small"]["options"] = options
+        with pytest.raises(AnonbenchError, match=r"attack\.own\.split: 'test' of small may hold what is of ucf101 att"):
+            parse(own)
+    own["attack"]["own"]["split"] = "train"
+    with pytest.raises(AnonbenchError, match=r"attack\.own\.split: 'train' of small may hold what is of ucf101 attack"):
         parse(own)
-    own["datasets"]["small"]["options"] = {"fold": 2}
+    own["datasets"]["small"]["options"] = {"shorter_side": 112}
+    own["datasets"]["ucf101"]["options"] = {}
     parse(own)
 
 
@@ -110,7 +121,7 @@ def test_options_that_choose_no_pictures_hide_nobody() -> None:
     [
         (
             {"fit_on": None, "stills_on": None},
-            r"methods\.learned\.fit_on: vispr is attacked, and models are trained on",
+            r"methods\.learned\.fit_on: vispr is attacked, and models are used for frame-learned-b30 of others",
         ),
         ({"fit_on": None}, r"methods\.learned\.fit_on: name the data set of the clips"),
         ({"stills_on": "ucf101"}, r"methods\.learned\.fit_on: name the data set of the clips"),
@@ -121,6 +132,18 @@ def test_one_fit_for_what_is_kept_and_what_is_found(learned: dict[str, Any], mes
     value["methods"]["learned"] |= learned
     with pytest.raises(AnonbenchError, match=message):
         parse(value)
+
+
+def test_fits_of_each_data_set_are_no_matter_where_no_model_sees_them() -> None:
+    value = photographs()
+    value["methods"]["learned"] |= {"fit_on": None, "stills_on": None}
+    value["models"]["r3d"]["variants"] = ["original", "frame-grey"]
+    assert "frame-learned-b30" in parse(value).variants_of("vispr")
+    value = photographs(attacks=[], datasets=None)
+    value["methods"]["learned"] |= {"fit_on": None}
+    value["datasets"]["hmdb51"] = {"root": "/data/hmdb51", "train": "train", "val": "test"}
+    value["models"]["r3d"]["datasets"] = ["ucf101", "hmdb51"]
+    parse(value)
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,12 @@ def test_nobody_is_refused_and_crowds_count_where_there_is_nobody_else(tmp_path:
         found = told(answers.parts["test"]["changed"])
         assert (found["people"], found["value"]) == (count, 1.0 if len(kept) == 1 else 0.0)
         assert (answers.facts["crowds"], answers.facts["crowds_changed"]) == (1, 1)
+        assert answers.facts["pictures_of_crowds"] == (len(kept) == 1)
+    lost = [person(1, 1, (0, 0, 50, 50), crowd=True), *(person(1, n, None) for n in range(2, 9))]
+    made = build(tmp_path / "lost", picture, lost)
+    made.show("frame-grey", picture, [{"image_id": 1, "person_id": 1, "status": "anonymized"}])
+    found = told(Coverage().look(made.site("frame-grey"), chooser(0.3, 0), None).parts["test"]["changed"])
+    assert (found["units"], found["value"]) == (7, 0.0), "a crowd takes nobody's place"
 
 
 def test_attributes_that_are_not_json_are_named(tmp_path: Path) -> None:

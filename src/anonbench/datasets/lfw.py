@@ -76,7 +76,7 @@ class Lfw(DatasetAdapter):
     """A face per image; nobody is in two of train, val and the pair of gallery and probe."""
 
     Options: ClassVar[type[Strict]] = LfwOptions
-    split_options = ("images", "fold")
+    split_options = ("fold",)
 
     def download(self, target: Path, splits: list[str], sources: Sources) -> None:
         """Refuse: there is no address that serves the archive to everybody who asks."""

@@ -257,7 +257,7 @@ class Compared:
             more = [self.scores[ORIGINAL][s] for s in self._whole(variant)[len(seeds) :]]
             further = np.array([one.measures[first] for one in more])
             means = [float(np.concatenate([values[0], further]).mean()), *map(float, values[1:].mean(axis=1))]
-            learnt = np.array([self.task.learnt(mean, self.floor) for mean in means])
+            learnt = np.array([self.learnt(*one) for one in zip(named, means, strict=True)])
             drawn = np.array([one.replicates for one in more]) if more else None
             apart = np.array([v in self.study.refitted for v in named])
             panel = Panel(values, replicates, self.telling, learnt, self.pools, further, drawn, apart)
@@ -274,7 +274,8 @@ class Compared:
             first = self.task.metrics[0].name
             values = np.array([[self.scores[v][s].measures[first] for s in seeds] for v in named])
             replicates = np.array([[self.scores[v][s].replicates for s in seeds] for v in named])
-            learnt = np.array([self.task.learnt(float(mean), self.floor) for mean in values.mean(axis=1)])
+            means = values.mean(axis=1).tolist()
+            learnt = np.array([self.learnt(*one) for one in zip(named, means, strict=True)])
             apart = np.array([v in self.study.refitted for v in named])
             self._rivals[seeds] = named, Panel(values, replicates, self.telling, learnt, self.pools, apart=apart)
         named, panel = self._rivals[seeds]
@@ -286,17 +287,20 @@ class Compared:
         counts = next((s.instances for s in self.scores[ORIGINAL].values()), None)
         return self.samples if counts is None else min(effective(counts), self.samples)
 
-    @cached_property
-    def floor(self) -> float | None:
-        """Return the least value of the first metric that tells of anything learnt."""
-        return max((s.floor for s in self.scores[ORIGINAL].values() if s.floor is not None), default=None)
+    def floor(self, variant: str) -> float | None:
+        """Return the least value of the first metric that tells of anything learnt from a variant."""
+        return max((s.floor for s in self.scores[variant].values() if s.floor is not None), default=None)
+
+    def learnt(self, variant: str, value: float) -> bool:
+        """Tell whether models with such a mean of the first metric have learnt anything from a variant."""
+        return self.task.learnt(value, self.floor(variant))
 
     @cached_property
-    def learnt(self) -> bool:
+    def worth(self) -> bool:
         """Tell whether models that have seen the original have learnt anything that a variant could lose."""
         first = self.task.metrics[0].name
         values = [s.measures[first] for s in self.scores[ORIGINAL].values()]
-        return bool(values) and self.task.learnt(float(np.mean(values)), self.floor)
+        return bool(values) and self.learnt(ORIGINAL, float(np.mean(values)))
 
     @cached_property
     def contrasts(self) -> dict[str, Contrast]:
@@ -316,7 +320,7 @@ class Compared:
                 "metric": metric.name, "role": PRIMARY if primary else SECONDARY, "unit": metric.unit,
                 "best": metric.best, "value": values.mean() if len(values) else None,
                 "value_std": values.std(ddof=1) if len(values) > 1 else None,
-                "floor": self.floor if primary else None, "n_seeds": len(values),
+                "floor": self.floor(variant) if primary else None, "n_seeds": len(values),
             }  # fmt: skip
             if variant == ORIGINAL:
                 found["difference"] = 0.0
@@ -341,7 +345,7 @@ class Compared:
         seeds = self.seeds(variant)
         first, base = self.task.metrics[0], self.scores[ORIGINAL]
         reference = float(np.mean([base[s].measures[first.name] for s in self.seeds_of_original(variant)]))
-        learnt = self.task.learnt(reference, self.floor)
+        learnt = self.learnt(ORIGINAL, reference)
         if learnt and reference > 0 and first.best == "higher":
             found |= kept(contrast.value, reference, functools.partial(self.contrast, variant))
         found |= {

@@ -70,7 +70,7 @@ def _kept(study: ReportStudy, model: str, compared: Compared) -> Iterator[dict[s
         other = reference if base == variant else variant
         contrast = compared.rivals(seeds, other, base)
         fixed = compared.is_fixed(variant) and compared.is_fixed(reference)
-        sure = (len(seeds) > 1 or fixed) and compared.telling >= FEWEST and not certain(contrast) and compared.learnt
+        sure = (len(seeds) > 1 or fixed) and compared.telling >= FEWEST and not certain(contrast) and compared.worth
         row = {
             "dataset": compared.dataset, "half": KEPT, "model": model, "task": compared.name,
             "category": compared.category, "direction": study.primary.direction, "measure": first.name,

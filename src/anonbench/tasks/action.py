@@ -45,8 +45,8 @@ class Action(Task):
 
     The floor of a part is beyond chance by `LEAST` of what there is beyond it, or by what clips that are drawn one by
     one leave to luck in one of twenty models that know nothing (the normal approximation of the binomial distribution)
-    if that is more. Chance is what always saying the commonest action gets; of a kind of actions, since models are not
-    told which kind it is, what naming each action as often as it is shown in all clips gets there.
+    if that is more. Chance is what the model's own answers get there if they are dealt anew among all clips, as in
+    Cohen's kappa (1960): whoever always says the same has that of its action.
     """
 
     metrics = (Metric("top-1", "%"), Metric("top-5", "%"), Metric("mean class", "%"))
@@ -104,8 +104,7 @@ class Action(Task):
         right = _right(answers, shown, truth.actions)
         every = _measures(right, shown, truth.actions)
         kinds = dict.fromkeys(truth.action_kinds.values()) or {EVERY: None}
-        often = np.bincount(shown, minlength=len(truth.actions)) / len(shown)
-        blind = often[shown] if len(kinds) > 1 else (shown == often.argmax()).astype(np.float64)
+        blind = _named(answers, truth.actions)[shown]
         parts = {}
         for kind in kinds:
             of = np.array([truth.action_kinds.get(truth.actions[action], EVERY) == kind for action in shown])
@@ -145,6 +144,17 @@ def _right(answers: Sequence[Mapping[str, float] | None], shown: np.ndarray, act
         above, equal = int((values > values[action]).sum()), int((values == values[action]).sum())
         found[row] = [min(max((k - above) / equal, 0.0), 1.0) for k in (1, 5)]
     return found
+
+
+def _named(answers: Sequence[Mapping[str, float] | None], actions: Sequence[str]) -> np.ndarray:
+    """Return in which share of clips each action is the answer, float64 (A,), those with equal scores in parts."""
+    found = np.zeros(len(actions))
+    for scores in answers:
+        if scores is not None:
+            values = np.array([scores[name] for name in actions])
+            first = values == values.max()
+            found += first / first.sum()
+    return found / len(answers)
 
 
 def _measures(right: np.ndarray, shown: np.ndarray, actions: Sequence[str]) -> Measures:

@@ -223,7 +223,8 @@ class Material:
         def decode() -> np.ndarray:
             return images.read_rgb(_path(row), (row["width"], row["height"]), row["labels_on"], row.get("sha256"))
 
-        seen = part(self.kept.get(_path(row), decode), window, self.settings)
+        key = (_path(row), row["width"], row["height"], row["labels_on"])
+        seen = part(self.kept.get(key, decode), window, self.settings)
         return np.ascontiguousarray((seen[:, ::-1] if mirrored else seen).transpose(2, 0, 1))
 
 
@@ -325,6 +326,8 @@ def _people(table: Path) -> list[Row]:
     names = ["image_id", "person_id", "box", "crowd", "ignore", "attributes"]
     order = [("image_id", "ascending"), ("person_id", "ascending")]
     rows: list[Row] = regions.read(table, regions.PEOPLE).select(names).sort_by(order).to_pylist()
+    if any(row["crowd"] is None for row in rows):
+        raise AnonbenchError("has rows without crowd", file=table, remedy="delete it and run annotate again")
     return rows
 
 

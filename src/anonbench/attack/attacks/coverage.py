@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from anonbench import manifests, regions
+from anonbench import manifests
 from anonbench.attack.answers import mean_of
 from anonbench.attack.contract import Answers, Choose, Looking, Measure, Risk, Site, drawn_together
 from anonbench.attack.finding import SIZES, size_of
@@ -34,11 +34,11 @@ class Coverage(Looking):
         """Return the share of people who were changed: of all, of each size, of each value of an attribute; of area.
 
         Everybody who is annotated counts, with a usable box or without, but crowds, which are counted apart unless
-        there is nobody else (`regions.shown`). Values of attributes count that `FEWEST` people (or images) have.
+        there is nobody else. Values of attributes count that `FEWEST` people (or images) have.
         """
-        columns = ["image_id", "person_id", "box", "crowd", "ignore", "area", "identity", "attributes"]
+        columns = ["image_id", "person_id", "crowd", "area", "identity", "attributes"]
         pictures, table = tables_of(site.annotations, site.split, columns)
-        rows = regions.shown(table)
+        rows = [row for row in table if not row["crowd"]] or table
         if not rows:
             raise AnonbenchError("shows nobody", file=site.table("people"))
         told = manifests.contents_of(site.variant, site.split)
@@ -60,7 +60,7 @@ class Coverage(Looking):
         crowds = [row for row in table if row["crowd"]]
         facts: dict[str, Any] = {
             "values_of_few": len(values) - len(often),
-            "pictures_of_crowds": regions.are_wholes(table),
+            "pictures_of_crowds": all(row["crowd"] for row in table),
             "crowds": len(crowds),
             "crowds_changed": sum((row["image_id"], row["person_id"]) in changed for row in crowds),
             "unannotated_changed": 0 if site.variant.name == ORIGINAL else told.strangers,
