@@ -512,7 +512,8 @@ class Study(Strict):
             return
         own, split = attack.own.dataset or dataset, attack.own.split
         if any(self._may_share(own, split, dataset, one) for one in (probe, attack.gallery) if one):
-            what = f"'{split}' of {own} " + ("is" if own == dataset else f"may hold what is of {dataset}")
+            same = split in (probe, attack.gallery)
+            what = f"'{split}' of {dataset} is" if same else f"'{split}' of {own} may hold what is of {dataset}"
             raise ValueError(f"attack.own.split: {what} attacked; attackers must not learn from it")
         for name in attack.attacks:
             for variant in self.variants_of(dataset) if registry.load("attacks", name).of_fitted else ():

@@ -106,7 +106,7 @@ def test_options_that_choose_no_pictures_hide_nobody() -> None:
                                 "options": {"shorter_side": 112}}  # fmt: skip
     for options in ({"shorter_side": 112}, {"fold": 2}, {"val_groups": 3}):  # other folds divide the same clips
         own["datasets"]["small"]["options"] = options
-        with pytest.raises(AnonbenchError, match=r"attack\.own\.split: 'test' of small may hold what is of ucf101 att"):
+        with pytest.raises(AnonbenchError, match=r"attack\.own\.split: 'test' of ucf101 is attacked"):
             parse(own)
     own["attack"]["own"]["split"] = "train"
     with pytest.raises(AnonbenchError, match=r"attack\.own\.split: 'train' of small may hold what is of ucf101 attack"):
