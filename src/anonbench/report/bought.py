@@ -70,6 +70,11 @@ def kept_of(table: pd.DataFrame, dataset: str) -> dict[str, Any]:
     return {row.variant: row for row in rows_of(asked_first(table, dataset)) if is_number(row.kept)}
 
 
+def elsewhere(kept: Any, dataset: str) -> str:
+    """Return ' on' and the data set of a row of what is kept, where it is another one than what is told of."""
+    return f" on {kept.dataset}" if kept.dataset != dataset else ""
+
+
 def asked_first(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return the rows of impact.csv of a data set that are about what the study asks first; none where it asks none.
 
@@ -189,7 +194,7 @@ def _point(row: Any, kept: Any, several: bool) -> str:
         inner = f" ({number(ends[0])} to {number(ends[1])} %)" if ends else ""
         start += (
             f" keeps {number(kept.kept)} %{inner} of {title(kept.task)}{f' with {kept.model}' if several else ''}"
-            f"{f' on {kept.dataset}' if kept.dataset != row.dataset else ''}, and"
+            f"{elsewhere(kept, row.dataset)}, and"
         )
     else:
         start += ":"

@@ -54,14 +54,14 @@ IMPACT_COLUMNS = (
     "samples_telling", "share_changed", "share_met", "instances", "sampled", "samples", "leaks",
 )  # fmt: skip
 """Columns of impact.csv, a row per metric. ``direction``: see `directions.TESTED`; ``best``: whether ``higher`` or
-``lower`` values are better; ``value_std``: standard deviation over seeds; ``floor``: value that a model must reach on
-the original for a difference to say anything; ``difference_low`` and ``_high``: 95 % interval of this row alone,
-``simultaneous``: of all rows of the primary question together, ``equivalence``: 90 %, for two one-sided tests;
-``kept``: the share of the original's value, in per cent, with its 95 % interval; ``error_seeds`` and ``error_images``:
-standard errors of the difference, ``freedom``: their degrees of freedom; ``share_met``: the share (0..1) of the
-training boxes of what is not people that hold a changed pixel; ``samples``: how many ``sampled`` (images, videos,
-people) intervals are taken over, ``samples_telling`` how many of them tell of the category (Kish's effective number,
-by their objects). Values and differences are in ``unit``."""
+``lower`` values are better; ``value_std``: standard deviation over seeds; ``floor``: value that models must reach to
+have learnt anything, on the original for a difference to it to say something; ``difference_low`` and ``_high``: 95 %
+interval of this row alone, ``simultaneous``: of all rows of the primary question together, ``equivalence``: 90 %, for
+two one-sided tests; ``kept``: the share of the original's value, in per cent, with its 95 % interval; ``error_seeds``
+and ``error_images``: standard errors of the difference, ``freedom``: their degrees of freedom; ``share_met``: the
+share (0..1) of the training boxes of what is not people that hold a changed pixel; ``samples``: how many ``sampled``
+(images, videos, people) intervals are taken over, ``samples_telling`` how many of them tell of the category (Kish's
+effective number, by their objects). Values and differences are in ``unit``."""
 
 SEED_COLUMNS = (
     "dataset", "model", "task", "category", "group", "direction", "variant", "seed", "metric", "role", "unit", "value",

@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from anonbench.report.apart import distortion
 from anonbench.report.attempts import ATTACKER, AWARE, NAIVE, REVERSE
-from anonbench.report.bought import asked_first
+from anonbench.report.bought import asked_first, elsewhere
 from anonbench.report.collect import PEOPLE
 from anonbench.report.privacy_text import attacks_of, named, share
 from anonbench.report.study import ReportStudy, parts
@@ -145,9 +145,8 @@ def _utility(table: pd.DataFrame, dataset: str) -> dict[str, dict[str, str]]:
     rows = primary(table)
     rows = rows[(rows.dataset == first.dataset) & (rows.model == first.model) & (rows.direction == first.direction)]
     rows = rows[(rows.task == first.task) & (rows.group == PEOPLE)]
-    where = f" on {first.dataset}" if first.dataset != dataset else ""
     return {
-        f"{title(first.task)}{where}, {category}": {
+        f"{title(first.task)}{elsewhere(first, dataset)}, {category}": {
             row.variant: number(row.value) + (f" ± {number(row.value_std)}" if is_number(row.value_std) else "")
             for row in rows_of(rows[rows.category == category])
             if is_number(row.value)

@@ -77,9 +77,9 @@ class Files:
         block, found = self.study.attack, [self.training_split(dataset), self.evaluation_split(dataset)]
         if self.study.attacked(dataset):
             found += [self.probe_split(dataset), *([block.gallery] if block.gallery else [])]
-        if self.study.learns_to_attack():
-            learnt = block.own.dataset == dataset if block.own.dataset else self.study.attacked(dataset)
-            found += [block.own.split] if learnt else []
+        attacked = filter(self.study.attacked, self.study.datasets)
+        if self.study.learns_to_attack() and any(self.own_dataset(one) == dataset for one in attacked):
+            found.append(block.own.split)
         return list(dict.fromkeys(found))
 
     def shards(self) -> list[int]:

@@ -40,6 +40,8 @@ class Learned(Method):
 
     fit_levels: ClassVar[dict[str, dict[str, Any]]] = options.LEVELS
 
+    stills = True
+
     facts: ClassVar[Mapping[str, str]] = {
         "rms": "root mean square difference to the original frame, in units of images in [0, 1]"
     }
@@ -49,8 +51,6 @@ class Learned(Method):
         self._network: Any = None
         self._full_batches = False
         self._lock = threading.Lock()
-
-    stills = True
 
     @classmethod
     def fit(cls, job: FitJob) -> Fitted:

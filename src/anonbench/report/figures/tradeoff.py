@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from anonbench.report.attempts import SINGLING_OUT
-from anonbench.report.bought import RISKS, kept_of
+from anonbench.report.bought import RISKS, elsewhere, kept_of
 from anonbench.report.captions import dosed
 from anonbench.report.figures.style import GRID, GROUND, INK, MARKERS, METHODS, SOFT, WIDTH, legend, nothing
 from anonbench.report.gates import NO_VERDICT
@@ -98,8 +98,7 @@ def tradeoff_figure(table: pd.DataFrame, privacy: pd.DataFrame) -> Figure:
                               fontsize=9, fontweight="bold")  # fmt: skip
             if line == len(column) - 1:
                 first = next(iter(kept[panel.dataset].values()))
-                where = f" on {first.dataset}" if first.dataset != panel.dataset else ""
-                axis.set_xlabel(f"{title(first.task)} kept{where}, %")
+                axis.set_xlabel(f"{title(first.task)} kept{elsewhere(first, panel.dataset)}, %")
     legend(figure, _handles(panels, looks))
     return figure
 
