@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from anonbench import manifests, regions, registry
+from anonbench.anonymize import engine
 from anonbench.anonymize.contract import make
 from anonbench.anonymize.roi_codec import data, loop
 from anonbench.anonymize.roi_codec.data import Sources, boxes_of
@@ -23,9 +24,10 @@ from anonbench.anonymize.roi_codec.options import FitSettings, Loss
 from anonbench.cli import app
 from anonbench.codec.compressor import Compressor
 from anonbench.codec.networks import Architecture, Codec
+from anonbench.crops import Work
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_file
-from anonbench.records import Reason, RegionKind
+from anonbench.records import Reason, Region, RegionKind
 from anonbench.variants import Variant
 from tests.codec import tiny
 
@@ -585,6 +587,77 @@ def test_a_variant_of_frames(dataset: Dataset, tmp_path: Path) -> None:
     again = dataset.run("frame-roi_codec", tmp_path / "again", weights=weights, device="cpu", parameters={},
                         encoder="lossless", threads=3)  # fmt: skip
     assert [*manifests.rows_of(again, "train")] == rows
+
+
+# --- rates
+
+
+STEPS = (0.125, 2.0, 0.5, 0.25)
+
+
+def rates_of(dataset: Dataset, weights: Path, out: Path, **parameters: Any) -> list[float]:
+    made = dataset.run("frame-roi_codec", out, weights=weights, device="cpu", parameters=parameters, encoder="lossless")
+    return [row["facts"]["bpp"] for row in manifests.rows_of(made, "train") if row["type"] == "frame"]
+
+
+def test_a_rate_is_the_mean_of_the_split_whatever_the_shards(dataset: Dataset, tmp_path: Path) -> None:
+    """Also with noise, whose numbers are the same when a rate is searched for and when an image is encoded."""
+    weights = weights_for(tmp_path, steps=STEPS, noise=0.5)
+    at = {step: float(np.mean(rates_of(dataset, weights, tmp_path / str(step), step=step))) for step in STEPS}
+    assert at[0.125] > at[0.25] > at[0.5] > at[2.0]
+    target = 0.6 * at[0.25] + 0.4 * at[0.5]
+    outs = [
+        dataset.run("frame-roi_codec", tmp_path / f"rate{shards}", weights=weights, device="cpu", shards=shards,
+                    parameters={"bpp": target}, encoder="lossless")
+        for shards in (1, 3)
+    ]  # fmt: skip
+    rows = [[row for row in manifests.rows_of(out, "train") if row["type"] == "frame"] for out in outs]
+    assert rows[0] == rows[1]
+    assert {row["facts"]["step"] for row in rows[0]} == {0.25, 0.5}
+    found = [row["facts"]["bpp"] for row in rows[0]]
+    assert np.mean(found) == pytest.approx(target, rel=0.02)
+    tuned = manifests.summary_of(outs[0], "train")["tuned"]
+    assert (tuned["images"], tuned["step"], tuned["finer"]) == (8, 0.5, 0.25)
+    assert 0 < tuned["share_finer"] < 1
+    assert tuned["bpp"] == pytest.approx(np.mean(found), abs=1e-5)
+
+
+def test_the_rate_of_a_step_is_met_by_that_step(dataset: Dataset, tmp_path: Path) -> None:
+    weights = weights_for(tmp_path, steps=STEPS)
+    for step in (0.125, 0.5, 2.0):
+        of_step = rates_of(dataset, weights, tmp_path / f"step{step}", step=step)
+        asked = rates_of(dataset, weights, tmp_path / f"rate{step}", bpp=float(np.mean(of_step)))
+        assert asked == of_step
+
+
+def test_rates_that_no_step_has_are_refused(dataset: Dataset, tmp_path: Path) -> None:
+    weights = weights_for(tmp_path, steps=STEPS)
+    for target, step in ((0.01, "larger"), (90.0, "smaller")):
+        said = (
+            rf"method roi_codec bpp: roi_codec cannot reach {target:g} bits per pixel: the 8 frames .* at its largest "
+            rf"step and .* at its smallest; .*, or fit it for {step} steps \(fit.steps\)"
+        )
+        with pytest.raises(AnonbenchError, match=said):
+            rates_of(dataset, weights, tmp_path / "out", bpp=target)
+    plugin = registry.load("methods", "roi_codec")
+    with pytest.raises(AnonbenchError, match="step and bpp exclude each other; remove one of them"):
+        plugin({"step": 2.0, "bpp": 0.5})
+    one = FitSettings(**{**TINY, "steps": [2.0]}).model_dump(mode="json")
+    assert plugin.misfit(plugin.Parameters(bpp=0.5), FitSettings(**TINY).model_dump(mode="json")) is None
+    assert "the codec is fitted for one alone (fit.steps: 2)" in plugin.misfit(plugin.Parameters(bpp=0.5), one)
+    said = "step 1 is none that the codec is fitted for (fit.steps: 2)"
+    assert plugin.misfit(plugin.Parameters(), one) == said, "the default"
+
+
+def test_a_rate_of_one_frame_alone_is_refused(tmp_path: Path) -> None:
+    method = registry.load("methods", "roi_codec")({"bpp": 0.5})
+    frame = Region(0, FRAME, "frame", (0, 0, 16, 16), np.ones((16, 16), bool), (0, 0, 16, 16))
+    work = Work(1, np.zeros((16, 16, 3), np.uint8), [frame])
+    with pytest.raises(AnonbenchError, match="the codec has no weights"):
+        engine.anonymize([work], method, 1)
+    method.load(weights_for(tmp_path), FRAME, "cpu")
+    with pytest.raises(AnonbenchError, match=r"a rate is that of a whole split.*name a step instead"):
+        engine.anonymize([work], method, 1)
 
 
 def test_everybody_may_be_recognised(dataset: Dataset, tmp_path: Path) -> None:

@@ -92,23 +92,35 @@ class Compressor:
         *,
         file: str | Path | None = None,
     ) -> Coded:
-        """Return an image's latents; ``random`` gives the numbers of the noise channel, where the codec has one.
+        """Return an image's latents, rounded; ``random`` gives the numbers of the noise channel, where there is one.
 
         Without it they come from the operating system, and no two streams of an image are alike. Raises AnonbenchError
         (naming ``file``) where the memory is not enough, or the weights overflow.
         """
-        number, (height, width) = self.number_of(step), pixels.shape[:2]
+        return self.rounded(self.latents(pixels, random, file=file), step, pixels.shape[:2], file=file)
+
+    def latents(
+        self, pixels: np.ndarray, random: np.random.Generator | None = None, *, file: str | Path | None = None
+    ) -> np.ndarray:
+        """Return an image's latents before they are rounded, float32 CxHxW, as `analyse` has them."""
+        height, width = pixels.shape[:2]
         self._settle()
         with self._room(width, height, file), torch.inference_mode():
             x = torch.from_numpy(np.array(pixels, order="C")).to(self.device).permute(2, 0, 1)[None].float() / 255
-            y = self.codec.latents(padded(x, self.architecture.stride))[0].cpu().numpy()
+            y: np.ndarray = self.codec.latents(padded(x, self.architecture.stride))[0].cpu().numpy()
         if self.architecture.noise:
             random = random or np.random.default_rng()
             y = y + np.float32(self.architecture.noise) * random.standard_normal(y.shape, np.float32)
-        steps = np.rint(y / np.float32(step))
+        return y
+
+    def rounded(
+        self, latents: np.ndarray, step: float, size: tuple[int, int], *, file: str | Path | None = None
+    ) -> Coded:
+        """Return the latents of an image of ``size`` (height, width), in steps; raise AnonbenchError as `analyse`."""
+        number, steps = self.number_of(step), np.rint(latents / np.float32(step))
         if not np.isfinite(steps).all():
             raise AnonbenchError("the codec's weights make no finite latents of it", file=file, remedy=AGAIN)
-        return Coded(np.clip(steps, -(1 << 30), 1 << 30).astype(np.int32), number, width, height)
+        return Coded(np.clip(steps, -(1 << 30), 1 << 30).astype(np.int32), number, size[1], size[0])
 
     def synthesise(self, coded: Coded, *, file: str | Path | None = None) -> np.ndarray:
         """Return the image of latents; raise AnonbenchError as `analyse` does."""

@@ -132,7 +132,7 @@ def elsewhere(row: Any) -> bool:
 def off_target(taken: pd.DataFrame) -> list[str]:
     """Say of which variants the frames take more or less than was asked for, by more than `WITHIN`.
 
-    Of a learned codec, which can be asked for no rate, it is said where it comes to none that others were asked for.
+    Of a learned codec that was given a step it is said where it comes to no rate that others were asked for.
     """
     found = []
     for dataset, mine in taken.groupby("dataset", sort=False):
@@ -162,8 +162,8 @@ def off_target(taken: pd.DataFrame) -> list[str]:
         if apart:
             found.append(
                 f"{dataset}: {joined(apart)} {'has a rate' if len(apart) == 1 else 'have rates'} more than "
-                f"{100 * WITHIN:.0f} % from any that others were asked for, and can be asked for none. Compare curves, "
-                "not single rates."
+                f"{100 * WITHIN:.0f} % from any that others were asked for, since steps were named and no rates (bpp). "
+                "Compare curves, not single rates."
             )
     return found
 

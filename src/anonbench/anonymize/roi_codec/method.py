@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field
+import numpy as np
+from pydantic import Field, model_validator
 
 from anonbench.anonymize.contract import Changed, Crop, FitJob, Fitted, Method, Result
+from anonbench.anonymize.rate_control import SAMPLE, Scale, matched, of_a_split, setting_of
 from anonbench.anonymize.roi_codec import options
 from anonbench.blocks import Strict
 from anonbench.errors import AnonbenchError
@@ -18,15 +20,41 @@ if TYPE_CHECKING:
     from anonbench.codec.compressor import Compressor
 
 
+DEFAULT = 1.0
+"""The step, where neither it nor a rate is given."""
+
+
 class LearnedCodec(Method):
     """Encodes whole frames with a fitted codec and decodes them again."""
 
     class Parameters(Strict):
         """Parameters of `LearnedCodec`."""
 
-        step: float = Field(
-            1.0, gt=0, description="What latents are rounded to; one of the steps that the codec was fitted for."
+        step: float | None = Field(
+            None,
+            gt=0,
+            description="What latents are rounded to, one of the steps that the codec was fitted for; 1 unless a rate "
+            "is given.",
         )
+        bpp: float | None = Field(
+            None,
+            gt=0,
+            allow_inf_nan=False,
+            description="Instead of a step: bits per pixel that the frames of a split are to take in the mean, header "
+            "included, to 2 %. It is searched for among the steps that the codec was fitted for; frames get the two "
+            "next to it.",
+        )
+        sample: int = Field(
+            SAMPLE,
+            ge=1,
+            description="Frames of a split, at even distances, in which a rate is searched for; all if it has fewer.",
+        )
+
+        @model_validator(mode="after")
+        def _one(self) -> Self:
+            if self.step is not None and self.bpp is not None:
+                raise ValueError("step and bpp exclude each other; remove one of them")
+            return self
 
     kinds: ClassVar[frozenset[RegionKind]] = frozenset({RegionKind.FRAME})
     FitSettings: ClassVar[type[Strict] | None] = options.FitSettings
@@ -37,6 +65,7 @@ class LearnedCodec(Method):
         "picture_bits": "bits of the latents alone",
         "bits_estimated": "bits of the latents by the density that was fitted",
         "bpp": "bits of the stream by the image's pixels",
+        "step": "what its latents were rounded to",
         "mse": "mean squared error of the decoded image, of values in 0..255",
     }
 
@@ -44,6 +73,7 @@ class LearnedCodec(Method):
         super().__init__(parameters)
         self._compressor: Compressor | None = None
         self._origin: dict[str, Any] = {}
+        self._place: float | None = None
 
     @classmethod
     def misfit(cls, parameters: Any, settings: Mapping[str, Any]) -> str | None:
@@ -56,10 +86,12 @@ class LearnedCodec(Method):
         if not cls.anonymizes and (loss["heads"] or loss["restorer"]):
             return "fit.loss hides heads (heads, restorer), but the method counts as a control: take roi_codec"
         steps = settings["steps"]
-        if parameters.step in steps:
-            return None
         known = ", ".join(f"{step:g}" for step in steps)
-        return f"step {parameters.step:g} is none that the codec is fitted for (fit.steps: {known})"
+        if parameters.bpp is not None:
+            few = f"a rate lies between those of two steps, and the codec is fitted for one alone (fit.steps: {known})"
+            return few if len(steps) < 2 else None
+        step = DEFAULT if parameters.step is None else parameters.step
+        return None if step in steps else f"step {step:g} is none that the codec is fitted for (fit.steps: {known})"
 
     @classmethod
     def fit(cls, job: FitJob) -> Fitted:
@@ -71,27 +103,80 @@ class LearnedCodec(Method):
         from anonbench.codec.compressor import Compressor
 
         self._compressor, self._origin = Compressor.load(weights, device)
-        self._compressor.number_of(self.parameters.step)
+        if self.parameters.bpp is None:
+            self._compressor.number_of(self._step)
         return {"fitted_on": self._origin}
+
+    @property
+    def sample(self) -> int:  # type: ignore[override]
+        """Frames of the split that a rate is searched for in; none for a step."""
+        return self.parameters.sample if self.parameters.bpp is not None else 0
+
+    @property
+    def _step(self) -> float:
+        return DEFAULT if self.parameters.step is None else self.parameters.step
+
+    @property
+    def _fitted(self) -> Compressor:
+        if self._compressor is None:
+            raise AnonbenchError("the codec has no weights", remedy="call load, or give --weights")
+        return self._compressor
+
+    def _steps(self) -> list[float]:
+        """Return the steps that the codec was fitted for, from the one that takes fewest bits on."""
+        return sorted((one.step for one in self._fitted.tables), reverse=True)
+
+    def tune(self, crops: Sequence[Crop]) -> dict[str, Any]:
+        """Find the steps with which some frames take the rate in the mean; return what was found.
+
+        Raises AnonbenchError for a rate that the codec takes at none of its steps, or not to 2 % with so few frames.
+        """
+        codec, steps = self._fitted, self._steps()
+        if not crops:
+            self._place = 0.0
+            return {"images": 0}
+        latents = [codec.latents(crop.pixels, crop.generator()) for crop in crops]
+
+        def rates(number: int, every: int) -> np.ndarray:
+            found = []
+            for crop, y in zip(crops[::every], latents[::every], strict=True):
+                size = crop.pixels.shape[:2]
+                found.append(8 * len(codec.pack(codec.rounded(y, steps[number], size))) / (size[0] * size[1]))
+            return np.array(found)
+
+        scale = Scale(
+            self.name, "step", 0, len(steps) - 1, ("its largest step", "its smallest"),
+            "fit it for larger steps (fit.steps)", "fit it for smaller steps (fit.steps)",
+        )  # fmt: skip
+        self._place, bpp = matched(scale, self.parameters.bpp, rates, crops)
+        finer, coarser = self._place % 1, int(self._place)
+        return {
+            "images": len(crops), "step": steps[coarser], "finer": steps[min(coarser + 1, len(steps) - 1)],
+            "share_finer": round(finer, 6), "bpp": bpp,
+        }  # fmt: skip
 
     def change(self, crop: Crop) -> Result:
         """Return the decoded image of the crop's stream, with its bits and its error."""
         import cv2
 
-        if self._compressor is None:
-            raise AnonbenchError("the codec has no weights", remedy="call load, or give --weights")
-        coded = self._compressor.analyse(crop.pixels, self.parameters.step, crop.generator())
-        stream = self._compressor.stream(coded)
+        codec, step = self._fitted, self._step
+        if self.parameters.bpp is not None:
+            if self._place is None:
+                raise of_a_split(self.name, "step")
+            step = self._steps()[setting_of(self._place, crop)]
+        coded = codec.analyse(crop.pixels, step, crop.generator())
+        stream = codec.stream(coded)
         bits = 8 * len(stream.pack())
-        pixels = self._compressor.synthesise(coded)
+        pixels = codec.synthesise(coded)
         error = cv2.norm(crop.pixels, pixels, cv2.NORM_L2SQR) / pixels.size
         return Changed(
             pixels,
             {
                 "bits": bits,
                 "picture_bits": stream.latent_bits,
-                "bits_estimated": round(self._compressor.estimate(coded), 1),
+                "bits_estimated": round(codec.estimate(coded), 1),
                 "bpp": round(bits / (coded.width * coded.height), 6),
+                "step": step,
                 "mse": round(error, 4),
             },
         )
