@@ -737,7 +737,13 @@ def test_without_weights_and_with_another_step(tmp_path: Path) -> None:
     with pytest.raises(AnonbenchError, match="the codec has no weights"):
         method.change(None)  # type: ignore[arg-type]
     wrong = make(Variant.parse("frame-roi_codec"), {"step": 9.0})
-    with pytest.raises(AnonbenchError, match=r"fitted for the steps 1, 2, not for 9"):
+    with pytest.raises(
+        AnonbenchError, match=r"codec.safetensors.*step 9 is none that the codec is fitted for \(fit.steps: 1, 2\)"
+    ):
         wrong.load(weights_for(tmp_path), FRAME, "cpu")
     with pytest.raises(AnonbenchError, match="does not work on the region 'face'"):
         make(Variant.parse("face-roi_codec"))
+    one = make(Variant.parse("frame-roi_codec"), {"bpp": 0.5})
+    (tmp_path / "one").mkdir()
+    with pytest.raises(AnonbenchError, match="the codec is fitted for one alone"):
+        one.load(weights_for(tmp_path / "one", steps=(2.0,)), FRAME, "cpu")

@@ -126,7 +126,7 @@ def test_a_rate_stands_beside_the_one_that_was_asked_for(made: tuple[Path, Repor
     table.loc["frame-avif-r1", "bpp"] = 1.03
     assert off_target(table.reset_index())[1:] == [
         "streetlife: frame-avif-r1 (1.030, nearest 1) has a rate more than 2 % from any that others were asked for, "
-        "since steps were named and no rates (bpp). Compare curves, not single rates."
+        "and was asked for none (bpp). Compare curves, not single rates."
     ]
     table.loc["frame-avif-r2", "bpp"] = 0.3
     assert "(1.030, nearest 1) and frame-avif-r2 (0.300, nearest 0.25) have rates" in off_target(table.reset_index())[1]

@@ -13,7 +13,7 @@ import yaml
 
 from anonbench.config import parse
 from anonbench.workflow.files import Files
-from anonbench.workflow.needs import CODED, LEAST_MINUTES, MEASURED, NETWORK, UNKNOWN, Needs
+from anonbench.workflow.needs import CODED, CODED_BY_NETWORK, LEAST_MINUTES, MEASURED, NETWORK, UNKNOWN, Needs
 from tests.workflow.conftest import PROJECT, TINY, Project
 from tests.workflow.test_dag import blocks
 
@@ -105,7 +105,8 @@ def test_a_gpu_takes_memory_of_its_machine(needs: Callable[..., Needs]) -> None:
     ("variant", "need"),
     [
         ("body-mask_out", MEASURED["anonymize"]), ("frame-avif-q40", CODED), ("frame-jpeg-q40", CODED),
-        ("frame-roi_codec", NETWORK), ("body-gan", NETWORK), ("original", MEASURED["anonymize"]),
+        ("frame-roi_codec", CODED_BY_NETWORK), ("frame-learned-b30", NETWORK), ("body-gan", NETWORK),
+        ("original", MEASURED["anonymize"]),
     ],
 )  # fmt: skip
 def test_what_codecs_and_networks_take_is_planned_for(

@@ -110,7 +110,7 @@ class Coded(Method):
             return np.array([self._rate(crop, len(self._encoded(crop, quality))) for crop in crops[::step]])
 
         scale = Scale(
-            self.format, "quality", lossy.LOWEST[self.format], lossy.HIGHEST, ("its lowest quality", "its highest"),
+            self.name, "quality", lossy.LOWEST[self.format], lossy.HIGHEST, ("its lowest quality", "its highest"),
             "shrink the frames before they are coded",
         )  # fmt: skip
         self._quality, bpp = matched(scale, self.parameters.bpp, rates, crops)

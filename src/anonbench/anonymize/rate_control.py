@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from anonbench import seeding
 from anonbench.anonymize.contract import Crop
 from anonbench.distortion import WITHIN
 from anonbench.errors import AnonbenchError
@@ -23,14 +24,14 @@ Rates = Callable[[int, int], np.ndarray]
 
 
 class Scale(NamedTuple):
-    """A codec's settings, numbered from ``lowest`` (fewest bits) to ``highest``, and words for an error.
+    """A method's settings, numbered from ``lowest`` (fewest bits in the mean) to ``highest``, and words for an error.
 
-    ``codec`` and ``setting`` are what both are called; ``ends`` say which settings the two are ("its lowest quality");
+    ``method`` and ``setting`` are what both are called; ``ends`` say which settings the two are ("its lowest quality");
     ``fewer`` and ``more``, if not empty, what else helps where fewer bits are asked for than the one takes, or more
     than the other.
     """
 
-    codec: str
+    method: str
     setting: str
     lowest: int
     highest: int
@@ -63,10 +64,10 @@ def matched(scale: Scale, target: float, rates: Rates, crops: Sequence[Crop]) ->
     if abs(means[many] / target - 1) > WITHIN:
         near = sorted(means, key=lambda mean: abs(mean - target))[:2]
         raise AnonbenchError(
-            f"{scale.codec} cannot be matched to {target:g} bits per pixel within {WITHIN:.0%} on "
+            f"{scale.method} cannot be matched to {target:g} bits per pixel within {WITHIN:.0%} on "
             f"{len(crops)} frames: "
             f"the nearest rates are {' and '.join(f'{mean:.4f}' for mean in sorted(near))}",
-            entry=f"method {scale.codec} bpp",
+            entry=f"method {scale.method} bpp",
             remedy=f"ask for one of them, name a {scale.setting}, or take more images",
         )
     ends = [0.0, *draws[order], 1.0]
@@ -80,11 +81,11 @@ def setting_of(place: float, crop: Crop) -> int:
     return whole + int(_draw(crop) < place - whole)
 
 
-def of_a_split(scale: str, setting: str) -> AnonbenchError:
+def of_a_split(method: str, setting: str) -> AnonbenchError:
     """Return the error of a codec that is to code a frame at a rate which was searched for in no split."""
     return AnonbenchError(
         "a rate is that of a whole split, and this is one frame",
-        entry=f"method {scale} bpp",
+        entry=f"method {method} bpp",
         remedy=f"name a {setting} instead",
     )
 
@@ -106,14 +107,14 @@ def _around(scale: Scale, target: float, of: Rates, step: int) -> tuple[int, int
         least, most = (float(of(setting, 1).mean()) for setting in (lowest, highest))
         also = scale.fewer if target < least else scale.more
         raise AnonbenchError(
-            f"{scale.codec} cannot reach {target:g} bits per pixel: the {len(of(low, 1))} frames that were tried "
+            f"{scale.method} cannot reach {target:g} bits per pixel: the {len(of(low, 1))} frames that were tried "
             f"take {least:.3f} at {scale.ends[0]} and {most:.3f} at {scale.ends[1]}",
-            entry=f"method {scale.codec} bpp",
+            entry=f"method {scale.method} bpp",
             remedy="ask for a rate between them" + (f", or {also}" if also else ""),
         )
     return low, high
 
 
 def _draw(crop: Crop) -> float:
-    """Return a frame's number in 0..1 that decides between two settings."""
-    return float(crop.generator().random())
+    """Return a frame's number in 0..1 that decides between two settings; it has nothing to do with other draws."""
+    return float(seeding.generator(crop.seed, "rate").random())

@@ -90,7 +90,8 @@ class Job:
             raise AnonbenchError(
                 f"{self.variant} is made for a data set: it looks at all images first, or comes after another variant",
                 entry="--parameters",
-                remedy="name a method that looks at one image, or make a study of the pictures",
+                remedy="name a quality or a step and no rate (bpp), or a method that looks at one image, or make a "
+                "study of the pictures",
             )
         return made
 

@@ -97,12 +97,16 @@ class Compressor:
         Without it they come from the operating system, and no two streams of an image are alike. Raises AnonbenchError
         (naming ``file``) where the memory is not enough, or the weights overflow.
         """
+        self.number_of(step)  # before the network runs
         return self.rounded(self.latents(pixels, random, file=file), step, pixels.shape[:2], file=file)
 
     def latents(
         self, pixels: np.ndarray, random: np.random.Generator | None = None, *, file: str | Path | None = None
     ) -> np.ndarray:
-        """Return an image's latents before they are rounded, float32 CxHxW, as `analyse` has them."""
+        """Return an image's latents before they are rounded, float32 CxHxW, their noise included.
+
+        ``random`` and what is raised are as of `analyse`.
+        """
         height, width = pixels.shape[:2]
         self._settle()
         with self._room(width, height, file), torch.inference_mode():

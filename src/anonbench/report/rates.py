@@ -27,9 +27,9 @@ RATE_COLUMNS = (
 """Columns of rates.csv, a row per variant that a codec has made, from its manifests. ``split``: what all but the last
 three are of, the split that is tested on, where that is anonymized, else the one that is trained on. ``curve``: what it
 is joined with (`curve_of`); ``bpp``: bits of the file per pixel, mean of the frames; ``bpp_target``: the rate that was
-asked for in each split, empty where a quality was; ``share_picture``: the share (0..1) of bits that code the picture,
-the rest are headers and tables; ``quality``: the codec's own; ``psnr`` (decibels) and ``msssim``: outside of faces,
-means of the frames; ``weak``: people who may still be recognised by what was done to them, as their rows say.
+asked for in each split, empty where a quality or a step was; ``share_picture``: the share (0..1) of bits that code the
+picture, the rest are headers and tables; ``quality``: the codec's own; ``psnr`` (decibels) and ``msssim``: outside of
+faces, means of the frames; ``weak``: people who may still be recognised by what was done to them, as their rows say.
 ``split_attacked``: the split whose people are attacked, with ``frames_attacked`` and ``bpp_attacked`` of it; all three
 are empty where nobody attacks the variant. Of a variant whose method is fitted anew for each seed, means over its fits,
 of what is attacked over those that attackers see."""
@@ -162,8 +162,8 @@ def off_target(taken: pd.DataFrame) -> list[str]:
         if apart:
             found.append(
                 f"{dataset}: {joined(apart)} {'has a rate' if len(apart) == 1 else 'have rates'} more than "
-                f"{100 * WITHIN:.0f} % from any that others were asked for, since steps were named and no rates (bpp). "
-                "Compare curves, not single rates."
+                f"{100 * WITHIN:.0f} % from any that others were asked for, and "
+                f"{'was' if len(apart) == 1 else 'were'} asked for none (bpp). Compare curves, not single rates."
             )
     return found
 

@@ -65,6 +65,8 @@ NETWORK = Need(900, 15, 10, 200)
 """What `anonymize` takes with a method that runs a network on each person."""
 CODED = Need(400, 15, 150, 500)
 """The same with a codec that is not fitted; each shard searches for the quality of a rate in up to 256 frames."""
+CODED_BY_NETWORK = NETWORK._replace(seconds=CODED.seconds)
+"""The same with a learned codec, whose shards search for steps."""
 OWN_ENVIRONMENT = Need(4000, 15, 60, 10_000)
 """The same with a method that has an environment of its own: a published generator, seconds a person."""
 ON_GPU = frozenset(("fit", "fit_attacker", "train", "predict", "attack"))
@@ -140,9 +142,9 @@ class Needs:
         method = Variant.parse(variant).method
         if any(self.files.own_environment(one.method) for one in self.study.made_from(variant)):
             return OWN_ENVIRONMENT
-        if self.study.is_fitted(variant):
-            return NETWORK
         coded = method is not None and registry.load("methods", method).codec
+        if self.study.is_fitted(variant):
+            return CODED_BY_NETWORK if coded else NETWORK
         return CODED if coded else MEASURED["anonymize"]
 
     def _steps(self, model: str, images: int) -> float:

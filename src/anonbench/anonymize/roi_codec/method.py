@@ -73,7 +73,8 @@ class LearnedCodec(Method):
         super().__init__(parameters)
         self._compressor: Compressor | None = None
         self._origin: dict[str, Any] = {}
-        self._place: float | None = None
+        self._steps: list[float] = []
+        self._place: float | None = None if self.parameters.bpp is not None else 0.0
 
     @classmethod
     def misfit(cls, parameters: Any, settings: Mapping[str, Any]) -> str | None:
@@ -85,13 +86,7 @@ class LearnedCodec(Method):
             return f"{why}: take roi_codec_people"
         if not cls.anonymizes and (loss["heads"] or loss["restorer"]):
             return "fit.loss hides heads (heads, restorer), but the method counts as a control: take roi_codec"
-        steps = settings["steps"]
-        known = ", ".join(f"{step:g}" for step in steps)
-        if parameters.bpp is not None:
-            few = f"a rate lies between those of two steps, and the codec is fitted for one alone (fit.steps: {known})"
-            return few if len(steps) < 2 else None
-        step = DEFAULT if parameters.step is None else parameters.step
-        return None if step in steps else f"step {step:g} is none that the codec is fitted for (fit.steps: {known})"
+        return _no_step(parameters, settings["steps"])
 
     @classmethod
     def fit(cls, job: FitJob) -> Fitted:
@@ -103,8 +98,11 @@ class LearnedCodec(Method):
         from anonbench.codec.compressor import Compressor
 
         self._compressor, self._origin = Compressor.load(weights, device)
-        if self.parameters.bpp is None:
-            self._compressor.number_of(self._step)
+        steps = [one.step for one in self._compressor.tables]
+        why = _no_step(self.parameters, steps)
+        if why is not None:
+            raise AnonbenchError(why, file=weights, entry=f"method {self.name}", remedy="name a step of the fit")
+        self._steps = [_step(self.parameters)]
         return {"fitted_on": self._origin}
 
     @property
@@ -113,57 +111,49 @@ class LearnedCodec(Method):
         return self.parameters.sample if self.parameters.bpp is not None else 0
 
     @property
-    def _step(self) -> float:
-        return DEFAULT if self.parameters.step is None else self.parameters.step
-
-    @property
     def _fitted(self) -> Compressor:
         if self._compressor is None:
             raise AnonbenchError("the codec has no weights", remedy="call load, or give --weights")
         return self._compressor
-
-    def _steps(self) -> list[float]:
-        """Return the steps that the codec was fitted for, from the one that takes fewest bits on."""
-        return sorted((one.step for one in self._fitted.tables), reverse=True)
 
     def tune(self, crops: Sequence[Crop]) -> dict[str, Any]:
         """Find the steps with which some frames take the rate in the mean; return what was found.
 
         Raises AnonbenchError for a rate that the codec takes at none of its steps, or not to 2 % with so few frames.
         """
-        codec, steps = self._fitted, self._steps()
+        codec = self._fitted
         if not crops:
             self._place = 0.0
             return {"images": 0}
-        latents = [codec.latents(crop.pixels, crop.generator()) for crop in crops]
-
-        def rates(number: int, every: int) -> np.ndarray:
-            found = []
-            for crop, y in zip(crops[::every], latents[::every], strict=True):
-                size = crop.pixels.shape[:2]
-                found.append(8 * len(codec.pack(codec.rounded(y, steps[number], size))) / (size[0] * size[1]))
-            return np.array(found)
-
+        steps = [one.step for one in codec.tables]
+        rates = np.array([self._rates(crop, steps) for crop in crops])
+        order = np.argsort(rates.mean(0), kind="stable")
+        self._steps, rates = [steps[k] for k in order], rates[:, order]
         scale = Scale(
             self.name, "step", 0, len(steps) - 1, ("its largest step", "its smallest"),
             "fit it for larger steps (fit.steps)", "fit it for smaller steps (fit.steps)",
         )  # fmt: skip
-        self._place, bpp = matched(scale, self.parameters.bpp, rates, crops)
-        finer, coarser = self._place % 1, int(self._place)
-        return {
-            "images": len(crops), "step": steps[coarser], "finer": steps[min(coarser + 1, len(steps) - 1)],
-            "share_finer": round(finer, 6), "bpp": bpp,
-        }  # fmt: skip
+        self._place, bpp = matched(scale, self.parameters.bpp, lambda number, every: rates[::every, number], crops)
+        whole = int(self._place)
+        found: dict[str, Any] = {"images": len(crops), "bpp": bpp, "step": self._steps[whole]}
+        if self._place > whole:
+            found |= {"finer": self._steps[whole + 1], "share_finer": round(self._place - whole, 6)}
+        return found
+
+    def _rates(self, crop: Crop, steps: Sequence[float]) -> list[float]:
+        """Return the bits per pixel that a frame takes with each step."""
+        codec, size = self._fitted, crop.pixels.shape[:2]
+        latents = codec.latents(crop.pixels, crop.generator())
+        return [8 * len(codec.pack(codec.rounded(latents, step, size))) / (size[0] * size[1]) for step in steps]
 
     def change(self, crop: Crop) -> Result:
         """Return the decoded image of the crop's stream, with its bits and its error."""
         import cv2
 
-        codec, step = self._fitted, self._step
-        if self.parameters.bpp is not None:
-            if self._place is None:
-                raise of_a_split(self.name, "step")
-            step = self._steps()[setting_of(self._place, crop)]
+        codec = self._fitted
+        if self._place is None:
+            raise of_a_split(self.name, "step")
+        step = self._steps[setting_of(self._place, crop)]
         coded = codec.analyse(crop.pixels, step, crop.generator())
         stream = codec.stream(coded)
         bits = 8 * len(stream.pack())
@@ -185,3 +175,17 @@ class LearnedCodec(Method):
         if self._origin.get("hides") == "heads":
             return "by a codec that was fitted to hide heads: no fit promises it, only attackers tell what is hidden"
         return "by a codec that was fitted to hide nobody"
+
+
+def _step(parameters: Any) -> float:
+    return DEFAULT if parameters.step is None else float(parameters.step)
+
+
+def _no_step(parameters: Any, steps: Sequence[float]) -> str | None:
+    """Return why a codec that was fitted for ``steps`` cannot be used with these parameters; None where it can."""
+    known = ", ".join(f"{step:g}" for step in steps)
+    if parameters.bpp is not None:
+        few = f"a rate lies between those of two steps, and the codec is fitted for one alone (fit.steps: {known})"
+        return few if len(steps) < 2 else None
+    step = _step(parameters)
+    return None if step in steps else f"step {step:g} is none that the codec is fitted for (fit.steps: {known})"
