@@ -131,7 +131,8 @@ class LearnedCodec(Method):
         self._steps, rates = [steps[k] for k in order], rates[:, order]
         scale = Scale(
             self.name, "step", 0, len(steps) - 1, ("its largest step", "its smallest"),
-            "fit it for larger steps (fit.steps)", "fit it for smaller steps (fit.steps)",
+            "fit it at a larger fit.loss.rate, or for steps further apart (fit.steps)",
+            "fit it at a smaller fit.loss.rate, or for steps further apart (fit.steps)",
         )  # fmt: skip
         self._place, bpp = matched(scale, self.parameters.bpp, lambda number, every: rates[::every, number], crops)
         whole = int(self._place)
