@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from anonbench.anonymize.contract import After, Changed, Crop, Method
-from anonbench.anonymize.rate_control import SAMPLE, Scale, matched, of_a_split, setting_of
+from anonbench.anonymize.contract import After, Changed, Crop
+from anonbench.anonymize.rate_control import Rated, RateParameters, Scale, matched, setting_of
 from anonbench.images import lossy
 from anonbench.records import LOSSLESS, RegionKind
 
@@ -18,8 +18,10 @@ DEFAULT = 75.0
 """The quality, where neither it nor a rate is given."""
 
 
-class CodedParameters(After):
+class CodedParameters(RateParameters, After):
     """Parameters of `Coded`."""
+
+    setting = "quality"
 
     quality: float | None = Field(
         None,
@@ -28,30 +30,12 @@ class CodedParameters(After):
         description="The format's quality, 75 unless a rate is given. Of one that is not whole, such as 30.4, the "
         "frames get the two next to it, here four in ten the higher one.",
     )
-    bpp: float | None = Field(
-        None,
-        gt=0,
-        allow_inf_nan=False,
-        description="Instead of a quality: bits per pixel that the frames of a split are to take in the mean, which is "
-        "searched for, to 2 %.",
-    )
     shrink: int = Field(
         1, ge=1, le=64, description="Pixels of the frame per coded pixel, along each side; decoded frames are enlarged."
     )
-    sample: int = Field(
-        SAMPLE,
-        ge=1,
-        description="Frames of a split, at even distances, in which a rate is searched for; all if it has fewer.",
-    )
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if self.quality is not None and self.bpp is not None:
-            raise ValueError("quality and bpp exclude each other; remove one of them")
-        return self
 
 
-class Coded(Method):
+class Coded(Rated):
     """Writes a frame in a lossy format and reads it again.
 
     One quality holds for a whole split, as of a codec that is in use, so a frame with much in it takes more bits than
@@ -91,11 +75,6 @@ class Coded(Method):
     def available(cls) -> str | None:
         return lossy.available(cls.format)
 
-    @property
-    def sample(self) -> int:  # type: ignore[override]
-        """Frames of the split that a rate is searched for in; none for a quality."""
-        return self.parameters.sample if self.parameters.bpp is not None else 0
-
     def tune(self, crops: Sequence[Crop]) -> dict[str, Any]:
         """Find the quality at which some frames take the rate in the mean; return what was found.
 
@@ -110,15 +89,15 @@ class Coded(Method):
             return np.array([self._rate(crop, len(self._encoded(crop, quality))) for crop in crops[::step]])
 
         scale = Scale(
-            self.name, "quality", lossy.LOWEST[self.format], lossy.HIGHEST, ("its lowest quality", "its highest"),
-            "shrink the frames before they are coded",
+            self.name, self.parameters.setting, lossy.LOWEST[self.format], lossy.HIGHEST,
+            ("its lowest quality", "its highest"), "shrink the frames before they are coded",
         )  # fmt: skip
         self._quality, bpp = matched(scale, self.parameters.bpp, rates, crops)
         return {"images": len(crops), "quality": self._quality, "bpp": bpp}
 
     def change(self, crop: Crop) -> Changed:
         if self._quality is None:
-            raise of_a_split(self.name, "quality")
+            raise self.unmatched()
         quality = max(setting_of(self._quality, crop), lossy.LOWEST[self.format])
         data = self._encoded(crop, quality)
         pixels = lossy.decode(data)

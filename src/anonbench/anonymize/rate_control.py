@@ -5,22 +5,66 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from anonbench import seeding
-from anonbench.anonymize.contract import Crop
+from anonbench.anonymize.contract import Crop, Method
+from anonbench.blocks import Strict
 from anonbench.distortion import WITHIN
 from anonbench.errors import AnonbenchError
 
 FEW = 16
 """About so many frames are looked at first."""
-SAMPLE = 256
-"""Frames of a split in which a rate is searched for, unless a study says otherwise."""
-
 Rates = Callable[[int, int], np.ndarray]
 """Bits per pixel of the frames, in their order, at a setting: ``rates(setting, step)``, of each ``step``-th frame."""
+
+
+class RateParameters(Strict):
+    """Parameters of a `Rated` method, which has a setting of its own beside them."""
+
+    setting: ClassVar[str]
+    """What the parameter is called that a rate is given instead of."""
+
+    bpp: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Instead of a setting: bits per pixel that the frames of a split are to take in the mean, of whole "
+        "files or streams, which is searched for, to 2 %.",
+    )
+    sample: int = Field(
+        256,
+        ge=1,
+        description="Frames of a split, at even distances, in which a rate is searched for; all if it has fewer.",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if getattr(self, self.setting) is not None and self.bpp is not None:
+            raise ValueError(f"{self.setting} and bpp exclude each other; remove one of them")
+        return self
+
+
+class Rated(Method):
+    """A codec that is given a setting, or a rate that its frames are to take in the mean of a split."""
+
+    Parameters: ClassVar[type[RateParameters]]
+
+    @property
+    def sample(self) -> int:  # type: ignore[override]
+        """Frames of the split that a rate is searched for in; none for a setting."""
+        return self.parameters.sample if self.parameters.bpp is not None else 0
+
+    def unmatched(self) -> AnonbenchError:
+        """Return the error of a frame that is to be coded at a rate which was searched for in no split."""
+        return AnonbenchError(
+            "a rate is that of a whole split, and this is one frame",
+            entry=f"method {self.name} bpp",
+            remedy=f"name a {self.parameters.setting} instead",
+        )
 
 
 class Scale(NamedTuple):
@@ -79,15 +123,6 @@ def setting_of(place: float, crop: Crop) -> int:
     """Return a frame's setting: of a place that is not whole, such as 30.4, four frames in ten get the higher one."""
     whole = math.floor(place)
     return whole + int(_draw(crop) < place - whole)
-
-
-def of_a_split(method: str, setting: str) -> AnonbenchError:
-    """Return the error of a codec that is to code a frame at a rate which was searched for in no split."""
-    return AnonbenchError(
-        "a rate is that of a whole split, and this is one frame",
-        entry=f"method {method} bpp",
-        remedy=f"name a {setting} instead",
-    )
 
 
 def _around(scale: Scale, target: float, of: Rates, step: int) -> tuple[int, int]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from anonbench.anonymize.contract import Changed, Crop, FitJob, Fitted, Method, Result
-from anonbench.anonymize.rate_control import SAMPLE, Scale, matched, of_a_split, setting_of
+from anonbench.anonymize.contract import Changed, Crop, FitJob, Fitted, Result
+from anonbench.anonymize.rate_control import Rated, RateParameters, Scale, matched, setting_of
 from anonbench.anonymize.roi_codec import options
 from anonbench.blocks import Strict
 from anonbench.errors import AnonbenchError
@@ -24,11 +24,13 @@ DEFAULT = 1.0
 """The step, where neither it nor a rate is given."""
 
 
-class LearnedCodec(Method):
+class LearnedCodec(Rated):
     """Encodes whole frames with a fitted codec and decodes them again."""
 
-    class Parameters(Strict):
+    class Parameters(RateParameters):
         """Parameters of `LearnedCodec`."""
+
+        setting = "step"
 
         step: float | None = Field(
             None,
@@ -36,25 +38,6 @@ class LearnedCodec(Method):
             description="What latents are rounded to, one of the steps that the codec was fitted for; 1 unless a rate "
             "is given.",
         )
-        bpp: float | None = Field(
-            None,
-            gt=0,
-            allow_inf_nan=False,
-            description="Instead of a step: bits per pixel that the frames of a split are to take in the mean, header "
-            "included, to 2 %. It is searched for among the steps that the codec was fitted for; frames get the two "
-            "next to it.",
-        )
-        sample: int = Field(
-            SAMPLE,
-            ge=1,
-            description="Frames of a split, at even distances, in which a rate is searched for; all if it has fewer.",
-        )
-
-        @model_validator(mode="after")
-        def _one(self) -> Self:
-            if self.step is not None and self.bpp is not None:
-                raise ValueError("step and bpp exclude each other; remove one of them")
-            return self
 
     kinds: ClassVar[frozenset[RegionKind]] = frozenset({RegionKind.FRAME})
     FitSettings: ClassVar[type[Strict] | None] = options.FitSettings
@@ -106,11 +89,6 @@ class LearnedCodec(Method):
         return {"fitted_on": self._origin}
 
     @property
-    def sample(self) -> int:  # type: ignore[override]
-        """Frames of the split that a rate is searched for in; none for a step."""
-        return self.parameters.sample if self.parameters.bpp is not None else 0
-
-    @property
     def _fitted(self) -> Compressor:
         if self._compressor is None:
             raise AnonbenchError("the codec has no weights", remedy="call load, or give --weights")
@@ -130,7 +108,7 @@ class LearnedCodec(Method):
         order = np.argsort(rates.mean(0), kind="stable")
         self._steps, rates = [steps[k] for k in order], rates[:, order]
         scale = Scale(
-            self.name, "step", 0, len(steps) - 1, ("its largest step", "its smallest"),
+            self.name, self.parameters.setting, 0, len(steps) - 1, ("its largest step", "its smallest"),
             "fit it at a larger fit.loss.rate, or for steps further apart (fit.steps)",
             "fit it at a smaller fit.loss.rate, or for steps further apart (fit.steps)",
         )  # fmt: skip
@@ -153,7 +131,7 @@ class LearnedCodec(Method):
 
         codec = self._fitted
         if self._place is None:
-            raise of_a_split(self.name, "step")
+            raise self.unmatched()
         step = self._steps[setting_of(self._place, crop)]
         coded = codec.analyse(crop.pixels, step, crop.generator())
         stream = codec.stream(coded)
