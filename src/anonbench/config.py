@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from anonbench import registry
+from anonbench import registry, splits
 from anonbench.annotate.options import LabelsOn, OnBadImage, RegionsConfig
 from anonbench.anonymize.contract import After, check_kinds
 from anonbench.anonymize.controls import anonymizes, hiding
@@ -774,6 +774,17 @@ class Study(Strict):
         if self.attacked_alone(dataset):
             wanted.update(v for v in self.variants if any(self.tried_by(name, v) for name in self.attack.attacks))
         return [v for v in self.variants if v in wanted]
+
+    def trained_on(self, dataset: str) -> set[str]:
+        """Return the variants of a data set that some model is trained on."""
+        return {v for model in self.models if self.models[model].trains for v in self.trained(dataset, model)}
+
+    def shown_split(self, dataset: str) -> str:
+        """Return the split of a data set whose people are counted and shown; see `splits.shown`."""
+        images = [on for on in self.evaluate.on if on != ON_ORIGINAL]
+        tested = {v for model in self.models for on in images for v in self.told(dataset, model, on)}
+        of = self.datasets[dataset]
+        return splits.shown(of.train, of.val, self.variants_of(dataset), self.trained_on(dataset), tested)
 
     def attacked_alone(self, dataset: str) -> bool:
         """Tell whether the study names a data set as attacked that no model is used for."""

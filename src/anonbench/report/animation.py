@@ -32,12 +32,12 @@ def animations(study: ReportStudy, anonymized: Path) -> list[dict[str, Any]]:
     """Return for each data set of clips the animations by variant, as WebP data URLs, and the rule that chose them.
 
     An animation has a ``still``, its first frame, for those who want nothing to move, and a text in its place. Shown
-    is, of each kind of action, the clip in the middle of the training split; where there are no kinds, of all. Data
+    is, of each kind of action, the clip in the middle of the split; where there are no kinds, of all. Data
     sets without clips are left out. Raises AnonbenchError when images or manifests are missing or damaged.
     """
     found = []
-    for dataset, splits in study.datasets.items():
-        root, split = anonymized / dataset, splits["train"]
+    for dataset in study.datasets:
+        root, split = anonymized / dataset, study.shown_split(dataset)
         variants = [v for v in study.variants_of(dataset) if v != ORIGINAL and manifests.exist(root / v, split)]
         annotations = manifests.annotations_path(root / ORIGINAL, split)
         if not variants or not annotations.is_file():

@@ -94,13 +94,14 @@ CAPTIONS = {
         "detail",
         "Difference to the original by size of person, beside the share of people changed by size",
         "Difference to the original on people by their size (COCO's: below 32², below 96² pixels, larger), and at the "
-        "right the share of people of the training split and that size whose region was changed. Full dots are means "
-        "over seeds, open ones single seeds, whose range the line shows; there are no intervals by size.",
+        "right the share of people of that size whose region was changed, in the split that is shown. Full dots are "
+        "means over seeds, open ones single seeds, whose range the line shows; there are no intervals by size.",
     ),
     "coverage": Caption(
         "coverage",
         "Share of people anonymized per variant, and reasons why others were not",
-        "People in the training split: whose region was changed, and why the others' was not.",
+        "Whose region was changed, and why the others' was not: people of the training split or, where models only "
+        "test some variant, of the validation split.",
     ),
     "people": Caption(
         "coverage",
@@ -131,10 +132,10 @@ CAPTIONS = {
     "sheet": Caption(
         "sheet",
         "The same people under every variant",
-        "The same people under every variant, from the training split: the face enlarged, and the whole person. Chosen "
-        "by rule, not by look: people whom all variants changed, or as many as possible, at even quantiles of their "
-        "height, and last somebody whom a variant left visible, for the most frequent reason. A dashed frame marks "
-        "what a variant did not change.",
+        "The same people under every variant, of the training split or, where models only test some variant, of the "
+        "validation split: the face enlarged, and the whole person. Chosen by rule, not by look: people whom all "
+        "variants changed, or as many as possible, at even quantiles of their height, and last somebody whom a variant "
+        "left visible, for the most frequent reason. A dashed frame marks what a variant did not change.",
     ),
 }
 """By kind of figure; workflow/report/ holds the same captions for Snakemake's own report."""

@@ -65,7 +65,7 @@ class Sources:
         """Return the folder of one evaluation."""
         return self.evaluations / evaluation.folder
 
-    def manifest(self, study: ReportStudy, dataset: str, variant: str, split: str = "train") -> dict[str, Any] | None:
+    def manifest(self, study: ReportStudy, dataset: str, variant: str, split: str) -> dict[str, Any] | None:
         """Return a variant's manifest of the ``train`` or ``val`` split; None for an original without one.
 
         Raises AnonbenchError when another variant has none, or one without its counts.
@@ -325,16 +325,17 @@ def fitted_on(manifest: dict[str, Any]) -> str:
 
 
 def coverage(study: ReportStudy, sources: Sources) -> pd.DataFrame:
-    """Return who was anonymized in the training splits: a row per data set, variant and category of people.
+    """Return who was anonymized in the splits that are shown: a row per data set, variant and category of people.
 
     Detections of nobody who is annotated, if any, have a row of their own, of category ``unannotated``. ``fitted_on``
     names the data set and split that a generator has learnt from, '' for a method without one.
     A column per reason counts the people who were left as they are (0 where the reason does not occur).
     """
     rows, reasons = [], [reason.value for reason in Reason]
-    for dataset, splits in study.datasets.items():
+    for dataset in study.datasets:
+        split = study.shown_split(dataset)
         for variant in study.variants_of(dataset):
-            manifest = sources.manifest(study, dataset, variant)
+            manifest = sources.manifest_of(dataset, variant, split)
             if variant == ORIGINAL or manifest is None:
                 continue
             region, method, _ = name_parts(variant, manifest)
@@ -343,7 +344,7 @@ def coverage(study: ReportStudy, sources: Sources) -> pd.DataFrame:
                 reasons += [reason for reason in sorted(found) if reason not in reasons]
                 rows.append(
                     {
-                        "dataset": dataset, "split": splits["train"], "variant": variant, "region": region,
+                        "dataset": dataset, "split": split, "variant": variant, "region": region,
                         "method": method, "category": category, "people": counts["people"],
                         "anonymized": counts["anonymized"],
                         "share": counts["anonymized"] / counts["people"] if counts["people"] else None,
@@ -357,22 +358,23 @@ def coverage(study: ReportStudy, sources: Sources) -> pd.DataFrame:
 
 
 def ledger(study: ReportStudy, sources: Sources) -> pd.DataFrame:
-    """Return the people of the training splits by kind of region, category, size, status and source.
+    """Return the people of the splits that are shown by kind of region, category, size, status and source.
 
     Empty for a study that anonymizes nothing. Raises AnonbenchError when a count is missing or damaged.
     """
     frames = [pd.DataFrame(columns=list(PEOPLE_COLUMNS))]
-    for dataset, splits in study.datasets.items():
+    for dataset in study.datasets:
         if sources.annotations is None or study.variants_of(dataset) == [ORIGINAL]:
             continue
-        path = sources.annotations / dataset / f"{splits['train']}.coverage.csv"
+        split = study.shown_split(dataset)
+        path = sources.annotations / dataset / f"{split}.coverage.csv"
         try:
             frame = pd.read_csv(path, keep_default_na=False)
         except FileNotFoundError:
             raise AnonbenchError("no such table", file=path, remedy="run the annotate stage first") from None
         if list(frame.columns) != list(PEOPLE_COLUMNS[2:]):
             raise AnonbenchError("does not count people", file=path, remedy="run the annotate stage again")
-        frames.append(frame.assign(dataset=dataset, split=splits["train"])[list(PEOPLE_COLUMNS)])
+        frames.append(frame.assign(dataset=dataset, split=split)[list(PEOPLE_COLUMNS)])
     return pd.concat(frames, ignore_index=True)
 
 

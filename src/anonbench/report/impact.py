@@ -151,8 +151,10 @@ def impact(study: ReportStudy, sources: Sources, allow_missing: bool = False) ->
     for dataset in study.datasets:
         variants = study.variants_of(dataset)
         changed = {on: "val" if on == ON_DEPLOYED else "train" for on in study.directions}
+        learnt = {ORIGINAL, *study.trained_on(dataset)}
+        seen = {"train": [v for v in variants if v in learnt], "val": variants}
         manifests = {
-            split: {v: sources.manifest(study, dataset, v, split) for v in variants} for split in {*changed.values()}
+            split: {v: sources.manifest(study, dataset, v, split) for v in seen[split]} for split in {*changed.values()}
         }
         boxes = {split: boxes_of(study, sources, dataset, split) for split in manifests}
         for model in study.models:

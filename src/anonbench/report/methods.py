@@ -112,10 +112,10 @@ def _anonymization(study: ReportStudy, cover: pd.DataFrame, anonymized: Path | N
     said, encoders = [], {}
     for variant in treated:
         details = []
-        for dataset, splits in study.datasets.items():
+        for dataset in study.datasets:
             if variant not in study.variants_of(dataset):
                 continue
-            path = summary_path(anonymized / dataset / variant, splits["train"]) if anonymized else None
+            path = summary_path(anonymized / dataset / variant, study.shown_split(dataset)) if anonymized else None
             found = read_json(path) if path is not None and path.exists() else {}
             given = {k: v for k, v in (found.get("parameters") or {}).items() if v is not None}
             values = ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in given.items())

@@ -86,7 +86,7 @@ def write_sheet(study: ReportStudy, dataset: str, anonymized: Path, out: Path) -
     """
     if dataset not in study.datasets:
         raise AnonbenchError(f"unknown data set '{dataset}'{nearest(dataset, study.datasets)}", entry="--dataset")
-    split = study.datasets[dataset]["train"]
+    split = study.shown_split(dataset)
     root = anonymized / dataset
     variants = [v for v in study.variants_of(dataset) if not study.sheet or v in (ORIGINAL, *study.sheet)]
     annotations = manifests.annotations_path(root / ORIGINAL, split)
@@ -97,7 +97,7 @@ def write_sheet(study: ReportStudy, dataset: str, anonymized: Path, out: Path) -
         raise AnonbenchError(
             "contains nobody with a box",
             file=annotations,
-            remedy="choose another training split, or leave the sheet out",
+            remedy="choose another split, or leave the sheet out",
         )
     shown = {row.image["id"]: row.image for row in rows}
     columns = [_images(root / variant, split, shown) for variant in variants]

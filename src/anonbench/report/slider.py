@@ -49,8 +49,8 @@ def sliders(study: ReportStudy, anonymized: Path) -> list[dict[str, Any]]:
     manifest of people are left out. Raises AnonbenchError when images or manifests are missing or damaged.
     """
     chosen = {}
-    for dataset, splits in study.datasets.items():
-        split = splits["train"]
+    for dataset in study.datasets:
+        split = study.shown_split(dataset)
         variants = [v for v in study.variants_of(dataset) if v != ORIGINAL]
         variants = [v for v in variants if manifests.exist(anonymized / dataset / v, split)]
         if variants:
@@ -78,7 +78,7 @@ def sliders(study: ReportStudy, anonymized: Path) -> list[dict[str, Any]]:
             if people
         ]
         if shown:
-            rule = _rule(study.datasets[dataset]["train"])
+            rule = _rule(study.shown_split(dataset))
             found.append({"dataset": dataset, "rule": rule, "groups": shown, "width": width, "height": height})
     return found
 

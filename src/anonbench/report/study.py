@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 
-from anonbench import registry
+from anonbench import registry, splits
 from anonbench.blocks import explain
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, Evaluation, pair, seeds_of, told
 from anonbench.errors import AnonbenchError, nearest
@@ -220,6 +220,17 @@ class ReportStudy:
         wanted = {ORIGINAL}.union(*(self._asked(dataset, model) for model in self.models))
         wanted.update(self.attacks.variants.get(dataset, ()) if self.attacks else ())
         return [v for v in self.variants if v in wanted]
+
+    def trained_on(self, dataset: str) -> set[str]:
+        """Return the variants of a data set that some model is trained on."""
+        return {v for model in self.models if self.trains(model) for v in self.trained(dataset, model)}
+
+    def shown_split(self, dataset: str) -> str:
+        """Return the split of a data set whose people are counted and shown; see `splits.shown`."""
+        images = [on for on in self.directions if on != ON_ORIGINAL]
+        tested = {v for model in self.models for on in images for v in self.told(dataset, model, on)}
+        of = self.datasets[dataset]
+        return splits.shown(of["train"], of["val"], self.variants_of(dataset), self.trained_on(dataset), tested)
 
     def trainings(self) -> Iterator[tuple[str, str, str, int]]:
         """Yield data set, model, variant and seed of every training."""

@@ -197,9 +197,10 @@ class Files:
         return [f"{self.folder('data')}/{name}/download.json" for name in self.study.datasets]
 
     def manifests(self) -> list[str]:
-        """Return the manifests of every variant: of its training split, and of its evaluation split if tested on.
+        """Return the manifests of every variant: of the split that is shown, and of those that it is used for.
 
-        Of what codecs have made, of the split that is attacked as well: it has a rate of its own.
+        That is its training split if a model is trained on it and its evaluation split if one is tested on it. Of what
+        codecs have made, of the split that is attacked as well: it has a rate of its own.
         """
         found, attacked = [], {tuple(one.split("/")[:2]) for one in self.attacks()}
         for name, dataset in self.study.datasets.items():
@@ -207,20 +208,24 @@ class Files:
             variants = self.study.variants_of(name)
             every = [made for v in variants for made in self.study.made(v)]
             found += [self._file("manifest", name, v, dataset.val) for v in every if v in tested]
-            found += [self._file("manifest", name, v, dataset.train) for v in every]
+            shown = self.study.shown_split(name)
+            found += [self._file("manifest", name, v, shown) for v in every]
+            learnt = [made for v in variants if v in self.study.trained_on(name) for made in self.study.made(v)]
+            found += [self._file("manifest", name, v, dataset.train) for v in learnt]
             probe = self.probe_split(name)
             found += [self._file("manifest", name, v, probe) for v in every if (name, v) in attacked and is_coded(v)]
         return list(dict.fromkeys(found))
 
     def manifests_of(self, wildcards: Any) -> list[str]:
-        """Return the manifests of one data set's training split."""
+        """Return the manifests of the split of one data set that is shown."""
         name = wildcards.dataset
-        return [self._file("manifest", name, v, self.training_split(name)) for v in self.study.variants_of(name)]
+        split = self.study.shown_split(name)
+        return [self._file("manifest", name, v, split) for v in self.study.variants_of(name)]
 
     def coverages(self) -> list[str]:
-        """Return the counts of people of every training split that is anonymized."""
+        """Return the counts of people of every split that is shown and anonymized."""
         root = self.folder("annotations")
-        return [f"{root}/{name}/{dataset.train}.coverage.csv" for name, dataset in self._anonymized()]
+        return [f"{root}/{name}/{self.study.shown_split(name)}.coverage.csv" for name, _ in self._anonymized()]
 
     def boxes(self) -> list[str]:
         """Return the annotations and regions of every split that is anonymized and that the tables tell of."""

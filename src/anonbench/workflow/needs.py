@@ -122,7 +122,7 @@ class Needs:
     def _of(self, rule: str, w: Any) -> tuple[Need, int, int]:
         """Return what was measured of a rule, the images that a job of it knows of, and the jobs that share them."""
         if rule == "report_sheet":
-            return MEASURED[rule], self.images(w.dataset, self.files.training_split(w.dataset)), 1
+            return MEASURED[rule], self.images(w.dataset, self.study.shown_split(w.dataset)), 1
         if rule.startswith("report_"):
             return MEASURED[rule], sum(self.images(d, self.files.training_split(d)) for d in self.study.datasets), 1
         need = self._method(w.variant) if rule == "anonymize" else MEASURED[rule]

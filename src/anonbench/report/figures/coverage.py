@@ -42,7 +42,8 @@ def coverage_figure(cover: pd.DataFrame) -> Figure:
         axis.set_ylim(len(of) - 0.5, -0.5)
         axis.set_xlim(0, 1)
         axis.tick_params(axis="y", length=0)
-        axis.set_title(f"{dataset}: people in the training split", loc="left")
+        split = cover[cover.dataset == dataset].split.iloc[0]
+        axis.set_title(f"{dataset}: people of the split “{split}”", loc="left")
         axis.xaxis.set_major_formatter(PercentFormatter(1.0))
     handles = [Patch(color=CHANGED, label="anonymized")]
     handles += [Patch(color=c, label=r.replace("_", " ")) for r, c in colours.items()]
