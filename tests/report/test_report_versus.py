@@ -15,7 +15,7 @@ from synthetic_study import dump, write_study
 
 from anonbench.report.collect import Sources
 from anonbench.report.impact import Compared, Scores
-from anonbench.report.study import Attacks, ReportStudy
+from anonbench.report.study import Attacks, Primary, ReportStudy
 from anonbench.report.versus import FOUND, KEPT, VERSUS_COLUMNS, told, versus
 from anonbench.tasks.base import load
 
@@ -87,6 +87,7 @@ def made(root: Path, seeds: tuple[int, ...], **more: Any) -> pd.DataFrame:
     write_attacks(root, {"original": 2.0, "body-blur-medium": 1.2, "body-mask_out": 0.0}, seeds=seeds)
     value = json.loads(file.read_text())
     value["report"]["against"] = more.pop("against", ["body-mask_out"])
+    value["report"]["primary"] = more.pop("primary", {})
     value["attacks"] |= more.pop("attacks", {})
     dump(file, value | more)
     study = ReportStudy.read(file)
@@ -108,6 +109,28 @@ def test_pairs_are_widened_together(tmp_path: Path) -> None:
     of_two = found.half == KEPT
     assert (wide[of_two] > 1.1 * narrow[of_two]).all()
     assert wide[~of_two].tolist() == pytest.approx(narrow[~of_two].tolist()), "of a single pair they are the same"
+
+
+def test_the_family_is_what_the_primary_question_names(tmp_path: Path) -> None:
+    every, named = (
+        made(tmp_path / name, (0, 1, 2), primary={"variants": chosen}).set_index(["half", "variant"])
+        for name, chosen in (("every", []), ("named", ["face-mask_out"]))
+    )
+    assert named[ENDS[:2]].equals(every[ENDS[:2]])
+    assert named[ENDS[2:]].notna().all(axis=1).to_dict() == {
+        (KEPT, "body-blur-medium"): False, (KEPT, "face-mask_out"): True, (FOUND, "body-blur-medium"): False
+    }  # fmt: skip
+    of_one = named.loc[(KEPT, "face-mask_out")]
+    assert of_one[ENDS[2:]].tolist() == pytest.approx(of_one[ENDS[:2]].tolist()), "a family of one"
+    assert told(named.reset_index(), replace(STUDY, primary=Primary(variants=("face-mask_out",)))) == []
+
+
+def test_what_is_not_asked_about_is_not_told() -> None:
+    for variants, expected in (((), "no variant"), (("a",), "not a"), (("a", "b"), "none of a and b")):
+        study = replace(STUDY, primary=Primary(variants=variants))
+        (said,) = told(table([kept(-0.5, 0.5)], (-0.2, 0.1)), study)
+        assert said.endswith(f": {expected} was seen to give away less (average precision).")
+    assert told(table([kept(-0.5, 0.5)]), replace(STUDY, primary=Primary(variants=("b",)))) == []
 
 
 def test_the_difference_of_two_references_has_one_interval(tmp_path: Path) -> None:

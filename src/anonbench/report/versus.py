@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ study's primary question asks about, in ``unit``) or ``found`` (what an attack i
 of each of the two, 0..1 but for R2; where several detectors look, by the same ``attacker`` in both). ``best``:
 whether ``higher`` or ``lower`` values keep more, '' of what is found. ``difference``: variant minus reference, with its
 95 % interval by itself, paired over seeds and over images or people, and ``simultaneous``, of all pairs of variant and
-reference together (`family.simultaneous_intervals`). In what is kept variants share a spread over seeds, and each
+reference together (`family.simultaneous_intervals`); where the primary question names its variants, of their pairs
+alone. In what is kept variants share a spread over seeds, and each
 reference has one of its own (`Panel.against`). Both are empty where there is no verdict of a difference to the original
 either: with one seed of what learns, with too few images or people, and where the original itself was not learnt."""
 KEPT, FOUND = "kept", "found"
@@ -78,7 +79,7 @@ def _kept(study: ReportStudy, model: str, compared: Compared) -> Iterator[dict[s
             "difference": contrast.value if base == reference else -contrast.value,
         }  # fmt: skip
         rows.append((row, Member(repr(seeds), compared.sampled, contrast, other, base) if sure else None))
-    yield from _with_ends(rows, study.seed, compared.dataset, model, compared.name, compared.category)
+    yield from _with_ends(rows, study, compared.dataset, model, compared.name, compared.category)
 
 
 def _found(study: ReportStudy, attacks: Path) -> Iterator[dict[str, Any]]:
@@ -105,7 +106,7 @@ def _found(study: ReportStudy, attacks: Path) -> Iterator[dict[str, Any]]:
             if contrast is not None and (seeds > 1 or fixed) and not certain(contrast):
                 member = Member(who, repr(one.sample), contrast, variant, reference)
             rows.append((row, member))
-        yield from _with_ends(rows, study.seed, dataset, attack)
+        yield from _with_ends(rows, study, dataset, attack)
 
 
 def _by(found: Mapping[str, Attempts]) -> Iterator[tuple[str, dict[str, Attempt]]]:
@@ -124,14 +125,21 @@ def _by(found: Mapping[str, Attempts]) -> Iterator[tuple[str, dict[str, Attempt]
         yield name, {variant: of[name] for variant, of in every.items() if name in of}
 
 
-def _with_ends(rows: list[tuple[dict[str, Any], Member | None]], *seed: object) -> Iterator[dict[str, Any]]:
-    """Yield rows with the intervals of their differences, each by itself and all together, where they have any."""
-    together = iter(simultaneous_intervals([member for _, member in rows if member is not None], "versus", *seed))
+def _with_ends(
+    rows: list[tuple[dict[str, Any], Member | None]], study: ReportStudy, *names: str
+) -> Iterator[dict[str, Any]]:
+    """Yield rows with the intervals of their differences, each by itself and those of the family all together."""
+    family = set(study.primary.variants or study.variants)
+    members = [member for row, member in rows if member is not None and row["variant"] in family]
+    together = iter(simultaneous_intervals(members, "versus", study.seed, *names))
     for row, member in rows:
         if member is None:
             yield row
             continue
-        for name, (low, high) in (("difference", member.contrast.interval()), ("simultaneous", next(together))):
+        found = {"difference": member.contrast.interval()}
+        if row["variant"] in family:
+            found["simultaneous"] = next(together)
+        for name, (low, high) in found.items():
             ends = (low, high) if member.base == row["reference"] else (-high, -low)
             row |= {f"{name}_low": ends[0], f"{name}_high": ends[1]}
         yield row
@@ -143,6 +151,7 @@ def told(table: pd.DataFrame, study: ReportStudy) -> list[str]:
     A variant beats a reference where less is found and no less is kept, by the intervals that hold for all pairs of
     variant and reference together: that of what is found lies below zero, and that of what is kept above the study's
     negative margin, in every model, task and category that the primary question asks about. Its worst one is told.
+    Where that question names its variants, nothing is said of others.
     """
     said = []
     for (dataset, reference), part in table.groupby(["dataset", "reference"], sort=False):
@@ -150,8 +159,9 @@ def told(table: pd.DataFrame, study: ReportStudy) -> list[str]:
             str(variant): _worst(rows_of(rows), study)
             for variant, rows in part[part.half == KEPT].groupby("variant", sort=False)
         }
-        attacked = part[part.half == FOUND].fillna({"attacker": ""})
-        for (attack, attacker), found in attacked.groupby(["attack", "attacker"], sort=False):
+        family = study.primary.variants or part.variant
+        asked_about = part[(part.half == FOUND) & part.variant.isin(family)].fillna({"attacker": ""})
+        for (attack, attacker), found in asked_about.groupby(["attack", "attacker"], sort=False):
             lower = [row for row in rows_of(found) if is_number(row.simultaneous_high) and row.simultaneous_high < 0]
             first: Any = rows_of(found)[0]
             measure = named(first.measure, first.size)
@@ -162,7 +172,7 @@ def told(table: pd.DataFrame, study: ReportStudy) -> list[str]:
                 said.append(
                     f"{start}too little was tried to tell who gives away less ({measure})."
                     if unknown
-                    else f"{start}no variant was seen to give away less ({measure})."
+                    else f"{start}{_none_of(study.primary.variants)} was seen to give away less ({measure})."
                 )
                 continue
             words = joined(f"{row.variant} ({_points(row)} {measure})" for row in lower)
@@ -181,6 +191,10 @@ def told(table: pd.DataFrame, study: ReportStudy) -> list[str]:
             ]
             said.append(f"{text}; of these {'; '.join(each)}.")
     return said
+
+
+def _none_of(variants: Sequence[str]) -> str:
+    return f"none of {joined(variants)}" if len(variants) > 1 else f"not {variants[0]}" if variants else "no variant"
 
 
 KINDS = (
