@@ -25,13 +25,14 @@ class Loss(FromPreset):
     preset: Literal["ours", "published"] = Field(
         "ours",
         description="`published`: heads are pushed away from what they were (1 - MSE), which inverted colours satisfy "
-        "best; `ours`: they are pulled to one colour, and a restorer that learns alongside must not bring them back.",
+        "best; `ours`: they are pushed away by no more than is enough, and a restorer that learns alongside must not "
+        "bring them back.",
     )
     background: NonNegative = Field(1.0, description="Factor of the mean squared error (MSE) of the whole image.")
     people: NonNegative = Field(1.0, description="Factor of the MSE in people's boxes.")
-    heads: NonNegative = Field(2.0, description="Factor of the term of heads; 0: a codec that hides nobody.")
+    heads: NonNegative = Field(0.05, description="Factor of the term of heads; 0: a codec that hides nobody.")
     head_term: Literal["inverse", "bounded", "flat", "correlation"] = Field(
-        "flat",
+        "bounded",
         description="In each head's box: `inverse`: 1 - MSE, as published; `bounded`: max(0, 1 - MSE / margin), "
         "which asks for no more than the margin; `flat`: MSE to the box's mean colour; `correlation`: the squared "
         "correlation with what was there, which inverted colours do not lower.",
