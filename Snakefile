@@ -47,10 +47,10 @@ rule data:
         plan.files.downloads(),
 
 
-# Every anonymized data set.
+# Every anonymized data set, training splits on which no model is trained, too.
 rule variants:
     input:
-        plan.files.manifests(),
+        plan.files.manifests(training=True),
 
 
 # Every trained model.

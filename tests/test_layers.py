@@ -17,7 +17,8 @@ FOUNDATION = {
 """Know nobody but each other."""
 SHARED = {
     "categories", "clips", "codec", "crops", "datasets", "detectors", "directions", "distortion", "images", "learning",
-    "manifests", "names", "people", "recipe", "recognisers", "regions", "statistics", "tasks", "variants", "windows",
+    "manifests", "names", "people", "recipe", "recognisers", "regions", "splits", "statistics", "tasks", "variants",
+    "windows",
 }  # fmt: skip
 """What stages share: stand on the foundation and on each other."""
 STAGES = {"annotate", "anonymize", "attack", "download", "evaluate", "report", "train"}

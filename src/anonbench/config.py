@@ -16,7 +16,7 @@ from anonbench.attack.options import ATTACKERS, DETECTORS, KNOWS_NO_METHOD, NOBO
 from anonbench.blocks import Strict, explain
 from anonbench.detectors.base import StoredDetections
 from anonbench.detectors.base import load as load_detector
-from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, seeds_of, told
+from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, Evaluation, pair, seeds_of, told
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_yaml
 from anonbench.manifests import PRIVATE
@@ -605,11 +605,10 @@ class Study(Strict):
     def attack_seeds(self, attack: str, attacker: str, variant: str) -> list[int]:
         """Return the seeds of an attack by somebody on a variant.
 
-        Where nothing is learnt it is the first alone; a recogniser looks at what each fit of a method has made.
+        Where nothing is learnt it is the first alone, but for what each fit of a method has made.
         """
-        learnt = registry.load("attacks", attack).by == ATTACKERS
-        learnt &= attacker not in self.recognisers() or len(self.made(variant)) > 1
-        return self.attack.seeds if learnt else self.attack.seeds[:1]
+        learnt = registry.load("attacks", attack).by == ATTACKERS and attacker not in self.recognisers()
+        return self.attack.seeds if learnt or len(self.made(variant)) > 1 else self.attack.seeds[:1]
 
     def recognisers(self) -> list[str]:
         """Return the attackers that look with a recogniser, and learn nothing."""
@@ -759,11 +758,22 @@ class Study(Strict):
         return told(direction, self.asked(dataset, model), self.models[model].varies)
 
     def seeds_of(self, model: str, variant: str) -> list[int]:
-        """Return the seeds of a model's trainings on a variant; only the study's first if it needs no training."""
+        """Return the seeds of a model on a variant.
+
+        That is only the study's first if it needs no training, but for what each fit of a method has made.
+        """
         own = self.models[model].only_seeds
         if own is not None:
             return [seed for seed in self.train.seeds if seed in own]
-        return seeds_of(self.train.seeds, self.train.original_seeds, variant, self.models[model].trains)
+        trains = self.models[model].trains
+        if not trains and len(made := self.made(variant)) > 1:
+            return self.train.seeds[: len(made)]
+        return seeds_of(self.train.seeds, self.train.original_seeds, variant, trains)
+
+    def evaluation(self, dataset: str, model: str, direction: str, variant: str, seed: int) -> Evaluation:
+        """Return the evaluation that tells of a variant in a direction; a model without training has one seed."""
+        trained, tested = pair(direction, self.made_with(variant, seed))
+        return Evaluation(dataset, trained, model, seed if self.models[model].trains else self.train.seeds[0], tested)
 
     def variants_of(self, dataset: str) -> list[str]:
         """Return the original and the variants of a data set that somebody is asked about, in the study's order.

@@ -106,7 +106,7 @@ def test_it_is_what_a_loop_over_boxes_gives() -> None:
 )
 def test_boxes_that_shrink_to_nothing_are_left_out(vanishing: list[float]) -> None:
     """In the released code their mean is NaN, and with it the weights."""
-    for loss in (Loss(preset="published"), Loss(), Loss(head_term="bounded"), Loss(head_term="correlation")):
+    for loss in (Loss(preset="published"), Loss(), Loss(head_term="flat"), Loss(head_term="correlation")):
         alone, beside, without = (
             terms(loss, BEFORE, AFTER, torch.ones(1), some, some)
             for some in (boxes([vanishing], []), boxes([vanishing, [0, 0, 2, 4]], []), boxes([[0, 0, 2, 4]], []))
@@ -181,7 +181,7 @@ def test_what_is_explained() -> None:
 
 
 def test_gradients_pull_the_way_that_the_terms_say() -> None:
-    """From a faint copy: the published term drives it on to the other side, ours to one colour."""
+    """From a faint copy: the published term drives it on to the other side, `flat` to one colour, ours to a margin."""
     z = (0.45 + 0.1 * (STRIP - 0.45)).clone().requires_grad_(True)
     slope = {}
     for term in ("inverse", "flat"):
@@ -193,6 +193,12 @@ def test_gradients_pull_the_way_that_the_terms_say() -> None:
     assert float((slope["inverse"] * contrast).sum()) > 0, "less contrast, beyond zero, is rewarded"
     assert float((slope["flat"] * contrast).sum()) > 0
     assert torch.allclose(slope["flat"], 2 * 0.1 * contrast / 12, atol=1e-6)
+    error = float(((STRIP - z.detach()) ** 2).mean())
+    for margin, pushes in ((2 * error, 1.0), (0.5 * error, 0.0)):
+        z.grad = None
+        head_term(Loss(margin=margin), STRIP, z, BOX).sum().backward()
+        assert z.grad is not None
+        assert torch.allclose(z.grad[0, 0, 0], pushes * slope["inverse"] / margin, atol=1e-6)
 
 
 def arguments(dataset: Dataset, out: Path, method: str = "roi_codec", **settings: Any) -> list[str]:
@@ -540,7 +546,10 @@ def test_it_learns_to_hide_heads_and_to_keep_the_rest(tmp_path: Path) -> None:
         "choose_every": 50, "flip": 0.0, "batch_size": 8, "learn_steps": False, "hide_from": 0.3,
     }  # fmt: skip
     left, error = {}, {}
-    for method, loss in (("roi_codec", {"heads": 1.0, "restorer": 0.02}), ("roi_codec_people", {})):
+    for method, loss in (
+        ("roi_codec", {"head_term": "flat", "heads": 1.0, "restorer": 0.02}),
+        ("roi_codec_people", {}),
+    ):
         run(small, tmp_path / method, method, **common, loss={"rate": 0.005, **loss})
         out = small.run(f"frame-{method}", weights=tmp_path / method / "weights.safetensors", device="cpu",
                         parameters={"step": 1.0}, encoder="lossless")  # fmt: skip

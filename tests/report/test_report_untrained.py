@@ -22,6 +22,7 @@ from anonbench.report.html import write_html
 from anonbench.report.impact import asked, impact
 from anonbench.report.study import ReportStudy
 from anonbench.report.tables import primary, read_csv, write_tables
+from anonbench.report.versus import versus
 
 
 def add_finder(root: Path, seen: list[str] | None, leaks: bool | None, alone: bool = False) -> ReportStudy:
@@ -128,7 +129,7 @@ def test_from_one_fit_of_a_method_there_is_no_verdict(mixed: tuple[Path, Any, st
     """The model has no other seeds, but the variant would be another with another fit."""
     root, before, _ = mixed
     study = ReportStudy.read(root / "study.json")
-    study = replace(study, models={"finder": study.models["finder"]}, refitted=("body-mask_out",))
+    study = replace(study, models={"finder": study.models["finder"]}, refitted=("body-mask_out",), seeds=[0])
     sources = Sources(root / "evaluations", root / "models", root / "anonymized", annotations=root / "annotations")
     table, _ = impact(study, sources)
     keys = ["direction", "task", "category", "variant"]
@@ -138,6 +139,41 @@ def test_from_one_fit_of_a_method_there_is_no_verdict(mixed: tuple[Path, Any, st
     assert set(after[of_fit]) == {"cannot tell"}
     assert "drop" in set(before[of_fit])
     assert after[~of_fit].equals(before[~of_fit])
+
+
+def test_it_is_tested_on_what_each_fit_of_a_method_makes(mixed: tuple[Path, Any, str], tmp_path: Path) -> None:
+    root, before, _ = mixed
+    for name in ("evaluations", "models", "anonymized", "annotations", "study.json"):
+        (shutil.copytree if (root / name).is_dir() else shutil.copy)(root / name, tmp_path / name)
+    place = tmp_path / "evaluations/streetlife/original"
+    shutil.copytree(place / "compact/seed1/on-body-mask_out", place / "finder/seed0/on-body-mask_out-fit1")
+    study = ReportStudy.read(tmp_path / "study.json")
+    finder = {"finder": study.models["finder"]}
+    study = replace(study, models=finder, refitted=("body-mask_out",), against=("face-blur-medium",))
+    study = replace(study, primary=replace(study.primary, direction="deployed"))
+    assert study.evaluation("streetlife", "finder", "deployed", "body-mask_out", 1).seed == 0, "it has no other seed"
+    parts = [tmp_path / name for name in ("evaluations", "models", "anonymized")]
+    sources = Sources(*parts, annotations=tmp_path / "annotations")
+    table, seeds = impact(study, sources)
+    keys = ["direction", "task", "category", "variant"]
+    own = primary(table)
+    row = own[(own.variant == "body-mask_out") & (own.category == "person")].iloc[0]
+    single = seeds[(seeds.variant == "body-mask_out") & (seeds.category == "person") & (seeds.role == "primary")]
+    assert (row.n_seeds, list(single.seed)) == (2, [0, 1])
+    assert row.difference == pytest.approx(single.difference.mean())
+    assert 0 < row.value_std == pytest.approx(single.value.std(ddof=1))
+    assert (row.verdict, row.error_seeds > 0, row.error_images > 0) == ("drop", True, True)
+    one = primary(before)[primary(before).model == "finder"].set_index(keys)
+    assert (
+        row.difference_high - row.difference_low
+        > (one.difference_high - one.difference_low)[("deployed", "detection", "person", "body-mask_out")]
+    ), "what fits do is in it"
+    others = own[own.variant != "body-mask_out"].set_index(keys)
+    assert others.verdict.equals(one.loc[others.index].verdict)
+    pair = versus(study, sources).set_index(["category", "variant"]).loc[("person", "body-mask_out")]
+    fixed = own[(own.variant == "face-blur-medium") & (own.category == "person")].iloc[0]
+    assert (pair.n_seeds, pair.difference) == (2, pytest.approx(row.difference - fixed.difference))
+    assert pair.difference_low < pair.difference < pair.difference_high
 
 
 def test_a_model_that_is_not_asked_is_exploratory(mixed: tuple[Path, Any, str]) -> None:

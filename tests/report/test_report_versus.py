@@ -120,16 +120,31 @@ def test_the_family_is_what_the_primary_question_names(tmp_path: Path) -> None:
     assert named[ENDS[2:]].notna().all(axis=1).to_dict() == {
         (KEPT, "body-blur-medium"): False, (KEPT, "face-mask_out"): True, (FOUND, "body-blur-medium"): False
     }  # fmt: skip
+    mirrored = made(
+        tmp_path / "both", (0, 1, 2), against=["body-mask_out", "face-mask_out"],
+        primary={"variants": ["face-mask_out"]},
+    ).set_index(["half", "variant", "reference"])  # fmt: skip
+    assert mirrored.loc[KEPT, ENDS[2:]].notna().all(axis=1).to_dict() == {
+        ("body-blur-medium", "body-mask_out"): False, ("face-mask_out", "body-mask_out"): True,
+        ("body-mask_out", "face-mask_out"): True, ("body-blur-medium", "face-mask_out"): True,
+    }  # fmt: skip
     of_one = named.loc[(KEPT, "face-mask_out")]
     assert of_one[ENDS[2:]].tolist() == pytest.approx(of_one[ENDS[:2]].tolist()), "a family of one"
     assert told(named.reset_index(), replace(STUDY, primary=Primary(variants=("face-mask_out",)))) == []
 
 
 def test_what_is_not_asked_about_is_not_told() -> None:
-    for variants, expected in (((), "no variant"), (("a",), "not a"), (("a", "b"), "none of a and b")):
-        study = replace(STUDY, primary=Primary(variants=variants))
-        (said,) = told(table([kept(-0.5, 0.5)], (-0.2, 0.1)), study)
-        assert said.endswith(f": {expected} was seen to give away less (average precision).")
+    one = table([kept(-0.5, 0.5)], (-0.2, 0.1))
+    two = pd.concat([one, one.assign(variant="b")])
+    for frame, variants, expected in (
+        (one, (), "no variant was seen"),
+        (one, ("a",), "a was not seen"),
+        (one, ("a", "c"), "a was not seen"),
+        (two, ("a", "b"), "none of a and b was seen"),
+        (two, ("r",), "no variant was seen"),
+    ):
+        (said,) = told(frame, replace(STUDY, primary=Primary(variants=variants)))
+        assert said.endswith(f": {expected} to give away less (average precision).")
     assert told(table([kept(-0.5, 0.5)]), replace(STUDY, primary=Primary(variants=("b",)))) == []
 
 

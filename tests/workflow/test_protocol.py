@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from anonbench import config
@@ -291,3 +292,24 @@ def test_the_page_says_what_is_asked_and_shows_clips(run: Project) -> None:
     assert len(stills) == len(moving)
     with Image.open(io.BytesIO(base64.b64decode(stills[0]))) as image:
         assert image.n_frames == 1
+
+
+def test_what_learns_nothing_sees_each_fit() -> None:
+    """A detector and a model without training have one seed, and each fit of a method is looked at."""
+    shipped = yaml.safe_load((PROJECT / "config" / "codec.yaml").read_text())
+    files = Plan(shipped, PROJECT).files
+    fits = {"frame-roi_codec-r1", "frame-roi_codec-r1-fit4", "frame-roi_codec-r1-fit5"}
+    of = {(one.tested, one.seed, one.trained) for one in files.evaluations() if one.model == "centerface"}
+    assert {one for one in of if one[0] in fits} == {(fit, 3, "original") for fit in fits}
+    finds = [one.split("/") for one in files.attacks() if "/find/" in one]
+    assert {(one[1], one[4]) for one in finds if one[1] in fits} == {
+        ("frame-roi_codec-r1", "seed3"), ("frame-roi_codec-r1-fit4", "seed4"), ("frame-roi_codec-r1-fit5", "seed5"),
+    }  # fmt: skip
+    assert {one[4] for one in finds if one[1] not in fits} == {"seed3"}
+
+    def learnt(training: bool) -> set[str]:
+        found = [Path(one) for one in files.manifests(training)]
+        return {one.parts[-3] for one in found if one.parts[-5] == "streetlife" and one.name == "train.json"}
+
+    assert learnt(False) == {"original", "frame-jpeg-r1", *fits}, "the others only test"
+    assert "frame-avif-r4" in learnt(True)

@@ -106,7 +106,7 @@ class Export:
                     f"split '{split}' was not anonymized in this variant (splits: {', '.join(written)})",
                     file=self.variant,
                     entry="--split",
-                    remedy="export one of those; a study anonymizes its training split",
+                    remedy="export one of those, or anonymize the training split first (snakemake variants)",
                 )
         splits = splits or written
         if not splits:

@@ -57,7 +57,8 @@ class Measured:
     ``chance``: what knowing nothing gives, None where there is no such thing; ``replicates`` (n, B) on draws of people,
     None without; ``telling``: how many people tell of it, of all ``people`` with their ``units`` (pictures).
     ``parted``: columns of privacy.csv on whom the variant has changed, and the others. ``rate``: whether it cannot
-    leave 0..1 (`attack_record.NO_RATES`). ``fixed``: one of a recogniser, which every seed would have the same of.
+    leave 0..1 (`attack_record.NO_RATES`). ``fixed``: one of a recogniser or detector, of which
+    every seed would have the same.
     """
 
     values: np.ndarray
@@ -195,7 +196,7 @@ def read_attempt(folders: Mapping[int, Path], attack: str, variant: str) -> Atte
             None if any(one is None for one in drawn) else np.stack([one for one in drawn if one is not None]),
             {name: _mean([found.parted.get(name) for found in every]) for name in of.parted},
             is_rate(key[0]),
-            first.attacker.get("knowledge") == PRETRAINED and len(read) == 1,
+            len(read) == 1 and (not first.attacker or first.attacker.get("knowledge") == PRETRAINED),
         )
     strengths = [one.strength for one in read]
     return Attempt(
@@ -213,11 +214,12 @@ def read_attempt(folders: Mapping[int, Path], attack: str, variant: str) -> Atte
 def _check_apart(records: Sequence[Path], files: Sequence[FilesSaid]) -> None:
     """Raise AnonbenchError where two seeds are one training: its noise would pass for that of two.
 
-    Two trainings may well score alike, as where nothing is left to be seen; their weights differ.
+    Two trainings may well score alike, as where nothing is left to be seen; their weights differ. So may what learns
+    nothing on two fits of a method.
     """
-    known: dict[str, Path] = {}
+    known: dict[tuple[str, str | Path], Path] = {}
     for record, of in zip(records, files, strict=True):
-        other = known.setdefault(of.weights or of.scores, record)
+        other = known.setdefault((of.weights or of.scores, "" if of.weights else record.parent.parent), record)
         if other != record:
             what = "scores" if of.weights is None else "attacker"
             raise AnonbenchError(

@@ -152,11 +152,11 @@ def read_runs(
             if allow_missing and not (folder / "metrics.json").exists():
                 continue
             run = read_run(folder, draw)
-            record = training_record(sources, dataset, trained, model, seed)
+            record = training_record(sources, dataset, trained, model, evaluation.seed)
             first = first or run
             _require_alike(run, first)
             if record is not None:
-                file = sources.models / dataset / trained / model / f"seed{seed}" / "train.json"
+                file = sources.models / dataset / trained / model / f"seed{evaluation.seed}" / "train.json"
                 start = start or (file, record)
                 _require_trained_alike((file, record), start)
             if _truth(run) != _truth(first) or not _same_groups(run, first):

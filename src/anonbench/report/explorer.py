@@ -208,7 +208,7 @@ def _evaluations(row: Any, study: ReportStudy) -> list[tuple[str, str, str]]:
         for seed in _seeds_of(row, study, variant):
             on = row.direction if variant != ORIGINAL else ON_ORIGINAL
             one = study.evaluation(row.dataset, row.model, on, variant, seed)
-            found.setdefault((one.trained, one.tested), []).append(seed)
+            found.setdefault((one.trained, one.tested), []).append(one.seed)
     every = {places: sorted(set(seeds), key=seeds.index) for places, seeds in found.items()}
     said = {places: ",".join(map(str, seeds)) for places, seeds in every.items()}
     return [(a, f"{{{seeds}}}" if "," in seeds else seeds, b) for (a, b), seeds in said.items()]

@@ -152,7 +152,8 @@ def impact(study: ReportStudy, sources: Sources, allow_missing: bool = False) ->
         variants = study.variants_of(dataset)
         changed = {on: "val" if on == ON_DEPLOYED else "train" for on in study.directions}
         learnt = {ORIGINAL, *study.trained_on(dataset)}
-        seen = {"train": [v for v in variants if v in learnt], "val": variants}
+        tested = {v for model in study.models for v in study.told(dataset, model, ON_DEPLOYED)}
+        seen = {name: [v for v in variants if v in of] for name, of in (("train", learnt), ("val", tested))}
         manifests = {
             split: {v: sources.manifest(study, dataset, v, split) for v in seen[split]} for split in {*changed.values()}
         }
@@ -228,9 +229,20 @@ class Compared:
             "instances": self.instances, "sampled": self.sampled, "samples": self.samples,
         }  # fmt: skip
 
+    def of(self, variant: str, seed: int) -> Scores | None:
+        """Return the scores of a variant with a seed; where neither model nor variant has any, the only ones."""
+        own = self.scores[variant]
+        return next(iter(own.values()), None) if self.is_fixed(variant) else own.get(seed)
+
+    def common(self, variant: str, base: str) -> tuple[int, ...]:
+        """Return the seeds that two variants both have; what is fixed stands beside as many as the other has."""
+        whose = base if self.is_fixed(variant) else variant
+        other = variant if whose == base else base
+        return tuple(s for s in self.scores[whose] if self.of(other, s) is not None)
+
     def seeds(self, variant: str) -> tuple[int, ...]:
         """Return the seeds that a variant and the original both have."""
-        return tuple(s for s in self.scores[variant] if s in self.scores[ORIGINAL])
+        return self.common(variant, ORIGINAL)
 
     def seeds_of_original(self, variant: str) -> tuple[int, ...]:
         """Return the seeds of the original that a variant is compared with: the common ones, then further ones.
@@ -251,13 +263,9 @@ class Compared:
         """Return the contrast of a variant to the original, with which it has one seed or more in common."""
         seeds = self.seeds(variant)
         if seeds not in self._panels:
-            named = [v for v, of in self.scores.items() if all(s in of for s in seeds)]
-            named.sort(key=lambda v: v != ORIGINAL)
-            first = self.task.metrics[0].name
-            values = np.array([[self.scores[v][s].measures[first] for s in seeds] for v in named])
-            replicates = np.array([[self.scores[v][s].replicates for s in seeds] for v in named])
+            named, values, replicates = self._over(seeds, list(self.scores))
             more = [self.scores[ORIGINAL][s] for s in self._whole(variant)[len(seeds) :]]
-            further = np.array([one.measures[first] for one in more])
+            further = np.array([one.measures[self.task.metrics[0].name] for one in more])
             means = [float(np.concatenate([values[0], further]).mean()), *map(float, values[1:].mean(axis=1))]
             learnt = np.array([self.learnt(*one) for one in zip(named, means, strict=True)])
             drawn = np.array([one.replicates for one in more]) if more else None
@@ -267,15 +275,21 @@ class Compared:
         named, panel = self._panels[seeds]
         return panel.contrast(named.index(variant), ratio)
 
+    def _over(self, seeds: tuple[int, ...], variants: list[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Return which variants have all the seeds, the original first, with their values and replicates."""
+        every = {v: [self.of(v, s) for s in seeds] for v in sorted(variants, key=lambda v: v != ORIGINAL)}
+        found = {v: [one for one in of if one is not None] for v, of in every.items()}
+        whole = {v: of for v, of in found.items() if len(of) == len(seeds)}
+        first = self.task.metrics[0].name
+        values = np.array([[one.measures[first] for one in of] for of in whole.values()])
+        return list(whole), values, np.array([[one.replicates for one in of] for of in whole.values()])
+
     def rivals(self, seeds: tuple[int, ...], variant: str, base: str) -> Contrast:
         """Return the contrast of a variant to another one, or to the original, over seeds that both have."""
         if base == ORIGINAL:
             return self.contrast(variant)
         if seeds not in self._rivals:
-            named = [v for v, of in self.scores.items() if v != ORIGINAL and all(s in of for s in seeds)]
-            first = self.task.metrics[0].name
-            values = np.array([[self.scores[v][s].measures[first] for s in seeds] for v in named])
-            replicates = np.array([[self.scores[v][s].replicates for s in seeds] for v in named])
+            named, values, replicates = self._over(seeds, [v for v in self.scores if v != ORIGINAL])
             means = values.mean(axis=1).tolist()
             learnt = np.array([self.learnt(*one) for one in zip(named, means, strict=True)])
             apart = np.array([v in self.study.refitted for v in named])
@@ -345,8 +359,9 @@ class Compared:
             return found
         found |= intervals(contrast, factor if question == CONFIRMATORY else None)
         seeds = self.seeds(variant)
-        first, base = self.task.metrics[0], self.scores[ORIGINAL]
-        reference = float(np.mean([base[s].measures[first.name] for s in self.seeds_of_original(variant)]))
+        first = self.task.metrics[0]
+        whole = [one for s in self.seeds_of_original(variant) if (one := self.of(ORIGINAL, s)) is not None]
+        reference = float(np.mean([one.measures[first.name] for one in whole]))
         learnt = self.learnt(ORIGINAL, reference)
         if learnt and reference > 0 and first.best == "higher":
             found |= kept(contrast.value, reference, functools.partial(self.contrast, variant))
@@ -369,19 +384,18 @@ class Compared:
 
     def difference(self, variant: str, metric: str) -> float | None:
         """Return the difference of a metric's mean to the original's, over the seeds that are compared."""
-        own, base = self.scores[variant], self.scores[ORIGINAL]
-        common = self.differences(variant, metric)
+        own, common = self.scores[variant], self.differences(variant, metric)
         whole = [s for s in self.seeds_of_original(variant) if s in common or s not in own]
-        known = [base[s].measures[metric] for s in whole if metric in base[s].measures]
+        base = [one.measures for s in whole if (one := self.of(ORIGINAL, s)) is not None]
+        known = [of[metric] for of in base if metric in of]
         return difference([own[s].measures[metric] for s in common], known)
 
     def differences(self, variant: str, metric: str) -> dict[int, float]:
         """Return the differences of a metric to the original by seed, where both have it."""
-        own, base = self.scores[variant], self.scores[ORIGINAL]
         return {
-            s: own[s].measures[metric] - base[s].measures[metric]
-            for s in own
-            if s in base and metric in own[s].measures and metric in base[s].measures
+            s: own.measures[metric] - base.measures[metric]
+            for s, own in self.scores[variant].items()
+            if (base := self.of(ORIGINAL, s)) is not None and metric in own.measures and metric in base.measures
         }
 
     def single(self, variant: str) -> Iterator[dict[str, Any]]:

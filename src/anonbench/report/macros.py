@@ -153,8 +153,9 @@ def _counts(
     yield macro("resamples"), f"{study.bootstrap}"
     for task in dict.fromkeys(table.task):
         yield macro(task, "margin"), f"{study.margin_of(task):g}"
-    for dataset in study.datasets:
-        people = cover[(cover.dataset == dataset) & (cover.category != UNANNOTATED)].drop_duplicates("category")
+    for dataset, splits in study.datasets.items():
+        people = cover[(cover.dataset == dataset) & (cover.category != UNANNOTATED) & (cover.split == splits["train"])]
+        people = people.drop_duplicates("category")
         trained = [
             r
             for d, m, v, s in study.trainings()

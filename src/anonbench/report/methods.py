@@ -76,7 +76,7 @@ def _data(
     said = []
     for dataset, splits in study.datasets.items():
         images = {(r.get("data") or {}).get("images") for r in records if r["dataset"] == dataset} - {None}
-        people = cover[(cover.dataset == dataset) & (cover.category != UNANNOTATED)]
+        people = cover[(cover.dataset == dataset) & (cover.category != UNANNOTATED) & (cover.split == splits["train"])]
         people = people.drop_duplicates("category")
         attacked = study.attacks is not None and dataset in study.attacks.datasets
         if not any(study.trained(dataset, model) for model in study.models):

@@ -62,8 +62,8 @@ class Primary:
 class Attacks:
     """Who attacks what: ``attacks``, ``attackers`` by attack and variant, their ``seeds``, ``sizes`` of galleries.
 
-    ``once``: attacks in which nothing learns, which have the first seed alone; ``recognisers``: attackers who do not,
-    and have it but where a method is fitted for each seed; ``probe``: the split whose people are
+    ``once``: attacks in which nothing learns, and ``recognisers``: attackers who do not, have the first seed alone but
+    where a method is fitted for each; ``probe``: the split whose people are
     attacked, '' for the one that is tested on; ``variants``: by data set, those that are attacked beyond what models
     are used for.
     """
@@ -84,8 +84,8 @@ class Attacks:
 
     def seeds_of(self, attack: str, attacker: str, refitted: bool) -> list[int]:
         """Return the seeds of an attack by somebody on a variant, whose method is ``refitted`` for each or is not."""
-        once = attack in self.once or (attacker in self.recognisers and not refitted)
-        return self.seeds[:1] if once else self.seeds
+        once = attack in self.once or attacker in self.recognisers
+        return self.seeds[:1] if once and not refitted else self.seeds
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,11 @@ class ReportStudy:
         return self.trains(model) and model not in self.on_original
 
     def seeds_of(self, model: str, variant: str) -> list[int]:
-        """Return the seeds of a model's trainings on a variant."""
+        """Return the seeds of a model on a variant: of one without training the first, or those of a method's fits."""
         if model in self.own_seeds:
             return list(self.own_seeds[model])
+        if not self.trains(model) and variant in self.refitted:
+            return list(self.seeds)
         return seeds_of(self.seeds, self.original_seeds, variant, self.trains(model))
 
     def seeds_told(self, model: str, variant: str, direction: str) -> list[int]:
@@ -201,7 +203,7 @@ class ReportStudy:
     def evaluation(self, dataset: str, model: str, direction: str, variant: str, seed: int) -> Evaluation:
         """Return the evaluation that tells of a variant in a direction."""
         trained, tested = pair(direction, self.made_with(variant, seed))
-        return Evaluation(dataset, trained, model, seed, tested)
+        return Evaluation(dataset, trained, model, seed if self.trains(model) else self.seeds[0], tested)
 
     def trained(self, dataset: str, model: str) -> list[str]:
         """Return the variants of a data set that a model is trained on, in the study's order; [] for none."""

@@ -32,7 +32,7 @@ of each of the two, 0..1 but for R2; where several detectors look, by the same `
 whether ``higher`` or ``lower`` values keep more, '' of what is found. ``difference``: variant minus reference, with its
 95 % interval by itself, paired over seeds and over images or people, and ``simultaneous``, of all pairs of variant and
 reference together (`family.simultaneous_intervals`); where the primary question names its variants, of their pairs
-alone. In what is kept variants share a spread over seeds, and each
+with others alone. In what is kept variants share a spread over seeds, and each
 reference has one of its own (`Panel.against`). Both are empty where there is no verdict of a difference to the original
 either: with one seed of what learns, with too few images or people, and where the original itself was not learnt."""
 KEPT, FOUND = "kept", "found"
@@ -63,7 +63,7 @@ def _kept(study: ReportStudy, model: str, compared: Compared) -> Iterator[dict[s
     first = compared.task.metrics[0]
     rows: list[tuple[dict[str, Any], Member | None]] = []
     for variant, reference in _pairs(study, list(compared.scores)):
-        seeds = tuple(seed for seed in compared.scores[variant] if seed in compared.scores[reference])
+        seeds = compared.common(variant, reference)
         if not seeds:
             continue
         # of two references the original or the first is the base, whichever is told of the other: one interval
@@ -130,14 +130,15 @@ def _with_ends(
 ) -> Iterator[dict[str, Any]]:
     """Yield rows with the intervals of their differences, each by itself and those of the family all together."""
     family = set(study.primary.variants or study.variants)
-    members = [member for row, member in rows if member is not None and row["variant"] in family]
+    asked_about = [bool(family & {row["variant"], row["reference"]}) for row, _ in rows]
+    members = [member for (_, member), told in zip(rows, asked_about, strict=True) if member is not None and told]
     together = iter(simultaneous_intervals(members, "versus", study.seed, *names))
-    for row, member in rows:
+    for (row, member), told in zip(rows, asked_about, strict=True):
         if member is None:
             yield row
             continue
         found = {"difference": member.contrast.interval()}
-        if row["variant"] in family:
+        if told:
             found["simultaneous"] = next(together)
         for name, (low, high) in found.items():
             ends = (low, high) if member.base == row["reference"] else (-high, -low)
@@ -151,7 +152,7 @@ def told(table: pd.DataFrame, study: ReportStudy) -> list[str]:
     A variant beats a reference where less is found and no less is kept, by the intervals that hold for all pairs of
     variant and reference together: that of what is found lies below zero, and that of what is kept above the study's
     negative margin, in every model, task and category that the primary question asks about. Its worst one is told.
-    Where that question names its variants, nothing is said of others.
+    Where that question names its variants, nothing is said of pairs without one of them.
     """
     said = []
     for (dataset, reference), part in table.groupby(["dataset", "reference"], sort=False):
@@ -159,8 +160,9 @@ def told(table: pd.DataFrame, study: ReportStudy) -> list[str]:
             str(variant): _worst(rows_of(rows), study)
             for variant, rows in part[part.half == KEPT].groupby("variant", sort=False)
         }
-        family = study.primary.variants or part.variant
-        asked_about = part[(part.half == FOUND) & part.variant.isin(family)].fillna({"attacker": ""})
+        family = study.primary.variants
+        whole = not family or reference in family
+        asked_about = part[(part.half == FOUND) & (whole | part.variant.isin(family))].fillna({"attacker": ""})
         for (attack, attacker), found in asked_about.groupby(["attack", "attacker"], sort=False):
             lower = [row for row in rows_of(found) if is_number(row.simultaneous_high) and row.simultaneous_high < 0]
             first: Any = rows_of(found)[0]
@@ -172,7 +174,7 @@ def told(table: pd.DataFrame, study: ReportStudy) -> list[str]:
                 said.append(
                     f"{start}too little was tried to tell who gives away less ({measure})."
                     if unknown
-                    else f"{start}{_none_of(study.primary.variants)} was seen to give away less ({measure})."
+                    else f"{start}{_none_of([] if whole else list(found.variant))} to give away less ({measure})."
                 )
                 continue
             words = joined(f"{row.variant} ({_points(row)} {measure})" for row in lower)
@@ -194,7 +196,9 @@ def told(table: pd.DataFrame, study: ReportStudy) -> list[str]:
 
 
 def _none_of(variants: Sequence[str]) -> str:
-    return f"none of {joined(variants)}" if len(variants) > 1 else f"not {variants[0]}" if variants else "no variant"
+    if len(variants) == 1:
+        return f"{variants[0]} was not seen"
+    return f"none of {joined(variants)} was seen" if variants else "no variant was seen"
 
 
 KINDS = (

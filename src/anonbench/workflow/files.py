@@ -12,7 +12,7 @@ from typing import Any
 from anonbench import manifests, registry
 from anonbench.attack.options import ATTACKERS, PARTIAL
 from anonbench.config import DatasetConfig, Study
-from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Evaluation, pair
+from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Evaluation
 from anonbench.records import RegionKind
 from anonbench.report import captions
 from anonbench.report.study import RESTORE, is_coded
@@ -196,11 +196,12 @@ class Files:
         """Return the download record of every data set."""
         return [f"{self.folder('data')}/{name}/download.json" for name in self.study.datasets]
 
-    def manifests(self) -> list[str]:
+    def manifests(self, training: bool = False) -> list[str]:
         """Return the manifests of every variant: of the split that is shown, and of those that it is used for.
 
         That is its training split if a model is trained on it and its evaluation split if one is tested on it. Of what
-        codecs have made, of the split that is attacked as well: it has a rate of its own.
+        codecs have made, of the split that is attacked as well: it has a rate of its own. With ``training`` of every
+        variant's training split, whether or not a model is trained on it.
         """
         found, attacked = [], {tuple(one.split("/")[:2]) for one in self.attacks()}
         for name, dataset in self.study.datasets.items():
@@ -210,8 +211,8 @@ class Files:
             found += [self._file("manifest", name, v, dataset.val) for v in every if v in tested]
             shown = self.study.shown_split(name)
             found += [self._file("manifest", name, v, shown) for v in every]
-            learnt = [made for v in variants if v in self.study.trained_on(name) for made in self.study.made(v)]
-            found += [self._file("manifest", name, v, dataset.train) for v in learnt]
+            learnt = [v for v in variants if training or v in self.study.trained_on(name)]
+            found += [self._file("manifest", name, made, dataset.train) for v in learnt for made in self.study.made(v)]
             probe = self.probe_split(name)
             found += [self._file("manifest", name, v, probe) for v in every if (name, v) in attacked and is_coded(v)]
         return list(dict.fromkeys(found))
@@ -273,8 +274,7 @@ class Files:
                 asked = [v for v in told if v == ORIGINAL or direction in study.evaluate.on]
                 for variant in asked:
                     for seed in study.seeds_of(model, variant):
-                        trained, tested = pair(direction, study.made_with(variant, seed))
-                        found[Evaluation(dataset, trained, model, seed, tested)] = None
+                        found[study.evaluation(dataset, model, direction, variant, seed)] = None
         return list(found)
 
     def metrics(self) -> list[str]:
