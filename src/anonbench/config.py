@@ -189,7 +189,8 @@ class TrainConfig(Strict):
     seeds: list[int] = Field(
         [0, 1, 2],
         min_length=1,
-        description="One training per seed; a model that needs no training has the first seed alone.",
+        description="One training per seed; a model that needs no training has the first seed alone, and looks at each "
+        "fit of a method that is fitted for each (`methods.<name>.refit`).",
     )
     original_seeds: list[int] = Field(
         [],
@@ -656,6 +657,10 @@ class Study(Strict):
             raise ValueError(
                 f"models.{name}.variants: '{ORIGINAL}' is missing: every difference is measured against it"
             )
+        if model.only_seeds and not model.trains:
+            raise ValueError(
+                f"models.{name}.only_seeds: it needs no training, and has the first of train.seeds; remove it"
+            )
         for seed in model.only_seeds or ():
             if seed not in self.train.seeds:
                 raise ValueError(f"models.{name}.only_seeds: {seed} is not among train.seeds")
@@ -867,9 +872,12 @@ class Study(Strict):
         That is its own but where its method is fitted anew for each seed: then the first of `train.seeds` alone has
         the plain name.
         """
+        return refitted(variant, seed) if self.refits(variant) and seed != self.train.seeds[0] else variant
+
+    def refits(self, variant: str) -> bool:
+        """Tell whether a variant's method is fitted anew for each seed."""
         method = Variant.parse(variant).method
-        again = method is not None and self.methods.get(method, MethodConfig()).refit
-        return refitted(variant, seed) if again and seed != self.train.seeds[0] else variant
+        return method is not None and self.methods.get(method, MethodConfig()).refit
 
     def made(self, variant: str) -> list[str]:
         """Return the names of a variant over all seeds, the plain one first."""

@@ -178,3 +178,18 @@ def test_who_was_missed_is_told_by_the_size_of_the_gallery(seeds: Path) -> None:
     parted = {size: read(seeds).measures["linkability", size].parted for size in ("10", "30", "all")}
     assert [of["value_missed"] for of in parted.values()] == [None, 0.5, 0.25]
     assert [of["share_missed"] for of in parted.values()] == [None, None, 0.125]
+
+
+def test_what_learns_nothing_may_score_alike_on_two_fits_and_not_on_one(seeds: Path, tmp_path: Path) -> None:
+    """Where nothing is found, scores are equal; in one folder they are one attack that was copied."""
+    first = seeds / "seed0"
+    tell(first, "files.weights", None)
+    other = tmp_path / "fit1" / "attacker" / "seed1"
+    shutil.copytree(first, other)
+    tell(other, "seed", 1)
+    value = read_attempt({0: seeds, 1: other.parent}, *WHAT).measures
+    assert all(len(of.values) == 2 and of.values[0] == of.values[1] for of in value.values())
+    shutil.rmtree(seeds / "seed1")
+    shutil.copytree(other, seeds / "seed1")
+    with pytest.raises(AnonbenchError, match=r"tells of the same scores as .*seed0/metrics\.json"):
+        read(seeds)

@@ -202,7 +202,8 @@ def test_each_detector_is_compared_with_itself(tmp_path: Path) -> None:
             drawn = {"replicates/recall": value + 0.01 * random.normal(size=100), "telling/recall": np.asarray(50.0)}
             folder = tmp_path / "attacks" / "streetlife" / variant / "find" / name / "seed0"
             parts = {"validation": {"measures": few}, "test": {"measures": few}}
-            write(folder, "find", variant, None, parts, drawn | {"probe": np.arange(len(name))}, risk="singling out")
+            who = {"detector": {"plugin": name}}
+            write(folder, "find", variant, who, parts, drawn | {"probe": np.arange(len(name))}, risk="singling out")
     asked = Attacks(
         ("streetlife",), ("find",), {"find": {v: list(of) for v, of in recall.items()}}, [0], [10], ("find",)
     )
@@ -217,6 +218,30 @@ def test_each_detector_is_compared_with_itself(tmp_path: Path) -> None:
     assert faces.startswith("streetlife, find by faces, against masking out bodies (body-mask_out): body-blur-medium (")
     assert people.startswith("streetlife, find by people,")
     assert people.endswith("no variant was seen to give away less (recall).")
+
+
+def test_a_detector_looks_at_each_fit_of_a_method(tmp_path: Path) -> None:
+    """What it finds in another variant is the same for every seed, and stands beside each fit."""
+    random, values = np.random.default_rng(3), {"body-gan": (0.3, 0.2, 0.25), "body-mask_out": (0.5,)}
+    noise = 0.01 * random.normal(size=100)
+    for variant, of in values.items():
+        for seed, value in enumerate(of):
+            measured = {"recall": {"value": value, "chance": None, "units": 100, "people": 50}}
+            drawn = {"replicates/recall": value + noise, "telling/recall": np.asarray(50.0), "probe": np.arange(5)}
+            made_by = f"{variant}-fit{seed}" if seed else variant
+            folder = tmp_path / "attacks" / "streetlife" / made_by / "find" / "faces" / f"seed{seed}"
+            parts = {"validation": {"measures": measured}, "test": {"measures": measured}}
+            write(folder, "find", made_by, {"detector": {"plugin": "p"}}, parts, drawn, risk="singling out")
+    whom = {variant: ["faces"] for variant in values}
+    asked = Attacks(("streetlife",), ("find",), {"find": whom}, [0, 1, 2], [10], ("find",))
+    study = replace(
+        STUDY, datasets={"streetlife": {}}, variants=["original", *values], directions=(), attacks=asked,
+        against=("body-mask_out",), refitted=("body-gan",), seeds=[0, 1, 2],
+    )  # fmt: skip
+    (row,) = versus(study, Sources(tmp_path, tmp_path, tmp_path, attacks=tmp_path / "attacks")).itertuples()
+    assert (row.variant, row.n_seeds, row.difference) == ("body-gan", 3, pytest.approx(-0.25))
+    half = 4.302653 * 0.05 / 3**0.5  # Student's t of two degrees of freedom; the images' noise is common to both
+    assert (row.difference_low, row.difference_high) == pytest.approx((-0.25 - half, -0.25 + half), abs=0.01)
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:

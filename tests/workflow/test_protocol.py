@@ -17,6 +17,7 @@ from PIL import Image
 from anonbench import config
 from anonbench.directions import Evaluation
 from anonbench.errors import AnonbenchError
+from anonbench.report.study import ReportStudy
 from anonbench.workflow.plan import Plan
 from tests.fixtures import clips
 from tests.workflow.conftest import PROJECT, Project
@@ -110,6 +111,20 @@ def test_without_refit_nothing_is_fitted_twice() -> None:
         (
             {"report": {"against": ["body-mask"]}},
             r"report.against: 'body-mask' is not .*\(did you mean 'body-mask_out'",
+        ),
+        (
+            {
+                "models": {
+                    "finder": {
+                        "trainer": "ready_made",
+                        "tasks": ["people"],
+                        "only_seeds": [0],
+                        "settings": {"detector": {"plugin": "hog"}},
+                    }
+                },
+                "evaluate": {"on": ["original", "deployed"]},
+            },
+            r"models\.finder\.only_seeds: it needs no training, and has the first of train\.seeds; remove it",
         ),
         ({"models": {"r3d": MODEL | {"only_seeds": [4]}}}, r"models\.r3d\.only_seeds: 4 is not among train\.seeds"),
         ({"methods": {"blur": {"levels": {"fit2": {}}}}, "variants": ["original", "body-blur-fit2"]}, "fit2"),
@@ -294,7 +309,12 @@ def test_the_page_says_what_is_asked_and_shows_clips(run: Project) -> None:
         assert image.n_frames == 1
 
 
-def test_what_learns_nothing_sees_each_fit() -> None:
+def write(folder: Path, text: str) -> Path:
+    (folder / "study.json").write_text(text)
+    return folder / "study.json"
+
+
+def test_what_learns_nothing_sees_each_fit(tmp_path: Path) -> None:
     """A detector and a model without training have one seed, and each fit of a method is looked at."""
     shipped = yaml.safe_load((PROJECT / "config" / "codec.yaml").read_text())
     files = Plan(shipped, PROJECT).files
@@ -306,6 +326,25 @@ def test_what_learns_nothing_sees_each_fit() -> None:
         ("frame-roi_codec-r1", "seed3"), ("frame-roi_codec-r1-fit4", "seed4"), ("frame-roi_codec-r1-fit5", "seed5"),
     }  # fmt: skip
     assert {one[4] for one in finds if one[1] not in fits} == {"seed3"}
+
+    told = ReportStudy.read(write(tmp_path, Plan(shipped, PROJECT).arguments.summary()))
+    evaluations = {
+        told.evaluation("streetlife", model, on, variant, seed)
+        for model in told.models
+        for on in told.directions
+        for variant in told.told("streetlife", model, on)
+        for seed in told.seeds_told(model, variant, on)
+    }
+    assert evaluations == set(files.evaluations()), "the report reads what the workflow makes"
+    assert told.attacks is not None
+    read = {
+        f"streetlife/{told.made_with(variant, seed)}/{attack}/{who}/seed{seed}"
+        for attack in told.attacks.attacks
+        for variant in told.variants
+        for who in told.attacks.whom(attack, variant)
+        for seed in told.attacks.seeds_of(attack, who, variant in told.refitted)
+    }
+    assert read == set(files.attacks())
 
     def learnt(training: bool) -> set[str]:
         found = [Path(one) for one in files.manifests(training)]

@@ -196,7 +196,7 @@ def read_attempt(folders: Mapping[int, Path], attack: str, variant: str) -> Atte
             None if any(one is None for one in drawn) else np.stack([one for one in drawn if one is not None]),
             {name: _mean([found.parted.get(name) for found in every]) for name in of.parted},
             is_rate(key[0]),
-            len(read) == 1 and (not first.attacker or first.attacker.get("knowledge") == PRETRAINED),
+            len(read) == 1 and ("view" not in first.attacker or first.attacker.get("knowledge") == PRETRAINED),
         )
     strengths = [one.strength for one in read]
     return Attempt(

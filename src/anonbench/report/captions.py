@@ -141,9 +141,9 @@ CAPTIONS = {
 """By kind of figure; workflow/report/ holds the same captions for Snakemake's own report."""
 
 AS_IT_IS = {
-    "impact": "Difference to the same model on the original images. Bars are 95 % intervals over validation images, "
-    "thin ends simultaneous ones. The band is the study's margin of no practical difference. Each panel has a scale of "
-    "its own.",
+    "impact": "Difference to the same model on the original images. Bars are 95 % intervals over validation images "
+    "(and fits of a method that is fitted for each seed), thin ends simultaneous ones. The band is the study's margin "
+    "of no practical difference. Each panel has a scale of its own.",
 }
 """Captions of a study that trains nothing."""
 

@@ -159,7 +159,9 @@ def propose(study: str, impact: pd.DataFrame, seeds: pd.DataFrame, privacy: pd.D
         freedom = sum(len(of) - 1 for of in groups)
         spread = math.sqrt(sum(float(of.var()) * (len(of) - 1) for of in groups) / max(1, freedom))
         for row in rows.to_dict("records"):
-            noise, value = DEVIATIONS * spread / math.sqrt(row["n_seeds"]), row["value"]
+            # among those that have several seeds, one that has a single seed is the same for every seed
+            known = row["n_seeds"] > 1 or not several
+            noise, value = DEVIATIONS * spread / math.sqrt(row["n_seeds"]) if known else 0.0, row["value"]
             keys = {name: str(row[name]) for name in KEYS}
             if points:
                 rounded, tolerance = round(value, 2), round(max(LEAST, noise if value >= LEAST else 0), 1)

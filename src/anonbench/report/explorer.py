@@ -92,7 +92,7 @@ def explorer(
                     {
                         "seed": seed,
                         "value": _exact(value),
-                        "original": _exact(reference.get(seed, (None, None))[0]),
+                        "original": _exact(_reference(reference, seed, study, row.model)),
                         "difference": _exact(difference),
                     }
                     for seed, (value, difference) in own.items()
@@ -212,6 +212,11 @@ def _evaluations(row: Any, study: ReportStudy) -> list[tuple[str, str, str]]:
     every = {places: sorted(set(seeds), key=seeds.index) for places, seeds in found.items()}
     said = {places: ",".join(map(str, seeds)) for places, seeds in every.items()}
     return [(a, f"{{{seeds}}}" if "," in seeds else seeds, b) for (a, b), seeds in said.items()]
+
+
+def _reference(reference: dict[int, tuple[Any, Any]], seed: int, study: ReportStudy, model: str) -> Any:
+    """Return the original's value with a seed; of a model without training, which has one, the only one."""
+    return reference.get(seed if study.trains(model) else study.seeds[0], (None, None))[0]
 
 
 def _seeds_of(row: Any, study: ReportStudy, variant: str) -> list[int]:

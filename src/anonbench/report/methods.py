@@ -245,6 +245,8 @@ def _statistics(study: ReportStudy, table: pd.DataFrame, evaluations: Path | Non
             + ("(which has more seeds, after Dunnett) " if study.original_seeds else "")
             + "and one of the variants together (after Welch, with Satterthwaite's degrees of freedom)"
         )
+    elif study.refitted:
+        text += ", and, of methods that are fitted for each seed, the spread of the paired differences over fits"
     text += "; 95 % intervals are Student's t. "
     for dataset in study.datasets:
         counts = ((evaluated(study, dataset, evaluations) if evaluations else None) or {}).get("counts") or {}

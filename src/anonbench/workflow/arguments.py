@@ -226,7 +226,7 @@ class Arguments:
     def summary(self) -> str:
         """Return the part of the study that the report reads, as JSON."""
         study = self.study
-        refitted = [v for v in study.variants if len(study.made(v)) > 1]
+        refitted = [v for v in study.variants if study.refits(v)]
         own_seeds = {name: study.seeds_of(name, ORIGINAL) for name, model in study.models.items() if model.only_seeds}
         alone = [name for name, model in study.models.items() if model.trains and not model.varies]
         anonymized = [v for v in study.variants if v != ORIGINAL]
