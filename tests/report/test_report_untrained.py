@@ -15,7 +15,7 @@ import pytest
 import scipy.stats
 from synthetic_study import QUALITY, dump, write_study
 
-from anonbench.report.answer import warnings
+from anonbench.report.answer import answers, warnings
 from anonbench.report.collect import Sources
 from anonbench.report.figures import write_figures
 from anonbench.report.html import write_html
@@ -190,6 +190,11 @@ def test_a_model_that_is_not_asked_is_exploratory(mixed: tuple[Path, Any, str]) 
     found = table[(table.direction == "deployed") & (table.model == "finder") & (table.variant != "original")]
     assert set(found.question.dropna()) == {"exploratory"}
     assert found.simultaneous_low.isna().all()
+    for model in ("finder", "compact"):
+        one = replace(study, primary=replace(study.primary, direction="deployed", models=(model,)))
+        first, *others = answers(impact(one, sources)[0])
+        assert f"with {model}, " in first.text, "what is asked comes first"
+        assert others
 
 
 def test_alone_there_are_still_figures_and_a_page(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def answers(table: pd.DataFrame, untrained: Collection[str] = (), margin: str = 
     """
     parts = blocks(primary(table))
     treated = [(d, m, part) for d, m, part in parts if set(part.variant) != {ORIGINAL}]
+    treated.sort(key=lambda one: CONFIRMATORY not in set(one[2].question))
     several = table.model.nunique() > 1
     found = [_answer(d, m, part, several, m in untrained, table) for d, m, part in treated or parts]
     if margin and any(f"{SAME} " in point for paragraph in found for point in paragraph.points):
