@@ -36,10 +36,9 @@ def study(**more: Any) -> ReportStudy:
     )
 
 
-def written(folder: Path, rows: list[dict[str, Any]], **more: Any) -> str:
-    cover = pd.DataFrame(
-        [{**dict.fromkeys(COVERAGE_COLUMNS), "dataset": "street2", "category": "person", "people": 1291}]
-    )
+def written(folder: Path, rows: list[dict[str, Any]], split: str = "train", **more: Any) -> str:
+    counted = {"dataset": "street2", "split": split, "category": "person", "people": 1291}
+    cover = pd.DataFrame([{**dict.fromkeys(COVERAGE_COLUMNS), **counted}])
     return macros(pd.DataFrame(rows), cover, study(**more), Sources(folder, folder, folder))
 
 
@@ -89,6 +88,8 @@ def test_each_number_stands_as_in_the_tables(tmp_path: Path) -> None:
     assert found["abSeeds"] == "3"
     assert found["abPoseMargin"] == "1"
     assert found["abStreetTwoPersonTrainingPeople"] == found["abStreetTwoTrainingPeople"] == "1291"
+    others = parsed(written(tmp_path, rows, "val"))
+    assert not [name for name in others if "TrainingPeople" in name], "nobody was trained on these"
     assert found["abStreetTwoResampledImages"] == "120"
 
 
