@@ -68,7 +68,7 @@ def sizes_figure(sizes: pd.DataFrame, people: pd.DataFrame, study: ReportStudy) 
         if line == len(wanted) - 1:
             for axis, task in zip(axes[line], tasks, strict=False):
                 axis.set_xlabel(f"Δ {sizes[sizes.task == task]['first'].iloc[0]} to original")
-            axes[line, -1].set_xlabel("of people (people.csv)")
+            axes[line, -1].set_xlabel("of these people")
     handles: list[Any] = [
         Line2D([], [], color=colour, lw=0, marker="o", ms=MARKS[size], label=f"{size} ({size[0].upper()})")
         for size, colour in SIZES.items()
