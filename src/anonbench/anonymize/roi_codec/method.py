@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from anonbench.codec.compressor import Compressor
 
 
+NOBODY = "nobody"
+"""Whom a control's fit hides, in its weights."""
 DEFAULT = 1.0
 """The step, where neither it nor a rate is given."""
 
@@ -81,6 +83,13 @@ class LearnedCodec(Rated):
         from anonbench.codec.compressor import Compressor
 
         self._compressor, self._origin = Compressor.load(weights, device)
+        if self.anonymizes and self._origin.get("hides") == NOBODY:
+            raise AnonbenchError(
+                f"is a codec that was fitted to hide nobody, and {self.name} would count everybody as anonymized",
+                file=weights,
+                entry=f"method {self.name}",
+                remedy="give it weights of its own, or name the control that was fitted: roi_codec_people, stock_codec",
+            )
         steps = [one.step for one in self._compressor.tables]
         why = _no_step(self.parameters, steps)
         if why is not None:
@@ -109,8 +118,8 @@ class LearnedCodec(Rated):
         self._steps, rates = [steps[k] for k in order], rates[:, order]
         scale = Scale(
             self.name, self.parameters.setting, 0, len(steps) - 1, ("its largest step", "its smallest"),
-            "fit it at a larger fit.loss.rate, or for steps further apart (fit.steps)",
-            "fit it at a smaller fit.loss.rate, or for steps further apart (fit.steps)",
+            "fit it at a larger fit.loss.rate, or for longer (fit.iterations)",
+            "fit it at a smaller fit.loss.rate, or for smaller steps, too (fit.steps)",
         )  # fmt: skip
         self._place, bpp = matched(scale, self.parameters.bpp, lambda number, every: rates[::every, number], crops)
         whole = int(self._place)
