@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from anonbench.codec.compressor import Compressor
 
 
-NOBODY = "nobody"
-"""Whom a control's fit hides, in its weights."""
 DEFAULT = 1.0
 """The step, where neither it nor a rate is given."""
 
@@ -83,7 +81,7 @@ class LearnedCodec(Rated):
         from anonbench.codec.compressor import Compressor
 
         self._compressor, self._origin = Compressor.load(weights, device)
-        if self.anonymizes and self._origin.get("hides") == NOBODY:
+        if self.anonymizes and self._origin.get("hides") == options.NOBODY:
             raise AnonbenchError(
                 f"is a codec that was fitted to hide nobody, and {self.name} would count everybody as anonymized",
                 file=weights,
@@ -160,7 +158,7 @@ class LearnedCodec(Rated):
         )
 
     def weakness(self, crop: Crop) -> str | None:
-        if self._origin.get("hides") == "heads":
+        if self._origin.get("hides") == options.HEADS:
             return "by a codec that was fitted to hide heads: no fit promises it, only attackers tell what is hidden"
         return "by a codec that was fitted to hide nobody"
 

@@ -10,6 +10,8 @@ from pydantic import ConfigDict, Field, model_validator
 from anonbench.anonymize.recipes import CheckpointEvery, Determinism, FromPreset, Precision
 from anonbench.blocks import Fraction, NonNegative, Positive, Size
 
+HEADS, NOBODY = "heads", "nobody"
+"""Whom a fit hides, as its weights say."""
 LARGEST = 8192
 """Pixels along a side of what is learned from."""
 PUBLISHED_LOSS: dict[str, Any] = {"heads": 0.6, "head_term": "inverse", "restorer": 0.0, "rate": 0.04}

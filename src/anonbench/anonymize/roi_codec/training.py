@@ -6,7 +6,7 @@ from anonbench.anonymize.contract import FitJob, Fitted
 from anonbench.anonymize.course import Course
 from anonbench.anonymize.roi_codec.data import Sources, faces_beside
 from anonbench.anonymize.roi_codec.loop import Fitting
-from anonbench.anonymize.roi_codec.options import FitSettings
+from anonbench.anonymize.roi_codec.options import HEADS, NOBODY, FitSettings
 from anonbench.codec import weights
 from anonbench.codec.tables import tabulate
 from anonbench.files import sha256_file
@@ -27,7 +27,7 @@ def fit(job: FitJob) -> Fitted:
         ran = run(learner, job.checkpoint, course.key(sources.digest, sources.counts, __name__))
         codec = learner.chosen()
     hides = settings.loss.heads > 0 or settings.loss.restorer > 0
-    origin = {**job.origin, "hides": "heads" if hides else "nobody"}
+    origin = {**job.origin, "hides": HEADS if hides else NOBODY}
     weights.save(job.weights, codec, [tabulate(codec.density, step) for step in settings.steps], origin)
     images, people = job.table.with_name(job.table.name.replace(".people.", ".images.")), job.table
     more = {
