@@ -267,7 +267,9 @@ class PrimaryConfig(Strict):
         "original", description="What is trained on and what is tested on, one of `evaluate.on`."
     )
     metric: str | None = Field(
-        None, description="Its metric: the first one of each of its tasks, which alone has intervals (may be left out)."
+        None,
+        description="What differences, intervals and verdicts are about, in the other tasks that can have it, too: the "
+        "first metric of each task unless given; `AP50` or `AP75` of tasks that COCO's AP judges. Margins are of it.",
     )
     variants: list[str] = Field(
         default_factory=list,
@@ -365,11 +367,12 @@ class Study(Strict):
         for name in primary.tasks:
             if name not in known:
                 raise ValueError(f"report.primary.tasks: unknown task '{name}'{nearest(name, known)}")
-            first = registry.load("tasks", name).metrics[0].name
-            if primary.metric not in (None, first):
+            task = registry.load("tasks", name)
+            having = (task.metrics[0].name, *task.leaders)
+            if primary.metric is not None and primary.metric not in having:
                 raise ValueError(
-                    f"report.primary.metric: '{primary.metric}' is not the first metric of {name} ({first}), and only "
-                    "that has intervals"
+                    f"report.primary.metric: '{primary.metric}' has no intervals in {name}; name one of "
+                    f"{', '.join(having)}, or leave {name} out of report.primary.tasks"
                 )
         for variant in self.report.sheet:
             if variant not in self.variants:

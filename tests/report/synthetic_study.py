@@ -44,12 +44,13 @@ def write_study(
     vector_formats: tuple[str, ...] = (),
     original_seeds: tuple[int, ...] = (),
     resampled: bool = False,
+    metric: str | None = None,
 ) -> Path:
     """Write study.json, evaluations/, models/ and anonymized/ under ``root``; return the study's path.
 
     The original has ``original_seeds``, too. With ``noise``, the runs of one seed differ between variants in
     everything, not only in how well people are found. Evaluations hold their ``bootstrap`` resamples with
-    ``resampled``, as the workflow's do; else the report computes them.
+    ``resampled``, as the workflow's do; else the report computes them. ``metric`` is what the study asks about.
     """
     quality = quality or QUALITY
     recipe = {
@@ -64,6 +65,8 @@ def write_study(
             "vector_formats": list(vector_formats),
         },
     }  # fmt: skip
+    if metric is not None:
+        study["report"]["primary"] = {"metric": metric}
     if original_seeds:
         study["original_seeds"] = list(original_seeds)
     dump(root / "study.json", study)
@@ -83,7 +86,7 @@ def write_study(
             place = Path("streetlife") / variant / "compact" / f"seed{seed}"
             dump(root / "predictions.json", predictions(truth, variant, good, seed, tasks, noise))
             out = root / "evaluations" / place / "on-original"
-            evaluate_files(root / "predictions.json", val, out, draw=draw)
+            evaluate_files(root / "predictions.json", val, out, draw=draw, metric=metric)
             iterations = np.arange(10, 401, 10)
             points = [
                 {

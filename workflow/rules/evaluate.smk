@@ -58,6 +58,7 @@ rule evaluate:
         engine=plan.study.evaluate.engine,
         resamples=plan.study.report.bootstrap,
         seed=plan.study.seed,
+        metric=plan.arguments.metric(),
         code=lambda w: plan.fingerprints.evaluation_code(w.model),
         environment=plan.fingerprints.environment("report"),
     message:
@@ -66,4 +67,4 @@ rule evaluate:
         "anonbench evaluate --predictions {input.predictions:q} --annotations {input.truth:q}"
         " --people {input.people:q}"
         " --engine {params.engine} --resamples {params.resamples} --seed {params.seed}"
-        " --dataset {wildcards.dataset} --out {params.folder:q} > {log:q} 2>&1"
+        " --dataset {wildcards.dataset} {params.metric} --out {params.folder:q} > {log:q} 2>&1"

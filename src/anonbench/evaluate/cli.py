@@ -24,6 +24,9 @@ def evaluate(
     ] = 0,
     seed: Annotated[int, typer.Option(help="The study's seed, for --resamples.")] = 0,
     dataset: Annotated[str, typer.Option(help="The data set's name in the study, for --resamples.")] = "",
+    metric: Annotated[
+        str | None, typer.Option(help="What is resampled in place of the first metric, such as AP50, where it can be.")
+    ] = None,
 ) -> None:
     """Score one model's predictions: every task, overall and by part (each category, for example)."""
     from anonbench.evaluate.metrics import evaluate_files
@@ -31,9 +34,9 @@ def evaluate(
     from anonbench.tasks import base as tasks
 
     draw = Draw(resamples, seed, dataset) if resamples else None
-    value = evaluate_files(predictions, annotations, out, engine, draw, people)
+    value = evaluate_files(predictions, annotations, out, engine, draw, people, metric)
     for name, found in value["tasks"].items():
-        task = tasks.load(name)
+        task = tasks.led(name, metric)
         first = task.metrics[0].name
         scores = {"all": found["overall"], **found["parts"]}
         line = ", ".join(f"{n} {m[first]:.1f}" for n, m in list(scores.items())[:9] if m.get(first) is not None)

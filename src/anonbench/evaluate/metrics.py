@@ -31,11 +31,13 @@ def evaluate_files(
     engine: Engine = VECTORIZED,
     draw: Draw | None = None,
     people: str | Path | None = None,
+    metric: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate one model and write ``metrics.json`` and ``evidence.npz`` into ``out``; return the metrics.
 
     ``people``, the split's table of people, says which images show the same person: they are drawn together. With a
-    ``draw``, the first metric of every part is computed on its resamples, too, and kept with the evidence.
+    ``draw``, the first metric of every part is computed on its resamples, too, and kept with the evidence; ``metric``
+    takes its place in tasks that can have it for the first (`tasks.led`).
     Raises AnonbenchError when a file is missing, damaged, or of another data set.
     """
     with _no_garbage_collection():
@@ -49,7 +51,7 @@ def evaluate_files(
         value["files"]["people"] = sha256_file(people)
     out = Path(out)
     (out / "metrics.json").unlink(missing_ok=True)  # written last, it tells of the evidence beside it
-    evidence.write(out / evidence.FILE, outcomes, draw)
+    evidence.write(out / evidence.FILE, outcomes, draw, metric)
     value["files"]["evidence"] = sha256_file(out / evidence.FILE)
     write_json(out / "metrics.json", value)
     return value

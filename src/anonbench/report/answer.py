@@ -19,6 +19,7 @@ from anonbench.report.tables import (
     capital,
     deciding,
     direction,
+    heading,
     interval_of,
     is_number,
     joined,
@@ -30,12 +31,12 @@ from anonbench.report.tables import (
     rows_of,
     shares_people,
     span,
+    titled,
 )
 from anonbench.statistics.changes import holm
 from anonbench.statistics.spread import outlying_spread
 from anonbench.statistics.verdicts import DROP, GAIN, MISSING, SAME, UNSURE
 from anonbench.tasks import base as tasks
-from anonbench.tasks.base import title
 
 ENOUGH_SEEDS = 3
 
@@ -82,7 +83,9 @@ def _answer(dataset: str, model: str, part: pd.DataFrame, several: bool, fixed: 
     asked = _asked(part, table)
     people = part[part.group == PEOPLE]
     if people.empty:
-        return Paragraph(f"{on}, the validation images hold nobody whose {title(part.task.iloc[0])} could be measured.")
+        return Paragraph(
+            f"{on}, the validation images hold nobody whose {heading(part, part.task.iloc[0])} could be measured."
+        )
     rows = part[[key in asked for key in zip(part.task, part.category, strict=True)]]
     if rows.empty:
         return Paragraph(f"{on}, nothing that the study asks about was measured.")
@@ -112,9 +115,7 @@ def _asked(part: pd.DataFrame, table: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _lead(on: str, rows: pd.DataFrame, question: pd.DataFrame, fixed: bool) -> str:
     original = rows[rows.variant == ORIGINAL]
-    levels = [
-        f"{number(row.value)} {title(row.task)}" for row in rows_of(original.drop_duplicates(["task", "category"]))
-    ]
+    levels = [f"{number(row.value)} {titled(row)}" for row in rows_of(original.drop_duplicates(["task", "category"]))]
     whom = _whom(str(rows.category.iloc[0]))
     seeds = int(rows.n_seeds.min())
     trained = "trained and tested on the originals" if direction(rows) == ON_SAME else "trained on the originals"
@@ -158,7 +159,7 @@ def _effects(rows: pd.DataFrame) -> str:
 
 def _effect(row: Any) -> str:
     """Say what a variant does to one metric, with the interval that the verdict rests on."""
-    name, size = title(row.task), number(abs(row.difference))
+    name, size = titled(row), number(abs(row.difference))
     if row.verdict == SAME:
         inner = span(interval_of(row, "equivalence"))
         return f"no practical difference in {name} ({number(row.difference, True)}, 90 % interval {inner})"
@@ -186,9 +187,7 @@ def _line(rows: pd.DataFrame) -> str:
     if len(unsure):
         said.append("cannot tell for " + ", ".join(unsure.variant))
     first = rows.iloc[0]
-    return (
-        f"{capital(title(first.task))} on {_whom(first.category)} (exploratory): {'; '.join(said) or 'not measured'}."
-    )
+    return f"{capital(titled(first))} on {_whom(first.category)} (exploratory): {'; '.join(said) or 'not measured'}."
 
 
 def _reencoding(measured: pd.DataFrame) -> list[str]:
@@ -213,8 +212,8 @@ def _controls(part: pd.DataFrame, asked: list[tuple[str, str]]) -> list[str]:
         half = number(((of.difference_high - of.difference_low) / 2).median())
         plural = joined([_plural(n) for n in names]) if len(names) < 4 else f"{len(names)} other categories"
         found.append(
-            f"{capital(plural)}, {words}, move by up to {number(of.difference.abs().max())} {title(task)}; {moved} of "
-            f"{len(of)} intervals exclude zero. The controls could see about ±{half}."
+            f"{capital(plural)}, {words}, move by up to {number(of.difference.abs().max())} {heading(rows, task)}; "
+            f"{moved} of {len(of)} intervals exclude zero. The controls could see about ±{half}."
         )
     return found
 
@@ -302,7 +301,7 @@ def _learning(study: ReportStudy, table: pd.DataFrame) -> list[str]:
     rows = table[(table.variant == ORIGINAL) & (table.group == PEOPLE) & ~learnt(table)]
     found = []
     for dataset, model, part in blocks(rows[rows.direction == rows.direction.iloc[0]] if len(rows) else rows):
-        poor = ", ".join(f"{number(row.value)} {title(row.task)} on {row.category}" for row in rows_of(part))
+        poor = ", ".join(f"{number(row.value)} {titled(row)} on {row.category}" for row in rows_of(part))
         said = (
             f"trained on the original images, the model reaches only {poor}. It learnt next to nothing there"
             if study.trains(model)
@@ -384,7 +383,7 @@ def _controls_moved(table: pd.DataFrame) -> list[str]:
                 f"{dataset}, {named(model, part)}: {len(moved)} of {len(tried)} intervals of {whose} exclude zero "
                 "(by chance about 5 % do, but many at once, since all share the original; they could see about "
                 f"±{half}); the largest is {worst.category} under {worst.variant}, {number(worst.difference, True)} "
-                f"{title(worst.task)}. {why}"
+                f"{titled(worst)}. {why}"
             )
     return found
 
@@ -395,7 +394,7 @@ def _codec(study: ReportStudy, table: pd.DataFrame) -> list[str]:
     rows = table[reencoded(table)]
     rows = rows[(rows.group == PEOPLE) & rows.verdict.isin([DROP, GAIN])]
     return [
-        f"{dataset}, {named(model, part)}: {row.variant}, which only re-encodes, moves {title(row.task)} on "
+        f"{dataset}, {named(model, part)}: {row.variant}, which only re-encodes, moves {titled(row)} on "
         f"{row.category} by {number(row.difference, True)}."
         for dataset, model, part in blocks(rows)
         for row in rows_of(part)
@@ -446,7 +445,7 @@ def _uneven(table: pd.DataFrame, seeds: pd.DataFrame) -> list[str]:
         return []
     corrected = holm(np.array([p for *_, p in tested]))
     return [
-        f"{row.dataset}, {row.model}: {title(row.task)} on {row.category} under {variant} spreads over seeds "
+        f"{row.dataset}, {row.model}: {titled(row)} on {row.category} under {variant} spreads over seeds "
         f"{times:.1f} times as much as under the other variants ({_chance(p)} after Holm's correction). Intervals take "
         "one spread for all: that variant's may be too narrow, and the others' too wide."
         for (row, variant, times, _), p in zip(tested, corrected, strict=True)
@@ -463,7 +462,7 @@ def _few_samples(table: pd.DataFrame) -> list[str]:
     telling = table[(table.samples >= ENOUGH_SAMPLES) & (table.samples_telling < ENOUGH_SAMPLES)]
     for row in rows_of(telling.drop_duplicates(["dataset", "task", "category"])):
         found.append(
-            f"{row.dataset}: {title(row.task)} on {row.category} is told by about {number(row.samples_telling)} "
+            f"{row.dataset}: {titled(row)} on {row.category} is told by about {number(row.samples_telling)} "
             f"{PLURALS[row.sampled]} alone (of {int(row.samples)}); intervals over so few are rough."
         )
     for row in rows_of(table[table.samples < ENOUGH_SAMPLES].drop_duplicates(["dataset", "sampled", "samples"])):

@@ -28,8 +28,7 @@ from anonbench.report.privacy_text import (
     told,
 )
 from anonbench.report.study import ORIGINAL, is_identity, phrase
-from anonbench.report.tables import capital, interval_of, is_number, joined, number, primary, rows_of
-from anonbench.tasks.base import title
+from anonbench.report.tables import capital, interval_of, is_number, joined, number, primary, rows_of, titled
 
 WHO = {
     "aware": "an attacker who knows the method",
@@ -193,7 +192,7 @@ def _point(row: Any, kept: Any, several: bool) -> str:
         ends = interval_of(kept, "kept")
         inner = f" ({number(ends[0])} to {number(ends[1])} %)" if ends else ""
         start += (
-            f" keeps {number(kept.kept)} %{inner} of {title(kept.task)}{f' with {kept.model}' if several else ''}"
+            f" keeps {number(kept.kept)} %{inner} of {titled(kept)}{f' with {kept.model}' if several else ''}"
             f"{elsewhere(kept, row.dataset)}, and"
         )
     else:

@@ -20,7 +20,6 @@ from anonbench.manifests import summary_path
 from anonbench.records import UNANNOTATED, Reason
 from anonbench.report.study import ORIGINAL, ReportStudy, parts
 from anonbench.statistics.resampling import Draw
-from anonbench.tasks import base as tasks
 
 PEOPLE, CONTROL, OVERLAPPED, TOUCHED, MEAN = "people", "control", "overlapped", "touched", "mean"
 """A row's group: people (what is anonymized), something else that the variant left alone, something else whose boxes
@@ -108,8 +107,11 @@ class Run:
     file: Path
 
 
-def read_run(folder: Path, draw: Draw) -> Run:
-    """Read an evaluation and its replicates on a draw; raise AnonbenchError when a file is missing or damaged."""
+def read_run(folder: Path, draw: Draw, metric: str | None = None) -> Run:
+    """Read an evaluation and its replicates on a draw, of the first metric or of ``metric``.
+
+    Raises AnonbenchError when a file is missing or damaged.
+    """
     metrics = read_json(folder / "metrics.json")
     try:
         measured = isinstance(metrics["counts"]["images"], int) and all(
@@ -126,7 +128,7 @@ def read_run(folder: Path, draw: Draw) -> Run:
     said = (metrics.get("files") or {}).get("evidence") if isinstance(metrics.get("files"), dict | None) else None
     if said is not None:
         check_sha256(file, said, "metrics.json", "delete both and evaluate again")
-    return Run(metrics, evidence.read(file, draw), folder)
+    return Run(metrics, evidence.read(file, draw, metric), folder)
 
 
 Runs = dict[str, dict[int, Run]]
@@ -151,7 +153,7 @@ def read_runs(
             trained, folder = evaluation.trained, sources.evaluation(evaluation)
             if allow_missing and not (folder / "metrics.json").exists():
                 continue
-            run = read_run(folder, draw)
+            run = read_run(folder, draw, study.primary.metric)
             record = training_record(sources, dataset, trained, model, evaluation.seed)
             first = first or run
             _require_alike(run, first)
@@ -236,7 +238,7 @@ def subsets(study: ReportStudy, sources: Sources) -> pd.DataFrame:
             # reads every training's record
             leaky = leaks(study, sources, dataset, model) if found.get(ORIGINAL) else ""
             for (task, category, subset, metric), base in found.get(ORIGINAL, {}).items():
-                metrics = {m.name: m for m in tasks.load(task).metrics}
+                metrics = {m.name: m for m in study.task(task).metrics}
                 role = PRIMARY if metric == next(iter(metrics)) else SECONDARY
                 for variant in found:
                     own = found[variant].get((task, category, subset, metric), {})
@@ -296,7 +298,7 @@ def _subsets_of(
         for subset, value in metrics.get("subsets", {}).items():
             for task, measured in value["tasks"].items():
                 people = metrics["tasks"][task]["people"]
-                shown = [m.name for m in tasks.load(task).metrics if m.shown]
+                shown = [m.name for m in study.task(task).metrics if m.shown]
                 for category, of in measured["parts"].items():
                     for metric in shown:
                         if category in people and of.get(metric) is not None:

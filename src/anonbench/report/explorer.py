@@ -12,7 +12,7 @@ import pandas as pd
 from anonbench.directions import ON_ORIGINAL, TESTED, Evaluation
 from anonbench.report.collect import CONTROL, MEAN, OVERLAPPED, PEOPLE, PRIMARY, TOUCHED
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
-from anonbench.report.tables import PLURALS, has, interval_of, is_number, number, percent, rows_of, shown, span
+from anonbench.report.tables import PLURALS, has, interval_of, is_number, number, percent, rows_of, shown, span, titled
 from anonbench.statistics.verdicts import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
 from anonbench.tasks.base import title
 
@@ -148,7 +148,7 @@ def _cell(row: Any, column: dict[str, Any]) -> dict[str, Any]:
     of, value = column["of"], getattr(row, column["of"])
     cell: dict[str, Any] = {"kind": column["kind"], "head": False, "badge": "", "note": "", "link": False}
     if column["kind"] != "numeric":
-        cell["text"] = title(value) if of == "task" else value
+        cell["text"] = title(value, row.metric if row.role == PRIMARY else None) if of == "task" else value
         if of == "variant":
             cell["head"] = True
         elif of == "category":
@@ -179,7 +179,7 @@ def _exact(value: Any) -> str:
 
 
 def _what(row: Any) -> str:
-    name = title(row.task)
+    name = titled(row)
     metric = name if row.role == PRIMARY else f"{row.metric} ({row.task})"
     on = "" if row.direction == ON_ORIGINAL else f", {TESTED[row.direction]}"
     return f"{metric} on {row.category}, {row.variant} ({row.dataset}, {row.model}{on})"

@@ -37,6 +37,7 @@ from anonbench.report.tables import (
     deciding,
     direction,
     footnote,
+    heading,
     is_exploratory,
     is_number,
     label,
@@ -229,7 +230,7 @@ def _part(dataset: str, model: str, part: pd.DataFrame, fixed: bool, ids: dict[t
             for c in categories
         ]
         metric = rows.metric.iloc[0]
-        tasks.append({"name": capital(title(task)), "metric": metric, "heads": heads, "lines": lines})
+        tasks.append({"name": capital(title(task, metric)), "metric": metric, "heads": heads, "lines": lines})
     on = "tested on" if fixed or direction(part) == ON_DEPLOYED else "trained on"
     return {"dataset": dataset, "model": marked(model, part, fixed), "tasks": tasks, "on": on}
 
@@ -276,7 +277,7 @@ def _subsets(table: pd.DataFrame) -> list[dict[str, Any]]:
             for row in part.itertuples()
         ]
         dataset, model, task, category, variant = (str(name) for name in names)
-        lines.append({"key": [dataset, marked(model, part), title(task), category, variant], "cells": cells})
+        lines.append({"key": [dataset, marked(model, part), heading(part, task), category, variant], "cells": cells})
     return lines
 
 

@@ -437,7 +437,7 @@ def _compared(study: ReportStudy, dataset: str, model: str, runs: Runs, directio
     one = next(iter(runs[ORIGINAL].values()))
     names = tasks.known(list(one.evidence))
     for name in names:
-        task, of = tasks.load(name), one.evidence[name]
+        task, of = study.task(name), one.evidence[name]
         scored = {
             variant: {seed: _scores(run, name, task) for seed, run in seeds.items()} for variant, seeds in runs.items()
         }

@@ -217,7 +217,7 @@ def _evaluation(study: ReportStudy, table: pd.DataFrame) -> str:
         first = rows.loc[rows.role == PRIMARY].iloc[0]
         others = [name for name in names if name != first.metric]
         unit = "per cent" if first.unit == "AP points" else first.unit
-        metrics.append(f"{title(str(task))} ({unit}{f'; also {joined(others)}' if others else ''})")
+        metrics.append(f"{title(str(task), first.metric)} ({unit}{f'; also {joined(others)}' if others else ''})")
     people = joined(dict.fromkeys(table.loc[table.group == PEOPLE, "category"]))
     controls = joined(dict.fromkeys(table.loc[table.group.isin([CONTROL, OVERLAPPED]), "category"]))
     text = f"Evaluation. Models were {'; and '.join(said)}. Metrics: {', '.join(metrics)}."

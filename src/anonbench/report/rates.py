@@ -16,9 +16,8 @@ from anonbench.errors import AnonbenchError
 from anonbench.manifests import summary_path
 from anonbench.report.collect import PEOPLE, Sources
 from anonbench.report.study import ORIGINAL, ReportStudy, is_coded, parts
-from anonbench.report.tables import is_number, joined, most_frequent, number, primary, rows_of
+from anonbench.report.tables import heading, is_number, joined, most_frequent, number, primary, rows_of
 from anonbench.statistics.bjontegaard import bd_rate, common
-from anonbench.tasks.base import title
 
 RATE_COLUMNS = (
     "dataset", "split", "variant", "method", "curve", "frames", "bpp", "bpp_target", "share_picture", "quality", "psnr",
@@ -201,7 +200,7 @@ def series(taken: pd.DataFrame, table: pd.DataFrame, privacy: pd.DataFrame | Non
         part = part[(part.category == most_frequent(part)) & part.value.notna()]
         of = {row.variant: float(row.value) for row in rows_of(part)}
         what = WHAT[str(direction)]
-        name = f"{title(str(task))}: {model}{what}"
+        name = f"{heading(part, str(task))}: {model}{what}"
         found.append(Series(name, {v: x for v, x in of.items() if v in coded}, of.get(ORIGINAL)))
     if privacy is not None:
         told = privacy[(privacy.dataset == dataset) & (privacy.headline == "true")]

@@ -15,6 +15,8 @@ from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Direction, Evaluation
 from anonbench.errors import AnonbenchError, nearest
 from anonbench.files import read_json, sha256_file
 from anonbench.records import RegionKind
+from anonbench.tasks import base as tasks
+from anonbench.tasks.base import Task
 from anonbench.variants import IDENTITY, ORIGINAL, refitted
 
 VECTOR_FORMATS = ("pdf", "svg")
@@ -28,7 +30,8 @@ class Primary:
 
     ``tasks``: those that a model has of them, or all of its own where it has none; ``category``: the data set's first
     one of people; ``variants``: all but the original and those that only re-encode. ``direction``: what
-    is tested on what; ``models``: those that are asked, () for all.
+    is tested on what; ``models``: those that are asked, () for all; ``metric``: what differences, intervals and
+    verdicts are about in every task that can have it for the first, None for each task's own.
     """
 
     tasks: tuple[str, ...] = ("detection", "pose")
@@ -36,6 +39,7 @@ class Primary:
     variants: tuple[str, ...] = ()
     direction: str = ON_ORIGINAL
     models: tuple[str, ...] = ()
+    metric: str | None = None
 
     def asks(self, model: str) -> bool:
         """Tell whether it is about a model."""
@@ -141,6 +145,10 @@ class ReportStudy:
     def region_of(self, variant: str) -> str:
         """Return what of people a variant hides: its region, or that of the variant that it comes after."""
         return parts(self.after.get(variant, variant))[0]
+
+    def task(self, name: str) -> Task:
+        """Return a task, with the metric that the study asks about as its first, where it can have that."""
+        return tasks.led(name, self.primary.metric)
 
     def margin_of(self, task: str) -> float:
         """Return the difference below which a task's first metric counts as equal, in its unit."""
@@ -354,6 +362,10 @@ def _check_kinds(path: str | Path, value: dict[str, Any], options: dict[str, Any
         *(("report.primary.tasks", name, registry.names("tasks")) for name in question.tasks),
         ("report.primary.direction", question.direction, get_args(Direction)),
     ]
+    known_tasks = [name for name in question.tasks if name in registry.names("tasks")]
+    if question.metric is not None:
+        having = [(tasks.load(name).metrics[0].name, *tasks.load(name).leaders) for name in known_tasks]
+        named += [("report.primary.metric", question.metric, of) for of in having]
     for entry, name, known in named:
         if name not in known:
             raise AnonbenchError(f"unknown name '{name}'{nearest(name, known)}", file=path, entry=entry)
@@ -393,8 +405,9 @@ def _attacks(path: str | Path, value: Any) -> Attacks | None:
 
 def _primary(path: str | Path, value: Any) -> Primary:
     try:
-        given = {key: tuple(value[key]) for key in ("tasks", "variants", "models") if value.get(key)}
-        return Primary(category=value.get("category"), direction=value.get("direction") or ON_ORIGINAL, **given)
+        given: dict[str, Any] = {key: tuple(value[key]) for key in ("tasks", "variants", "models") if value.get(key)}
+        about = {key: value.get(key) for key in ("category", "metric")}
+        return Primary(**about, direction=value.get("direction") or ON_ORIGINAL, **given)
     except (AttributeError, TypeError):
         raise AnonbenchError(
             "must hold lists of tasks, variants and models", file=path, entry="report.primary"

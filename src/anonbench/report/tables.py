@@ -374,21 +374,32 @@ def margins(study: ReportStudy, table: pd.DataFrame) -> str:
     said = {task: f"±{study.margin_of(task):g} {unit}" for task, unit in units.items()}
     if len(set(said.values())) <= 1:
         return next(iter(said.values()), f"±{study.margin:g}")
-    return ", ".join(f"{text} ({title(task)})" for task, text in said.items())
+    return ", ".join(f"{text} ({heading(table, task)})" for task, text in said.items())
+
+
+def heading(table: pd.DataFrame, task: str) -> str:
+    """Return a task's title by the metric that a table of first metrics has of it."""
+    metrics = table.loc[table.task == task, "metric"]
+    return title(task, str(metrics.iloc[0]) if len(metrics) else None)
+
+
+def titled(row: Any) -> str:
+    """Return the title of a row's task by the row's metric."""
+    return title(row.task, row.metric)
 
 
 def units(table: pd.DataFrame) -> str:
-    """Return what a table's values are in, such as ``AP in per cent``."""
+    """Return what the values of a table of first metrics are in, such as ``AP in per cent``."""
     said = dict.fromkeys(
-        "AP in per cent" if unit == AP_POINTS else f"{title(task)} in {unit}"
-        for task, unit in zip(table.task, table.unit, strict=True)
+        f"{metric} in per cent" if unit == AP_POINTS else f"{title(task, metric)} in {unit}"
+        for task, metric, unit in zip(table.task, table.metric, table.unit, strict=True)
     )
     return ", ".join(said)
 
 
 def lower(table: pd.DataFrame) -> str:
     """Return a sentence on the metrics whose lower values are better; '' where there are none."""
-    names = dict.fromkeys(title(task) for task in table.task[table.best == "lower"])
+    names = dict.fromkeys(heading(table, task) for task in table.task[table.best == "lower"])
     return f"Of {' and '.join(names)} lower is better: a drop is a rise of the number." if names else ""
 
 
@@ -411,9 +422,9 @@ def markdown(table: pd.DataFrame, study: ReportStudy) -> str:
         for task in dict.fromkeys(part.task):
             rows = part[part.task == task]
             categories = [c for c in shown(rows) if c in set(rows.category)]
-            heading = marked(model, part, not study.trains(model))
+            whose = marked(model, part, not study.trains(model))
             main = _main_category(rows, categories)
-            lines += ["", f"## {dataset}, {heading}: {title(task)}", ""]
+            lines += ["", f"## {dataset}, {whose}: {heading(rows, task)}", ""]
             body = []
             for variant in dict.fromkeys(rows.variant):
                 of = {row.category: row for row in rows_of(rows[rows.variant == variant])}
@@ -531,7 +542,7 @@ def latex(table: pd.DataFrame, study: ReportStudy) -> str:
         at = 3
         for task in dict.fromkeys(part.task):
             wide = sum(1 + int(people) for t, *_, people in columns if t == task)
-            head.append(rf"\multicolumn{{{wide}}}{{c}}{{{escape(capital(title(task)))}}}")
+            head.append(rf"\multicolumn{{{wide}}}{{c}}{{{escape(capital(heading(part, task)))}}}")
             rules.append(rf"\cmidrule(lr){{{at}-{at + wide - 1}}}")
             at += wide
         names = [rf"{escape(c)} & $\Delta$" if people else rf"$\Delta$ {escape(c)}" for *_, c, people in columns]
@@ -569,7 +580,10 @@ def _tex_intervals(part: pd.DataFrame, study: ReportStudy) -> list[str]:
     columns = [(task, category) for task, own in main.items() for category in own]
     if not columns:
         return []
-    head = [rf"\multicolumn{{2}}{{c}}{{{escape(f'{capital(title(t))}, {label(of_task[t], c)}')}}}" for t, c in columns]
+    head = [
+        rf"\multicolumn{{2}}{{c}}{{{escape(f'{capital(heading(part, t))}, {label(of_task[t], c)}')}}}"
+        for t, c in columns
+    ]
     rules = [rf"\cmidrule(lr){{{2 + 2 * k}-{3 + 2 * k}}}" for k in range(len(columns))]
     lines = [
         "% The same with 95 % intervals: those of differences in the primary question hold all at once, others, and",

@@ -16,8 +16,7 @@ from anonbench.report.bought import asked_first, elsewhere
 from anonbench.report.collect import PEOPLE
 from anonbench.report.privacy_text import attacks_of, named, share
 from anonbench.report.study import ReportStudy, parts
-from anonbench.report.tables import interval_of, is_number, number, primary, rows_of, shown
-from anonbench.tasks.base import title
+from anonbench.report.tables import interval_of, is_number, number, primary, rows_of, shown, titled
 
 TRADEOFF_COLUMNS = (
     "dataset", "variant", "region", "method", "level", "kept_on", "model", "task", "category", "direction", "value",
@@ -146,7 +145,7 @@ def _utility(table: pd.DataFrame, dataset: str) -> dict[str, dict[str, str]]:
     rows = rows[(rows.dataset == first.dataset) & (rows.model == first.model) & (rows.direction == first.direction)]
     rows = rows[(rows.task == first.task) & (rows.group == PEOPLE)]
     return {
-        f"{title(first.task)}{elsewhere(first, dataset)}, {category}": {
+        f"{titled(first)}{elsewhere(first, dataset)}, {category}": {
             row.variant: number(row.value) + (f" ± {number(row.value_std)}" if is_number(row.value_std) else "")
             for row in rows_of(rows[rows.category == category])
             if is_number(row.value)

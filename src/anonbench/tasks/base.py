@@ -8,6 +8,7 @@ when some images, videos or people are drawn several times and others not at all
 from __future__ import annotations
 
 import abc
+import copy
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -89,11 +90,14 @@ class Problem:
 class Task(abc.ABC):
     """A task. Register a subclass in the entry-point group ``anonbench.tasks``; its name is the entry point's."""
 
-    metrics: ClassVar[tuple[Metric, ...]]
+    metrics: tuple[Metric, ...]
     """What is measured; differences, intervals and verdicts are about the first."""
 
-    title: ClassVar[str]
-    """The first metric in a heading, such as ``box AP``."""
+    leaders: ClassVar[tuple[str, ...]] = ()
+    """Names of other metrics that `score` can compute, so that a study may have one of them for the first."""
+
+    title: str
+    """The first metric in a heading, such as ``box AP``: it ends with the metric's name, if the task has `leaders`."""
 
     entries: ClassVar[str]
     """Key of a trainer's outputs and of their list in a file of predictions. Tasks may share one."""
@@ -111,6 +115,16 @@ class Task(abc.ABC):
         if floor is None:
             return True
         return not (value < floor if self.metrics[0].best == "higher" else value > floor)
+
+    def led_by(self, metric: str | None) -> Self:
+        """Return the task with one of its `leaders` as its first metric; itself for any other name, and for None."""
+        first = self.metrics[0].name
+        if metric not in self.leaders or metric == first:
+            return self
+        task = copy.copy(self)
+        task.metrics = tuple(sorted(self.metrics, key=lambda one: one.name != metric))
+        task.title = self.title.removesuffix(first) + task.metrics[0].name
+        return task
 
     all_people: ClassVar[bool] = False
     """Whether each part about people is about all of them, not about the category that has its name."""
@@ -174,6 +188,12 @@ def load(name: str) -> Task:
     return task
 
 
+@functools.cache
+def led(name: str, metric: str | None) -> Task:
+    """Return a registered task with a metric as its first, where that is one of its `Task.leaders`."""
+    return load(name).led_by(metric)
+
+
 def known(names: Sequence[str]) -> list[str]:
     """Return the given names in the order in which they are reported: ours first, then others as they come.
 
@@ -195,6 +215,9 @@ def learnt(name: str, value: float, floor: float | None) -> bool:
     return load(name).learnt(value, floor) if name in registry.names("tasks") else True
 
 
-def title(name: str) -> str:
-    """Return a task's title, or its name where it is not installed: tables are read elsewhere, too."""
-    return load(name).title if name in registry.names("tasks") else name
+def title(name: str, metric: str | None = None) -> str:
+    """Return a task's title with a metric as its first (see `led`), or its name where it is not installed.
+
+    Tables are read elsewhere, too.
+    """
+    return led(name, metric).title if name in registry.names("tasks") else name

@@ -38,6 +38,10 @@ METRICS = (
 )
 
 
+THRESHOLDS = {"AP50": 0, "AP75": 5}
+"""Metrics at one of COCO's ten thresholds of overlap (.5 to .95), by its position."""
+
+
 class CocoTask(Task):
     """A task that is scored as by COCOeval: average precision of objects matched by their overlap, in per cent.
 
@@ -48,6 +52,7 @@ class CocoTask(Task):
     """COCOeval's name of the overlap: ``bbox``, ``segm`` or ``keypoints``."""
 
     metrics = METRICS
+    leaders = tuple(THRESHOLDS)
     entries = ENTRIES
     floor = 5.0
     engine: Engine = VECTORIZED
@@ -124,8 +129,10 @@ class CocoTask(Task):
         return not annotation.get("iscrowd")
 
     def score(self, evidence: Evidence, weights: np.ndarray | None = None) -> np.ndarray:
-        """Return AP in per cent, the mean over COCO's ten thresholds."""
-        return 100 * ap_from_matches(Matches(**evidence), weights).mean(axis=-1)
+        """Return the first metric in per cent: AP, the mean over COCO's ten thresholds, or that of one of them."""
+        found = 100 * ap_from_matches(Matches(**evidence), weights)
+        threshold = THRESHOLDS.get(self.metrics[0].name)
+        return np.asarray(found.mean(axis=-1) if threshold is None else found[..., threshold])
 
 
 def box_problem(entry: dict[str, Any]) -> Problem | None:

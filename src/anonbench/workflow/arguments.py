@@ -195,6 +195,11 @@ class Arguments:
         """Tell whether the attacker's own data has its people's names from where the attacked data has them."""
         return self.study.one_source(self.files.own_dataset(dataset), dataset)
 
+    def metric(self) -> str:
+        """Return the option of `anonbench evaluate` that says which metric the study asks about, '' for the first."""
+        asked = self.study.report.primary.metric
+        return f"--metric {shlex.quote(asked)}" if asked else ""
+
     def _attacks(self) -> dict[str, Any]:
         """Return who attacks what, as the report reads it."""
         study = self.study

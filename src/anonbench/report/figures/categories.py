@@ -14,8 +14,7 @@ from anonbench.report.collect import MEAN, PEOPLE
 from anonbench.report.figures.impact import whose
 from anonbench.report.figures.style import DIVERGING, INK, SOFT, WIDTH, nothing
 from anonbench.report.study import ORIGINAL, ReportStudy
-from anonbench.report.tables import blocks, capital, deciding, is_number, number, primary, rows_of
-from anonbench.tasks.base import title
+from anonbench.report.tables import blocks, capital, deciding, heading, is_number, number, primary, rows_of
 
 MANY, WIDEST = 12, 14
 """From as many categories on, or with more variants than that, cells hold dots instead of numbers."""
@@ -37,7 +36,7 @@ def categories_figure(table: pd.DataFrame, study: ReportStudy) -> Figure:
         for task in dict.fromkeys(part.task):
             rows = part[part.task == task]
             named = [", ".join([dataset, *whose(model, part)])] if several else []
-            grids.append(([*named, capital(title(task))], rows, study.margin_of(task)))
+            grids.append(([*named, capital(heading(rows, task))], rows, study.margin_of(task)))
     variants = list(dict.fromkeys(table.variant))
     tall = max(rows.category.nunique() for _, rows, _ in grids) >= MANY
     wide = len(variants) > WIDEST

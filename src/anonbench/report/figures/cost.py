@@ -24,8 +24,7 @@ from anonbench.report.figures.style import (
     panel,
 )
 from anonbench.report.study import ReportStudy
-from anonbench.report.tables import blocks, capital, is_number, most_frequent, primary, rows_of
-from anonbench.tasks.base import title
+from anonbench.report.tables import blocks, capital, heading, is_number, most_frequent, primary, rows_of
 
 STAGE_OF = {
     "fit": "fit", "anonymize": "anonymize", "merge": "anonymize", "train": "train", "predict": "predict and evaluate",
@@ -87,7 +86,7 @@ def cost_figure(cost: pd.DataFrame, table: pd.DataFrame, study: ReportStudy) -> 
                     axis.plot([row.difference], [at], marker="o", ms=4.6, color=RED, mec="white", mew=0.6, zorder=5)
             axis.set_xlabel(f"Δ {rows.metric.iloc[0]} on {most}" if len(rows) else "")
             if line == 0:
-                axis.set_title(capital(title(task)))
+                axis.set_title(capital(heading(people, task)))
     axes[0, 0].set_title("Wall time")
     handles = [Patch(color=colour, label=name) for name, colour in STAGES.items()]
     legend(figure, [*handles, band_handle(study, people)])

@@ -30,8 +30,7 @@ from anonbench.report.figures.style import (
     wide_handle,
 )
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity, parts, region_order
-from anonbench.report.tables import blocks, capital, has, is_number, primary, rows_of
-from anonbench.tasks.base import title
+from anonbench.report.tables import blocks, capital, has, heading, is_number, primary, rows_of
 
 MOST_BESIDE = 3
 """With more methods without levels than this, none of them stands beside the curves."""
@@ -77,7 +76,7 @@ def dose_figure(table: pd.DataFrame, study: ReportStudy) -> Figure:
                 continue
             _panel(axis, rows, row, looks, study.margin_of(task))
             if line == 0:
-                axis.set_title(capital(title(task)))
+                axis.set_title(capital(heading(rows, task)))
             if column == 0:
                 axis.set_ylabel("\n".join([*row.name, f"{row.region}, {row.category}", rows.metric.iloc[0]]))
     figure.align_ylabels(axes[:, 0])

@@ -36,6 +36,7 @@ from anonbench.report.tables import (
     daggered,
     direction,
     has,
+    heading,
     is_number,
     label,
     leaky,
@@ -82,7 +83,7 @@ def impact_figure(table: pd.DataFrame, seeds: pd.DataFrame, study: ReportStudy) 
             _marks(axis, rows, dots, variants, there, colours)
             axis.set_ylim(len(variants) - 0.45, -0.55)
             if row == 0:
-                axis.set_title(capital(title(task)))
+                axis.set_title(capital(heading(table, task)))
             if row == len(panels) - 1:
                 axis.set_xlabel(f"Δ {_metric(table, task)} to original")
             if column == 0:

@@ -35,6 +35,7 @@ from anonbench.report.tables import (
     LEAKY,
     capital,
     has,
+    heading,
     is_number,
     leaky,
     marked,
@@ -43,7 +44,6 @@ from anonbench.report.tables import (
     primary,
     rows_of,
 )
-from anonbench.tasks.base import title
 
 KINDS = {
     "scratch": "from scratch",
@@ -122,7 +122,7 @@ def starts_figure(study: ReportStudy, table: pd.DataFrame) -> Figure:
             axis = axes[row, column]
             _panel(axis, rows[rows.task == task], variants, look, study.margin_of(task))
             if row == 0:
-                axis.set_title(capital(title(task)))
+                axis.set_title(capital(heading(rows, task)))
             if row == len(wanted) - 1:
                 axis.set_xlabel(f"Δ on {category} to the same start trained on the original")
         axes[row, 0].set_yticks(range(len(variants)), [method_of(v, region) for v in variants])
@@ -158,7 +158,7 @@ def _handles(
         base = own[own.variant == ORIGINAL].value
         reached = ""
         if len(base) and is_number(base.iloc[0]):
-            reached = f"; {number(base.iloc[0])} {title(task)} when trained on the original"
+            reached = f"; {number(base.iloc[0])} {heading(own, task)} when trained on the original"
         kind = KINDS[recipe["initialisation"]["kind"]]
         label = f"{marked(name, own)}: {kind}, learning rate {learning_rate(recipe):g}{reached}"
         colour, marker = look[name]

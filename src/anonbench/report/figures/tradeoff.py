@@ -21,8 +21,7 @@ from anonbench.report.figures.style import GRID, GROUND, INK, MARKERS, METHODS, 
 from anonbench.report.gates import NO_VERDICT
 from anonbench.report.privacy_text import attacks_of, deciding, named
 from anonbench.report.study import ORIGINAL, is_coded, is_identity, parts
-from anonbench.report.tables import capital, interval_of, is_number, rows_of
-from anonbench.tasks.base import title
+from anonbench.report.tables import capital, interval_of, is_number, rows_of, titled
 from anonbench.variants import IDENTITY
 
 POINTS = (155.0, 125.0)
@@ -98,7 +97,7 @@ def tradeoff_figure(table: pd.DataFrame, privacy: pd.DataFrame) -> Figure:
                               fontsize=9, fontweight="bold")  # fmt: skip
             if line == len(column) - 1:
                 first = next(iter(kept[panel.dataset].values()))
-                axis.set_xlabel(f"{title(first.task)} kept{elsewhere(first, panel.dataset)}, %")
+                axis.set_xlabel(f"{titled(first)} kept{elsewhere(first, panel.dataset)}, %")
     legend(figure, _handles(panels, looks))
     return figure
 
