@@ -224,7 +224,7 @@ def _encoded(rows: pd.DataFrame) -> Iterator[str]:
         yield f"Re-encoding alone ({row.variant}): {rate(row, ' %')}{beside}."
 
 
-SEEN = {"silhouette": "the outline", "surroundings": "what is around the region, not all else of the person"}
+SEEN = {"silhouette": "the outline", "surroundings": "what the region leaves of the person, and the scene around"}
 """What controls see."""
 
 

@@ -263,6 +263,6 @@ def _facts(row: Any, study: ReportStudy, made: dict[str, Any], evaluations: Path
         "single seeds": (results / "tables" / "seeds.csv").as_posix(),
         "seeds of training": _seeds(row, study) if study.trains(row.model) else "none",
         "seed of the study": str(study.seed),
-        "sha256 of the study": study.config_sha256,
+        "sha256 of study.json": study.config_sha256,
         "git revision": revision if made["commit"] else "not in a git repository",
     }

@@ -258,12 +258,12 @@ def _statistics(study: ReportStudy, table: pd.DataFrame, evaluations: Path | Non
     if has(own, "simultaneous_low"):
         text += (
             f"The intervals of the primary question, declared beforehand{about(study)}, hold simultaneously (a "
-            "parametric max-t), and its verdicts rest on them. "
+            "parametric max-t); drops and gains in it rest on them. "
         )
     if has(own, "equivalence_low"):
         text += (
-            f"Equivalence is tested by two one-sided tests at 5 %, a 90 % interval inside {margins(study, own)}; "
-            f"the verdict is then “{SAME}”. "
+            f"Equivalence is tested row by row, by two one-sided tests at 5 %, a 90 % interval inside "
+            f"{margins(study, own)}; the verdict is then “{SAME}”. "
         )
     else:
         text += f"An interval inside {margins(study, own)} is called “{SAME}”. "
