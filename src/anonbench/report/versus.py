@@ -15,10 +15,11 @@ from anonbench.report.impact import Compared, asked, certain
 from anonbench.report.privacy import attempts_of, headline_of
 from anonbench.report.privacy_text import named
 from anonbench.report.study import ORIGINAL, ReportStudy, phrase
-from anonbench.report.tables import interval_of, is_number, joined, number, rows_of, span, titled
+from anonbench.report.tables import interval_of, is_number, joined, number, rows_of, span
 from anonbench.statistics.family import Member, simultaneous_intervals
 from anonbench.statistics.resampling import FEWEST
 from anonbench.statistics.verdicts import UNSURE
+from anonbench.tasks.base import title
 
 VERSUS_COLUMNS = (
     "dataset", "half", "model", "task", "category", "direction", "attack", "attacker", "measure", "size", "unit",
@@ -216,7 +217,7 @@ def _worst(rows: list[Any], study: ReportStudy) -> tuple[str, str]:
     verdicts = {_verdict(row, study) for row in rows}
     verdict = next(one for one in (LESS, UNSURE, NO_LESS) if one in verdicts)
     of: Any = min((row for row in rows if _verdict(row, study) == verdict), key=lambda row: _least(row, study))
-    where = [titled(of)]
+    where = [title(of.task, of.measure)]
     where += [of.category] if len({row.category for row in rows}) > 1 else []
     where += [of.model] if len({row.model for row in rows}) > 1 else []
     ends = interval_of(of, "simultaneous")
