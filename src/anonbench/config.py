@@ -269,7 +269,8 @@ class PrimaryConfig(Strict):
     metric: str | None = Field(
         None,
         description="What differences, intervals and verdicts are about, in the other tasks that can have it, too: the "
-        "first metric of each task unless given; `AP50` or `AP75` of tasks that COCO's AP judges. Margins are of it.",
+        "first metric of each task unless given; `AP50` or `AP75` of tasks that COCO's AP judges. Margins are of it: "
+        "those that were chosen for AP may not suit it.",
     )
     variants: list[str] = Field(
         default_factory=list,
@@ -373,6 +374,17 @@ class Study(Strict):
                 raise ValueError(
                     f"report.primary.metric: '{primary.metric}' has no intervals in {name}; name one of "
                     f"{', '.join(having)}, or leave {name} out of report.primary.tasks"
+                )
+        for name, block in self.models.items():
+            others = not set(block.tasks) & set(primary.tasks)  # such a model is asked about all that it has
+            if primary.metric is None or not others or (primary.models and name not in primary.models):
+                continue
+            firsts = {registry.load("tasks", task)().led_by(primary.metric).metrics[0].name for task in block.tasks}
+            if primary.metric not in firsts:
+                raise ValueError(
+                    f"report.primary.metric: '{primary.metric}' has no intervals in what models.{name} does "
+                    f"({', '.join(block.tasks)}); name models in report.primary.models, or other tasks in "
+                    "report.primary.tasks"
                 )
         for variant in self.report.sheet:
             if variant not in self.variants:

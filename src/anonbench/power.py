@@ -21,10 +21,11 @@ from anonbench.report.study import Primary
 from anonbench.report.tables import check_columns, primary, read_csv
 from anonbench.statistics.family import Member, simultaneous_factor
 from anonbench.statistics.power import POWER, Pilot, chance, images_for, plan, seeds_for
+from anonbench.tasks import base as tasks
 from anonbench.variants import ORIGINAL, Variant
 
 READ = (
-    "dataset", "model", "task", "category", "group", "direction", "variant", "role", "n_seeds", "difference",
+    "dataset", "model", "task", "category", "group", "direction", "variant", "metric", "role", "n_seeds", "difference",
     "difference_low", "difference_high", "simultaneous_low", "simultaneous_high", "error_seeds", "error_images",
     "freedom", "samples",
 )  # fmt: skip
@@ -114,6 +115,12 @@ def _rows_of(study: config.Study, table: pd.DataFrame, path: Path, dataset: str,
     question, rows = _question(study), []
     for task in question.tasks_of(list(dict.fromkeys(table.task))):
         of_task = table[table.task == task]
+        asked, measured = _first(study, task), of_task.metric.iloc[0]
+        if asked != measured:
+            raise AnonbenchError(
+                f"is about {measured} of {task}, the study asks about {asked}", file=path,
+                entry="report.primary.metric", remedy="run the pilot's report with the study's metric",
+            )  # fmt: skip
         people = list(dict.fromkeys(of_task.category[of_task.group == PEOPLE]))
         category = question.category_of(list(dict.fromkeys(of_task.category)), people)
         wanted = question.variants_of(study.told(dataset, model, question.direction))
@@ -122,6 +129,11 @@ def _rows_of(study: config.Study, table: pd.DataFrame, path: Path, dataset: str,
             here = of_task[(of_task.category == category) & (of_task.variant == variant)].to_dict("records")
             rows.append((keys, _pilot(here[0], path) if here else None))
     return rows
+
+
+def _first(study: config.Study, task: str) -> str:
+    """Return the name of the metric that a study asks about in a task."""
+    return tasks.led(task, study.report.primary.metric).metrics[0].name
 
 
 def _allocation(study: config.Study, results: Path) -> list[str]:
@@ -174,6 +186,11 @@ def of_published(study: config.Study) -> Rows:
     if _question(study).direction != ON_ORIGINAL:
         raise AnonbenchError(
             "the published study tested on original images alone", entry="report.primary.direction",
+            remedy="plan with --pilot",
+        )  # fmt: skip
+    if _first(study, known.TASK) != tasks.load(known.TASK).metrics[0].name:
+        raise AnonbenchError(
+            f"the published study tells of {tasks.load(known.TASK).title} alone", entry="report.primary.metric",
             remedy="plan with --pilot",
         )  # fmt: skip
     told = {v for d in study.datasets for m in study.models for v in study.told(d, m, ON_ORIGINAL)}

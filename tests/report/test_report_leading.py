@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from anonbench import power
+from anonbench.cli import app
 from anonbench.config import parse
 from anonbench.errors import AnonbenchError
 from anonbench.evaluate import evidence
 from anonbench.evaluate.metrics import evaluate_files
+from anonbench.report import compare
 from anonbench.report.answer import answers
 from anonbench.report.collect import Sources
+from anonbench.report.explorer import explorer
 from anonbench.report.figures.impact import impact_figure
 from anonbench.report.impact import impact
 from anonbench.report.study import ReportStudy
-from anonbench.report.tables import latex, markdown, primary
+from anonbench.report.tables import flat, latex, markdown, primary
 from anonbench.statistics.resampling import Draw
 from anonbench.tasks import base as tasks
 from anonbench.workflow.arguments import Arguments
 from anonbench.workflow.files import Files
-from tests.report.synthetic_study import dump, predictions, write_study
+from tests.report.synthetic_study import QUALITY, dump, predictions, write_study
 
 SEEDS = (0, 1, 2)
 
@@ -140,24 +146,91 @@ def test_a_metric_without_intervals_is_refused(tmp_path: Path, metric: str, task
         ReportStudy.read(path)
 
 
-def _asks(**primary: object) -> Arguments:
-    models = {"m": {"preset": "cpu-short"}}
-    study = parse(
-        {
-            "name": "s",
-            "datasets": {"streetlife": {}},
-            "variants": ["original", "face-blur-medium"],
-            "models": models,
-            "report": {"primary": primary},
-        }
-    )
-    return Arguments(study, Files(study, Path()))
+def _asks(models_: object = None, **primary: object) -> Arguments:
+    study = {"name": "s", "datasets": {"streetlife": {}}, "variants": ["original", "face-blur-medium"]}
+    study |= {"models": models_ or {"m": {"preset": "cpu-short"}}, "report": {"primary": primary}}
+    whole = parse(study)
+    return Arguments(whole, Files(whole, Path()))
 
 
 def test_evaluations_resample_what_the_study_asks_about() -> None:
-    assert _asks().metric() == ""
-    assert _asks(metric="AP50").metric() == "--metric AP50"
-    with pytest.raises(
-        AnonbenchError, match=r"report\.primary\.metric: 'AP50' has no intervals in action; name one of top-1"
-    ):
-        _asks(metric="AP50", tasks=["action"])
+    assert _asks().metric("m") == ""
+    assert _asks(metric="AP").metric("m") == "", "the first one anyway"
+    both = _asks({"m": {"preset": "cpu-short"}, "a": {"preset": "clips-cpu"}}, metric="AP50", models=["m"])
+    assert (both.metric("m"), both.metric("a")) == ("--metric AP50", "")
+
+
+@pytest.mark.parametrize(
+    ("models", "primary_", "said"),
+    [
+        (None, {"metric": "AP50", "tasks": ["action"]}, "'AP50' has no intervals in action; name one of top-1"),
+        (
+            {"a": {"preset": "clips-cpu"}},
+            {"metric": "AP50"},
+            r"'AP50' has no intervals in what models\.a does \(action\)",
+        ),
+    ],
+)
+def test_a_study_that_asks_for_what_has_no_intervals_is_refused(
+    models: object, primary_: dict[str, object], said: str
+) -> None:
+    with pytest.raises(AnonbenchError, match=rf"report\.primary\.metric: {said}"):
+        _asks(models, **primary_)
+
+
+def test_evaluate_knows_what_can_be_resampled(led: Led) -> None:
+    words = ["evaluate", "--predictions", "p", "--annotations", "a", "--out", "o", "--metric", "AP500"]
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code
+    assert "'AP500' is resampled in no task (did you mean 'AP50'?)" in str(found.exception)
+
+
+def test_a_plan_takes_only_a_pilot_that_was_asked_the_same(led: Led, tmp_path: Path) -> None:
+    _, _, table, _, plain = led
+    for name, rows in (("led", table), ("plain", plain)):
+        (tmp_path / name / "tables").mkdir(parents=True)
+        rows.to_csv(tmp_path / name / "tables" / "impact.csv", index=False)
+    model = {"preset": "cpu-short"}
+    study = {"name": "s", "datasets": {"streetlife": {}}, "variants": list(QUALITY), "models": {"compact": model}}
+    asks = parse(study | {"report": {"primary": {"metric": "AP50"}}})
+    said = "is about AP of detection, the study asks about AP50"
+    with pytest.raises(AnonbenchError, match=said):
+        power.of_pilot(asks, tmp_path / "plain", Path("s.yaml"))
+    with pytest.raises(AnonbenchError, match="is about AP50 of detection, the study asks about AP"):
+        power.of_pilot(parse(study), tmp_path / "led", Path("s.yaml"))
+    (found,) = {
+        round(known.value, 6)
+        for keys, known in power.of_pilot(asks, tmp_path / "led", Path("s.yaml"))
+        if known and (keys["task"], keys["variant"]) == ("detection", "body-mask_out")
+    }
+    (row,) = table[
+        (table.metric == "AP50") & (table.task == "detection") & (table.variant == "body-mask_out")
+        & (table.category == "person")
+    ].itertuples()  # fmt: skip
+    assert found == pytest.approx(row.difference, abs=1e-5)
+    with pytest.raises(AnonbenchError, match="published study tells of mask AP alone"):
+        power.of_published(asks)
+
+
+def test_what_only_one_of_two_studies_asks_about_is_not_called_identical(led: Led) -> None:
+    root, study, table, _, plain = led
+    del root, study
+    keys = ("streetlife", "compact", "detection", "person", "original", "face-mask_out")
+    rows = {}
+    for name, of in (("a", plain), ("b", table)):
+        own = of[(of.task == "detection") & (of.category == "person") & (of.variant == "face-mask_out")]
+        rows[name] = {(*keys, row["metric"]): row for row in own.to_dict("records")}
+    results = {name: SimpleNamespace(rows=of) for name, of in rows.items()}
+    said = {key[-1]: compare._row(results["a"], results["b"], key)["said"] for key in rows["a"]}  # type: ignore[arg-type]
+    assert said == {"AP": "judged in A alone", "AP50": "judged in B alone", "AP75": "identical"}
+
+
+def test_what_quotes_numbers_names_the_metric(led: Led) -> None:
+    _, study, table, seeds, plain = led
+    of = flat(table)["streetlife"]["body-mask_out"]["detection"]["person"]
+    assert of["metric"] == "AP50"
+    assert "metric" not in flat(plain)["streetlife"]["body-mask_out"]["detection"]["person"]
+    made = {"commit": "", "dirty": False}
+    page = explorer(table, seeds, study, made, Path("evaluations"), Path("results"))
+    at = [column["of"] for column in page["columns"]].index("task")
+    assert {one["cells"][at]["text"] for one in page["records"]} == {"box AP50", "mask AP50", "keypoint AP50"}

@@ -58,7 +58,7 @@ rule evaluate:
         engine=plan.study.evaluate.engine,
         resamples=plan.study.report.bootstrap,
         seed=plan.study.seed,
-        metric=plan.arguments.metric(),
+        metric=lambda w: plan.arguments.metric(w.model),
         code=lambda w: plan.fingerprints.evaluation_code(w.model),
         environment=plan.fingerprints.environment("report"),
     message:

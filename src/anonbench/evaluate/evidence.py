@@ -72,7 +72,7 @@ def read(path: str | Path, draw: Draw | None = None, metric: str | None = None) 
     """
     with reading(path, "evaluate again", "run the evaluate stage first") as arrays:
         written = draw is not None and str(arrays.get("draw")) == str(draw)
-        written = written and (None if "metric" not in arrays else str(arrays["metric"])) == metric
+        of = str(arrays["metric"]) if "metric" in arrays else None
         found = {}
         for task in (name for name, field in map(os.path.split, arrays) if field == "groups" and "/" not in name):
             names = [str(name) for name in arrays[f"{task}/parts"]]
@@ -86,7 +86,7 @@ def read(path: str | Path, draw: Draw | None = None, metric: str | None = None) 
             if draw is not None:
                 drawn = (
                     arrays[f"{task}/replicates"]
-                    if written
+                    if written and tasks.led(task, of) is tasks.led(task, metric)
                     else _replicates(task, metric, parts, draw.weights(len(groups)))
                 )
                 if drawn.shape != (len(names), draw.resamples) or drawn.dtype != np.float64 or np.isinf(drawn).any():

@@ -12,7 +12,7 @@ import pandas as pd
 import typer
 from tabulate import tabulate
 
-from anonbench.report.collect import leaves
+from anonbench.report.collect import PRIMARY, leaves
 from anonbench.report.results import ATTACK_KEYS, NORMAL, Key, Results
 from anonbench.report.study import ORIGINAL
 from anonbench.report.tables import KEYS, is_number, percent, write_csv
@@ -21,6 +21,7 @@ from anonbench.statistics.contrasts import LEVEL
 
 CHANGED, BEYOND, WITHIN, IDENTICAL = "changed", "beyond noise", "within noise", "identical"
 UNTESTED, ONLY_A, ONLY_B = "no interval", "only in A", "only in B"
+JUDGED_A, JUDGED_B = "judged in A alone", "judged in B alone"
 """What is said of a row. `CHANGED`: also after Holm's correction for all rows that are compared; `BEYOND`: only by
 its own interval; `IDENTICAL`: the same numbers, or the same difference without any error; `UNTESTED`: the tables hold
 no error of it."""
@@ -78,6 +79,8 @@ def _row(a: Results, b: Results, key: Key) -> dict[str, Any]:
     if is_number(found[f"{what}_a"]) and is_number(found[f"{what}_b"]):
         found["change"] = found[f"{what}_b"] - found[f"{what}_a"]
     known = is_number(found["difference_a"]) and is_number(found["difference_b"])
+    if a.rows[key].get("role") != b.rows[key].get("role"):
+        return found | {"said": JUDGED_A if a.rows[key].get("role") == PRIMARY else JUDGED_B}
     if _equal(found, "value") and (what == "value" or not known or _equal(found, "difference")):
         return found | {"said": IDENTICAL}
     if what == "value" and not _alike(a, b, key):
@@ -133,6 +136,9 @@ def summary(table: pd.DataFrame) -> str:
         said.append(f"{count[IDENTICAL]} of them identical")
     if UNTESTED in count:
         said.append(f"{count[UNTESTED]} without an interval (secondary metrics, a single seed)")
+    judged = int(count.get(JUDGED_A, 0) + count.get(JUDGED_B, 0))
+    if judged:
+        said.append(f"{judged} of a metric that only one of the two studies asks about")
     lines = [", ".join(said) + "."]
     if tested:
         chance = percent(1 - LEVEL)

@@ -12,9 +12,21 @@ import pandas as pd
 from anonbench.directions import ON_ORIGINAL, TESTED, Evaluation
 from anonbench.report.collect import CONTROL, MEAN, OVERLAPPED, PEOPLE, PRIMARY, TOUCHED
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
-from anonbench.report.tables import PLURALS, has, interval_of, is_number, number, percent, rows_of, shown, span, titled
+from anonbench.report.tables import (
+    PLURALS,
+    has,
+    heading,
+    interval_of,
+    is_number,
+    number,
+    percent,
+    primary,
+    rows_of,
+    shown,
+    span,
+    titled,
+)
 from anonbench.statistics.verdicts import DROP, GAIN, MISSING, REFERENCE, SAME, UNSURE
-from anonbench.tasks.base import title
 
 BADGES = {DROP: "drop", GAIN: "gain", SAME: "same", UNSURE: "unsure", REFERENCE: "", MISSING: "missing"}
 """Classes of the verdicts in the page's style."""
@@ -76,6 +88,7 @@ def explorer(
     rows, left_out = chosen(table)
     ids, by_seed = anchors(rows), _by_seed(seeds)
     columns = _columns(rows)
+    named = {task: heading(primary(rows), task) for task in dict.fromkeys(rows.task)}
     records = []
     for row in rows_of(rows):
         own = by_seed.get(key(row), {})
@@ -86,7 +99,7 @@ def explorer(
                 "id": ids[key(row)],
                 "what": _what(row),
                 "variant": row.variant,
-                "cells": [_cell(row, column) for column in columns],
+                "cells": [_cell(row, column, named) for column in columns],
                 "differs": differs,
                 "seeds": [
                     {
@@ -143,12 +156,12 @@ def _columns(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return [{"filter": "", "first": "", **column} for column in columns]
 
 
-def _cell(row: Any, column: dict[str, Any]) -> dict[str, Any]:
+def _cell(row: Any, column: dict[str, Any], named: dict[str, str]) -> dict[str, Any]:
     """Return what stands in a row's cell."""
     of, value = column["of"], getattr(row, column["of"])
     cell: dict[str, Any] = {"kind": column["kind"], "head": False, "badge": "", "note": "", "link": False}
     if column["kind"] != "numeric":
-        cell["text"] = title(value, row.metric if row.role == PRIMARY else None) if of == "task" else value
+        cell["text"] = named[value] if of == "task" else value
         if of == "variant":
             cell["head"] = True
         elif of == "category":

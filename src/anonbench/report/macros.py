@@ -14,7 +14,7 @@ from anonbench.directions import ON_ORIGINAL
 from anonbench.records import UNANNOTATED
 from anonbench.report.collect import MEAN, Sources, evaluated, training_record
 from anonbench.report.study import ORIGINAL, ReportStudy, is_identity
-from anonbench.report.tables import escape, is_number, number, percent, primary, rows_of, shown, tex_signed
+from anonbench.report.tables import escape, heading, is_number, number, percent, primary, rows_of, shown, tex_signed
 
 PREFIX = "ab"
 """Of every macro, so that none is a command of LaTeX."""
@@ -153,6 +153,7 @@ def _counts(
     yield macro("resamples"), f"{study.bootstrap}"
     for task in dict.fromkeys(table.task):
         yield macro(task, "margin"), f"{study.margin_of(task):g}"
+        yield macro(task, "metric"), escape(heading(primary(table), task))
     for dataset, splits in study.datasets.items():
         people = cover[(cover.dataset == dataset) & (cover.category != UNANNOTATED) & (cover.split == splits["train"])]
         people = people.drop_duplicates("category")

@@ -96,18 +96,18 @@ class Attacks:
 class ReportStudy:
     """Data sets with their splits, variants, models and seeds, and what the report needs to know.
 
-    ``datasets[name]`` holds ``train`` and ``val``; ``margin`` is in AP points; ``bootstrap`` counts resamples;
-    ``original_seeds`` are further ones of the original alone. ``config_sha256`` is the sha256 of the file that the
-    study was read from. ``asked[data set][model]`` lists the variants that a model is to tell of, where the study says
-    so; ``untrained`` are the models that need no training, which have the first seed alone, or a method's fits;
-    ``on_original`` those that are trained on original images alone; ``own_seeds`` are by model, where they are not all.
-    ``directions`` are those that are evaluated; ``files`` are the configuration files as commands name them; ``sheet``
-    are the variants that the before/after sheet shows beside the original, () for all. ``margins`` are by task, in the
-    unit of its first metric, where they are not ``margin``; ``starts`` holds pairs of a data set and the models on it
-    that differ in first weights or learning rate alone; ``primary`` is the question that was declared beforehand.
-    ``refitted`` are the variants whose method is fitted anew for each of ``seeds``; ``against`` those that every other
-    one is compared with. ``controls`` are variants that anonymize nobody, beside those that only re-encode; ``after``
-    says of variants which other one they come after.
+    ``datasets[name]`` holds ``train`` and ``val``; ``margin`` is in the unit of first metrics; ``bootstrap`` counts
+    resamples; ``original_seeds`` are further ones of the original alone. ``config_sha256`` is the sha256 of the file
+    that the study was read from. ``asked[data set][model]`` lists the variants that a model is to tell of, where the
+    study says so; ``untrained`` are the models that need no training, which have the first seed alone, or a method's
+    fits; ``on_original`` those that are trained on original images alone; ``own_seeds`` are by model, where they are
+    not all. ``directions`` are those that are evaluated; ``files`` are the configuration files as commands name them;
+    ``sheet`` are the variants that the before/after sheet shows beside the original, () for all. ``margins`` are by
+    task, in the unit of its first metric, where they are not ``margin``; ``starts`` holds pairs of a data set and the
+    models on it that differ in first weights or learning rate alone; ``primary`` is the question that was declared
+    beforehand. ``refitted`` are the variants whose method is fitted anew for each of ``seeds``; ``against`` those that
+    every other one is compared with. ``controls`` are variants that anonymize nobody, beside those that only re-encode;
+    ``after`` says of variants which other one they come after.
     """
 
     name: str

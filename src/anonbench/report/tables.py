@@ -277,7 +277,7 @@ def flat(table: pd.DataFrame) -> dict[str, Any]:
     Categories are people, controls and means. Directions other than the usual one have names of their own. Each has
     its ``value`` and, of a variant, the ``difference``, the ``low`` and ``high`` end of the 95 % interval that the
     ``verdict`` rests on, the share ``kept`` in per cent and the ``question`` (primary or exploratory), as far as the
-    table has them.
+    table has them; and its ``metric``, where the study asks about another one than the task's own first.
     """
     table = primary(table)
     result: dict[str, Any] = {}
@@ -306,6 +306,8 @@ def _flat(row: Any) -> dict[str, Any]:
         name: round(float(value), 2) + 0.0 for name, value in numbers.items() if value is not None and is_number(value)
     }
     words = ("verdict", "question") if row.variant != ORIGINAL else ()
+    if title(row.task, metric := getattr(row, "metric", None)) != title(row.task):
+        found["metric"] = metric  # what the study asks about in place of the task's own first
     return found | {word: getattr(row, word) for word in words if getattr(row, word, "")}
 
 

@@ -16,6 +16,7 @@ from anonbench.config import NON_RECIPE_KEYS, Study
 from anonbench.directions import ON_ORIGINAL
 from anonbench.report.study import is_identity
 from anonbench.seeding import seed_of
+from anonbench.tasks import base as tasks
 from anonbench.variants import ORIGINAL
 from anonbench.workflow.files import Files
 
@@ -195,10 +196,14 @@ class Arguments:
         """Tell whether the attacker's own data has its people's names from where the attacked data has them."""
         return self.study.one_source(self.files.own_dataset(dataset), dataset)
 
-    def metric(self) -> str:
-        """Return the option of `anonbench evaluate` that says which metric the study asks about, '' for the first."""
-        asked = self.study.report.primary.metric
-        return f"--metric {shlex.quote(asked)}" if asked else ""
+    def metric(self, model: str) -> str:
+        """Return the option of `anonbench evaluate` that says which metric the study asks about.
+
+        '' where that is the first one of each of the model's tasks anyway.
+        """
+        asked, names = self.study.report.primary.metric, self.study.models[model].tasks
+        changes = any(tasks.led(name, asked) is not tasks.load(name) for name in names)
+        return f"--metric {shlex.quote(str(asked))}" if changes else ""
 
     def _attacks(self) -> dict[str, Any]:
         """Return who attacks what, as the report reads it."""

@@ -46,6 +46,8 @@ def sizes_figure(sizes: pd.DataFrame, people: pd.DataFrame, study: ReportStudy) 
     if not wanted:
         return nothing("nothing was measured by the size of people")
     tasks = list(dict.fromkeys(sizes.task))
+    # margins are of what the study asks about, which may be another metric than the one by size
+    judged = {task for task in tasks if study.task(task).metrics[0].name == sizes[sizes.task == task]["first"].iloc[0]}
     heights = [0.6 + part.variant.nunique() for _, part in wanted]
     figure = Figure(figsize=(WIDTH, 0.8 + 0.24 * sum(heights) + 0.3 * len(wanted)), layout="constrained")
     axes = figure.subplots(
@@ -56,7 +58,8 @@ def sizes_figure(sizes: pd.DataFrame, people: pd.DataFrame, study: ReportStudy) 
     for line, ((dataset, model, category), part) in enumerate(wanted):
         variants = [v for v in dict.fromkeys(part.variant) if v != ORIGINAL]
         for column, task in enumerate(tasks):
-            _differences(axes[line, column], part[part.task == task], variants, study.margin_of(task), line == 0, task)
+            band = study.margin_of(task) if task in judged else 0.0
+            _differences(axes[line, column], part[part.task == task], variants, band, line == 0, task)
         _changed(axes[line, -1], people[(people.dataset == dataset) & (people.category == category)], variants, study)
         axes[line, 0].set_yticks(range(len(variants)), variants)
         axes[line, 0].set_ylim(len(variants) - 0.45, -0.55)
@@ -74,14 +77,19 @@ def sizes_figure(sizes: pd.DataFrame, people: pd.DataFrame, study: ReportStudy) 
         for size, colour in SIZES.items()
         if size in set(sizes["size"])
     ]
-    handles += [seed_handle(), band_handle(study, sizes)]
+    handles += [seed_handle(), *([band_handle(study, sizes[sizes.task.isin(judged)])] if judged else [])]
     legend(figure, handles)
     return figure
 
 
 def _differences(axis: Axes, rows: pd.DataFrame, variants: list[str], margin: float, top: bool, task: str) -> None:
     there = [size for size in SIZES if size in set(rows["size"])]
-    panel(axis, margin, limits_of(list(rows[rows.variant != ORIGINAL].difference.dropna()), [], [], margin), ticks=4)
+    panel(
+        axis,
+        margin,
+        limits_of(list(rows[rows.variant != ORIGINAL].difference.dropna()), [], [], margin or 1.0),
+        ticks=4,
+    )
     for y in range(1, len(variants)):
         axis.axhline(y - 0.5, color=GRID, lw=0.4, zorder=0)
     for k, size in enumerate(there):
