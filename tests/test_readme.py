@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from anonbench.cli import COMMANDS, app, described
 from anonbench.report.privacy_text import deciding
-from anonbench.report.tables import read_csv
+from anonbench.report.tables import MARKS, read_csv
 
 PROJECT = Path(__file__).parents[1]
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -146,6 +146,7 @@ def test_the_table_of_both_halves_is_that_of_the_committed_results(committed: Pa
         for task, said in (("detection", box), ("pose", keypoints)):
             (one,) = asked[asked.task == task].itertuples()
             own = f"{one.kept:.1f} ({one.kept_low:.1f} to {one.kept_high:.1f})".replace("-0.0", "0.0")
+            own += f" {MARKS.get(one.verdict, '')}"
             assert said == ("100" if row.variant == "original" else own), row.variant
         ends = deciding(row) or ()
         assert found == f"{100 * row.value:.1f} ({' to '.join(f'{100 * end:.1f}' for end in ends)})", row.variant

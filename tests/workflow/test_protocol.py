@@ -102,8 +102,8 @@ def test_without_refit_nothing_is_fitted_twice() -> None:
         ),
         ({"report": {"primary": {"direction": "sideways"}}}, "report.primary.direction"),
         (
-            {"report": {"primary": {"tasks": ["detection"], "metric": "AP50"}}},
-            r"report\.primary\.metric: 'AP50' is not the first metric of detection \(AP\)",
+            {"report": {"primary": {"tasks": ["detection"], "metric": "AP90"}}},
+            r"report\.primary\.metric: 'AP90' has no intervals in detection; name one of AP, AP50, AP75",
         ),
         ({"report": {"primary": {"models": ["nobody"]}}}, "report.primary.models: 'nobody' is not among the study's"),
         ({"attack": {"datasets": ["clipz"]}}, r"attack.datasets: unknown data set 'clipz' \(did you mean 'clips'"),
