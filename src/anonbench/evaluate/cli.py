@@ -35,12 +35,13 @@ def evaluate(
     from anonbench.statistics.resampling import Draw
     from anonbench.tasks import base as tasks
 
-    leaders = sorted({one for name in registry.names("tasks") for one in tasks.load(name).leaders})
-    if metric is not None and metric not in leaders:
-        raise AnonbenchError(
-            f"'{metric}' is resampled in no task{nearest(metric, leaders)}", entry="--metric",
-            remedy=f"name one of {', '.join(leaders)}, or none for first metrics",
-        )  # fmt: skip
+    if metric is not None:  # loads all tasks, which a run without it need not
+        leaders = sorted({one for name in registry.names("tasks") for one in tasks.load(name).leaders})
+        if metric not in leaders:
+            raise AnonbenchError(
+                f"'{metric}' is resampled in no task{nearest(metric, leaders)}", entry="--metric",
+                remedy=f"name one of {', '.join(leaders)}, or none for first metrics",
+            )  # fmt: skip
     draw = Draw(resamples, seed, dataset) if resamples else None
     value = evaluate_files(predictions, annotations, out, engine, draw, people, metric)
     for name, found in value["tasks"].items():

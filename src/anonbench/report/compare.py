@@ -24,7 +24,7 @@ UNTESTED, ONLY_A, ONLY_B = "no interval", "only in A", "only in B"
 JUDGED_A, JUDGED_B = "judged in A alone", "judged in B alone"
 """What is said of a row. `CHANGED`: also after Holm's correction for all rows that are compared; `BEYOND`: only by
 its own interval; `IDENTICAL`: the same numbers, or the same difference without any error; `UNTESTED`: the tables hold
-no error of it."""
+no error of it; `JUDGED_A`, `JUDGED_B`: it is of a metric that one of the two studies asks about alone."""
 
 ATTACK_COLUMNS = (
     *ATTACK_KEYS, "value_a", "value_b", "verdict_a", "verdict_b", "change", "change_low", "change_high", "freedom",
@@ -79,8 +79,9 @@ def _row(a: Results, b: Results, key: Key) -> dict[str, Any]:
     if is_number(found[f"{what}_a"]) and is_number(found[f"{what}_b"]):
         found["change"] = found[f"{what}_b"] - found[f"{what}_a"]
     known = is_number(found["difference_a"]) and is_number(found["difference_b"])
-    if a.rows[key].get("role") != b.rows[key].get("role"):
-        return found | {"said": JUDGED_A if a.rows[key].get("role") == PRIMARY else JUDGED_B}
+    role_a, role_b = (of.rows[key].get("role") for of in (a, b))
+    if role_a != role_b:
+        return found | {"said": JUDGED_A if role_a == PRIMARY else JUDGED_B}
     if _equal(found, "value") and (what == "value" or not known or _equal(found, "difference")):
         return found | {"said": IDENTICAL}
     if what == "value" and not _alike(a, b, key):

@@ -88,7 +88,8 @@ def explorer(
     rows, left_out = chosen(table)
     ids, by_seed = anchors(rows), _by_seed(seeds)
     columns = _columns(rows)
-    named = {task: heading(primary(rows), task) for task in dict.fromkeys(rows.task)}
+    firsts = primary(rows)
+    named = {task: heading(firsts, task) for task in dict.fromkeys(rows.task)}
     records = []
     for row in rows_of(rows):
         own = by_seed.get(key(row), {})
