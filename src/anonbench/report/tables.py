@@ -379,10 +379,15 @@ def margins(study: ReportStudy, table: pd.DataFrame) -> str:
     return ", ".join(f"{text} ({heading(table, task)})" for task, text in said.items())
 
 
+def first_metric(table: pd.DataFrame, task: str) -> str | None:
+    """Return the metric that a table of first metrics has of a task; None for a task that it lacks."""
+    metrics = table.loc[table.task == task, "metric"]
+    return str(metrics.iloc[0]) if len(metrics) else None
+
+
 def heading(table: pd.DataFrame, task: str) -> str:
     """Return a task's title by the metric that a table of first metrics has of it."""
-    metrics = table.loc[table.task == task, "metric"]
-    return title(task, str(metrics.iloc[0]) if len(metrics) else None)
+    return title(task, first_metric(table, task))
 
 
 def titled(row: Any) -> str:

@@ -35,6 +35,7 @@ from anonbench.report.tables import (
     capital,
     daggered,
     direction,
+    first_metric,
     has,
     heading,
     is_number,
@@ -85,7 +86,7 @@ def impact_figure(table: pd.DataFrame, seeds: pd.DataFrame, study: ReportStudy) 
             if row == 0:
                 axis.set_title(capital(heading(table, task)))
             if row == len(panels) - 1:
-                axis.set_xlabel(f"Δ {_metric(table, task)} to original")
+                axis.set_xlabel(f"Δ {first_metric(table, task) or title(task)} to original")
             if column == 0:
                 axis.set_yticks(range(len(variants)), [_label(v, region) for v in variants])
                 name = "\n".join([dataset, *whose(model, part), region]) if several else region
@@ -161,12 +162,6 @@ def whose(model: str, part: pd.DataFrame) -> list[str]:
     on = direction(part)
     first = daggered(model, part)
     return [first] if on == ON_ORIGINAL else [first, SHORT[on]]
-
-
-def _metric(table: pd.DataFrame, task: str) -> str:
-    """Return the name of a task's first metric."""
-    of = table.loc[table.task == task, "metric"]
-    return str(of.iloc[0]) if len(of) else title(task)
 
 
 def _legend(table: pd.DataFrame, study: ReportStudy) -> list[Any]:
