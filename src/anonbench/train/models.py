@@ -25,7 +25,7 @@ from torchvision.models.detection.keypoint_rcnn import KeypointRCNNPredictor
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, MultiScaleRoIAlign, roi_align
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d, roi_align
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from torchvision.ops.poolers import LevelMapper
 
@@ -33,6 +33,7 @@ from anonbench.recipe import Recipe
 from anonbench.records import KEYPOINTS
 from anonbench.train.data import Category, Target
 from anonbench.train.heatmaps import keypoints_of
+from anonbench.train.pooling import RegionPool
 from anonbench.train.rcnn import Architecture, RoiHead
 
 MEAN = (0.485, 0.456, 0.406)
@@ -201,9 +202,9 @@ def _rpn(a: Architecture) -> Proposals:
     )
 
 
-def _pool(a: Architecture, size: int) -> MultiScaleRoIAlign:
+def _pool(a: Architecture, size: int) -> RegionPool:
     names = [str(a.strides.index(stride)) for stride in a.roi_levels]
-    pool = MultiScaleRoIAlign(names, size, a.roi_sampling)
+    pool = RegionPool(names, size, a.roi_sampling)
     # torchvision would infer these from the first batch, wrongly when the padding is large
     pool.scales = [1 / stride for stride in a.roi_levels]
     first, last = (stride.bit_length() - 1 for stride in (a.roi_levels[0], a.roi_levels[-1]))
@@ -320,8 +321,8 @@ class Heads(roi_heads.RoIHeads):
         image_shapes: list[tuple[int, int]],
         targets: list[Target] | None = None,
     ) -> tuple[list[Detection], dict[str, Tensor]]:
-        # once, rather than by each of the three poolings
-        features = {level: values.contiguous() for level, values in features.items()}
+        if not self.box_roi_pool.multiplies(features):  # torchvision's kernel would do it for each of the poolings
+            features = {level: values.contiguous() for level, values in features.items()}
         if self.training:
             assert targets is not None
             return [], self._losses(features, proposals, image_shapes, targets)
