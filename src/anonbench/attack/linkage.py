@@ -61,10 +61,16 @@ def _first(below: np.ndarray, equal: np.ndarray, drawn: int) -> np.ndarray:
     if np.isin(below, (0, 1)).all() and np.isin(equal, (0, 1)).all():
         return _first_of_certain(below.sum(axis=1), equal.sum(axis=1), below.shape[1], drawn)
     # A tie of T is broken with chance 1 / (1 + T), the integral over u from 0 to 1 of u^T: within it, each person is
-    # passed with chance below + u * equal. It is a polynomial in u, which Gauss and Legendre integrate exactly.
-    nodes, weights = special.roots_legendre(min(int((equal > 0).sum(axis=1).max()), drawn) // 2 + 1)
-    passed = below[:, None] + (nodes[:, None] + 1) / 2 * equal[:, None]
-    return np.asarray(_all_of(passed, drawn) @ weights / 2)
+    # passed with chance below + u * equal. It is a polynomial in u, which Gauss and Legendre integrate exactly; the
+    # more people tie, the more nodes that takes, and most mates tie with nobody.
+    needed = np.minimum((equal > 0).sum(axis=1), drawn) // 2 + 1
+    found = np.empty(len(below))
+    for count in np.unique(needed):
+        rows = needed == count
+        nodes, weights = special.roots_legendre(count)
+        passed = below[rows, None] + (nodes[:, None] + 1) / 2 * equal[rows, None]
+        found[rows] = _all_of(passed, drawn) @ weights / 2
+    return found
 
 
 def _first_of_certain(below: np.ndarray, equal: np.ndarray, others: int, drawn: int) -> np.ndarray:
@@ -94,13 +100,16 @@ def _all_of(passed: np.ndarray, drawn: int) -> np.ndarray:
     """
     if drawn == passed.shape[-1]:
         return np.asarray(passed.prod(axis=-1))
-    found = np.zeros((*passed.shape[:-1], drawn + 1))
-    found[..., 0] = 1
-    held = np.arange(1, drawn + 1)
-    for k in range(passed.shape[-1]):
-        share = held / (k + 1)
-        found[..., 1:] = (1 - share) * found[..., 1:] + share * passed[..., k, None] * found[..., :-1]
-    return np.asarray(found[..., drawn])
+    people = passed.shape[-1]
+    chances = np.ascontiguousarray(np.moveaxis(passed, -1, 0))
+    found = np.zeros((drawn + 1, *passed.shape[:-1]))  # of each m, the chance that all of m drawn so far are passed
+    found[0] = 1
+    for k, chance in enumerate(chances):
+        # from no more than there are so far, and to no fewer than the rest can still fill up
+        first, last = max(1, drawn - (people - 1 - k)), min(k + 1, drawn)
+        share = (np.arange(first, last + 1) / (k + 1)).reshape(-1, *[1] * chance.ndim)
+        found[first : last + 1] += share * (chance * found[first - 1 : last] - found[first : last + 1])
+    return np.asarray(found[drawn])
 
 
 def crowd(scores: ArrayLike, probe: ArrayLike, gallery: ArrayLike, allowed: ArrayLike | None = None) -> np.ndarray:
