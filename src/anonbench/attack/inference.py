@@ -18,7 +18,7 @@ from anonbench.attack.contract import Traits
 from anonbench.attack.fitting import Student, changed_pairs, check_outputs, fit, restore, sha256_of
 from anonbench.attack.guessing import Guessed
 from anonbench.attack.learning import Attacker, moved, tensor_of
-from anonbench.attack.networks import build
+from anonbench.attack.networks import build, scaled
 from anonbench.attack.options import AttackerConfig
 from anonbench.attack.record import AGAIN, RECORD, read_attacker
 from anonbench.attack.subjects import Subjects
@@ -136,7 +136,7 @@ class Guesser(nn.Module):
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Return (N, outputs) of crops uint8 (N, 3, height, width)."""
-        found: torch.Tensor = self.head(functional.gelu(self.network(crops.float() / 127.5 - 1)))
+        found: torch.Tensor = self.head(functional.gelu(self.network(scaled(crops))))
         return found
 
 

@@ -71,10 +71,19 @@ NETWORKS: dict[str, Callable[[int], nn.Module]] = {"compact": Compact, "mosaic":
 
 
 def build(network: str, dimensions: int) -> nn.Module:
-    """Return a network with random weights; raise AnonbenchError for an unknown name."""
+    """Return a network with random weights, channels last; raise AnonbenchError for an unknown name."""
     if network not in NETWORKS:
         raise AnonbenchError(f"unknown network '{network}'{nearest(network, NETWORKS)}", entry="network")
-    return NETWORKS[network](dimensions)
+    made: nn.Module = NETWORKS[network](dimensions).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return made
+
+
+def scaled(crops: torch.Tensor) -> torch.Tensor:
+    """Return crops uint8 (N, 3, height, width) as networks take them: float32, -1 to 1.
+
+    Channels are last in memory, with which a training takes three quarters of the time on a CPU.
+    """
+    return crops.to(torch.float32, memory_format=torch.channels_last) / 127.5 - 1
 
 
 class Embedder(nn.Module):
@@ -87,7 +96,7 @@ class Embedder(nn.Module):
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Return unit vectors (N, dimensions) of crops uint8 (N, 3, height, width)."""
-        return functional.normalize(self.network(crops.float() / 127.5 - 1))
+        return functional.normalize(self.network(scaled(crops)))
 
 
 @torch.no_grad()
