@@ -79,7 +79,8 @@ class AttackerConfig(Strict):
     )
     network: Literal["compact", "mosaic", "resnet18"] = Field(
         "compact",
-        description="Architecture, from random weights: `compact` for a CPU; `mosaic` sees mean colours of cells.",
+        description="Architecture, from random weights: `compact` for a CPU; `mosaic` sees mean colours of cells; "
+        "`resnet18` for a GPU.",
     )
     width: int = Field(48, ge=16, le=512, description="Width of a crop in pixels.")
     height: int = Field(96, ge=16, le=512, description="Height of a crop in pixels.")
