@@ -604,6 +604,7 @@ def test_who_undoes_the_method_stands_beside_the_naive_one_as_well(
     undone = table.assign(knowledge=table.knowledge.replace("aware", "reverse"))
     of, back = (tradeoff(study, impact(), one, tmp_path) for one in (table, undone))
     pd.testing.assert_frame_equal(of, back)
+    assert set(of.metric) == {"AP"}
     aware = back[(back.variant == "face-blur-medium") & back.measure.eq("linkability")].aware
     assert aware.tolist() == [cell(table, "value", variant="face-blur-medium", attacker="face-aware")]
 

@@ -19,12 +19,12 @@ from anonbench.report.study import ReportStudy, parts
 from anonbench.report.tables import interval_of, is_number, number, primary, rows_of, shown, titled
 
 TRADEOFF_COLUMNS = (
-    "dataset", "variant", "region", "method", "level", "kept_on", "model", "task", "category", "direction", "value",
-    "kept", "kept_low", "kept_high", "rms", "attack", "measure", "size", "naive", "naive_low", "naive_high", "aware",
+    "dataset", "variant", "region", "method", "level", "kept_on", "model", "task", "category", "direction", "metric",
+    "value", "kept", "kept_low", "kept_high", "rms", "attack", "measure", "size", "naive", "naive_low", "naive_high", "aware",
     "aware_low", "aware_high", "gap", "gap_low", "gap_high", "chance", "prevalence",
 )  # fmt: skip
 """Columns of tradeoff.csv: a row per data set, variant, attack by those who learn and measure. ``value`` and ``kept``
-are those of the primary question's first task and category (impact.csv), on the data set ``kept_on``, which is another
+are those of the primary question's first task and category in that task's first ``metric`` (impact.csv), on the data set ``kept_on``, which is another
 one where no model is used for the one that is attacked; ``rms``: `report.apart`; ``naive`` and
 ``aware``: the strongest attacker, on the people on whom attackers are chosen, of those who have learnt from originals
 alone and of those who know the method (`KNOWS`), with intervals of their own; where there is one who knows, the naive
@@ -52,7 +52,7 @@ def tradeoff(study: ReportStudy, table: pd.DataFrame, privacy: pd.DataFrame, ano
             region, method, level = parts(name)
             keys = {"dataset": dataset, "variant": name, "region": region, "method": method, "level": level}
             own = kept.get(name)
-            columns = ("model", "task", "category", "direction", "value", "kept", "kept_low", "kept_high")
+            columns = ("model", "task", "category", "direction", "metric", "value", "kept", "kept_low", "kept_high")
             utility = {} if own is None else {column: getattr(own, column, None) for column in columns}
             utility |= {} if own is None else {"kept_on": own.dataset}
             for found in _measures(of):
@@ -63,8 +63,8 @@ def tradeoff(study: ReportStudy, table: pd.DataFrame, privacy: pd.DataFrame, ano
 
 
 TEXT_COLUMNS = (
-    "dataset", "variant", "region", "method", "level", "kept_on", "model", "task", "category", "direction", "attack",
-    "measure", "size",
+    "dataset", "variant", "region", "method", "level", "kept_on", "model", "task", "category", "direction", "metric",
+    "attack", "measure", "size",
 )  # fmt: skip
 
 
