@@ -20,15 +20,15 @@ from anonbench.report.tables import interval_of, is_number, number, primary, row
 
 TRADEOFF_COLUMNS = (
     "dataset", "variant", "region", "method", "level", "kept_on", "model", "task", "category", "direction", "metric",
-    "value", "kept", "kept_low", "kept_high", "rms", "attack", "measure", "size", "naive", "naive_low", "naive_high", "aware",
-    "aware_low", "aware_high", "gap", "gap_low", "gap_high", "chance", "prevalence",
+    "value", "kept", "kept_low", "kept_high", "rms", "attack", "measure", "size", "naive", "naive_low", "naive_high",
+    "aware", "aware_low", "aware_high", "gap", "gap_low", "gap_high", "chance", "prevalence",
 )  # fmt: skip
 """Columns of tradeoff.csv: a row per data set, variant, attack by those who learn and measure. ``value`` and ``kept``
-are those of the primary question's first task and category in that task's first ``metric`` (impact.csv), on the data set ``kept_on``, which is another
-one where no model is used for the one that is attacked; ``rms``: `report.apart`; ``naive`` and
-``aware``: the strongest attacker, on the people on whom attackers are chosen, of those who have learnt from originals
-alone and of those who know the method (`KNOWS`), with intervals of their own; where there is one who knows, the naive
-are those who see the same of people as that one. The rest is privacy.csv's."""
+are those of the primary question's first task and category in that task's first ``metric`` (impact.csv), on the data
+set ``kept_on``, which is another one where no model is used for the one that is attacked; ``rms``: `report.apart`;
+``naive`` and ``aware``: the strongest attacker, on the people on whom attackers are chosen, of those who have learnt
+from originals alone and of those who know the method (`KNOWS`), with intervals of their own; where there is one who
+knows, the naive are those who see the same of people as that one. The rest is privacy.csv's."""
 KNOWS = {NAIVE: (NAIVE,), AWARE: (AWARE, REVERSE)}
 """Whose knowledge each column is about: whoever undoes the method first knows it as well, and `restore` has nobody
 else who does."""

@@ -84,3 +84,9 @@ class Torchvision(Trainer):
         model.to(device, memory_format=torch.channels_last).eval()
         for found in inference.detections(model, categories, variant, recipe, device):
             yield {ENTRIES: found}
+
+    def versions(self) -> dict[str, str]:
+        import numpy
+        import scipy
+
+        return {"numpy": numpy.__version__, "scipy": scipy.__version__}
