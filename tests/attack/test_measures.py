@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
+from fractions import Fraction
+from math import comb
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from anonbench.attack.linkage import crowd, isolating_threshold, linkability, singled_out, summarise_crowd
+from anonbench.attack.linkage import _first, crowd, isolating_threshold, linkability, singled_out, summarise_crowd
 from anonbench.attack.pairs import checked
 from anonbench.attack.retrieval import average_precision, mean_average_precision, within_rank
 from anonbench.attack.risk import Mixture, identities_that_tell, identity_replicates, mixture
@@ -58,6 +61,33 @@ def test_linkability_is_the_mean_over_every_gallery(found: dict[str, Any], size:
             for people in itertools.combinations(crowds, (size or len(crowds) + 1) - 1)
         ]
         assert values[p] == pytest.approx(np.mean(means), abs=1e-12)
+
+
+def _exactly(below: list[Fraction], equal: list[Fraction], drawn: int) -> Fraction:
+    """Return the chance to be first: the coefficient of z^drawn in the product of 1 + z (below + u equal), over u."""
+    terms = {(0, 0): Fraction(1)}  # by the powers of z and u
+    for passed, tied in zip(below, equal, strict=True):
+        longer: dict[tuple[int, int], Fraction] = defaultdict(Fraction)
+        for (z, u), value in terms.items():
+            longer[z, u] += value
+            longer[z + 1, u] += value * passed
+            longer[z + 1, u + 1] += value * tied
+        terms = longer
+    return sum((v / (u + 1) for (z, u), v in terms.items() if z == drawn), Fraction(0)) / comb(len(below), drawn)
+
+
+@pytest.mark.parametrize("drawn", [1, 2, 9, 15, 16])
+def test_mates_who_tie_with_nobody_some_and_all_are_exact_in_one_batch(drawn: int) -> None:
+    rng = np.random.default_rng(3)
+    thirds = rng.integers(0, 4, (6, 16))  # of three images of each person so many are below, and some of the rest equal
+    ties = np.array([rng.integers(0, 4 - row) for row in thirds])
+    ties[0], thirds[1], ties[1], ties[2, 1:] = 0, 0, 3, 0
+    wanted = [
+        float(_exactly([Fraction(int(b), 3) for b in row], [Fraction(int(e), 3) for e in tied], drawn))
+        for row, tied in zip(thirds, ties, strict=True)
+    ]
+    assert len({int((tied > 0).sum()) for tied in ties}) > 3, "they need different numbers of nodes"
+    np.testing.assert_allclose(_first(thirds / 3, ties / 3, drawn), wanted, rtol=1e-12, atol=1e-15)
 
 
 def test_linkability_of_one_image_each_is_hypergeometric() -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import LevelMapper
+from train_tiny import ARCHITECTURE, HEIGHT, WIDTH, tiny_recipe
 
+from anonbench.learning import memory
+from anonbench.train import models, pooling
+from anonbench.train.data import VariantSplit, load_image, load_target
 from anonbench.train.pooling import RegionPool
 
 IMAGE = (96, 128)
@@ -55,10 +61,66 @@ def test_a_product_is_what_the_kernel_gives(size: int | tuple[int, int], samples
     torch.testing.assert_close(own, gradient, rtol=1e-6, atol=1e-5)
 
 
-def test_one_sample_per_cell_is_equal_to_the_byte() -> None:
-    expected, pooled = (
-        _made(kind, 7, 1)(_maps(), _boxes(), [IMAGE] * 3).detach() for kind in (MultiScaleRoIAlign, RegionPool)
-    )
+def test_one_sample_per_cell_is_equal_to_the_byte_and_so_is_its_gradient() -> None:
+    found = []
+    for kind in (MultiScaleRoIAlign, RegionPool):
+        maps = _maps()
+        pooled = _made(kind, 7, 1)(maps, _boxes(), [IMAGE] * 3)
+        torch.manual_seed(2)
+        pooled.backward(torch.randn(pooled.shape))
+        found.append((pooled.detach(), maps["0"].grad))
+    for expected, own in zip(*found, strict=True):
+        assert torch.equal(own, expected)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 5, 6])
+def test_samples_at_the_border_are_on_the_side_where_the_kernel_has_them(samples: int) -> None:
+    grid = [[float(x), 0.0, float(x + width), 40.0] for x in range(-20, 1) for width in range(1, 160, 3)]
+    maps, boxes = {"0": torch.ones(1, 1, *(side // 4 for side in IMAGE))}, [torch.tensor(grid)]
+    expected, pooled = (_made(kind, 7, samples)(maps, boxes, [IMAGE]) for kind in (MultiScaleRoIAlign, RegionPool))
+    assert (expected == 0).any()
+    torch.testing.assert_close(pooled, expected, rtol=0, atol=1e-5)
+
+
+def test_a_model_has_the_losses_and_gradients_that_the_kernel_gives(
+    variant: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = VariantSplit.read(variant, "train")
+    recipe = tiny_recipe({"architecture": {**ARCHITECTURE, "roi_levels": [4], "roi_sampling": 1}})
+    torch.manual_seed(0)
+    model = models.build(recipe, data.categories).to(memory_format=torch.channels_last).train()
+    images = [load_image(sample, (WIDTH, HEIGHT)) for sample in data.samples[:2]]
+    targets = [load_target(sample, (WIDTH, HEIGHT), masks=True) for sample in data.samples[:2]]
+    assert model.roi_heads.box_roi_pool.multiplies({"0": torch.empty(1)})
+    found = []
+    for with_product in (True, False):
+        monkeypatch.setattr(RegionPool, "multiplies", lambda pool, maps, yes=with_product: yes)
+        model.zero_grad()
+        torch.manual_seed(1)
+        losses = model(images, targets)
+        sum(losses.values()).backward()
+        found.append((losses, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}))
+    (losses, gradients), (expected, wanted) = found
+    assert losses["loss_keypoint"] > 0
+    for ours, theirs in ((losses, expected), (gradients, wanted)):
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_where_memory_is_out_the_loop_is_told_as_pytorch_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def starved(*_: object) -> None:
+        raise MemoryError("Unable to allocate 3.74 GiB")
+
+    pool, maps = _made(RegionPool, 7, 1), _maps()
+    monkeypatch.setattr(pooling, "cells_of", starved)
+    assert not memory.suffices(lambda: pool(maps, _boxes(), [IMAGE] * 3), torch.device("cpu"))
+
+
+def test_maps_of_another_type_are_left_to_torchvision() -> None:
+    maps = {name: one.detach().double() for name, one in _maps().items()}
+    boxes = [one.double() for one in _boxes()]
+    expected, pooled = (_made(kind, 7, 1)(maps, boxes, [IMAGE] * 3) for kind in (MultiScaleRoIAlign, RegionPool))
+    assert pooled.dtype == torch.float64
     assert torch.equal(pooled, expected)
 
 
