@@ -369,7 +369,7 @@ class Study(Strict):
             if name not in known:
                 raise ValueError(f"report.primary.tasks: unknown task '{name}'{nearest(name, known)}")
             task = registry.load("tasks", name)
-            having = task.firsts
+            having = task.firsts()
             if primary.metric is not None and primary.metric not in having:
                 raise ValueError(
                     f"report.primary.metric: '{primary.metric}' has no intervals in {name}; name one of "

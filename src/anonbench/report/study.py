@@ -364,7 +364,7 @@ def _check_kinds(path: str | Path, value: dict[str, Any], options: dict[str, Any
     ]
     known_tasks = [name for name in question.tasks if name in registry.names("tasks")]
     if question.metric is not None:
-        having = [tasks.load(name).firsts for name in known_tasks]
+        having = [tasks.load(name).firsts() for name in known_tasks]
         named += [("report.primary.metric", question.metric, of) for of in having]
     for entry, name, known in named:
         if name not in known:

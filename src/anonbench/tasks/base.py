@@ -116,10 +116,10 @@ class Task(abc.ABC):
             return True
         return not (value < floor if self.metrics[0].best == "higher" else value > floor)
 
-    @property
-    def firsts(self) -> tuple[str, ...]:
-        """Names of the metrics that a study may have for the first: the one that is it now, then `leaders`."""
-        return (self.metrics[0].name, *self.leaders)
+    @classmethod
+    def firsts(cls) -> tuple[str, ...]:
+        """Return names of the metrics that a study may have for the first: the task's own, then `leaders`."""
+        return (cls.metrics[0].name, *cls.leaders)
 
     def led_by(self, metric: str | None) -> Self:
         """Return the task with one of its `leaders` as its first metric; itself for any other name, and for None."""
