@@ -379,8 +379,7 @@ class Study(Strict):
             others = not set(block.tasks) & set(primary.tasks)  # such a model is asked about all that it has
             if primary.metric is None or not others or (primary.models and name not in primary.models):
                 continue
-            firsts = {registry.load("tasks", task)().led_by(primary.metric).metrics[0].name for task in block.tasks}
-            if primary.metric not in firsts:
+            if not any(primary.metric in registry.load("tasks", task).firsts() for task in block.tasks):
                 raise ValueError(
                     f"report.primary.metric: '{primary.metric}' has no intervals in what models.{name} does "
                     f"({', '.join(block.tasks)}); name models in report.primary.models, or other tasks in "
