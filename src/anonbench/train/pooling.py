@@ -1,7 +1,7 @@
 """Pooling of regions (RoIAlign, He et al. 2017, arXiv 1703.06870), on a CPU as a product with a sparse matrix.
 
 A cell of a region's grid is a weighted sum of pixels: each of its samples of the four around it. torchvision's kernel
-reads and writes them channel by channel, forward and backward, a seventh of a small training's time; with channels last
+reads and writes them channel by channel, forward and backward, an eighth of a small training's time; with channels last
 the whole batch is one product of a sparse matrix (cells x pixels) with the maps, and its gradient one with the
 transposed matrix. SciPy multiplies row by row in one order on every processor.
 """
