@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from anonbench.attack import verification
 from anonbench.attack.linkage import _first, crowd, isolating_threshold, linkability, singled_out, summarise_crowd
 from anonbench.attack.pairs import checked
 from anonbench.attack.retrieval import average_precision, mean_average_precision, within_rank
@@ -245,6 +246,22 @@ def test_replicates_are_those_of_weighted_pairs(found: dict[str, Any]) -> None:
         wins = sum(v * u * ((s > t) + (s == t) / 2) for s, v in same for t, u in different)
         assert replicates.auc[b] == pytest.approx(wins / masses[0] / masses[1])
         assert replicates.tar[:, b] == pytest.approx([accepted(far, same, different) for far in fars])
+
+
+@pytest.mark.parametrize(("step", "held"), [(1, 1), (2, 40), (7, 2**20)])
+def test_where_sums_are_cut_and_how_many_draws_are_held_changes_nothing(
+    step: int, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random, who = np.random.default_rng(3), np.repeat(np.arange(12), 3)
+    scores = np.round(random.normal(size=(36, 36)), 1)
+    columns = np.array([0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 8, 9])  # some are drawn together
+    given = {"weights": group_weights(10, 30, 7), "fars": (0.01, 0.3, 1.0), "columns": columns}
+    wanted = verification_replicates(scores, who, who, **given)
+    monkeypatch.setattr(verification._Curve, "STEP", step)
+    monkeypatch.setattr(verification._Curve, "HELD", held)
+    found = verification_replicates(scores, who, who, **given)
+    np.testing.assert_array_equal(found.auc, wanted.auc)
+    np.testing.assert_array_equal(found.tar, wanted.tar)
 
 
 def test_equal_weights_change_nothing() -> None:

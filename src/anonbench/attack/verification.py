@@ -6,24 +6,46 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import csr_matrix
 
 from anonbench.attack.pairs import Pairs, checked
 from anonbench.errors import AnonbenchError
 
 
 @dataclass(frozen=True)
+class _Masses:
+    """How often pairs count in D draws, with the highest score first.
+
+    ``genuine`` (M + 1, D) is the weight of the first genuine pairs; ``cuts`` (S + 1, D) that of the impostor pairs
+    before each cut; ``products`` (U, D) that of each pair of people.
+    """
+
+    genuine: np.ndarray
+    cuts: np.ndarray
+    products: np.ndarray
+
+
+@dataclass(frozen=True)
 class _Curve:
     """Genuine and impostor pairs, each with the highest score first, and the weights that count them.
 
-    ``columns`` int64 (I,): of each identity the column of weights, of ``count``, that is its own.
+    Impostors are many, and few of their places matter: those where a genuine pair stands, and the one where a false
+    accept rate falls. They are summed between cuts, at the former and at every `STEP`-th impostor; whoever asks for a
+    place between two cuts sums from the first of them. ``columns`` int64 (I,): of each identity the column of weights,
+    of ``count``, that is its own.
     """
 
     pairs: Pairs
     columns: np.ndarray
     count: int
+
+    STEP: ClassVar[int] = 1024
+    HELD: ClassVar[int] = 2**18
+    """About so many weights are held at once, in each array of `_Masses`."""
 
     @classmethod
     def of(cls, pairs: Pairs) -> _Curve:
@@ -38,9 +60,29 @@ class _Curve:
 
     @cached_property
     def _impostor(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the impostor pairs' negated scores, rising, and their two columns as a * count + b, each (N)."""
+        """Return the impostor pairs' negated scores, rising, and which of `_people` they are of, each (N)."""
         negated, probe, gallery = self._sorted(self.pairs.others)
-        return negated, self.columns[probe] * self.count + self.columns[gallery]
+        return negated, self._people_of(self.columns[probe] * self.count + self.columns[gallery])
+
+    @cached_property
+    def _people(self) -> np.ndarray:
+        """Return the pairs of columns (U) that impostor pairs are of, as a * count + b, rising."""
+        rows, columns = (self.columns[of] for of in (self.pairs.probe, self.pairs.gallery))
+        met = np.zeros(self.count**2, dtype=bool)
+        which = np.nonzero(self.pairs.others)
+        met[rows[which[0]] * self.count + columns[which[1]]] = True
+        return np.flatnonzero(met)
+
+    @cached_property
+    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the two columns of each of `_people`, each (U), and which of these are one column twice."""
+        one, other = np.divmod(self._people, self.count)
+        return one, other, np.flatnonzero(one == other)
+
+    def _people_of(self, codes: np.ndarray) -> np.ndarray:
+        place = np.zeros(self.count**2, dtype=np.int64)
+        place[self._people] = np.arange(len(self._people))
+        return place[codes]
 
     def _sorted(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows, columns = np.nonzero(which)
@@ -53,34 +95,70 @@ class _Curve:
         """Return how many impostors are above each genuine pair, and how many are not below it, each (M)."""
         return _around(self._impostor[0], self._genuine[0])
 
-    def masses(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the cumulative weights of genuine (M + 1) and impostor (N + 1) pairs; ``weights`` (count)."""
-        products = np.multiply.outer(weights, weights)
-        np.fill_diagonal(products, weights)  # two who are drawn together are drawn as often as one
-        genuine, impostor = weights[self._genuine[1]], products.ravel()[self._impostor[1]]
-        return np.concatenate([[0.0], np.cumsum(genuine)]), np.concatenate([[0.0], np.cumsum(impostor)])
+    @cached_property
+    def _cuts(self) -> np.ndarray:
+        """Return the places of the cuts (S + 1), from 0 to N: how many impostors are before each."""
+        known = len(self._impostor[0])
+        return np.unique(np.concatenate([[0, known], *self._ahead, np.arange(0, known, self.STEP)]))
 
-    def auc(self, genuine: np.ndarray, impostor: np.ndarray) -> float:
-        """Return the chance that a genuine pair scores higher than an impostor pair, half of ties counted."""
-        above, not_below = self._ahead
-        ahead = (impostor[above] + impostor[not_below]) / 2
+    @cached_property
+    def _between(self) -> csr_matrix:
+        """Return how often each pair of people stands between a cut and the next: (S, U)."""
+        _, people = self._impostor
+        shape = len(self._cuts) - 1, len(self._people)
+        return csr_matrix((np.ones(len(people)), people, self._cuts), shape)
+
+    def side_by_side(self) -> int:
+        """Return how many draws to look at together."""
+        return max(1, self.HELD // max(len(self._people), len(self._genuine[0]), len(self._cuts)))
+
+    def masses(self, weights: np.ndarray) -> _Masses:
+        """Return the weights of pairs in the draws that ``weights`` (D, count) count."""
+        drawn = np.ascontiguousarray(weights.T, dtype=np.float64)
+        one, other, together = self._columns
+        products = drawn[one]
+        products *= drawn[other]
+        products[together] = drawn[one[together]]  # two who are drawn together are drawn as often as one
+        return _Masses(
+            _cumulated(drawn[self._genuine[1]]), _cumulated(np.asarray(self._between @ products)), products
+        )  # fmt: skip
+
+    def auc(self, masses: _Masses) -> np.ndarray:
+        """Return the chance that a genuine pair scores higher than an impostor pair, half of ties counted; (D)."""
+        above, not_below = (masses.cuts[np.searchsorted(self._cuts, places)] for places in self._ahead)
+        genuine = np.diff(masses.genuine, axis=0)
+        ahead = np.einsum("md,md->d", genuine, above + not_below) / 2
         with np.errstate(invalid="ignore"):
-            return float(1 - np.diff(genuine) @ ahead / (genuine[-1] * impostor[-1]))
+            return np.asarray(1 - ahead / (masses.genuine[-1] * masses.cuts[-1]))
 
-    def tar(self, far: float, genuine: np.ndarray, impostor: np.ndarray) -> float:
-        """Return the share of genuine pairs accepted where a share ``far`` of impostor pairs is."""
-        if not genuine[-1] or not impostor[-1]:
+    def tar(self, far: float, masses: _Masses) -> np.ndarray:
+        """Return the share of genuine pairs accepted where a share ``far`` of impostor pairs is; (D)."""
+        return np.array([self._tar(far, masses, draw) for draw in range(masses.genuine.shape[1])])
+
+    def _tar(self, far: float, masses: _Masses, draw: int) -> float:
+        genuine, cuts = masses.genuine[:, draw], masses.cuts[:, draw]
+        if not genuine[-1] or not cuts[-1]:
             return float("nan")
-        wanted = far * impostor[-1]
-        last = int(np.searchsorted(impostor, wanted * (1 + 1e-12), "right")) - 1  # 0.01 * 300 is below 3
-        if last >= len(impostor) - 1:
+        wanted = far * cuts[-1]
+        most = wanted * (1 + 1e-12)  # 0.01 * 300 is below 3
+        cut = int(np.searchsorted(cuts, most, "right")) - 1
+        if cut == len(cuts) - 1:
             return 1.0
+        negated, people = self._impostor
+        first, end = self._cuts[cut : cut + 2]
+        reached = cuts[cut] + np.cumsum(masses.products[people[first:end], draw])
         # the tie that the share falls into is accepted in part, its genuine pairs with its impostor pairs
-        tie = self._impostor[0][last]
-        low, high = impostor[[*_around(self._impostor[0], tie)]]
+        tie = negated[first + int(np.searchsorted(reached, most, "right"))]
+        low, high = (self._before(int(place), masses, draw) for place in _around(negated, tie))
         accepted = genuine[[*_around(self._genuine[0], tie)]]
         part = (wanted - low) / (high - low)
         return float((accepted[0] + part * (accepted[1] - accepted[0])) / genuine[-1])
+
+    def _before(self, place: int, masses: _Masses, draw: int) -> float:
+        """Return what the impostor pairs before a place weigh in a draw."""
+        cut = int(np.searchsorted(self._cuts, place, "right")) - 1
+        people = self._impostor[1][self._cuts[cut] : place]
+        return float(masses.cuts[cut, draw] + masses.products[people, draw].sum())
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         """Return false and true accept rates at every score that occurs, from (0, 0) to (1, 1)."""
@@ -95,9 +173,16 @@ def _around(rising: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.searchsorted(rising, values, "left"), np.searchsorted(rising, values, "right")
 
 
+def _cumulated(weights: np.ndarray) -> np.ndarray:
+    """Return the sums of the first 0, 1, ... rows."""
+    found = np.zeros((len(weights) + 1, *weights.shape[1:]))
+    np.cumsum(weights, axis=0, out=found[1:])
+    return found
+
+
 def _once(pairs: Pairs) -> np.ndarray:
-    """Return a weight of one for every identity."""
-    return np.ones(len(pairs.identities))
+    """Return one draw, in which every identity counts once: (1, I)."""
+    return np.ones((1, len(pairs.identities)))
 
 
 def _checked_rate(far: float, pairs: Pairs) -> float:
@@ -122,7 +207,7 @@ def auc(scores: ArrayLike, probe: ArrayLike, gallery: ArrayLike, allowed: ArrayL
     """
     pairs = checked(scores, probe, gallery, allowed)
     curve = _Curve.of(pairs)
-    return curve.auc(*curve.masses(_once(pairs)))
+    return float(curve.auc(curve.masses(_once(pairs)))[0])
 
 
 def tar_at_far(
@@ -136,7 +221,7 @@ def tar_at_far(
     """
     pairs = checked(scores, probe, gallery, allowed)
     curve = _Curve.of(pairs)
-    return curve.tar(_checked_rate(far, pairs), *curve.masses(_once(pairs)))
+    return float(curve.tar(_checked_rate(far, pairs), curve.masses(_once(pairs)))[0])
 
 
 def chance_of_tar(far: float, impostors: int) -> float:
@@ -202,8 +287,10 @@ def verification_replicates(
             remedy="give one column per identity of probes and gallery, sorted",
         )
     areas, accepted = np.empty(len(drawn)), np.empty((len(rates), len(drawn)))
-    for b, weight in enumerate(drawn):
-        masses = curve.masses(weight)
-        areas[b] = curve.auc(*masses)
-        accepted[:, b] = [curve.tar(rate, *masses) for rate in rates]
+    for first in range(0, len(drawn), size := curve.side_by_side()):
+        some = slice(first, first + size)
+        masses = curve.masses(drawn[some])
+        areas[some] = curve.auc(masses)
+        for k, rate in enumerate(rates):
+            accepted[k, some] = curve.tar(rate, masses)
     return VerificationReplicates(areas, accepted)
