@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,9 @@ def test_the_study_knows_the_stages_by_their_options_alone() -> None:
     found = {name for name in imported("config") if name.partition(".")[0] in STAGES}
     options = {"annotate.options", "anonymize.contract", "anonymize.controls", "attack.options"}
     assert found <= {"annotate", "anonymize", "attack", *options}
+
+
+def test_optimisers_are_those_that_need_no_compiler() -> None:
+    """PyTorch's own import it: a second of every training."""
+    made = re.compile(r"optim\.(SGD|Adam|AdamW)\(")
+    assert not [path for path in Path(provenance.__file__).parent.rglob("*.py") if made.search(path.read_text())]

@@ -1,4 +1,4 @@
-"""torchvision comes without PyTorch's compiler, and with it when it is asked for."""
+"""torchvision and optimisers come without PyTorch's compiler, and with it when it is asked for."""
 
 from __future__ import annotations
 
@@ -81,3 +81,53 @@ def test_a_prediction_imports_no_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+LEARNING = """
+import sys, torch
+from anonbench.learning import optimizers
+{before}
+ours, theirs = (torch.nn.Linear(3, 2) for _ in range(2))
+theirs.load_state_dict(ours.state_dict())
+mine = optimizers.{kind}(ours.parameters(), lr=0.1, {options})
+plain = []
+for step in range(4):
+    mine.zero_grad()
+    ours(torch.full((2, 3), 1.0 + step)).square().sum().backward()
+    mine.step()
+    if step == 1:
+        kept = mine.state_dict()
+        mine.load_state_dict(kept)
+loaded = "torch._dynamo" in sys.modules
+plain = torch.optim.{kind}(theirs.parameters(), lr=0.1, {options})
+for step in range(4):
+    plain.zero_grad()
+    theirs(torch.full((2, 3), 1.0 + step)).square().sum().backward()
+    plain.step()
+assert torch.equal(ours.weight, theirs.weight) and torch.equal(ours.bias, theirs.bias)
+assert all(torch.equal(a, b) for a, b in zip(map(torch.as_tensor, mine.state_dict()["state"][0].values()),
+                                             map(torch.as_tensor, plain.state_dict()["state"][0].values())))
+assert isinstance(mine, torch.optim.{kind}) and mine.step(lambda: 3.0) == 3.0
+compiled = torch.compile(lambda x: x + 1, backend="eager")
+mine.step()
+assert compiled(torch.ones(1)) == 2
+assert torch._dynamo.config is not None
+called = []
+mine.register_step_post_hook(lambda *_: called.append(1))
+mine.step()
+assert called == [1]
+again = optimizers.{kind}(theirs.parameters(), lr=0.1, {options})
+again.load_state_dict(plain.state_dict())
+assert again.state_dict()["state"].keys() == plain.state_dict()["state"].keys()
+print(loaded)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("SGD", "momentum=0.9, fused=True"), ("Adam", "fused=True"), ("AdamW", "weight_decay=0.1")]
+)
+def test_optimisers_are_pytorchs_and_need_no_compiler(kind: str, options: str) -> None:
+    for before, loaded in (("", "False"), ("import torch._dynamo", "True")):
+        code = LEARNING.format(before=before, kind=kind, options=options)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.stdout.strip() == loaded, done.stderr

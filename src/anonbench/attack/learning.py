@@ -14,7 +14,7 @@ from torch.nn import functional
 from anonbench.attack.networks import Embedder
 from anonbench.attack.options import AttackerConfig
 from anonbench.errors import AnonbenchError
-from anonbench.learning import memory
+from anonbench.learning import memory, optimizers
 from anonbench.learning.loop import Learner, finite
 from anonbench.learning.schedules import half_cosine
 from anonbench.seeding import generator
@@ -54,7 +54,7 @@ def optimizer_for(network: nn.Module, rate: float, decay: float) -> torch.optim.
     decays = [p for p in network.parameters() if p.ndim > 1]
     rest = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": decays, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=rate, fused=True)
+    return optimizers.AdamW(groups, lr=rate, fused=True)
 
 
 def rate_of(peak: float, iteration: int, iterations: int) -> float:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from anonbench.errors import AnonbenchError
-from anonbench.learning import distributed, memory
+from anonbench.learning import distributed, memory, optimizers
 from anonbench.learning.distributed import Place
 from anonbench.learning.loop import LEAST_SCALE, Batch, Learner, diverged, finite
 from anonbench.learning.schedules import learning_rate
@@ -32,10 +32,10 @@ def optimizer_for(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate(), betas=(recipe.momentum, 0.999), fused=True)
+        return optimizers.AdamW(groups, lr=recipe.learning_rate(), betas=(recipe.momentum, 0.999), fused=True)
     # a fused SGD whose first step overflows, as with fp16 it does, goes on with a momentum of unwritten memory
     fused = recipe.precision != "fp16"
-    return torch.optim.SGD(groups, lr=recipe.learning_rate(), momentum=recipe.momentum, fused=fused)
+    return optimizers.SGD(groups, lr=recipe.learning_rate(), momentum=recipe.momentum, fused=fused)
 
 
 def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:

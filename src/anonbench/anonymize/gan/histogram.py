@@ -93,12 +93,14 @@ def latent(
     """
     import torch
 
+    from anonbench.learning import optimizers
+
     if not len(reference) or not chosen.any():
         return w
     some = np.ascontiguousarray(reference[:: -(-len(reference) // SAMPLE)])
     wanted = soft_cdf(saturation_and_value(torch.from_numpy(some).to(w.device).float() / 255))
     moved = w.detach().clone().requires_grad_()
-    optimizer = torch.optim.Adam([moved], step_size)
+    optimizer = optimizers.Adam([moved], step_size)
     best, least = w.detach(), float("inf")
     for _ in range(steps):
         pixels = (fill(moved)[0].permute(1, 2, 0)[chosen].clamp(-1, 1) + 1) / 2

@@ -26,7 +26,7 @@ from anonbench.anonymize.gan.data import Batch, Crops
 from anonbench.anonymize.gan.networks import Architecture, Discriminator, Encoder, Generator
 from anonbench.anonymize.gan.options import FitSettings
 from anonbench.errors import AnonbenchError
-from anonbench.learning import memory
+from anonbench.learning import memory, optimizers
 from anonbench.learning.loop import Learner, finite
 from anonbench.learning.schedules import half_cosine
 from anonbench.records import RegionKind
@@ -74,10 +74,10 @@ class State:
         networks = [network.to(device, memory_format=torch.channels_last) for network in made]
         generator, encoder, discriminator = networks
         ema = copy.deepcopy(generator).requires_grad_(False)
-        first = torch.optim.Adam(
+        first = optimizers.Adam(
             [*generator.parameters(), *encoder.parameters()], fit.learning_rate, fit.betas, fused=True
         )
-        second = torch.optim.Adam(
+        second = optimizers.Adam(
             discriminator.parameters(), fit.learning_rate * fit.discriminator_rate, fit.betas, fused=True
         )
         return cls(generator, encoder, discriminator, ema, first, second)

@@ -19,7 +19,7 @@ from anonbench.anonymize.learned.data import Batch, Material
 from anonbench.anonymize.learned.networks import Anonymizer, Architecture, Observer, cut
 from anonbench.anonymize.learned.options import FitSettings
 from anonbench.errors import AnonbenchError
-from anonbench.learning import memory
+from anonbench.learning import memory, optimizers
 from anonbench.learning.ahead import ahead
 from anonbench.learning.minimax import Minimax, Side, Terms
 from anonbench.learning.schedules import half_cosine
@@ -231,4 +231,4 @@ class Fitting(Minimax[Batch]):
 
 
 def _adam(parameters: Iterable[nn.Parameter], s: FitSettings) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, s.learning_rate, fused=True)
+    return optimizers.Adam(parameters, s.learning_rate, fused=True)

@@ -19,7 +19,7 @@ from anonbench.anonymize.roi_codec.options import FitSettings
 from anonbench.anonymize.roi_codec.restorer import Restorer
 from anonbench.codec.networks import Architecture, Codec
 from anonbench.errors import AnonbenchError
-from anonbench.learning import memory
+from anonbench.learning import memory, optimizers
 from anonbench.learning.loop import Learner, finite
 from anonbench.learning.schedules import half_cosine
 from anonbench.seeding import seed_of
@@ -70,9 +70,9 @@ class Fitting(Learner[Batch]):
         self.codec, self.restorer = (network.to(device, memory_format=form) for network in made)
         self.codec.scale(fit.first_weights)
         networks = [*self.codec.analysis.parameters(), *self.codec.synthesis.parameters()]
-        self.optimizer = torch.optim.Adam(networks, fit.learning_rate, fused=True)
-        self.describing = torch.optim.Adam(self.codec.density.parameters(), fit.density_rate, fused=True)
-        self.restoring = torch.optim.Adam(self.restorer.parameters(), fit.restorer_rate, fused=True)
+        self.optimizer = optimizers.Adam(networks, fit.learning_rate, fused=True)
+        self.describing = optimizers.Adam(self.codec.density.parameters(), fit.density_rate, fused=True)
+        self.restoring = optimizers.Adam(self.restorer.parameters(), fit.restorer_rate, fused=True)
         self.best = Best()
 
     @property
