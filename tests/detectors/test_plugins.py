@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import detection
 
-from anonbench.detectors.base import make
+from anonbench.detectors.base import BySize, make
 from anonbench.errors import AnonbenchError
 from tests.detectors import drawn
 
@@ -230,3 +230,24 @@ class TestBoxes:
         detector = make("boxes", {"path": str(path), "detector": "DSFD"})
         assert detector.weights == [("boxes.json", hashlib.sha256(b"{}").hexdigest())]
         assert detector.version == "boxes of DSFD"
+
+
+def test_networks_of_small_sizes_are_kept_and_of_a_large_one_the_last() -> None:
+    nets: BySize[tuple[int, int]] = BySize()
+    read: list[tuple[int, int]] = []
+
+    def make(width: int, height: int) -> tuple[int, int]:
+        read.append((width, height))
+        return width, height
+
+    for _ in range(3):
+        assert nets.get(640, 480, make) == (640, 480)
+        assert nets.get(320, 240, make) == (320, 240)
+    assert read == [(640, 480), (320, 240)]
+    assert nets.get(1280, 960, make) == (1280, 960)  # more than all may have: nothing is kept beside it
+    assert nets.get(320, 240, make) == nets.get(320, 240, make) == (320, 240)
+    assert read == [(640, 480), (320, 240), (1280, 960), (320, 240)]
+    for side in (500, 700, 500, 800):  # 500 was asked for after 700, which makes room
+        nets.get(side, side, make)
+    nets.get(500, 500, make)
+    assert read[4:] == [(500, 500), (700, 700), (800, 800)]

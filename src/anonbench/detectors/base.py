@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +17,33 @@ from anonbench.files import sha256_file
 from anonbench.plugins import Plugin
 
 Finds = Literal["face", "person"]
+
+
+Network = TypeVar("Network")
+
+
+class BySize(Generic[Network]):
+    """Networks that are each good for one size of images: those of small images are kept, of a large one the last.
+
+    An image is looked at in several sizes. OpenCV holds some 200 bytes for each of a size's pixels.
+    """
+
+    PIXELS: ClassVar[int] = 1 << 20
+    """So many pixels the sizes have together, unless a single one has more."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, int], Network] = {}
+
+    def get(self, width: int, height: int, read: Callable[[int, int], Network]) -> Network:
+        """Return the network of a size; ``read`` makes it unless it is kept, after others have made room for it."""
+        size = width, height
+        net = self._kept.pop(size, None)
+        if net is None:
+            while self._kept and sum(w * h for w, h in self._kept) + width * height > self.PIXELS:
+                del self._kept[next(iter(self._kept))]  # whose use is longest ago
+            net = read(width, height)
+        self._kept[size] = net
+        return net
 
 
 class DetectorOptions(Strict):

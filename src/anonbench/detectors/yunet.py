@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from anonbench.detectors.base import Detector, DetectorOptions, Finds, check_file, tidy
+from anonbench.detectors.base import BySize, Detector, DetectorOptions, Finds, check_file, tidy
 from anonbench.errors import AnonbenchError
 
 
@@ -37,8 +37,8 @@ class YuNet(Detector):
     def __init__(self, options: dict[str, Any] | None = None) -> None:
         super().__init__(options)
         self._sha256 = check_file(self.options.weights, self.options.sha256, "options.weights")
-        self._net: tuple[tuple[int, int], Any] | None = None
-        self._for_size(32, 32)
+        self._nets: BySize[Any] = BySize()
+        self._nets.get(32, 32, self._read)
 
     @property
     def version(self) -> str:
@@ -54,25 +54,23 @@ class YuNet(Detector):
     def _detect(self, image: np.ndarray) -> np.ndarray:
         height, width = image.shape[:2]
         try:
-            found = self._for_size(width, height).detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+            found = self._nets.get(width, height, self._read).detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
         except cv2.error as error:
             raise self._no_model(error) from None
         if found is None:
             return np.zeros((0, 5), np.float32)
         return tidy(found[:, [0, 1, 2, 3, 14]], self.options.threshold)
 
-    def _for_size(self, width: int, height: int) -> Any:
-        """Return a detector that has seen images of one size only, as centerface.py explains."""
-        if self._net is None or self._net[0] != (width, height):
-            options, size = self.options, (width, height)
-            try:
-                net = cv2.FaceDetectorYN.create(
-                    str(options.weights), "", size, score_threshold=options.threshold, nms_threshold=options.nms
-                )
-            except cv2.error as error:
-                raise self._no_model(error) from None
-            self._net = size, net
-        return self._net[1]
+    def _read(self, width: int, height: int) -> Any:
+        """Return a detector that is to see images of one size only, as centerface.py explains."""
+        options = self.options
+        try:
+            return cv2.FaceDetectorYN.create(
+                str(options.weights), "", (width, height), score_threshold=options.threshold,
+                nms_threshold=options.nms,
+            )  # fmt: skip
+        except cv2.error as error:
+            raise self._no_model(error) from None
 
     def _no_model(self, error: cv2.error) -> AnonbenchError:
         return AnonbenchError(
