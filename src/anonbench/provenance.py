@@ -26,6 +26,7 @@ PACKAGES = (
     "opencv-python-headless",
     "pillow",
     "pycocotools",
+    "scipy",
     "simplejpeg",
     "torch",
     "torchvision",

@@ -107,7 +107,7 @@ def test_a_model_has_the_losses_and_gradients_that_the_kernel_gives(
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_where_memory_is_out_the_loop_is_told_as_pytorch_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_memory_is_out_the_loop_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     def starved(*_: object) -> None:
         raise MemoryError("Unable to allocate 3.74 GiB")
 

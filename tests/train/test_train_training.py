@@ -453,12 +453,14 @@ def test_frozen_stages_keep_their_weights(variant: Path, tmp_path: Path) -> None
         (0, r"not enough for 8 images .*iteration 1\); not even 1 fits; lower settings\.max_size, or settings\."),
     ],
 )
-@pytest.mark.parametrize("what", ["GPU", "processor"])
+@pytest.mark.parametrize("what", ["GPU", "processor", "NumPy"])
 def test_running_out_of_memory_says_the_largest_batch_that_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, said: str, what: str
 ) -> None:
     """The allocator's error is simulated: it comes as soon as the model sees more images than there is room for."""
-    error = torch.OutOfMemoryError("CUDA out of memory")
+    error: Exception = torch.OutOfMemoryError("CUDA out of memory")
+    if what == "NumPy":
+        error = MemoryError("Unable to allocate 3.74 GiB")
     if what == "processor":
         error = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
     forward, tried = models.Heads.forward, []

@@ -191,8 +191,8 @@ class Compressor:
         """Raise AnonbenchError where an image has no place in memory."""
         try:
             yield
-        except (RuntimeError, MemoryError) as error:
-            if isinstance(error, RuntimeError) and not memory.exhausted(error):
+        except memory.FAILURES as error:
+            if not memory.exhausted(error):
                 raise
             where = "the GPU's memory" if isinstance(error, torch.OutOfMemoryError) else "the memory"
             raise AnonbenchError(

@@ -200,7 +200,7 @@ def diverged(what: str, iteration: int, *, entry: str, remedy: str) -> Anonbench
 def _step(learner: Learner[Batch], batch: Batch, iteration: int) -> dict[str, float]:
     try:
         return learner.step(batch, iteration)
-    except RuntimeError as error:
+    except memory.FAILURES as error:
         if not memory.exhausted(error):
             raise
     # outside of the handler, where the failed step has let go of its tensors

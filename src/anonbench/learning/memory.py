@@ -8,10 +8,13 @@ import torch
 
 from anonbench.errors import AnonbenchError
 
+FAILURES = (RuntimeError, MemoryError)
+"""What says, among other things, that memory has run out: PyTorch by the one, NumPy and SciPy by the other."""
 
-def exhausted(error: RuntimeError) -> bool:
-    """Tell whether an allocator, a GPU's or the processor's, had no more memory to give."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+def exhausted(error: Exception) -> bool:
+    """Tell whether an allocator, a GPU's or the processor's, had no more memory to give; ``error`` is of `FAILURES`."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def suffices(step: Callable[[], object], device: torch.device) -> bool:
@@ -20,7 +23,7 @@ def suffices(step: Callable[[], object], device: torch.device) -> bool:
         torch.cuda.empty_cache()
     try:
         step()
-    except RuntimeError as error:
+    except FAILURES as error:
         if not exhausted(error):
             raise
         return False

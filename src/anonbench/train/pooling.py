@@ -8,8 +8,6 @@ transposed matrix. SciPy multiplies row by row in one order on every processor.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,8 +23,11 @@ class RegionPool(MultiScaleRoIAlign):
     """torchvision's `MultiScaleRoIAlign`, to rounding; faster on a CPU where regions are pooled from one level."""
 
     def multiplies(self, features: dict[str, Tensor]) -> bool:
-        """Return whether it pools these by a product: on a CPU, float32, from one level, with a number of samples."""
-        if len(self.featmap_names) > 1 or self.sampling_ratio < 1:
+        """Return whether it pools these by a product: on a CPU, float32, from one level, with a number of samples.
+
+        Not the first time where nobody has set the scales: torchvision looks then at how large the maps are.
+        """
+        if len(self.featmap_names) > 1 or self.sampling_ratio < 1 or self.scales is None:
             return False
         maps = features[self.featmap_names[0]]
         return maps.device.type == "cpu" and maps.dtype == torch.float32
@@ -34,17 +35,16 @@ class RegionPool(MultiScaleRoIAlign):
     def forward(self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]) -> Tensor:
         """Return (regions, channels, height, width), with channels last in memory where it is a product.
 
-        Raises torch.OutOfMemoryError where there is no memory for the product, as torchvision's kernel would.
+        Raises MemoryError where there is no memory for the product.
         """
-        if not self.multiplies(x) or self.scales is None:
+        if not self.multiplies(x):
             return super().forward(x, boxes, image_shapes)
         maps = x[self.featmap_names[0]]
         regions = np.concatenate([one.detach().numpy() for one in boxes]).astype(np.float32, copy=False)
         images = np.repeat(np.arange(len(boxes)), [len(one) for one in boxes])
         count, channels, height, width = maps.shape
         size, scale, samples = self.output_size, self.scales[0], self.sampling_ratio
-        with _told():
-            cells = cells_of(regions, images, (count, height, width), size, scale, samples)
+        cells = cells_of(regions, images, (count, height, width), size, scale, samples)
         pooled: Tensor = _Product.apply(maps.permute(0, 2, 3, 1).reshape(-1, channels), cells)
         return pooled.view(len(regions), *self.output_size, channels).permute(0, 3, 1, 2)
 
@@ -104,26 +104,15 @@ def _samples(ends: NDArray[np.float32], cells: int, samples: int, pixels: int) -
     return around, np.stack([1 - share, share], axis=2) * seen[..., None]
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Let NumPy and SciPy say that memory has run out as PyTorch does, whose word for it the loop knows."""
-    try:
-        yield
-    except MemoryError as error:
-        raise torch.OutOfMemoryError(str(error) or "no memory") from error
-
-
 class _Product(torch.autograd.Function):
     """A sparse matrix float32 (cells, N) times pixels float32 (N, channels)."""
 
     @staticmethod
     def forward(context: Any, pixels: Tensor, cells: Any) -> Tensor:
         context.cells = cells
-        with _told():
-            return torch.from_numpy(cells @ pixels.detach().numpy())
+        return torch.from_numpy(cells @ pixels.detach().numpy())
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        with _told():
-            return torch.from_numpy(context.cells.T @ gradient.contiguous().numpy()), None
+        return torch.from_numpy(context.cells.T @ gradient.contiguous().numpy()), None
