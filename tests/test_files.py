@@ -122,6 +122,8 @@ def test_two_machines_whose_processes_have_one_number_write_two_temporary_files(
 def test_a_child_of_fork_has_names_of_its_own() -> None:
     with multiprocessing.get_context("fork").Pool(1) as pool:
         child = pool.apply(files._temporary, ("a", "part"))
+        pool.close()  # a handler that another test has left would outlive the signal by which a pool ends its processes
+        pool.join()
     assert child.split(".")[2] != files._temporary("a", "part").split(".")[2]
 
 
