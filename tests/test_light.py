@@ -90,7 +90,6 @@ from anonbench.learning import optimizers
 ours, theirs = (torch.nn.Linear(3, 2) for _ in range(2))
 theirs.load_state_dict(ours.state_dict())
 mine = optimizers.{kind}(ours.parameters(), lr=0.1, {options})
-plain = []
 for step in range(4):
     mine.zero_grad()
     ours(torch.full((2, 3), 1.0 + step)).square().sum().backward()

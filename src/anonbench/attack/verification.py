@@ -59,30 +59,24 @@ class _Curve:
         return negated, self.columns[probe]
 
     @cached_property
-    def _impostor(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the impostor pairs' negated scores, rising, and which of `_people` they are of, each (N)."""
-        negated, probe, gallery = self._sorted(self.pairs.others)
-        return negated, self._people_of(self.columns[probe] * self.count + self.columns[gallery])
+    def _impostor(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the impostor pairs' negated scores, rising, and which pair of columns they are of, each (N).
 
-    @cached_property
-    def _people(self) -> np.ndarray:
-        """Return the pairs of columns (U) that impostor pairs are of, as a * count + b, rising."""
-        rows, columns = (self.columns[of] for of in (self.pairs.probe, self.pairs.gallery))
-        met = np.zeros(self.count**2, dtype=bool)
-        which = np.nonzero(self.pairs.others)
-        met[rows[which[0]] * self.count + columns[which[1]]] = True
-        return np.flatnonzero(met)
+        The third are those pairs of columns (U), as a * count + b, rising.
+        """
+        negated, probe, gallery = self._sorted(self.pairs.others)
+        codes = self.columns[probe] * self.count + self.columns[gallery]
+        places = np.zeros(self.count**2, dtype=np.int64)
+        places[codes] = 1
+        people = np.flatnonzero(places)
+        places[people] = np.arange(len(people))
+        return negated, places[codes], people
 
     @cached_property
     def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the two columns of each of `_people`, each (U), and which of these are one column twice."""
-        one, other = np.divmod(self._people, self.count)
+        """Return the two columns of each pair that impostors are of, each (U), and which of these are one twice."""
+        one, other = np.divmod(self._impostor[2], self.count)
         return one, other, np.flatnonzero(one == other)
-
-    def _people_of(self, codes: np.ndarray) -> np.ndarray:
-        place = np.zeros(self.count**2, dtype=np.int64)
-        place[self._people] = np.arange(len(self._people))
-        return place[codes]
 
     def _sorted(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows, columns = np.nonzero(which)
@@ -104,13 +98,12 @@ class _Curve:
     @cached_property
     def _between(self) -> csr_matrix:
         """Return how often each pair of people stands between a cut and the next: (S, U)."""
-        _, people = self._impostor
-        shape = len(self._cuts) - 1, len(self._people)
-        return csr_matrix((np.ones(len(people)), people, self._cuts), shape)
+        _, which, people = self._impostor
+        return csr_matrix((np.ones(len(which)), which, self._cuts), (len(self._cuts) - 1, len(people)))
 
     def side_by_side(self) -> int:
         """Return how many draws to look at together."""
-        return max(1, self.HELD // max(len(self._people), len(self._genuine[0]), len(self._cuts)))
+        return max(1, self.HELD // max(len(self._impostor[2]), len(self._genuine[0]), len(self._cuts)))
 
     def masses(self, weights: np.ndarray) -> _Masses:
         """Return the weights of pairs in the draws that ``weights`` (D, count) count."""
@@ -144,9 +137,9 @@ class _Curve:
         cut = int(np.searchsorted(cuts, most, "right")) - 1
         if cut == len(cuts) - 1:
             return 1.0
-        negated, people = self._impostor
+        negated, which, _ = self._impostor
         first, end = self._cuts[cut : cut + 2]
-        reached = cuts[cut] + np.cumsum(masses.products[people[first:end], draw])
+        reached = cuts[cut] + np.cumsum(masses.products[which[first:end], draw])
         # the tie that the share falls into is accepted in part, its genuine pairs with its impostor pairs
         tie = negated[first + int(np.searchsorted(reached, most, "right"))]
         low, high = (self._before(int(place), masses, draw) for place in _around(negated, tie))
@@ -157,8 +150,8 @@ class _Curve:
     def _before(self, place: int, masses: _Masses, draw: int) -> float:
         """Return what the impostor pairs before a place weigh in a draw."""
         cut = int(np.searchsorted(self._cuts, place, "right")) - 1
-        people = self._impostor[1][self._cuts[cut] : place]
-        return float(masses.cuts[cut, draw] + masses.products[people, draw].sum())
+        which = self._impostor[1][self._cuts[cut] : place]
+        return float(masses.cuts[cut, draw] + masses.products[which, draw].sum())
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         """Return false and true accept rates at every score that occurs, from (0, 0) to (1, 1)."""

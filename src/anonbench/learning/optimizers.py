@@ -8,10 +8,8 @@ from typing import Any
 
 import torch
 
-Base = torch.optim.Optimizer
 
-
-class _Eager(Base):
+class _Eager(torch.optim.Optimizer):
     """An optimiser whose functions are PyTorch's own, without what exempts them from being compiled.
 
     PyTorch wraps them to tell its compiler, which it imports for that, to leave them alone or to break its graph there;
