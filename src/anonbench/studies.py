@@ -52,6 +52,7 @@ DEFAULT: dict[str, Any] = {
             "body-silhouette": {**_BODY, "view": "silhouette", "attacks": ["reidentify"]},
             "face-naive": _FACE,
             "face-aware": {**_FACE, "knowledge": "aware"},
+            "face-naive-person": {**_FACE, "knowledge": "naive", "view": "person", "height": 64},
             "face-aware-person": {**_FACE, "knowledge": "aware", "view": "person", "height": 64},
             "face-surroundings": {**_BODY, "region": "face", "view": "surroundings", "attacks": ["reidentify"]},
         },
