@@ -464,7 +464,7 @@ def script(name: str, *full: str, small: tuple[str, ...]) -> Callable[[Job], Fac
 
 
 learned = script(
-    "learned", "--preset", "published", "--size", "224", "--steps", "40", "--turns", "3",
+    "learned", "--preset", "published", "--size", "224", "--steps", "300", "--turns", "3",
     small=("--preset", "cpu", "--size", "64", "--steps", "4", "--turns", "1"),
 )  # fmt: skip
 codec = script(
@@ -483,7 +483,7 @@ PARTS: dict[str, tuple[int, Callable[[Job], Facts]]] = {
     "action": (90, action),
     "attack": (90, attack),
     "accuracy": (150, accuracy),
-    "learned": (90, learned),
+    "learned": (180, learned),
     "codec": (60, codec),
     "detectron2": (120, detectron2),
     "strict": (240, strict),

@@ -3,7 +3,7 @@
 #
 #   benchmarks/gpu.sh [--device cuda] [--small] [--out FOLDER] [PART ...]
 #
-# About eleven minutes on one H100 with 16 cores. A part that fails or runs over time says so in its file, and the others
+# About twelve minutes on one H100 with 16 cores. A part that fails or runs over time says so in its file, and the others
 # go on. `--small --device cpu` is a rehearsal without a GPU (tests/test_gpu_script.py). PYTHON names the interpreter.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)

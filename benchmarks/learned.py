@@ -1,7 +1,7 @@
 """How fast anonymizers that learn are fitted and applied, and how much of the stage is their own forward pass.
 
     python benchmarks/learned.py                                          the preset `cpu` at 64 x 64, on a processor
-    python benchmarks/learned.py --device cuda --preset published --size 224 --steps 40 --out learned.jsonl
+    python benchmarks/learned.py --device cuda --preset published --size 224 --steps 300 --out learned.jsonl
 
 Clips of drawn frames (blurred noise, JPEG) are written to a folder, with the tables that `annotate` would write. Then
 
@@ -122,6 +122,7 @@ def fit(folder: Path, rows: list[dict[str, Any]], settings: FitSettings, device:
         learner = Timed(players, material, 0, device)
         ran = train(learner, None, "")
     weights.save(job.weights, players.anonymizer, job.origin)
+    frames = settings.clips * settings.frames + settings.stills
     first = max(2, learner.iterations // 10)
     steps = np.diff(learner.times)
     sides = {True: "anonymizer_step_seconds", False: "rivals_step_seconds"}
@@ -133,6 +134,7 @@ def fit(folder: Path, rows: list[dict[str, Any]], settings: FitSettings, device:
     return {
         "steps": len(steps),
         "steps_per_second": round(2 / pair, 3),
+        "frames_per_second": round(2 / pair * frames, 1),
         **{name: round(statistics.median(found), 5) for name, found in of.items() if found},
         "parameters": sum(p.numel() for p in players.anonymizer.parameters()),
         "losses": ran.curve[-1],

@@ -349,7 +349,15 @@ def test_levels_are_fits() -> None:
             assert chosen.budget == pytest.approx(int(level[1:]) / 100)
             assert chosen.loss == "penalty"
     assert FitSettings.model_validate(LEVELS["tedspad"]).triplet_weight == 0.1
-    assert FitSettings(preset="published").anonymizer_rate == 0.4
+
+
+def test_the_published_schedule() -> None:
+    """Adam at 1e-4 (the anonymizer's times 0.4), 224 pixels, 16 frames, stride 2, batch 8 + 8, 100 epochs, fp16."""
+    found = FitSettings(preset="published")
+    assert (found.learning_rate, found.anonymizer_rate) == (1e-4, 0.4)
+    assert (found.width, found.height, found.frames, found.stride) == (224, 224, 16, 2)
+    assert (found.clips, found.stills, found.epochs, found.iterations) == (8, 8, 100, None)
+    assert found.precision == "fp16"
 
 
 def test_the_fact_is_the_rms_of_what_is_written() -> None:

@@ -331,6 +331,15 @@ def test_beyond_the_budget_the_penalty_brings_pictures_back(clips: Path) -> None
     assert np.mean(found[-5:]) < 0.135
 
 
+def test_first_steps_teach_the_anonymizer_the_identity(clips: Path) -> None:
+    learner = fitting(clips, skip=False, identity_iterations=30, warmup_iterations=0, iterations=1)
+    for group in learner.sides[ANONYMIZER].optimizer.param_groups:
+        group["lr"] = 0.02
+    batches = learner.batches(0)
+    errors = [learner.step(next(batches), iteration)["identity"] for iteration in range(30)]
+    assert np.mean(errors[-5:]) < 0.75 * errors[0]
+
+
 # what is seen
 
 

@@ -508,3 +508,23 @@ def test_groups_of_attributes_are_judged_by_themselves_too() -> None:
     same = {**labels, "hat": np.array(["no"] * count, dtype=object)}
     with pytest.raises(AnonbenchError, match=r"attack\.attributes\.novel: nothing of it can be judged: hat has fewer"):
         judge(Traits(same), guessed, seen, CHOOSE, None, {"novel": ["hat"]})
+
+
+def test_the_threshold_of_f1_is_the_best_of_validation_people_whatever_would_suit_the_others() -> None:
+    """Whose chances are higher is right, and from which on somebody is said to have it differs between the parts."""
+    count = 80
+    seen, _ = people(count // 2, 1)
+    validation = np.arange(count) < count // 2
+    has = np.arange(count) % 4 < 2
+    sure = np.where(validation, np.where(has, 0.35, 0.25), np.where(has, 0.75, 0.45))
+    labels = {"hat": np.where(has, "yes", "no").astype(object)}
+    guessed = Guessed(
+        {"hat": ["no", "yes"]}, {"hat": np.stack([1 - sure, sure], axis=1)}, {"hat": np.full(2, 0.5)}, {}, {}
+    )
+    judged = judge(Traits(labels), guessed, seen, lambda groups: validation)
+    assert judged.facts["threshold"] == pytest.approx(0.26)
+    # of the others all are said to have a hat, and those who have none to have none; from .46 on all would be right
+    assert told(judged.parts["test"]["macro_f1"])["value"] == pytest.approx((2 / 3 + 1) / 2)
+    again = judge(Traits(labels), guessed, seen, lambda groups: ~validation)
+    assert again.facts["threshold"] == pytest.approx(0.46)
+    assert told(again.parts["test"]["macro_f1"])["value"] < 1
