@@ -88,6 +88,29 @@ def write(
     return path
 
 
+def film(path: Path, frames: list[np.ndarray], rate: int = 10) -> Path:
+    """Write a video of these frames (uint8 HxWx3 RGB, sides even)."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=rate)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": "8"}
+        for pixels in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def somebody() -> np.ndarray:
+    """Return a picture (320x240) of somebody without a face who stands upright, for the detector `hog`."""
+    pixels = np.full((320, 240, 3), 150, np.uint8)
+    dark = (40, 40, 45)
+    cv2.circle(pixels, (120, 70), 16, dark, -1, cv2.LINE_AA)
+    cv2.ellipse(pixels, (120, 132), (28, 48), 0, 0, 360, dark, -1, cv2.LINE_AA)
+    for x in (106, 134):
+        cv2.line(pixels, (x, 170), (x, 262), dark, 20, cv2.LINE_AA)
+    return cv2.GaussianBlur(pixels, (0, 0), 1.5)
+
+
 def show(path: Path, matrix: tuple[int, int, int, int]) -> None:
     """Write into an MP4 how it is to be shown: entries a, b, c, d of its matrix, each -1, 0 or 1."""
     data = bytearray(path.read_bytes())

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
+import fcntl
 import json
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -547,6 +555,90 @@ def test_strict_fails_before_anything_is_written(run: Run, photos: Path, faces: 
     assert abs(grey - 128).max() <= 12
 
 
+@pytest.mark.parametrize("kind", ["photo", "video"])
+def test_strict_is_one_sentence_and_a_status(run: Run, tmp_path: Path, kind: str) -> None:
+    """Of a process, of somebody without a face whom a detector finds in pixels."""
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    name = "a.png" if kind == "photo" else "a.mp4"
+    if kind == "photo":
+        (photos / name).write_bytes(encoded(moving.somebody(), "PNG"))
+    else:
+        moving.film(photos / name, [moving.somebody()] * 3)
+    words = ["apply", photos, "--variant", "face-mask_out", "--out", out, "--person-detector", "hog"]
+    done = subprocess.run(
+        [sys.executable, "-m", "anonbench", *words, "--strict"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"error: {photos}: strict: 1 people would be left visible: 1 in {name} (no_face_found); ")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not out.exists()
+    said = run(*words)
+    assert "1 people are left visible (no_face_found 1)" in said
+    assert "shows people who were left visible" in said.splitlines()[-1]
+
+
+def test_what_strict_lets_pass(run: Run, photos: Path, faces: str, tmp_path: Path) -> None:
+    (photos / "cut.jpg").write_bytes(b"\xff\xd8\xff")
+    words = ("apply", photos, "--variant", "face-blur-low", "--out", tmp_path / "out", "--face-detector", faces,
+             "--strict", "--on-unusable", "skip")  # fmt: skip
+    run(*words)
+    (tmp_path / "out" / "theirs.txt").write_text("put there later")
+    said = run(*words)
+    for told in ("people were changed and may still be recognised", "1 file cannot be used", "1 file of others"):
+        assert told in said
+    with pytest.raises(AnonbenchError, match=r"strict: 21 people would be left visible: .*below_min_size"):
+        run(*words[:5], tmp_path / "other", *words[6:], "--regions", '{"face": {"min_size": 35}}')
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> str:
+    """Return what a terminal of 120 columns gets to see on standard error while something is done."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    told: list[bytes] = []
+
+    def listen() -> None:
+        with contextlib.suppress(OSError):  # the end, on Linux
+            while data := os.read(master, 4096):
+                told.append(data)
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    with open(slave, "w") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        do()
+    listener.join()
+    os.close(master)
+    return b"".join(told).decode()
+
+
+def test_a_terminal_shows_how_far_it_is_and_how_long_it_takes_and_a_file_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Slow(moving.Sees):
+        def __call__(self, *words: Any) -> Seen:
+            time.sleep(0.15)
+            return super().__call__(*words)
+
+    photos = tmp_path / "p"
+    moving.write(photos / "v.mp4", frames=6, sound=False)
+    for number in range(6):
+        (photos / f"{number}.png").write_bytes(encoded(moving.frame_of((60, 60), (320, 240)), "PNG"))
+
+    def go(out: str) -> None:
+        Job(photos, tmp_path / out, Variant.parse("face-mask_out"), Slow()).run()
+
+    told = on_terminal(monkeypatch, lambda: go("seen"))
+    some, left = r": +\d+%\|.*\| [1-5]/6 ", r"\[00:0\d<00:0\d, "
+    for what in ("looking for people", "looking for people in v.mp4"):
+        assert re.search(f"{re.escape(what)}{some}{left}", told), what
+    assert re.search(r"face-mask_out v\.mp4: 100%\|.*\| 6/6 \[", told)
+    go("unseen")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_two_who_stand_side_by_side_are_both_covered_where_one_was_found(run: Run, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -790,8 +882,6 @@ def test_a_run_that_is_killed_goes_on(tmp_path: Path) -> None:
 
 
 def test_two_runs_at_once_are_refused(run: Run, photos: Path, faces: str, tmp_path: Path) -> None:
-    import fcntl
-
     private = tmp_path / "private" / "out"
     private.mkdir(parents=True)
     with open(private / "lock", "w") as other:

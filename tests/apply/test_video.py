@@ -253,7 +253,7 @@ def test_damaged_packets_are_counted(tmp_path: Path) -> None:
         place = data.index(bytes(packet))
         data[place + 5 : place + packet.size] = bytes(packet.size - 5)
     source.write_bytes(data)
-    summary = job(tmp_path).run()
+    summary = job(tmp_path, strict=True).run()
     assert summary["damaged_videos"] == 1
     row = json.loads((tmp_path / "private" / "o" / "manifest.jsonl").read_text().splitlines()[-1])
     assert row["damaged"] >= 1
@@ -641,15 +641,7 @@ def test_a_video_that_changes_meanwhile_is_not_believed(tmp_path: Path, monkeypa
 def test_the_command_with_a_real_detector(run: Run, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
-    face = drawn.face(72)
-    with av.open(str(photos / "v.mp4"), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 240, 160, "yuv420p"
-        for number in range(8):
-            pixels = drawn.scene(240, 160, [])
-            pixels[40:112, 20 + 8 * number : 92 + 8 * number] = face
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
-        container.mux(stream.encode())
+    moving.film(photos / "v.mp4", [drawn.scene(240, 160, [(20 + 8 * number, 40, 72)]) for number in range(8)])
     words = ("apply", photos, "--variant", "face-blur-medium", "--out", tmp_path / "out")
     assert "1 video, 8 frames, 1 track" in run(*words, "--dry-run", "--preview", tmp_path / "dry.jpg")
     said = run(*words, "--preview", tmp_path / "sheet.jpg")

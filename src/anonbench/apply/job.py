@@ -82,9 +82,18 @@ class Job:
         """The folder of ledger, tables, manifest and journals, beside ``out``."""
         return self.elsewhere or manifests.private_folder(self.out)
 
-    @functools.cached_property
+    @property
     def method(self) -> Method:
         """The method, with its weights if it is fitted; raise AnonbenchError for one that needs a whole data set."""
+        return self._loaded[0]
+
+    @property
+    def fitted(self) -> Row:
+        """What there is to say of the method's weights."""
+        return self._loaded[1]
+
+    @functools.cached_property
+    def _loaded(self) -> tuple[Method, Row]:
         made = make(self.variant, self.parameters)
         if made.sample or getattr(made.parameters, "after", None):
             raise AnonbenchError(
@@ -93,12 +102,7 @@ class Job:
                 remedy="name a quality or a step and no rate (bpp), or a method that looks at one image, or make a "
                 "study of the pictures",
             )
-        return made
-
-    @functools.cached_property
-    def fitted(self) -> Row:
-        """What there is to say of the method's weights."""
-        return self.shard().load(self.method)
+        return made, self.shard().load(made)
 
     @property
     def bodies(self) -> bool:
@@ -253,9 +257,9 @@ class Job:
     def _check_differing(self) -> list[str]:
         """Return the settings in which an earlier run differs; raise AnonbenchError if it has written something."""
         path, done = self.private / folders.SETTINGS, self.private / DONE
+        mine, written = json.loads(json.dumps(self.settings())), done.is_file() and done.stat().st_size > 0
         if not path.is_file():
             return []
-        mine, written = json.loads(json.dumps(self.settings())), done.is_file() and done.stat().st_size > 0
         remedy = f"choose another --out, or remove it and {self.private}"
         try:
             theirs = read_json(path)
