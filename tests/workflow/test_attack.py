@@ -133,6 +133,14 @@ def test_the_report_has_both_answers(attacked: Project) -> None:
     one = table[(table.variant == "body-mask_out") & (table.attacker == "body-naive") & (table["size"] == "all")]
     raw = table[(table.variant == "original") & (table["size"] == "all")]
     assert list(one.raw.astype(float)) == list(raw.value.astype(float))
+    learnt = pd.read_csv(results / "tables/attackers.csv")
+    assert set(learnt.attack) == {"link", "reidentify", "relink", "restore"}
+    assert set(learnt.attacker[learnt.training == "restorer"]) == {"face-reverse", "body-reverse"}
+    assert set(learnt.variant[learnt.attacker == "body-half"]) == {"face-blur-medium"}
+    records = list((attacked.folder / "attackers").rglob("attacker.json"))
+    assert len(learnt.drop_duplicates(["attack", "attacker", "variant"])) == len(records)
+    assert set(learnt.groupby(["attack", "attacker", "variant", "training"]).iteration.max()) == {4}
+    assert (results / "figures/attackers.png").stat().st_size > 1000
     assert "# What anonymization buys" in (results / "tables/privacy.md").read_text()
     assert (results / "figures/tradeoff.png").stat().st_size > 1000
     with Image.open(results / "figures/restored-streetlife.png") as restored:

@@ -170,9 +170,9 @@ def test_the_default_study_plans_every_job(project: Project) -> None:
     faces, bodies = (sum(one.startswith(region) for one in variants) for region in ("face-", "body-"))
     # of bodies three attacks, of faces two, by who sees the face and by who sees all of somebody, by controls one; who
     # knows the method learns it for each variant
-    on_originals, aware = (3 + 1) + (2 + 1), 3 * bodies + (2 + 2) * faces
+    on_originals, aware = (3 + 1) + (2 + 2 + 1), 3 * bodies + (2 + 2) * faces
     bare = sum("identity" in one for one in variants)  # where bodies are only encoded again faces are looked at, too
-    attempts = (3 + 1) * (bodies + 1) + (2 + 1) * (faces + 1 + bare) + aware
+    attempts = (3 + 1) * (bodies + 1) + (2 + 2 + 1) * (faces + 1 + bare) + aware
     looked_at = 2 * (bodies + 1) + faces  # by a detector of faces, and one of people where bodies are changed
     assert project.jobs(config="default") == {
         "all": 1,

@@ -24,6 +24,7 @@ rule report_tables:
         coverages=plan.files.coverages(),
         boxes=plan.files.boxes(),
         attacks=plan.files.attack_metrics(),
+        attackers=plan.files.attacker_records(),
     output:
         report(
             "<results>/tables/impact.csv",
@@ -52,6 +53,11 @@ rule report_tables:
             if plan.study.attack.attacks
             else ""
         ),
+        attackers=(
+            f"--attackers {plan.files.folder('attackers')}"
+            if plan.files.learners()
+            else ""
+        ),
         code=plan.fingerprints.report_code("tables", "collect"),
         environment=plan.fingerprints.environment("report"),
     message:
@@ -59,7 +65,8 @@ rule report_tables:
     shell:
         "anonbench report-tables --study {input.study:q} --evaluations {params.evaluations:q}"
         " --models {params.models:q} --anonymized {params.anonymized:q}"
-        " --annotations {params.annotations:q} {params.attacks} --out {params.folder:q} > {log:q} 2>&1"
+        " --annotations {params.annotations:q} {params.attacks} {params.attackers}"
+        " --out {params.folder:q} > {log:q} 2>&1"
 
 
 rule report_figures:

@@ -115,6 +115,15 @@ CAPTIONS = {
         "Training loss, smoothed and averaged over seeds; the axis does not begin at zero. A variant whose loss lies "
         "higher is harder to fit.",
     ),
+    "attackers": Caption(
+        "training",
+        "Training loss of attackers, a panel per attacker, a line per variant that they have learnt from",
+        "Training loss of those who learn to attack, smoothed and averaged over seeds: a panel per attacker, a line "
+        "per variant that they have learnt from. Panels of one attack share a logarithmic scale. Where a loss still "
+        "falls at the end, a longer training would likely find more: what such an attacker finds is a lower bound. A "
+        "flat end alone proves nothing, since the learning rate falls to zero. A loss that hardly falls at all is of "
+        "somebody who has found little to learn.",
+    ),
     "cost": Caption(
         "cost",
         "Wall time of each variant by stage, beside the difference on people",
@@ -182,24 +191,30 @@ def _strength(variant: str) -> tuple[int, float]:
     return (1, float(digits)) if digits.replace(".", "", 1).isdigit() else (UNORDERED, 0)
 
 
-def names(variants: Iterable[str], starts: bool, attacked: bool = False) -> tuple[str, ...]:
+def names(variants: Iterable[str], starts: bool, attacked: bool = False, learnt: bool = False) -> tuple[str, ...]:
     """Return the figures that are drawn from a study's tables, in the order in which they are to be read.
 
-    ``starts``: some of its models differ in first weights or learning rate alone; ``attacked``: variants are attacked.
+    ``starts``: some of its models differ in first weights or learning rate alone; ``attacked``: variants are attacked;
+    ``learnt``: by attackers that learn.
     """
     variants = list(variants)
     coded = any(map(is_coded, variants))
-    asked = {"rates": coded, "tradeoff": attacked, "starts": starts, "dose": bool(dosed(variants))}
-    drawn = ("impact", "rates", "tradeoff", "starts", "dose", "categories", "sizes", "coverage", "people", "curves")
+    asked = {
+        "rates": coded, "tradeoff": attacked, "starts": starts, "dose": bool(dosed(variants)), "attackers": learnt,
+    }  # fmt: skip
+    drawn = (
+        "impact", "rates", "tradeoff", "starts", "dose", "categories", "sizes", "coverage", "people", "curves",
+        "attackers",
+    )  # fmt: skip
     return tuple(name for name in drawn if asked.get(name, True))
 
 
 def listed(study: ReportStudy) -> list[Listed]:
     """Return all figures of a study with what they show, the sheets of people and the panel of its cost among them."""
     trains = bool(set(study.models) - set(study.untrained))
-    found = []
+    of, found = study.attacks, []
     for name in (
-        *names(study.variants, bool(study.starts), study.attacks is not None),
+        *names(study.variants, bool(study.starts), of is not None, of is not None and bool(of.learners)),
         "cost",
         *(f"restored-{d}" for d in study.restored()),
         *(f"sheet-{d}" for d in study.datasets if len(study.variants_of(d)) > 1),

@@ -23,20 +23,23 @@ def report_tables(
     attacks: Annotated[
         Path | None, typer.Option(help="Folder of the attacks (metrics.json, scores.npz), if the study has any.")
     ] = None,
+    attackers: Annotated[
+        Path | None, typer.Option(help="Folder of the attackers (attacker.json), if any of the study's learn.")
+    ] = None,
     allow_missing: Annotated[
         bool, typer.Option(help="Write rows without numbers for what is not evaluated yet, instead of failing.")
     ] = False,
 ) -> None:
     """Write impact.{csv,md,tex}, {seeds,subsets,coverage,people,sizes,curves}.csv, numbers.tex and metrics.json.
 
-    Of a study that attacks also privacy.{csv,md,tex} and tradeoff.{csv,md}, of one that names variants to beat
-    versus.csv, of one with codecs rates.{csv,md} and bd_rates.csv.
+    Of a study that attacks also privacy.{csv,md,tex} and tradeoff.{csv,md}, where attackers learn attackers.csv, of one
+    that names variants to beat versus.csv, of one with codecs rates.{csv,md} and bd_rates.csv.
     """
     from anonbench.report.collect import Sources
     from anonbench.report.study import ReportStudy
     from anonbench.report.tables import write_tables
 
-    sources = Sources(evaluations, models, anonymized, annotations=annotations, attacks=attacks)
+    sources = Sources(evaluations, models, anonymized, annotations=annotations, attacks=attacks, attackers=attackers)
     table = write_tables(ReportStudy.read(study), sources, out, allow_missing)
     typer.echo(f"{out}: {len(table)} rows of impact")
 

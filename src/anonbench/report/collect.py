@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ class Sources:
     timings: Path | None = None
     annotations: Path | None = None
     attacks: Path | None = None
+    attackers: Path | None = None
 
     def evaluation(self, evaluation: Evaluation) -> Path:
         """Return the folder of one evaluation."""
@@ -442,6 +443,31 @@ def leaks(study: ReportStudy, sources: Sources, dataset: str, model: str) -> str
     return LEAKS if True in said else "false" if False in said else ""
 
 
+def loss_points(
+    record: dict[str, Any], file: Path, remedy: str, entry: str = "", terms: Sequence[str] = ()
+) -> list[dict[str, float]]:
+    """Return the points of the loss curve in a training's record, or in an ``entry`` of it.
+
+    Raises AnonbenchError naming the record's ``file`` where there is no curve or one without some ``terms``, and for
+    what is no number.
+    """
+    told = record.get(entry) if entry else record
+    points = told.get("loss_curve") if isinstance(told, dict) else None
+    where = f"{entry}.loss_curve" if entry else "loss_curve"
+    if (
+        not isinstance(points, list)
+        or not points
+        or not all(isinstance(p, dict) and {"iteration", *terms} <= set(p) for p in points)
+    ):
+        raise AnonbenchError("has no loss curve", file=file, entry=where, remedy=remedy)
+    for point in points:
+        for name, value in point.items():
+            if not _finite(value):
+                at = f"{where} iteration {point['iteration']} {name}"
+                raise AnonbenchError(f"{value!r} is no number", file=file, entry=at, remedy=remedy)
+    return points
+
+
 def curves(study: ReportStudy, sources: Sources, allow_missing: bool = False) -> pd.DataFrame:
     """Return the training loss, averaged over seeds, per iteration: the total and its terms; none of untrained models.
 
@@ -459,20 +485,7 @@ def curves(study: ReportStudy, sources: Sources, allow_missing: bool = False) ->
             raise AnonbenchError("no such file", file=folder / "train.json", remedy="run the train stage first")
         if not study.trains(model):
             continue
-        points = record.get("loss_curve")
-        if (
-            not isinstance(points, list)
-            or not points
-            or not all(isinstance(p, dict) and "iteration" in p for p in points)
-        ):
-            raise AnonbenchError("has no loss curve", file=folder / "train.json", entry="loss_curve")
-        for point in points:
-            for name, value in point.items():
-                if not _finite(value):
-                    where = f"loss_curve iteration {point['iteration']} {name}"
-                    raise AnonbenchError(
-                        f"{value!r} is no number", file=folder / "train.json", entry=where, remedy="train again"
-                    )
+        points = loss_points(record, folder / "train.json", "train again")
         frame = pd.DataFrame(points).drop(columns="learning_rate", errors="ignore")
         terms = [c for c in frame.columns if c not in ("iteration", "loss")]
         if "loss" not in frame:

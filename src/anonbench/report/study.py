@@ -69,7 +69,7 @@ class Attacks:
     ``once``: attacks in which nothing learns, and ``recognisers``: attackers who do not, have the first seed alone but
     where a method is fitted for each; ``probe``: the split whose people are
     attacked, '' for the one that is tested on; ``variants``: by data set, those that are attacked beyond what models
-    are used for.
+    are used for; ``learners``: own data set, attack, attacker and the variants learnt from, of those who learn.
     """
 
     datasets: tuple[str, ...]
@@ -81,6 +81,7 @@ class Attacks:
     probe: str = ""
     recognisers: tuple[str, ...] = ()
     variants: dict[str, list[str]] = field(default_factory=dict)
+    learners: tuple[tuple[str, str, str, tuple[str, ...]], ...] = ()
 
     def whom(self, attack: str, variant: str) -> list[str]:
         """Return who tries an attack on a variant."""
@@ -199,6 +200,14 @@ class ReportStudy:
             return []
         tried = {v for v in self.variants if v != ORIGINAL and of.whom(RESTORE, v)}
         return [d for d in self.datasets if d in of.datasets and tried.intersection(self.variants_of(d))]
+
+    def learners(self) -> Iterator[tuple[str, str, str, str, int]]:
+        """Yield own data set, attack, attacker, variant learnt from and seed of everybody who learns to attack."""
+        of = self.attacks
+        for dataset, attack, attacker, variants in of.learners if of else ():
+            for variant in variants:
+                for seed in of.seeds if of else ():
+                    yield dataset, attack, attacker, variant, seed
 
     def made_with(self, variant: str, seed: int) -> str:
         """Return the name of a variant's folder as models and attackers of a seed see it."""
@@ -398,7 +407,8 @@ def _attacks(path: str | Path, value: Any) -> Attacks | None:
         recognisers = tuple(value.get("recognisers") or ())
         seeds, sizes = list(value["seeds"]), list(value["sizes"])
         variants = {name: list(of) for name, of in (value.get("variants") or {}).items()}
-        return Attacks(*names, attackers, seeds, sizes, once, probe, recognisers, variants)
+        learners = tuple((str(d), str(a), str(who), tuple(of)) for d, a, who, of in value.get("learners") or ())
+        return Attacks(*names, attackers, seeds, sizes, once, probe, recognisers, variants, learners)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise AnonbenchError("does not say who attacks what", file=path, entry="attacks") from None
 

@@ -14,6 +14,7 @@ from tabulate import tabulate
 from anonbench.directions import ON_ORIGINAL, in_words
 from anonbench.errors import AnonbenchError, in_one_line
 from anonbench.files import write_json, write_text
+from anonbench.report.attackers import ATTACKER_COLUMNS, attackers
 from anonbench.report.collect import (
     CONTROL,
     COVERAGE_COLUMNS,
@@ -58,7 +59,7 @@ TEXTS = (
     "kind", "size", "status", "source", "subset", "stage", "device", "leaks", "fitted_on", "direction", "metric",
     "role", "unit", "best", "sampled", "first", "question", "attack", "risk", "attacker", "knowledge", "sees",
     "view", "chosen", "measure", "headline", "why", "drawn", "half", "reference", "curve", "anchor",
-    "split_attacked", "kept_on",
+    "split_attacked", "kept_on", "training",
 )  # fmt: skip
 
 WORDS = ("leaks", "chosen", "headline")
@@ -86,6 +87,7 @@ COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "people": (PEOPLE_COLUMNS, ()),
     "sizes": (SIZE_COLUMNS, ()),
     "curves": (("dataset", "model", "variant", "leaks", "iteration", "n_seeds", "loss"), ()),
+    "attackers": (ATTACKER_COLUMNS, ATTACKER_COLUMNS[:6]),
 }
 """Columns of the tables, and which of them name a row."""
 
@@ -95,8 +97,9 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
 
     ``impact.{csv,md,tex}``, ``seeds.csv``, ``subsets.csv``, ``coverage.csv``, ``people.csv``, ``sizes.csv``,
     ``curves.csv``, ``numbers.tex`` and ``metrics.json``, of a study that attacks also ``privacy.{csv,md,tex}`` and
-    ``tradeoff.{csv,md}``, of one that names variants to beat ``versus.csv``, of one with codecs ``rates.{csv,md}`` and
-    ``bd_rates.csv``. The same inputs give the same bytes. Raises AnonbenchError when an input is missing or broken.
+    ``tradeoff.{csv,md}``, where attackers learn ``attackers.csv``, of one that names variants to beat ``versus.csv``,
+    of one with codecs ``rates.{csv,md}`` and ``bd_rates.csv``. The same inputs give the same bytes. Raises
+    AnonbenchError when an input is missing or broken.
     """
     from anonbench.report.macros import macros  # which rounds and escapes with this module
     from anonbench.report.privacy import privacy
@@ -122,6 +125,8 @@ def write_tables(study: ReportStudy, sources: Sources, out: Path, allow_missing:
         texts |= {"privacy.md": privacy_markdown(bought), "privacy.tex": privacy_latex(bought)}
         metrics |= flat_privacy(bought)
         numbers = list(privacy_macros(bought))
+        if study.attacks.learners and sources.attackers is not None:
+            frames["attackers"] = attackers(study, sources, allow_missing)
     if study.against:
         frames["versus"] = versus(study, sources, allow_missing)
     if any(map(is_coded, study.variants)):

@@ -209,12 +209,14 @@ class Arguments:
         """Return who attacks what, as the report reads it."""
         study = self.study
         more = {name: study.variants_of(name) for name in study.datasets if study.attacked_alone(name)}
+        learners = [[*who, variants] for who, variants in self.files.learners().items()]
         return {
             "datasets": [name for name in study.datasets if study.attacked(name)],
             **({"variants": more} if more else {}),
             "attacks": study.attack.attacks,
             "attackers": {a: {v: study.tried_by(a, v) for v in study.variants} for a in study.attack.attacks},
             "once": [a for a in study.attack.attacks if registry.load("attacks", a).by != ATTACKERS],
+            **({"learners": learners} if learners else {}),
             **({"recognisers": study.recognisers()} if study.recognisers() else {}),
             "seeds": study.attack.seeds,
             "sizes": study.attack.sizes,

@@ -11,6 +11,7 @@ from typing import Any
 
 from anonbench import manifests, registry
 from anonbench.attack.options import ATTACKERS, PARTIAL
+from anonbench.attack.record import RECORD
 from anonbench.config import DatasetConfig, Study
 from anonbench.directions import ON_DEPLOYED, ON_ORIGINAL, Evaluation
 from anonbench.records import RegionKind
@@ -25,6 +26,9 @@ TABLES = (
 
 ATTACKED = ("privacy.csv", "privacy.md", "privacy.tex", "tradeoff.csv", "tradeoff.md")
 """Tables of a study that attacks its variants, too."""
+
+LEARNT = ("attackers.csv",)
+"""Of one whose attackers learn."""
 
 CODED = ("rates.csv", "rates.md", "bd_rates.csv")
 """Tables of a study with codecs, too."""
@@ -284,7 +288,7 @@ class Files:
 
     def tables(self) -> tuple[str, ...]:
         """Return the names of the tables."""
-        found = TABLES + (ATTACKED if self.study.attack.attacks else ())
+        found = TABLES + (ATTACKED if self.study.attack.attacks else ()) + (LEARNT if self.learners() else ())
         found += CODED if any(map(is_coded, self.study.variants)) else ()
         return (*found, *(["versus.csv"] if self.study.report.against else []))
 
@@ -294,7 +298,9 @@ class Files:
 
     def figures(self) -> tuple[str, ...]:
         """Return the names of the figures that are drawn from the tables."""
-        return captions.names(self.study.variants, bool(self.study.compared_starts()), bool(self.study.attack.attacks))
+        study = self.study
+        starts, attacked = bool(study.compared_starts()), bool(study.attack.attacks)
+        return captions.names(study.variants, starts, attacked, bool(self.learners()))
 
     def sheets(self) -> list[str]:
         """Return the names of the figures that show people: of data sets whose originals alone are asked for, none."""
@@ -338,11 +344,35 @@ class Files:
         place = f"{self.own_dataset(w.dataset)}/{trained_on}/{w.attack}/{w.attacker}/seed{w.seed}"
         return f"{self.folder('attackers')}/{place}"
 
+    def learners(self) -> dict[tuple[str, str, str], list[str]]:
+        """Return the variants learnt from, by own data set, attack and attacker, of all who learn to attack."""
+        study, found = self.study, dict[tuple[str, str, str], list[str]]()
+        for dataset, attack in product(filter(study.attacked, study.datasets), study.attack.attacks):
+            if registry.load("attacks", attack).by != ATTACKERS:
+                continue
+            tried = {variant: study.tried_by(attack, variant) for variant in study.variants_of(dataset)}
+            for name, attacker in study.attack.attackers.items():
+                learnt = [attacker.trained_on(variant) for variant, names in tried.items() if name in names]
+                if learnt and attacker.recogniser is None:
+                    known = found.setdefault((self.own_dataset(dataset), attack, name), [])
+                    known += [variant for variant in dict.fromkeys(learnt) if variant not in known]
+        return found
+
+    def attacker_records(self) -> list[str]:
+        """Return the record of everybody who learns to attack."""
+        root, made = self.folder("attackers"), self.study.made_with
+        return [
+            f"{root}/{own}/{made(variant, seed)}/{attack}/{name}/seed{seed}/{RECORD}"
+            for (own, attack, name), variants in self.learners().items()
+            for variant in variants
+            for seed in self.study.attack.seeds
+        ]
+
     def attacker_files(self, w: Any) -> list[str]:
         """Return the files of the attacker of an attack, if one has to learn."""
         if registry.load("attacks", w.attack).by != ATTACKERS:
             return []
-        return [f"{self.attacker_folder(w)}/{name}" for name in ("weights.safetensors", "attacker.json")]
+        return [f"{self.attacker_folder(w)}/{name}" for name in ("weights.safetensors", RECORD)]
 
     def own_people(self, w: Any) -> list[str]:
         """Return what an attacker learns from: its own people as the method leaves them, as they are, their tables."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from anonbench.report.captions import dosed
+from anonbench.report.figures.attackers import attackers_figure
 from anonbench.report.figures.categories import categories_figure
 from anonbench.report.figures.coverage import coverage_figure, people_figure
 from anonbench.report.figures.curves import curves_figure
@@ -38,7 +39,10 @@ def write_figures(study: ReportStudy, tables: Path, out: Path) -> list[str]:
         figures["sizes"] = sizes_figure(read_table(tables, "sizes"), people, study)
         figures["coverage"] = coverage_figure(read_table(tables, "coverage"))
         figures["people"] = people_figure(people)
-        figures["curves"] = curves_figure(read_table(tables, "curves"))
+        losses = read_table(tables, "curves")
+        figures["curves"] = curves_figure(losses)
+        if study.attacks is not None and study.attacks.learners:
+            figures["attackers"] = attackers_figure(read_table(tables, "attackers"), list(losses.variant))
         if study.starts:
             figures["starts"] = starts_figure(study, table)
         return [file for name, figure in figures.items() for file in save(figure, out, name, study.vector_formats)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from anonbench.report.figures.style import LINES, WIDTH, nothing
@@ -28,15 +29,8 @@ def curves_figure(losses: pd.DataFrame) -> Figure:
             own = part[part.variant == variant]
             if own.empty:
                 continue
-            window = max(1, len(own) // 25)
-            smooth = own.loss.rolling(window, min_periods=1).mean()
-            lines.append(list(smooth))
-            emphasis = variant == ORIGINAL
-            axis.plot(
-                own.iteration, smooth, color=LINES[k % len(LINES)], lw=1.7 if emphasis else 1.0,
-                ls="-" if k < len(LINES) else "--", label=variant, zorder=3 if emphasis else 2,
-            )  # fmt: skip
-        low, high = min(min(line) for line in lines), max(max(line[len(line) // 20 :]) for line in lines)
+            lines.append(line(axis, own, k))
+        low, high = min(min(one) for one in lines), max(max(one[len(one) // 20 :]) for one in lines)
         room = 0.05 * (high - low) or 1.0
         axis.set_ylim(low - room, high + room)  # the first losses, which are much higher, may leave the panel
         axis.set_xlim(0, part.iteration.max())
@@ -44,7 +38,19 @@ def curves_figure(losses: pd.DataFrame) -> Figure:
         axis.set_xlabel("iteration")
         axis.set_ylabel("training loss (mean over seeds)")
         axis.grid(color="#e4e4e4", lw=0.5)
-    shown = {line.get_label(): line for axis in axes for line in axis.get_lines()}
+    shown = {one.get_label(): one for axis in axes for one in axis.get_lines()}
     there = [variant for variant in variants if variant in shown]  # a panel may lack some
     figure.legend([shown[variant] for variant in there], there, loc="outside right upper")
     return figure
+
+
+def line(axis: Axes, own: pd.DataFrame, place: int) -> list[float]:
+    """Draw the loss of one variant, smoothed, in the colour of its ``place`` among all; return what is drawn."""
+    smooth = own.loss.rolling(max(1, len(own) // 25), min_periods=1).mean()
+    variant = str(own.variant.iloc[0])
+    emphasis = variant == ORIGINAL
+    axis.plot(
+        own.iteration, smooth, color=LINES[place % len(LINES)], lw=1.7 if emphasis else 1.0,
+        ls="-" if place < len(LINES) else "--", label=variant, zorder=3 if emphasis else 2,
+    )  # fmt: skip
+    return list(smooth)
