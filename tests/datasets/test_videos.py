@@ -14,6 +14,7 @@ import pytest
 
 from anonbench import manifests, regions
 from anonbench.datasets import hmdb51 as hmdb
+from anonbench.datasets import ucf101 as ucf_layout
 from anonbench.datasets import videos
 from anonbench.datasets.base import DatasetAdapter, Split
 from anonbench.datasets.hmdb51 import Hmdb51, read_labels, read_masks
@@ -43,6 +44,27 @@ def hmdb_root(tmp_path: Path) -> Path:
 def made(plugin: DatasetAdapter, root: Path, target: Path, split: str = "train") -> Split:
     plugin.convert(root, target, [split])
     return plugin.read(target, split)
+
+
+def first_pictures(folder: Path) -> Counter[bytes]:
+    """Return the first frames of the videos that were decoded under a folder, by their pixels."""
+    return Counter(np.asarray(cv2.imread(str(path))).tobytes() for path in folder.rglob("000000.png"))
+
+
+def pictures_of(root: Path, names: list[str]) -> Counter[bytes]:
+    """Return the first frames of video files."""
+    return Counter(next(frames_of(root / name))[:, :, ::-1].tobytes() for name in names)
+
+
+def whole(folder: Path, split: str, clips: dict[str, int]) -> Path:
+    """Write a split of so many clips of each action, of which nothing but that is there."""
+    (folder / split).mkdir(parents=True, exist_ok=True)
+    (folder / "annotations").mkdir(exist_ok=True)
+    found: dict[str, Any] = {key: [] for key in ("images", "annotations", "categories")}
+    of = [{"id": number, "action": name} for name, count in clips.items() for number in range(count)]
+    text = json.dumps({**found, "info": {}, "videos": of, "actions": list(clips)})
+    (folder / "annotations" / f"{split}.json").write_text(text)
+    return folder
 
 
 def edit(path: Path, change: Callable[[list[str]], Any]) -> None:
@@ -215,11 +237,45 @@ def test_lists_of_another_form_are_named(ucf: Path, tmp_path: Path, file: str, c
         made(Ucf101(), ucf, tmp_path / "out")
 
 
+def test_each_official_split_of_ucf101_has_the_clips_of_its_own_lists(ucf: Path, tmp_path: Path) -> None:
+    members = {}
+    for fold in (1, 2, 3):
+        for split in ("train", "test"):
+            lines = (ucf / ucf_layout.LISTS / f"{split}list{fold:02d}.txt").read_text().splitlines()
+            listed = pictures_of(ucf / ucf_layout.VIDEOS, [line.split()[0] for line in lines])
+            out = tmp_path / f"{fold}"
+            made(Ucf101({"fold": fold, "every": 99, "format": "png"}), ucf, out, split)
+            assert first_pictures(out / split) == listed, (fold, split)
+            assert max(listed.values()) == 1, "each video has pictures of its own"
+            members[fold, split] = {*listed}
+        assert not members[fold, "train"] & members[fold, "test"]
+    for split in ("train", "test"):
+        assert len({frozenset(members[fold, split]) for fold in (1, 2, 3)}) == 3
+
+
 def test_another_official_split_needs_its_lists(ucf: Path, tmp_path: Path) -> None:
+    (ucf / ucf_layout.LISTS / "trainlist02.txt").unlink()
     with pytest.raises(AnonbenchError, match=r"trainlist02.txt: no such file"):
         made(Ucf101({"fold": 2}), ucf, tmp_path / "out")
     actions = read_actions(ucf / "ucfTrainTestlist" / "classInd.txt")
     assert len(read_list(ucf / "ucfTrainTestlist" / "testlist01.txt", actions)) == 3
+
+
+@pytest.mark.parametrize("fold", [1, 2, 3])
+def test_a_part_of_ucf101_is_told_and_the_whole_is_not(fold: int, ucf: Path, tmp_path: Path) -> None:
+    plugin, official = Ucf101({"fold": fold}), ucf_layout.CLIPS[fold]
+    assert sum(official.values()) == 13_320
+    for split, clips in (("train", 6), ("test", 3)):
+        assert made(plugin, ucf, tmp_path / "part", split).warnings == [
+            "ucfTrainTestlist/classInd.txt has 3 actions; the data set has 101",
+            f"ucfTrainTestlist/{split}list0{fold}.txt has {clips} clips; the official one has {official[split]}",
+        ]
+        everything = {"0": official[split] - 100, **{str(action): 1 for action in range(1, 101)}}
+        assert plugin.read(whole(tmp_path / "whole", split, everything), split).warnings == []
+    apart = Ucf101({"fold": fold, "val_groups": 1})
+    for split in ("train", "val"):
+        (told,) = made(apart, ucf, tmp_path / "apart", split).warnings
+        assert told.endswith("the data set has 101"), "of a list that is divided nobody knows the parts"
 
 
 # HMDB51
@@ -231,8 +287,46 @@ def test_masks_become_splits(hmdb_root: Path, tmp_path: Path) -> None:
     assert [path.name for path in sources] == ["brush_hair_test_split1.txt", "wave_test_split1.txt"]
     for split, count in (("train", 2), ("test", 2), ("rest", 1)):
         assert actions_of(made(Hmdb51(), hmdb_root, tmp_path / "out", split)) == dict.fromkeys(hmdb51.ACTIONS, count)
+    for path in (hmdb_root / hmdb.LISTS).glob("*_test_split3.txt"):
+        path.unlink()
     with pytest.raises(AnonbenchError, match=r"has no lists \*_test_split3.txt"):
         made(Hmdb51({"fold": 3}), hmdb_root, tmp_path / "out")
+
+
+def test_each_official_split_of_hmdb51_has_the_clips_of_its_own_lists(hmdb_root: Path, tmp_path: Path) -> None:
+    members = {}
+    for fold in (1, 2, 3):
+        masks: dict[str, list[str]] = {}
+        for action in hmdb51.ACTIONS:
+            for line in (hmdb_root / hmdb.LISTS / f"{action}_test_split{fold}.txt").read_text().splitlines():
+                name, mask = line.split()
+                masks.setdefault(mask, []).append(f"{action}/{name}")
+        for split, mask in (("train", "1"), ("test", "2"), ("rest", "0")):
+            listed = pictures_of(hmdb_root / hmdb.FOLDERS[0], masks[mask])
+            out = tmp_path / f"{fold}"
+            made(Hmdb51({"fold": fold, "every": 99, "format": "png"}), hmdb_root, out, split)
+            assert first_pictures(out / split) == listed, (fold, split)
+            assert max(listed.values()) == 1, "each video has pictures of its own"
+            members[fold, split] = {*listed}
+    for split in hmdb.SPLITS:
+        assert len({frozenset(members[fold, split]) for fold in (1, 2, 3)}) == 3
+
+
+def test_a_part_of_hmdb51_is_told_and_the_whole_is_not(hmdb_root: Path, tmp_path: Path) -> None:
+    actions = "testTrainMulti_7030_splits has lists of 2 actions; the data set has 51"
+    for split, official in (("train", 70), ("test", 30)):
+        other = f"actions another number of clips in {split} than {official}, such as"
+        assert made(Hmdb51(), hmdb_root, tmp_path / "part", split).warnings == [
+            actions,
+            f"testTrainMulti_7030_splits gives 2 of 2 {other} brush_hair with 2",
+        ]
+        of_each = {str(action): official for action in range(51)}
+        assert Hmdb51().read(whole(tmp_path / "whole", split, of_each), split).warnings == []
+        less = whole(tmp_path / "less", split, {**of_each, "7": 0})
+        assert Hmdb51().read(less, split).warnings == [f"testTrainMulti_7030_splits gives 1 of 51 {other} 7 with 0"]
+    labelled = Hmdb51({"labels": True})
+    for split in ("rest", "pa_test", "pa_train"):
+        assert made(labelled, hmdb_root, tmp_path / "part", split).warnings == [actions]
 
 
 def test_labels_of_people_reach_their_frames(hmdb_root: Path, tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ al., "Privacy-Preserving Deep Action Recognition: An Adversarial Learning Framew
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +29,9 @@ FOLDERS = ("hmdb51_org", "videos")
 LISTS, LABELS = "testTrainMulti_7030_splits", "PrivacyAttributes"
 SPLITS = {"train": 1, "test": 2, "rest": 0}
 """What a list says of the videos of a split: those with 0 are in neither of the official two."""
+ACTIONS = 51
+CLIPS = {"train": 70, "test": 30}
+"""How many clips of each action a split has, whichever the official split."""
 LABELLED = ("pa_train", "pa_test")
 """PA-HMDB51's splits: tested are the videos that have labels, trained on all others."""
 PAGE = "https://serre-lab.clps.brown.edu/resource/hmdb-a-large-human-motion-database/"
@@ -90,9 +95,10 @@ class Hmdb51(DatasetAdapter):
             )
 
     def read(self, root: Path, split: str) -> Split:
-        """Read a split that `convert` wrote under ``root``."""
+        """Read a split that `convert` wrote under ``root``; one of another size than the data set's warns."""
         self._check(split)
-        return videos.read(root, split)
+        found = videos.read(root, split)
+        return replace(found, warnings=_warnings(split, found))
 
     def _check(self, split: str) -> None:
         check_split("hmdb51", split, (*SPLITS, *LABELLED))
@@ -183,6 +189,20 @@ def read_labels(folder: Path) -> dict[str, dict[str, Any]]:
                     )
         found[path.stem] = value
     return found
+
+
+def _warnings(split: str, found: Split) -> list[str]:
+    """Return in what numbers a split is not that of the whole data set, a sentence each."""
+    said = []
+    if len(found.actions) != ACTIONS:
+        said.append(f"{LISTS} has lists of {len(found.actions)} actions; the data set has {ACTIONS}")
+    clips = Counter(video["action"] for video in found.videos)
+    if split in CLIPS and (other := [name for name in found.actions if clips[name] != CLIPS[split]]):
+        said.append(
+            f"{LISTS} gives {len(other)} of {len(found.actions)} actions another number of clips in {split} than "
+            f"{CLIPS[split]}, such as {other[0]} with {clips[other[0]]}"
+        )
+    return said
 
 
 def _is_range(attribute: str, entry: Any) -> bool:

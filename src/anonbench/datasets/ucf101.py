@@ -7,6 +7,7 @@ Action Classes From Videos in The Wild", CRCV-TR-12-01, 2012).
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,6 +22,13 @@ from anonbench.errors import AnonbenchError
 
 VIDEOS, LISTS = "UCF-101", "ucfTrainTestlist"
 SPLITS = ("train", "val", "test")
+ACTIONS = 101
+CLIPS = {
+    1: {"train": 9_537, "test": 3_783},
+    2: {"train": 9_586, "test": 3_734},
+    3: {"train": 9_624, "test": 3_696},
+}
+"""How many clips each list of an official split has."""
 PAGE = "https://www.crcv.ucf.edu/data/UCF101.php"
 
 _NAME = re.compile(r"(?P<action>[A-Za-z]+)/v_[A-Za-z]+_g(?P<group>\d{2})_c\d{2}\.avi")
@@ -63,9 +71,10 @@ class Ucf101(DatasetAdapter):
             videos.convert(root, target, split, chosen, self.options, sources=sources, actions=actions)
 
     def read(self, root: Path, split: str) -> Split:
-        """Read a split that `convert` wrote under ``root``."""
+        """Read a split that `convert` wrote under ``root``; one of another size than the data set's warns."""
         self._check(split)
-        return videos.read(root, split)
+        found = videos.read(root, split)
+        return replace(found, warnings=self._warnings(split, len(found.actions), len(found.videos)))
 
     def _check(self, split: str) -> None:
         check_split("ucf101", split, SPLITS)
@@ -76,11 +85,20 @@ class Ucf101(DatasetAdapter):
                 remedy="set val_groups to keep some of the training clips apart",
             )
 
+    def _warnings(self, split: str, actions: int, clips: int) -> list[str]:
+        """Return in what numbers a split is not that of the whole data set, a sentence each."""
+        said = []
+        if actions != ACTIONS:
+            said.append(f"{LISTS}/classInd.txt has {actions} actions; the data set has {ACTIONS}")
+        divided = split != "test" and self.options.val_groups  # into train and val, whose clips nobody has counted
+        if not divided and clips != (official := CLIPS[self.options.fold][split]):
+            said.append(f"{LISTS}/{_list(split, self.options.fold)} has {clips} clips; the official one has {official}")
+        return said
+
     def _choose(self, root: Path, split: str, actions: list[str]) -> tuple[list[Path], list[Video]]:
         """Return the lists that are read, and the videos of a split."""
         need_folder(root / VIDEOS)
-        name = "test" if split == "test" else "train"
-        file = root / LISTS / f"{name}list{self.options.fold:02d}.txt"
+        file = root / LISTS / _list(split, self.options.fold)
         found = read_list(file, actions)
         if split != "test":
             groups = sorted({group for _, group in found.values()})
@@ -133,6 +151,10 @@ def read_list(path: Path, actions: list[str]) -> dict[str, tuple[str, int]]:
             raise _refuse(path, number, f"{name} stands there already")
         found[name] = action, int(match["group"])
     return found
+
+
+def _list(split: str, fold: int) -> str:
+    return f"{'test' if split == 'test' else 'train'}list{fold:02d}.txt"
 
 
 def _refuse(path: Path, line: int, problem: str) -> AnonbenchError:
