@@ -43,7 +43,7 @@ types:
 check:  ## every test, the files side by side, those that take longest first (tests/conftest.py)
 	pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-cluster: setup  ## the tests on a real SLURM, which apt installs (root, Debian or Ubuntu); some ten minutes
+cluster: setup  ## the tests on a real SLURM, which apt installs (root, Debian or Ubuntu); some twenty minutes
 	command -v sbatch >/dev/null || { apt-get update -qq && apt-get install -qq --no-install-recommends slurm-wlm munge; }
 	pytest tests/cluster
 

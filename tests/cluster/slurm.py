@@ -15,16 +15,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "srun", "scancel")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "srun", "scancel", "sdiag")
 
 CONF = """\
 ClusterName=anonbench
@@ -143,6 +145,23 @@ class Cluster:
         said = self.say("squeue", "--noheader", "--states=all", "--format=%i|%T|%N|%k")
         rows = (line.split("|", 3) for line in said.splitlines())
         return {number: (state, nodes, comment) for number, state, nodes, comment in rows}
+
+    def asked(self) -> dict[str, tuple[str, int]]:
+        """Return comment and MiB of all jobs that the controller remembers, as they were asked for, by id."""
+        said = self.say("squeue", "--noheader", "--noconvert", "--states=all", "--format=%i|%m|%k")
+        rows = (line.split("|", 2) for line in said.splitlines())
+        return {number: (comment, int(memory.removesuffix("M"))) for number, memory, comment in rows}
+
+    def killed(self) -> set[str]:
+        """Return the ids of the jobs of which a node has killed a step for its memory."""
+        logs = (*self.root.glob("slurmd.*.log"), *self.root.glob("node*.out"))
+        text = "".join(path.read_text(errors="replace") for path in logs)
+        return set(re.findall(r"(\d+)\.\w+ exceeded memory limit", text))
+
+    def requests(self) -> Counter[str]:
+        """Return how many requests of each kind the controller has had."""
+        said = self.say("sdiag").partition("by message type\n")[2].partition("\n\n")[0]
+        return Counter({name: int(count) for name, count in re.findall(r"^\s*(\w+)\s*\(.*?count:(\d+)", said, re.M)})
 
     def say(self, *words: str) -> str:
         """Run a command of SLURM; return what it prints."""

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.slurm import Cluster
+from tests.faults.stages import STUDY
 from tests.workflow.conftest import TINY, Project
 
 pytestmark = pytest.mark.slow
@@ -26,32 +27,39 @@ pytestmark = pytest.mark.slow
 SMALL: dict[str, Any] = {**TINY, "variants": ["original", "body-mask_out"], "anonymize": {"shards": 1}}
 MODEL = "models/streetlife/body-mask_out/tiny/seed0/train.json"
 """What is asked for where something fails: four jobs, one after another."""
-COMPARED = ("annotations", "anonymized", "models", "evaluations", "results/tables", "results/figures")
+COMPARED = (
+    "annotations", "anonymized", "models", "evaluations", "attackers", "attacks", "results/tables", "results/figures",
+)  # fmt: skip
 TIMES = {"timing.json"}
-SOON = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20", "--slurm-status-command", "squeue")
-"""A head that asks more often than the profile says, for these jobs take seconds; the cluster has no accounting."""
+SQUEUE = ("--slurm-status-command", "squeue")
+"""The cluster has no accounting."""
+SOON = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20", *SQUEUE)
+"""A head that asks more often than the profile says, for these jobs take seconds."""
+MANY = 40
+SLEEPERS = f"""
+rule all:
+    input: expand("slept/{{n}}", n=range({MANY}))
+    localrule: True
+rule sleep:
+    output: "slept/{{n}}"
+    resources: mem_mb=500, runtime=10
+    shell: "sleep 1; touch {{output}}"
+"""
+ASKING = {"REQUEST_JOB_INFO", "REQUEST_JOB_USER_INFO", "REQUEST_JOB_INFO_SINGLE"}
+"""What `squeue` sends to the controller."""
 
 
 class Head:
-    """A Snakemake that submits the jobs of a project to a cluster."""
+    """A Snakemake that submits the jobs of a project to a cluster, with options in place of the tests' own."""
 
-    def __init__(self, project: Project, cluster: Cluster) -> None:
+    def __init__(self, project: Project, cluster: Cluster, *options: str) -> None:
         self.project, self.cluster = project, cluster
+        self.options = options or ("--configfile", "config/tiny.yaml", *SOON)
         self.log = project.folder / "head.log"
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """Start it in a session of its own."""
-        command = [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--profile",
-            "profiles/slurm",
-            "--configfile",
-            "config/tiny.yaml",
-            *SOON,
-            *words,
-        ]
+        command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", *self.options, *words]
         environment = {**self.project.environment(), "SLURM_CONF": self.cluster.environment["SLURM_CONF"]}
         environment["PATH"] = f"{self.cluster.root / 'bin'}{os.pathsep}{environment['PATH']}"
         with open(self.log, "ab") as log:
@@ -140,16 +148,36 @@ def head(project: Project, cluster: Cluster) -> Iterator[Head]:
 
 
 def test_the_results_are_those_of_a_local_run(cluster: Cluster, project: Project, tmp_path: Path) -> None:
-    expected = local(tmp_path / "local", TINY)
-    project.study("tiny", TINY)
+    """Of every rule but `report_restored`: a detector, a method that is fitted, an attacker and an attack, too."""
+    expected = local(tmp_path / "local", STUDY)
+    project.study("tiny", STUDY)
     head = Head(project, cluster)
     assert head.run() == 0, head.text()
-    assert hashes(project.folder) == expected
+    found = hashes(project.folder)
+    assert {part for part in COMPARED if not any(name.startswith(f"{part}/") for name in found)} == set()
+    assert found == expected
     submitted, jobs = head.text().count("has been submitted"), int(re.findall(r"^total +(\d+)$", head.text(), re.M)[0])
     assert submitted <= jobs * 2 / 3, "what takes seconds is submitted together"
     states = {state for state, _, _ in cluster.jobs().values()}
     assert states == {"COMPLETED"}
+    for rule in ("detect", "fit", "fit_attacker", "attack"):
+        assert f"slurm_logs/rule_{rule}/" in head.text(), f"{rule} did not run on the cluster"
     assert "Nothing to be done" in project.snakemake().stdout, "a local Snakemake finds everything done"
+
+
+def test_the_profiles_own_pace_spares_the_controller(cluster: Cluster, project: Project) -> None:
+    """Many jobs of a second: each is submitted once, and the controller is asked for all of them at a time."""
+    (project.folder / "many.smk").write_text(SLEEPERS)
+    head = Head(project, cluster, "--snakefile", "many.smk", *SQUEUE)
+    before, start = cluster.requests(), time.monotonic()
+    assert head.run(seconds=400) == 0, head.text()
+    seconds, sent = time.monotonic() - start, cluster.requests() - before
+    assert len([*(project.folder / "slept").iterdir()]) == MANY
+    assert sent["REQUEST_SUBMIT_BATCH_JOB"] == MANY, sent
+    assert 1 <= sum(sent[name] for name in ASKING) <= seconds / 40 + 1, (seconds, sent)
+    # nodes and job steps included, but not that nodes say from time to time that they are there
+    every = sum(count for name, count in sent.items() if "NODE" not in name)
+    assert every <= 20 * MANY, (seconds, sent)
 
 
 def test_a_job_whose_node_dies_runs_on_another(head: Head, cluster: Cluster, small: dict[str, str]) -> None:
@@ -170,15 +198,29 @@ def test_a_job_whose_node_dies_runs_on_another(head: Head, cluster: Cluster, sma
         assert "Trying to restart job" in head.text()
 
 
-def test_a_job_over_its_memory_gets_more(head: Head, small: dict[str, str]) -> None:
+def test_a_job_over_its_memory_gets_more(head: Head, cluster: Cluster, small: dict[str, str]) -> None:
     needs = head.project.folder / "src/anonbench/workflow/needs.py"
     text = needs.read_text()
     needs.write_text(
         text.replace("LEAST_MIB = 500", "LEAST_MIB = 100").replace("MEMORY_SPARE = 1.5", "MEMORY_SPARE = 0.2")
     )
     assert needs.read_text() != text
-    assert head.run(MODEL) == 0, head.text()
-    assert re.search(r"SLURM status is: '(OUT_OF_MEMORY|FAILED|CANCELLED)", head.text()), head.text()
+    asked = others = cluster.asked()
+    process = head.start(MODEL)
+    while process.poll() is None:  # the controller forgets a job minutes after its end
+        asked = {**asked, **cluster.asked()}
+        time.sleep(1)
+    assert process.returncode == 0, head.text()
+    tries: dict[str, list[tuple[str, int]]] = {}
+    for number in sorted(asked.keys() - others.keys(), key=int):
+        comment, mib = asked[number]
+        tries.setdefault(comment, []).append((number, mib))
+    again = {comment: those for comment, those in tries.items() if len(those) > 1}
+    assert any("rule_train" in comment for comment in again), tries
+    for those in again.values():
+        assert [mib for _, mib in those] == [those[0][1] * 2**n for n in range(len(those))], tries
+    failed = {number for those in again.values() for number, _ in those[:-1]}
+    assert failed & cluster.killed(), "none of those that were tried again had taken too much memory"
     assert "Trying to restart job" in head.text()
     assert hashes(head.project.folder) == small
 
