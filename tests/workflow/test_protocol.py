@@ -191,6 +191,26 @@ def test_the_shipped_studies_have_four_groups_of_people(name: str) -> None:
     assert kinds >= {"naive", "aware"}
 
 
+def test_the_study_of_known_and_novel_keeps_apart_who_and_what_was_learnt_from() -> None:
+    shipped = config.load(PROJECT / "config" / "novel.yaml")
+    of = {name: shipped.options(name) for name in shipped.datasets}
+    assert len({options.get("seed") for options in of.values()}) == len(of) == 5, "each has people of its own"
+    known, novel = set(of["streetlife"]["actions"]), set(of["novel"]["actions"])
+    assert len(known) == len(novel) == 8
+    assert not known & novel
+    assert (set(of["others"]["actions"]), set(of["more"]["actions"])) == (known, novel)
+    (fitted,) = shipped.methods.values()
+    assert (fitted.fit_on, fitted.refit) == ("others", True)
+    groups = shipped.attack.attributes
+    assert sorted(fitted.fit["attributes"]) == sorted(groups["known"])
+    assert not set(groups["known"]) & set(groups["novel"])
+    starts = {model: shipped.starting_training(model) for model in ("r3d", "r3d-novel")}
+    assert {model: start[0] for model, start in starts.items() if start} == {"r3d": "others", "r3d-novel": "more"}
+    same = ("preset", "epochs", "base_learning_rate")
+    models = config_of("novel")["models"]
+    assert [models["r3d"][key] for key in same] == [models["r3d-novel"][key] for key in same]
+
+
 def test_the_study_of_learned_anonymizers_shows_the_same_people_and_baselines() -> None:
     small, large = config_of("action"), config_of("learned")
     assert large["datasets"] == small["datasets"]
