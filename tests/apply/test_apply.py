@@ -631,7 +631,7 @@ def test_a_terminal_shows_how_far_it_is_and_how_long_it_takes_and_a_file_does_no
         Job(photos, tmp_path / out, Variant.parse("face-mask_out"), Slow()).run()
 
     told = on_terminal(monkeypatch, lambda: go("seen"))
-    some, left = r": +\d+%\|.*\| [1-5]/6 ", r"\[00:0\d<00:0\d, "
+    some, left = r": +\d+%\|.*\| [1-5]/6 ", r"\[\d\d:\d\d<\d\d:\d\d, "
     for what in ("looking for people", "looking for people in v.mp4"):
         assert re.search(f"{re.escape(what)}{some}{left}", told), what
     assert re.search(r"face-mask_out v\.mp4: 100%\|.*\| 6/6 \[", told)

@@ -213,7 +213,9 @@ def test_a_job_asks_for_its_gpus_and_ends_with_its_head(project: Project, tmp_pa
         assert resources["limits"]["nvidia.com/gpu"] == resources["requests"]["nvidia.com/gpu"] == "2"
         cancel = f"delete job --ignore-not-found --wait=false {name}"
     until = time.monotonic() + 30
-    while not cancelled.exists() and time.monotonic() < until:  # Snakemake waits for two seconds, kubectl takes three
+    while (
+        not (cancelled.exists() and cancelled.read_text()) and time.monotonic() < until
+    ):  # Snakemake waits for two seconds, kubectl takes three
         time.sleep(0.1)
     assert cancelled.read_text() == cancel + "\n"
 

@@ -161,6 +161,7 @@ class Job:
         self._check_claim(found, entries_of(self.private / DONE))
         with tempfile.TemporaryDirectory(prefix="anonbench-") as folder:
             job = replace(self, elsewhere=Path(folder))
+            job.__dict__["_loaded"] = self._loaded  # weights lie in memory once
             photos, clips = look(job, found, None), look_at_videos(job, found, None)
             folders.check_names(found, self.out, self.encoder, on_disk=False)
             job._tables(photos)

@@ -32,12 +32,15 @@ def attackers(study: ReportStudy, sources: Sources, allow_missing: bool = False)
     """
     frames = []
     for dataset, attack, attacker, variant, seed in study.learners():
-        place = Path(dataset, study.made_with(variant, seed), attack, attacker, f"seed{seed}")
+        made = study.made_with(variant, seed)
+        place = Path(dataset, made, attack, attacker, f"seed{seed}")
         file = (sources.attackers or Path()) / place / RECORD
         if allow_missing and not file.exists():
             continue
         keys = {"dataset": dataset, "attack": attack, "attacker": attacker, "variant": variant}
-        frames += [frame.assign(**keys, training=of) for of, frame in _losses(_record(file, attack), file).items()]
+        frames += [
+            frame.assign(**keys, training=of) for of, frame in _losses(_record(file, attack, made, seed), file).items()
+        ]
     if not frames:
         return pd.DataFrame(columns=list(ATTACKER_COLUMNS))
     names = list(ATTACKER_COLUMNS[:6])
@@ -47,8 +50,8 @@ def attackers(study: ReportStudy, sources: Sources, allow_missing: bool = False)
     return found[list(ATTACKER_COLUMNS)]
 
 
-def _record(file: Path, attack: str) -> dict[str, Any]:
-    """Return an attacker's record; raise AnonbenchError for none, or one of another attack."""
+def _record(file: Path, attack: str, variant: str, seed: int) -> dict[str, Any]:
+    """Return an attacker's record; raise AnonbenchError for none, or one of another attack, variant or seed."""
     if not file.exists():
         raise AnonbenchError("no such file", file=file, remedy="run fit-attacker first")
     record = read_json(file)
@@ -56,6 +59,12 @@ def _record(file: Path, attack: str) -> dict[str, Any]:
         raise AnonbenchError("is not the record of an attacker", file=file, remedy=AGAIN)
     if record.get("attack") != attack:
         raise AnonbenchError(f"is not the record of an attacker that has learnt to {attack}", file=file, remedy=AGAIN)
+    own = record.get("own")
+    learnt = {"own.variant": own.get("variant") if isinstance(own, dict) else None, "seed": record.get("seed")}
+    for entry, wanted in (("own.variant", variant), ("seed", seed)):
+        if learnt[entry] not in (None, wanted):
+            said = f"is {learnt[entry]!r}, but the attacker lies where that of {wanted!r} is expected"
+            raise AnonbenchError(said, file=file, entry=entry, remedy=AGAIN)
     return record
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -15,6 +16,10 @@ from anonbench.report.figures.style import WIDTH, legend, nothing
 
 COLUMNS = 4
 """Most panels in a row."""
+ROW, LEGEND = 1.35, 0.025
+"""Height of a row of panels, and of what a variant takes below them, in inches."""
+WORDY = 16
+"""Letters that a row's label has room for in the usual size."""
 
 
 def attackers_figure(losses: pd.DataFrame, variants: Sequence[str] = ()) -> Figure:
@@ -30,7 +35,8 @@ def attackers_figure(losses: pd.DataFrame, variants: Sequence[str] = ()) -> Figu
     panels = [[own for _, own in part.groupby("attacker", sort=False)] for part in groups]
     columns = min(COLUMNS, max(map(len, panels)))
     heights = [-(-len(of) // columns) for of in panels]
-    figure = Figure(figsize=(WIDTH, 0.6 + 1.35 * sum(heights)), layout="constrained")
+    wordy = max(len(line) for part in groups for line in _said(part, losses).splitlines()) > WORDY
+    figure = Figure(figsize=(WIDTH, 0.5 + LEGEND * len(everybody) + ROW * sum(heights)), layout="constrained")
     grid = figure.add_gridspec(sum(heights), columns)
     first = 0
     for part, of, height in zip(groups, panels, heights, strict=True):
@@ -46,7 +52,7 @@ def attackers_figure(losses: pd.DataFrame, variants: Sequence[str] = ()) -> Figu
             axis.grid(color="#e4e4e4", lw=0.5)
             axis.tick_params(labelsize=7, labelleft=k % columns == 0)
             if k % columns == 0:
-                axis.set_ylabel(f"{_said(part, losses)}\ntraining loss")
+                axis.set_ylabel(f"{_said(part, losses)}\ntraining loss", fontsize=6.5 if wordy else None)
             if k + columns >= len(of):  # nobody is below
                 axis.set_xlabel("iteration", fontsize=7, labelpad=1)
         if shared is not None and (part.loss > 0).all():
@@ -67,7 +73,8 @@ def _logarithmic(axis: Axes, part: pd.DataFrame) -> None:
 
 
 def _said(part: pd.DataFrame, losses: pd.DataFrame) -> str:
-    """Return what a row of panels is about."""
+    """Return what a row of panels is about, a line for each of its names."""
     row = part.iloc[0]
-    what = f"{row.attack}, {RESTORER}" if row.training == RESTORER else str(row.attack)
-    return f"{row.dataset}, {what}" if losses.dataset.nunique() > 1 else what
+    names = [row.dataset] if losses.dataset.nunique() > 1 else []
+    names += [row.attack, RESTORER] if row.training == RESTORER else [row.attack]
+    return "\n".join(textwrap.shorten(str(name), 26, placeholder="…") for name in names)
