@@ -58,7 +58,7 @@ class Head:
         self.log = project.folder / "head.log"
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start it in a session of its own."""
+        """Start it in a session of its own; it hears interrupts, even where tests do not."""
         command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", *self.options, *words]
         environment = {**self.project.environment(), "SLURM_CONF": self.cluster.environment["SLURM_CONF"]}
         environment["PATH"] = f"{self.cluster.root / 'bin'}{os.pathsep}{environment['PATH']}"
@@ -66,6 +66,7 @@ class Head:
             return subprocess.Popen(
                 command, cwd=self.project.folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT, start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
 
     def run(self, *words: str, seconds: float = 900) -> int:
