@@ -100,17 +100,6 @@ def film(path: Path, frames: list[np.ndarray], rate: int = 10) -> Path:
     return path
 
 
-def somebody() -> np.ndarray:
-    """Return a picture (320x240) of somebody without a face who stands upright, for the detector `hog`."""
-    pixels = np.full((320, 240, 3), 150, np.uint8)
-    dark = (40, 40, 45)
-    cv2.circle(pixels, (120, 70), 16, dark, -1, cv2.LINE_AA)
-    cv2.ellipse(pixels, (120, 132), (28, 48), 0, 0, 360, dark, -1, cv2.LINE_AA)
-    for x in (106, 134):
-        cv2.line(pixels, (x, 170), (x, 262), dark, 20, cv2.LINE_AA)
-    return cv2.GaussianBlur(pixels, (0, 0), 1.5)
-
-
 def show(path: Path, matrix: tuple[int, int, int, int]) -> None:
     """Write into an MP4 how it is to be shown: entries a, b, c, d of its matrix, each -1, 0 or 1."""
     data = bytearray(path.read_bytes())

@@ -562,9 +562,9 @@ def test_strict_is_one_sentence_and_a_status(run: Run, tmp_path: Path, kind: str
     photos.mkdir()
     name = "a.png" if kind == "photo" else "a.mp4"
     if kind == "photo":
-        (photos / name).write_bytes(encoded(moving.somebody(), "PNG"))
+        (photos / name).write_bytes(encoded(drawn.somebody(), "PNG"))
     else:
-        moving.film(photos / name, [moving.somebody()] * 3)
+        moving.film(photos / name, [drawn.somebody()] * 3)
     words = ["apply", photos, "--variant", "face-mask_out", "--out", out, "--person-detector", "hog"]
     done = subprocess.run(
         [sys.executable, "-m", "anonbench", *words, "--strict"], capture_output=True, text=True, check=False

@@ -66,7 +66,7 @@ def yunet(folder: Path) -> tuple[str, np.ndarray, Box]:
 
 
 def hog(_: Path) -> tuple[str, np.ndarray, Box]:
-    return "hog", moving.somebody(), (100, 90, 140, 220)
+    return "hog", drawn.somebody(), (100, 90, 140, 220)
 
 
 def torchvision(folder: Path) -> tuple[str, np.ndarray, Box]:
@@ -112,7 +112,7 @@ def test_whom_a_detector_finds_is_changed_and_nobody_else(
 
 def test_bodies_are_looked_for_by_hog_and_guessed_from_faces(run: Run, tmp_path: Path) -> None:
     """What nobody names a detector for."""
-    pixels = np.concatenate([moving.somebody(), drawn.scene(240, 320, [(150, 20, 60)])], axis=1)
+    pixels = np.concatenate([drawn.somebody(), drawn.scene(240, 320, [(150, 20, 60)])], axis=1)
     out = tmp_path / "out"
     run("apply", one(tmp_path / "photos", pixels), "--variant", "body-mask_out", "--out", out)
     told = {row["note"] for row in ledger(out)}

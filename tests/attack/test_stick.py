@@ -195,14 +195,17 @@ def test_who_must_be_named_is_asked_for_where_nobody_is(tmp_path: Path) -> None:
 BOX = (12, 12, 60, 76)
 
 
-def striped(some: Subjects) -> np.ndarray:
-    """Return images of 72x88 pixels of people in stripes and checks of their own, which begin anywhere."""
+def striped(some: Subjects, periods: tuple[float, float] = (1.6, 4)) -> np.ndarray:
+    """Return images of 72x88 pixels of people in stripes of their own, which begin anywhere.
+
+    ``periods``: how wide the narrowest and the widest are, as powers of two pixels.
+    """
     y, x = np.mgrid[:64, :48]
     images = np.stack([photograph(72, 88, row) for row in range(len(some))])
     for row, who in enumerate(some.identities):
         worn, here = generator("worn", who), generator("here", who, row)
         for k in range(4):
-            angle, period = worn.uniform(0, np.pi), 2 ** worn.uniform(1.6, 4)
+            angle, period = worn.uniform(0, np.pi), 2 ** worn.uniform(*periods)
             wave = np.sin(2 * np.pi * ((x * np.cos(angle) + y * np.sin(angle)) / period + here.random()))
             rows = slice(16 * k, 16 * k + 16)
             images[row, 12:76, 12:60][rows] = (128 + 100 * wave[rows, :, None]).astype(np.uint8)

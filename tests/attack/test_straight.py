@@ -23,13 +23,12 @@ from anonbench.report.attempts import Measured, read_attempt
 from anonbench.report.privacy import privacy
 from anonbench.report.privacy_text import privacy_markdown
 from anonbench.report.study import Attacks, ReportStudy
-from anonbench.seeding import generator
 from anonbench.variants import ORIGINAL, Variant
-from tests.anonymize.conftest import photograph, region
+from tests.anonymize.conftest import region
 from tests.attack import test_crafted as crafted
 from tests.attack.test_attackers import people
 from tests.attack.test_matching import halves
-from tests.attack.test_stick import BOX, LINKED, at_chance, attacked, interval, seen_in
+from tests.attack.test_stick import BOX, LINKED, at_chance, attacked, interval, seen_in, striped
 from tests.datasets.stages import command
 from tests.outside.installed import describe
 
@@ -45,6 +44,8 @@ WHO = {
     "knowledge": "aware", "region": "body", "width": 16, "height": 32, "iterations": 60, "batch_size": 32,
     "dimensions": 32, "shift": 0.0, "horizontal_flip": 0.0, "learning_rate": 3e-3,
 }  # fmt: skip
+STRIPES = (2, 3)
+"""Of 4 to 8 pixels: finer ones a crop does not show."""
 
 
 @dataclass(frozen=True)
@@ -116,24 +117,10 @@ def test_where_everybody_is_the_same_picture_nobody_is_found(street: Street, att
     at_chance(found)
 
 
-def striped(some: Subjects) -> np.ndarray:
-    """Return images of 72x88 pixels of people in stripes of their own, of 4 to 8 pixels, which begin anywhere."""
-    y, x = np.mgrid[:64, :48]
-    images = np.stack([photograph(72, 88, row) for row in range(len(some))])
-    for row, who in enumerate(some.identities):
-        worn, here = generator("worn", who), generator("here", who, row)
-        for k in range(4):
-            angle, period, begin = worn.uniform(0, np.pi), 2 ** worn.uniform(2, 3), here.random()
-            wave = np.sin(2 * np.pi * ((x * np.cos(angle) + y * np.sin(angle)) / period + begin))
-            rows = slice(16 * k, 16 * k + 16)
-            images[row, 12:76, 12:60][rows] = (128 + 100 * wave[rows, :, None]).astype(np.uint8)
-    return images
-
-
 @pytest.mark.parametrize("name", ["blur", "pixelate"])
 def test_stronger_levels_hide_more_from_who_knows_the_method(tmp_path: Path, name: str) -> None:
     own, others = people(80, 2, 1), people(100, 2, 2)
-    images = striped(own), striped(others)
+    images = striped(own, STRIPES), striped(others, STRIPES)
     body = region(BOX, mask=np.ones((64, 48), bool))
 
     def shown(level: str | None) -> tuple[Subjects, Subjects]:

@@ -26,6 +26,17 @@ def face(side: int, turn: int = 0) -> np.ndarray:
     return cv2.resize(cv2.GaussianBlur(pixels, (0, 0), 1.5), (side, side), interpolation=cv2.INTER_AREA)
 
 
+def somebody() -> np.ndarray:
+    """Return a picture (320x240) of somebody without a face who stands upright, for the detector `hog`."""
+    pixels = np.full((320, 240, 3), 150, np.uint8)
+    dark = (40, 40, 45)
+    cv2.circle(pixels, (120, 70), 16, dark, -1, cv2.LINE_AA)
+    cv2.ellipse(pixels, (120, 132), (28, 48), 0, 0, 360, dark, -1, cv2.LINE_AA)
+    for x in (106, 134):
+        cv2.line(pixels, (x, 170), (x, 262), dark, 20, cv2.LINE_AA)
+    return cv2.GaussianBlur(pixels, (0, 0), 1.5)
+
+
 def scene(width: int, height: int, faces: list[tuple[int, int, int]]) -> np.ndarray:
     """Return an image (uint8 HxWx3 RGB) with faces of a given side at x, y."""
     pixels = np.full((height, width, 3), (96, 112, 128), np.uint8)
