@@ -341,8 +341,10 @@ class Files:
         trained_on = attacker.trained_on(w.variant)
         if attacker.knowledge == PARTIAL:
             trained_on = self.study.made_with(trained_on, int(w.seed))
-        place = f"{self.own_dataset(w.dataset)}/{trained_on}/{w.attack}/{w.attacker}/seed{w.seed}"
-        return f"{self.folder('attackers')}/{place}"
+        return self._attacker(self.own_dataset(w.dataset), trained_on, w.attack, w.attacker, w.seed)
+
+    def _attacker(self, own: str, trained_on: str, attack: str, attacker: str, seed: int | str) -> str:
+        return f"{self.folder('attackers')}/{own}/{trained_on}/{attack}/{attacker}/seed{seed}"
 
     def learners(self) -> dict[tuple[str, str, str], list[str]]:
         """Return the variants learnt from, by own data set, attack and attacker, of all who learn to attack."""
@@ -360,9 +362,8 @@ class Files:
 
     def attacker_records(self) -> list[str]:
         """Return the record of everybody who learns to attack."""
-        root, made = self.folder("attackers"), self.study.made_with
         return [
-            f"{root}/{own}/{made(variant, seed)}/{attack}/{name}/seed{seed}/{RECORD}"
+            f"{self._attacker(own, self.study.made_with(variant, seed), attack, name, seed)}/{RECORD}"
             for (own, attack, name), variants in self.learners().items()
             for variant in variants
             for seed in self.study.attack.seeds
