@@ -729,6 +729,7 @@ class Study(Strict):
                 )
         for fitted in (used or {None}) if method.fit_levels else {None}:
             self.fit_settings(name, fitted)
+            self._check_fit_start(name, fitted)
 
     def _check_start(self, model: str) -> None:
         """Refuse a start that no training of the study makes, or that depends on the model itself."""
@@ -744,13 +745,33 @@ class Study(Strict):
                 raise ValueError(f"{where}: the study does not train {dataset}/{variant}/{source}/seed{seed}")
             chain.append(source)
 
+    def _check_fit_start(self, method: str, level: str | None) -> None:
+        """Refuse a start of a fit that no training of the study makes, or that has learnt from what the fit makes."""
+        start = self.fit_start(method, level)
+        if start is None:
+            return
+        where, (dataset, variant, model, seed) = f"methods.{method}.fit.start", start
+        made = self.models[model].trains and variant in self.trained(dataset, model)
+        if not made or seed not in self.seeds_of(model, variant):
+            raise ValueError(f"{where}: the study does not train {dataset}/{variant}/{model}/seed{seed}")
+        while start is not None:
+            if any(one.method == method for one in self.made_from(start[1])):
+                raise ValueError(f"{where}: {start[2]} is trained on {start[1]}, which the fit makes: name another")
+            start = self.starting_training(start[2])
+
     def starting_training(self, model: str) -> tuple[str, str, str, int] | None:
         """Return data set, variant, model and seed of the training of this study that a model starts from, if any.
 
         A recipe names its folder or weights, ``models/<data set>/<variant>/<model>/seed<k>``, with or without the
         study's output folder in front.
         """
-        file = self.models[model].initialisation.file
+        return self._training(self.models[model].initialisation.file)
+
+    def fit_start(self, method: str, level: str | None = None) -> tuple[str, str, str, int] | None:
+        """Return data set, variant, model and seed of the training of this study that a fit starts from, if any."""
+        return self._training(self.fit_settings(method, level).get("start"))
+
+    def _training(self, file: str | None) -> tuple[str, str, str, int] | None:
         if file is None:
             return None
         output = f"{self.output.as_posix()}/"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,25 +14,29 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file
 from torch.nn import functional
 from typer.testing import CliRunner
 
 from anonbench import regions
 from anonbench.anonymize.contract import FitJob, Stills
-from anonbench.anonymize.learned import data, training
+from anonbench.anonymize.learned import data, start, training
 from anonbench.anonymize.learned.data import Batch, Material
 from anonbench.anonymize.learned.loop import ANONYMIZER, RIVALS, Fitting, Players
 from anonbench.anonymize.learned.options import LEVELS, FitSettings
 from anonbench.anonymize.shard import Shard
 from anonbench.cli import app
 from anonbench.errors import AnonbenchError
-from anonbench.files import read_json, sha256_file
+from anonbench.files import read_json, sha256_file, write_json
+from anonbench.learning.files import save_tensors
 from anonbench.learning.minimax import LEAST_SCALE, Side
+from anonbench.learning.video import recognition
 from anonbench.records import RegionKind
+from anonbench.train import record as train_record
 from anonbench.variants import Variant
 
 from .conftest import photograph
-from .learned_tiny import SETTINGS, write_clips
+from .learned_tiny import ACTIONS, SETTINGS, write_clips
 
 CPU = torch.device("cpu")
 
@@ -76,6 +81,119 @@ def fitting(folder: Path, **settings: Any) -> Fitting:
 @pytest.fixture
 def clips(tmp_path: Path) -> Path:
     return write_clips(tmp_path / "small")
+
+
+def write_start(folder: Path, **record: Any) -> Path:
+    """Write what a finished training of the tiny action network leaves, with weights of its own."""
+    torch.manual_seed(3)
+    network = recognition("r3d_small", 2, [4], [1])
+    save_tensors({name: value.contiguous() for name, value in network.state_dict().items()}, folder / start.WEIGHTS)
+    settings = {"network": "r3d_small", "small_widths": [4], "small_depths": [1]}
+    told = {
+        "recipe": {"trainer": "clips", "settings": settings}, "data": {"dataset": "others"}, "seed": 5,
+        "actions": list(ACTIONS), "weights_sha256": sha256_file(folder / start.WEIGHTS),
+    }  # fmt: skip
+    write_json(folder / start.RECORD, {**told, **record})
+    return folder
+
+
+# the start
+
+
+def test_the_names_of_a_trainings_files_are_those_that_train_writes() -> None:
+    assert (start.RECORD, start.WEIGHTS) == (train_record.RECORD, train_record.WEIGHTS)
+
+
+def test_the_action_network_begins_as_what_was_trained_and_the_others_as_ever(clips: Path, tmp_path: Path) -> None:
+    folder = write_start(tmp_path / "start")
+    plain, begun = fitting(clips).players, fitting(clips, start=str(folder)).players
+    given = load_file(folder / start.WEIGHTS)
+    assert all(torch.equal(value, given[name]) for name, value in begun.utility.state_dict().items())
+    assert differs(plain.utility.state_dict(), begun.utility.state_dict())
+    for name in ("anonymizer", "observers"):
+        assert not differs(getattr(plain, name).state_dict(), getattr(begun, name).state_dict())
+
+
+def test_the_record_of_a_fit_says_whose_training_it_starts_from(clips: Path, tmp_path: Path) -> None:
+    folder = write_start(tmp_path / "start")
+    record = run(clips, tmp_path / "fit", start=str(folder))
+    sha256 = sha256_file(folder / start.WEIGHTS)
+    assert record["start"] == {"dataset": "others", "seed": 5, "weights_sha256": sha256}
+    assert "start" not in run(clips, tmp_path / "plain")
+    assert record["weights_sha256"] != sha256_file(tmp_path / "plain" / "weights.safetensors")
+
+
+def test_a_checkpoint_of_another_start_is_not_continued(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_start(tmp_path / "start")
+    step = Fitting.step
+
+    def stops(learner: Fitting, batch: Batch, iteration: int) -> dict[str, float]:
+        if iteration == 5:
+            raise KeyboardInterrupt
+        return step(learner, batch, iteration)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Fitting, "step", stops)
+        CliRunner().invoke(app, arguments(clips, tmp_path / "fit", start=str(folder)))
+    assert (tmp_path / "fit" / "checkpoint.pt").is_file()
+    weights = load_file(folder / start.WEIGHTS)
+    weights["head.bias"] += 1
+    save_tensors(weights, folder / start.WEIGHTS)
+    told = read_json(folder / start.RECORD)
+    write_json(folder / start.RECORD, {**told, "weights_sha256": sha256_file(folder / start.WEIGHTS)})
+    done = CliRunner().invoke(app, arguments(clips, tmp_path / "fit", start=str(folder)))
+    assert "belongs to another training" in done.output
+    assert (tmp_path / "fit" / "fit.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "message"),
+    [
+        ({"actions": ["wave"]}, {}, r"was trained on other actions \(wave\) than those"),
+        ({"actions": ["walk", "wave"]}, {}, "in the same order"),
+        ({"recipe": {"trainer": "torchvision"}}, {}, "is a training of torchvision"),
+        ({"weights_sha256": "0" * 64}, {}, "train it again"),
+        ({"weights_sha256": None}, {}, "is not the record of a training"),
+        ({}, {"utility_widths": [5]}, r"set utility: r3d_small, utility_widths: \[4\], utility_depths: \[1\]"),
+        ({}, {"utility": "r3d_18"}, "holds another network than r3d_18"),
+    ],
+)
+def test_starts_that_are_none(
+    clips: Path, tmp_path: Path, changes: dict[str, Any], settings: dict[str, Any], message: str
+) -> None:
+    folder = write_start(tmp_path / "start", **changes)
+    with pytest.raises(AnonbenchError, match=message) as caught:
+        run(clips, tmp_path / "fit", start=str(folder), **settings)
+    assert "start" in str(caught.value)
+    assert not (tmp_path / "fit" / "fit.json").exists()
+
+
+@pytest.mark.parametrize("left", [start.RECORD, start.WEIGHTS])
+def test_a_start_that_is_not_there_or_cut_short(clips: Path, tmp_path: Path, left: str) -> None:
+    with pytest.raises(AnonbenchError, match="contains no finished training"):
+        run(clips, tmp_path / "fit", start=str(tmp_path / "nothing"))
+    folder = write_start(tmp_path / "start")
+    cut = folder / left
+    cut.write_bytes(cut.read_bytes()[:40])
+    with pytest.raises(AnonbenchError, match=re.escape(left)):
+        run(clips, tmp_path / "fit", start=str(folder))
+
+
+def test_the_action_network_sees_frames_at_its_own_size(clips: Path) -> None:
+    learner = fitting(clips, watched=[8, 4])
+    frames = torch.rand(2, 3, 2, 16, 16)
+    seen = learner._watched(frames)
+    assert seen.shape == (2, 3, 2, 4, 8)
+    # a triangle as wide as a pixel of what is seen: the mean of what it covers, where nothing changes across it
+    flat = learner._watched(torch.arange(16.0).expand(1, 3, 2, 16, 16))
+    assert torch.allclose(flat[0, 0, 0, 0, 1:-1], torch.arange(16.0).reshape(8, 2).mean(1)[1:-1])
+    assert fitting(clips)._watched(frames) is frames
+    sizes = []
+    learner.players.utility.register_forward_pre_hook(lambda _, given: sizes.append(tuple(given[0].shape[-2:])))
+    learner.step(learner.material.batch(2), 2)
+    assert sizes == [(4, 8)]
 
 
 # files

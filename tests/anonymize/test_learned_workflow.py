@@ -68,6 +68,55 @@ def test_clips_and_stills_may_be_of_two_data_sets(tmp_path: Path) -> None:
         parse(attacked)
 
 
+def begun(start: str, **models: Any) -> dict[str, Any]:
+    """Return a study whose learned method starts from a training of clips."""
+    value: dict[str, Any] = yaml.safe_load((PROJECT / "config" / "action.yaml").read_text())
+    value["methods"]["learned"]["fit"] |= {"start": start}
+    value["models"] |= models
+    return value
+
+
+def test_a_fit_may_start_from_a_training_of_the_study() -> None:
+    asked = SimpleNamespace(method="learned", level="-vitagrey")
+    folder = "runs/action/models/others/original/start/seed0"
+    for named in ("models/others/original/start/seed0", folder):
+        plan = Plan(begun(named), PROJECT)
+        assert plan.files.fit_start()(asked) == [f"{folder}/train.json", f"{folder}/weights.safetensors"]
+        assert json.loads(plan.arguments.fit_settings("learned", "vitagrey"))["start"] == folder
+        assert plan.fingerprints.fit_code("learned", "vitagrey") == plan.fingerprints.fit_code("learned")
+    plain = Plan(yaml.safe_load((PROJECT / "config" / "action.yaml").read_text()), PROJECT)
+    assert plain.files.fit_start()(asked) == []
+    assert plain.files.fit_start()(SimpleNamespace(method="gan", level="")) == []
+
+
+def test_a_start_from_elsewhere_is_as_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "weights.safetensors").write_bytes(b"one")
+    before = Plan(begun(str(folder)), PROJECT)
+    assert before.files.fit_start()(SimpleNamespace(method="learned", level="-vitagrey")) == []
+    assert json.loads(before.arguments.fit_settings("learned", "vitagrey"))["start"] == str(folder)
+    told = before.fingerprints.fit_code("learned", "vitagrey")
+    (folder / "weights.safetensors").write_bytes(b"another")
+    assert Plan(begun(str(folder)), PROJECT).fingerprints.fit_code("learned", "vitagrey") != told
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ("models/others/original/start/seed1", "fit.start: the study does not train others/original/start/seed1"),
+        ("models/streetlife/original/start/seed0", "does not train streetlife/original/start/seed0"),
+        ("models/streetlife/frame-learned-vitagrey/r3d/seed0", "r3d is trained on frame-learned-vitagrey, which"),
+        ("models/streetlife/frame-grey/late/seed0", "r3d is trained on frame-learned-vitagrey, which the fit makes"),
+    ],
+)
+def test_starts_that_cannot_be_made_before_the_fit(start: str, message: str) -> None:
+    from_fit = {"kind": "checkpoint", "file": "models/streetlife/frame-learned-vitagrey/r3d/seed0"}
+    late = {"preset": "clips-cpu", "datasets": ["streetlife"], "initialisation": from_fit}
+    with pytest.raises(AnonbenchError, match=message):
+        parse(begun(start, late=late))
+
+
 def photographs(**attack: Any) -> dict[str, Any]:
     """Return config/ucf101.yaml, attacked as said, too."""
     value: dict[str, Any] = yaml.safe_load((PROJECT / "config" / "ucf101.yaml").read_text())

@@ -6,6 +6,7 @@ rule fit:
         people=plan.files.training_people(),
         faces=plan.files.training_faces(),
         stills=plan.files.fit_stills(),
+        start=plan.files.fit_start(),
     output:
         weights="<anonymized>/{dataset}/private/fits/{region}-{method}{level}{again}/weights.safetensors",
         record="<anonymized>/{dataset}/private/fits/{region}-{method}{level}{again}/fit.json",
@@ -36,7 +37,7 @@ rule fit:
         seed=lambda w: plan.arguments.fit_seed(w.again),
         device=plan.study.train.device,
         threads=plan.study.train.threads,
-        code=lambda w: plan.fingerprints.fit_code(w.method),
+        code=lambda w: plan.fingerprints.fit_code(w.method, w.level[1:] or None),
         environment=plan.fingerprints.environment("train"),
     message:
         "fit {wildcards.method}{wildcards.level} to the {wildcards.region} regions of {wildcards.dataset}"

@@ -162,7 +162,10 @@ class Arguments:
     @functools.cache  # noqa: B019 (one plan per process)
     def fit_settings(self, method: str, level: str | None = None) -> str:
         """Return the complete settings for fitting a method, at a level if it has a fit for each, as JSON."""
-        return compact(self.study.fit_settings(method, level))
+        settings = self.study.fit_settings(method, level)
+        if self.study.fit_start(method, level) is not None:
+            settings["start"] = self.files.in_output(settings["start"])
+        return compact(settings)
 
     def stills(self, method: str) -> str:
         """Return the options of `anonbench fit` that name the data set whose people it looks at, if it is another."""

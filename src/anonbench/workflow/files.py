@@ -180,15 +180,26 @@ class Files:
         file = self.study.models[model].initialisation.file
         if file is None or self.study.starting_training(model) is None:
             return file
+        return self.in_output(file)
+
+    def in_output(self, file: str) -> str:
+        """Return the path of a training's file or folder, given with or without the study's output folder in front."""
         return file if file.startswith(f"{self.folder('models')}/") else (self.study.output / file).as_posix()
 
     def start_files(self, model: str) -> list[str]:
         """Return the files of the study's own training that a model starts from; they have to be made first."""
-        start = self.study.starting_training(model)
-        if start is None:
+        return self._trained(self.study.starting_training(model))
+
+    def fit_start(self) -> Callable[[Any], list[str]]:
+        """Return an input function: the files of the study's own training that a fit starts from."""
+        return lambda w: self._trained(self.study.fit_start(w.method, w.level[1:] or None))
+
+    def _trained(self, training: tuple[str, str, str, int] | None) -> list[str]:
+        """Return the files that a training of the study leaves."""
+        if training is None:
             return []
-        dataset, variant, source, seed = start
-        folder = f"{self.folder('models')}/{dataset}/{variant}/{source}/seed{seed}"
+        dataset, variant, model, seed = training
+        folder = f"{self.folder('models')}/{dataset}/{variant}/{model}/seed{seed}"
         return [f"{folder}/train.json", f"{folder}/weights.safetensors"]
 
     def training_logs(self, wildcards: Any) -> str:

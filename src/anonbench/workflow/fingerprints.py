@@ -105,9 +105,16 @@ class Fingerprints:
         return code_hash("anonbench.anonymize.shard", *modules)
 
     @functools.cache  # noqa: B019 (one plan per process)
-    def fit_code(self, method: str) -> str:
-        """Return the hash of the code that fits a method."""
-        return code_hash("anonbench.anonymize.fitting", registry.module("methods", method))
+    def fit_code(self, method: str, level: str | None = None) -> str:
+        """Return what a fit depends on besides files: the code, and the state of a start that the study does not make.
+
+        A start that it makes is an input file.
+        """
+        code = code_hash("anonbench.anonymize.fitting", registry.module("methods", method))
+        start = self.study.fit_settings(method, level).get("start")
+        if start is None or self.study.fit_start(method, level) is not None:
+            return code
+        return compact([code, [_file_state(path) for path in sorted(Path(start).glob("*"))]])
 
     @functools.cache  # noqa: B019 (one plan per process)
     def trainer_code(self, model: str) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from anonbench.anonymize.learned import losses
+from anonbench.anonymize.learned import losses, start
 from anonbench.anonymize.learned.data import Batch, Material
 from anonbench.anonymize.learned.networks import Anonymizer, Architecture, Observer, cut
 from anonbench.anonymize.learned.options import FitSettings
@@ -52,11 +53,16 @@ class Players:
 
     @classmethod
     def new(cls, a: Architecture, material: Material, seed: int, device: torch.device) -> Players:
-        """Return networks with random weights, the same on every device."""
+        """Return networks with random weights, the same on every device, but for an action network with a start.
+
+        Raises AnonbenchError for a start that is none for this fit (`start.load`).
+        """
         s = material.settings
         torch.manual_seed(seed_of("init", seed))
         anonymizer = Anonymizer(a)
         utility = recognition(s.utility, len(material.actions), s.utility_widths, s.utility_depths)
+        if s.start is not None:
+            start.load(utility, Path(s.start), material.actions, s)
         observers = nn.ModuleList(observer(material) for _ in range(s.ensemble))
         moved: Any = anonymizer
         moved.to(device, memory_format=torch.channels_last)
@@ -182,13 +188,22 @@ class Fitting(Minimax[Batch]):
     def _utility(self, clips: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy of actions, and the triplet loss (0 but for `tedspad`)."""
         if self.settings.loss != "tedspad":
-            logits = self.players.utility(255 * clips[:, 0])
+            logits = self.players.utility(255 * self._watched(clips[:, 0]))
             return functional.cross_entropy(logits.float(), actions), logits.new_zeros(())
-        logits, features = self.players.utility.described(255 * clips.transpose(0, 1).flatten(0, 1))
+        logits, features = self.players.utility.described(255 * self._watched(clips.transpose(0, 1).flatten(0, 1)))
         count = len(actions)
         anchor, positive, negative = features.split(count)
         entropy = functional.cross_entropy(logits[:count].float(), actions)
         return entropy, losses.triplet(anchor, positive, negative)
+
+    def _watched(self, clips: Tensor) -> Tensor:
+        """Return clips (N, 3, T, H, W) as large as the action network sees them."""
+        if self.settings.watched is None:
+            return clips
+        frames = clips.transpose(1, 2).flatten(0, 1)
+        whole = torch.tensor([[0.0, 0.0, frames.shape[3], frames.shape[2]]], device=frames.device)
+        seen = cut(frames.float(), whole, self.settings.watched)
+        return seen.unflatten(0, (len(clips), clips.shape[2])).transpose(1, 2)
 
     def _crops(self, pictures: Tensor, batch: Batch, view: int) -> Tensor:
         """Return what an observer sees of people in anonymized pictures (N, 3, H, W)."""

@@ -114,6 +114,16 @@ class FitSettings(FromPreset):
     )
     utility_widths: tuple[Size, ...] = Field((16, 32, 64), min_length=1, description="r3d_small: channels of a stage.")
     utility_depths: tuple[Size, ...] = Field((1, 1, 1), min_length=1, description="r3d_small: blocks of a stage.")
+    start: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of a finished training of the trainer `clips`, as whose network the action network begins; "
+        "unless given, it begins with random weights.",
+    )
+    watched: tuple[Size, Size] | None = Field(
+        None,
+        description="Width and height of what the action network sees of a frame; unless given, `width` and `height`.",
+    )
     observer: Literal["small", "resnet18", "resnet50"] = Field("small", description="Who looks at people.")
     observer_widths: tuple[Size, ...] = Field((16, 32, 64), min_length=1, description="small: channels of a stage.")
     observed: tuple[Size, Size] = Field((32, 48), description="Width and height of what an observer sees of a person.")

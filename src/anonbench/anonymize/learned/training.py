@@ -10,7 +10,7 @@ import torch
 
 from anonbench.anonymize.contract import FitJob, Fitted
 from anonbench.anonymize.course import Course
-from anonbench.anonymize.learned import weights
+from anonbench.anonymize.learned import start, weights
 from anonbench.anonymize.learned.data import Material
 from anonbench.anonymize.learned.loop import Fitting, Players
 from anonbench.anonymize.learned.networks import Anonymizer, Architecture
@@ -37,6 +37,7 @@ def fit(job: FitJob) -> Fitted:
     device = course.device
     material = Material.read(job)
     digest = material.digest(job.threads)
+    begins = start.told(Path(job.settings.start)) if job.settings.start is not None else {}
     course.has_read()
     with deterministic(course.level != "seeded"):
         players = Players.new(architecture(job.settings), material, job.seed, device)
@@ -46,9 +47,9 @@ def fit(job: FitJob) -> Fitted:
                 draw_sheet(job.sheet, players.anonymizer, material, device)
 
         learner = Fitting(players, material, job.seed, device, sheet)
-        ran = run(learner, job.checkpoint, course.key(digest, material.counts, __name__))
+        ran = run(learner, job.checkpoint, course.key(digest, {**material.counts, **begins}, __name__))
     weights.save(job.weights, players.anonymizer, job.origin)
-    return course.fitted(ran, players.anonymizer, digest, material.counts)
+    return course.fitted(ran, players.anonymizer, digest, material.counts, begins)
 
 
 @torch.no_grad()
