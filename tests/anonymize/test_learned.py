@@ -181,16 +181,50 @@ def test_folded_networks_show_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["unet", "unetplusplus", "optics"])
-@pytest.mark.parametrize("colour", ["rgb", "grey"])
+@pytest.mark.parametrize("colour", networks.COLOURS)
 @pytest.mark.parametrize("shrink", [1, 2])
 def test_every_network_keeps_the_shape_and_the_range(name: str, colour: str, shrink: int) -> None:
     made = network(network=name, colour=colour, shrink=shrink, width=32, height=64)
     shown = made(torch.rand(2, 3, 64, 32))
     assert shown.shape == (2, 3, 64, 32)
     assert 0 <= float(shown.min()) <= float(shown.max()) <= 1 + 1e-6
-    if colour == "grey":
+    if colour != "rgb":
         assert (shown[:, 0] == shown[:, 1]).all()
         assert (shown[:, 0] == shown[:, 2]).all()
+
+
+def test_contrast_of_a_hand_computed_case() -> None:
+    luma = torch.full((1, 1, 20, 20), 0.4)
+    luma[..., 10:] = 0.6
+    seen = networks.contrast(luma)[0, 0]
+    # in a row of 7 pixels whose first is k columns right of the last dark one, 7 - (4 - k) are bright
+    bright = {k: (3 + k) / 7 for k in range(-3, 4)}  # share of bright ones around the k-th, 1 is the first bright one
+    apart = {k: (0.2 if k > 0 else 0.0) - 0.2 * bright[k] for k in bright}
+    spread = math.sqrt(sum(apart[k] ** 2 for k in range(-2, 4)) / 7)  # and of one more column, which is 0 apart
+    assert float(seen[10, 10]) == pytest.approx(0.5 + 0.2 * apart[1] / spread, abs=1e-5)
+    assert float(seen[10, 9]) == pytest.approx(0.5 + 0.2 * apart[0] / spread, abs=1e-5)
+    assert float(seen[10, 2]) == pytest.approx(0.5, abs=1e-5)
+    assert float(seen[10, 17]) == pytest.approx(0.5, abs=1e-5)
+
+
+def test_contrast_shows_neither_how_bright_something_is_nor_how_much_it_differs() -> None:
+    torch.manual_seed(0)
+    luma = 0.4 + 0.2 * functional.avg_pool2d(torch.rand(1, 1, 42, 42), 3, 1)
+    seen = networks.contrast(luma)
+    assert torch.allclose(networks.contrast(luma + 0.3), seen, atol=1e-5)
+    rough = 0.5 + 0.4 * torch.rand(1, 1, 40, 40)
+    assert torch.allclose(networks.contrast(0.7 * rough), networks.contrast(rough), atol=1e-5)
+    made = network(skip=True, colour="contrast", width=32, height=64)
+    picture = torch.rand(1, 3, 64, 32)
+    told = networks.contrast((picture * torch.tensor(networks.LUMA)[:, None, None]).sum(1, keepdim=True))
+    assert torch.allclose(made(picture)[:, :1], told.clamp(networks.CLIPPED, 1 - networks.CLIPPED), atol=1e-4)
+
+
+def test_what_is_hardly_uneven_is_not_enlarged() -> None:
+    torch.manual_seed(0)
+    noise = 0.5 + 0.01 * torch.randn(1, 1, 40, 40)
+    assert float(networks.contrast(noise).std()) < 0.05
+    assert float(networks.contrast(0.5 + 10 * (noise - 0.5)).std()) > 0.15
 
 
 def test_the_working_size_follows_the_scale_of_the_fit() -> None:

@@ -20,6 +20,14 @@ from anonbench.learning.resizing import bilinear
 
 LUMA = (0.299, 0.587, 0.114)
 """Of red, green and blue (ITU-R BT.601), as the method `grey` has it."""
+COLOURS = ("rgb", "grey", "contrast")
+"""What a network sees and shows: colours, luma, or how much a pixel's luma differs from that around it."""
+AROUND = 7
+"""Side in pixels, at the scale of the fit, of the square around a pixel whose luma its own is compared with."""
+FLAT = 0.05
+"""Standard deviation of the luma below which a square counts as flat, so that noise is not enlarged."""
+SHOWN = 0.2
+"""How far from mid-grey a difference of one standard deviation is shown."""
 CLIPPED = 0.01
 """Darkest and, from 1, brightest value whose logit is taken: that of 0 and 1 is infinite."""
 PROJECTED = 128
@@ -55,7 +63,7 @@ class Architecture:
 
     def __post_init__(self) -> None:
         sides = (self.width, self.height, self.shrink, self.zernike, self.taps, *self.widths)
-        if self.network not in ("unet", "unetplusplus", "optics") or self.colour not in ("rgb", "grey"):
+        if self.network not in ("unet", "unetplusplus", "optics") or self.colour not in COLOURS:
             raise ValueError(f"the network '{self.network}' of the colour '{self.colour}'")
         if not self.widths or not all(type(side) is int and 1 <= side <= MOST for side in sides):
             raise ValueError(f"sides and widths that are not whole numbers in 1..{MOST}, or none")
@@ -180,6 +188,23 @@ class UNetPlusPlus(nn.Module):
         return found
 
 
+def contrast(luma: Tensor) -> Tensor:
+    """Return by how many standard deviations each pixel of (N, 1, H, W) is brighter than the square around it.
+
+    That is local contrast normalisation (Jarrett et al. 2009, with a square for a Gaussian), shown around mid-grey,
+    in 0..1: what is brighter or darker as a whole, as clothes, skin and hair are, is not told apart inside of it.
+    """
+    mean = _around(luma)
+    apart = luma - mean
+    spread = _around(apart * apart).clamp_min(FLAT**2).sqrt()
+    return (0.5 + SHOWN * apart / spread).clamp(0, 1)
+
+
+def _around(values: Tensor) -> Tensor:
+    """Return the mean over the square around each pixel, as far as it lies in the picture."""
+    return functional.avg_pool2d(values, AROUND, 1, AROUND // 2, count_include_pad=False)
+
+
 class Anonymizer(nn.Module):
     """From pictures (N, 3, H, W), RGB in 0..1, to pictures alike.
 
@@ -191,7 +216,7 @@ class Anonymizer(nn.Module):
     def __init__(self, a: Architecture) -> None:
         super().__init__()
         self.architecture = a
-        channels = 1 if a.colour == "grey" else 3
+        channels = 3 if a.colour == "rgb" else 1
         if a.network == "optics":
             self.network: nn.Module = Lens(a.zernike, a.taps)
         else:
@@ -206,11 +231,13 @@ class Anonymizer(nn.Module):
         seen = pictures
         if a.shrink > 1:
             seen = functional.avg_pool2d(seen, a.shrink)
-        if a.colour == "grey":
+        if a.colour != "rgb":
             seen = (seen * seen.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+        if a.colour == "contrast":
+            seen = contrast(seen)
         if a.network == "optics":
             found = self.network(seen if seen.shape[1] == 3 else seen.expand(-1, 3, -1, -1))
-            if a.colour == "grey":
+            if a.colour != "rgb":
                 found = (found * found.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
         else:
             logits = self.network(seen)

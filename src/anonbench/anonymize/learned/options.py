@@ -100,8 +100,10 @@ class FitSettings(FromPreset):
     skip: bool = Field(
         True, description="Add the picture's own logit before the sigmoid, which begins as the identity (ours)."
     )
-    colour: Literal["rgb", "grey"] = Field(
-        "rgb", description="`grey`: the network sees and shows the luma alone, so that no colour is left (ours)."
+    colour: Literal["rgb", "grey", "contrast"] = Field(
+        "rgb",
+        description="`grey`: the network sees and shows the luma alone, so that no colour is left; `contrast`: only by "
+        "how many standard deviations a pixel's luma differs from that of the 7 x 7 pixels around it (ours).",
     )
     shrink: Size = Field(1, description="Pixels along each side that the network sees, and shows, as one (ours).")
     noise: Fraction = Field(
