@@ -17,6 +17,7 @@ from anonbench.anonymize import engine
 from anonbench.anonymize.contract import make
 from anonbench.anonymize.export import Export
 from anonbench.anonymize.merge import merge
+from anonbench.anonymize.methods.contrast import standing
 from anonbench.cli import app
 from anonbench.crops import Crop, Work
 from anonbench.errors import AnonbenchError
@@ -128,6 +129,54 @@ def test_grey_keeps_the_luma_and_nothing_else() -> None:
     assert (after == after[:, :, :1]).all()
     assert np.abs(after[:, :, 0] - pixels @ np.array([0.299, 0.587, 0.114])).max() < 1
     assert (changed(after, "frame-grey") == after).all()
+
+
+def test_contrast_of_a_hand_computed_case() -> None:
+    pixels = np.full((40, 40, 3), 100, np.uint8)
+    pixels[:, 20:] = 140
+    after = changed(pixels, "frame-contrast")  # squares of 3 pixels
+    assert (after == after[:, :, :1]).all()
+    row = after[10, :, 0].astype(int)
+    # two columns of three dark, one bright: the mean is 113.33, the deviation 18.856; and the other way round
+    assert (row[[19, 20]] == [round(127.5 - 51 * 13.3333 / 18.8562), round(127.5 + 51 * 13.3333 / 18.8562)]).all()
+    assert (np.delete(row, [19, 20]) == 128).all()
+    assert (after == after[:1]).all(), "at the border there are fewer pixels, of the same kinds"
+
+
+def test_contrast_is_what_each_square_says_of_its_middle() -> None:
+    pixels = photograph(61, 47)
+    method = make(Variant.parse("frame-contrast"), {"around": 0.2})
+    assert method.side(47, 61) == 9
+    after = changed(pixels, "frame-contrast", {"around": 0.2})[..., 0]
+    luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(float)
+    for y, x in ((0, 0), (3, 60), (20, 30), (46, 2), (44, 58)):
+        square = luma[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5]
+        expected = 127.5 + 51 * (luma[y, x] - square.mean()) / max(square.std(), 12.75)
+        assert abs(min(255, max(0, expected)) - after[y, x]) <= 0.51
+
+
+def test_contrast_shows_neither_brightness_nor_how_much_it_differs() -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.repeat(rng.integers(20, 110, (48, 64, 1), dtype=np.uint8), 3, 2)
+    wide = {"around": 0.2}  # squares of 9 pixels, none of which is flat
+    after = changed(pixels, "frame-contrast", wide)
+    assert (changed(pixels + 100, "frame-contrast", wide) == after).all()
+    assert (changed(2 * pixels, "frame-contrast", wide) == after).all()
+    noise = (100 + rng.normal(0, 2, (48, 64, 1))).round().astype(np.uint8).repeat(3, 2)
+    assert changed(noise, "frame-contrast").std() < 10, "noise is not enlarged"
+
+
+def test_large_bright_squares_are_exact() -> None:
+    luma = np.full((1000, 1200), 255, np.uint8)
+    luma[500, 600] = 0
+    found = standing(luma, 401)
+    assert found[500, 600] == pytest.approx(-255 * (1 - 1 / 401**2) / 12.75, rel=1e-12)
+    assert found[0, 0] == 0
+    luma[500, 600:] = 0
+    count, dark = 401**2, 201
+    mean = 255 * (count - dark) / count
+    assert found.shape == luma.shape
+    assert standing(luma, 401)[500, 600] == pytest.approx(-mean / 12.75, rel=1e-12)
 
 
 # The stage

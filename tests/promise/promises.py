@@ -30,7 +30,7 @@ RARE = 1e-3
 """Chances below it are summed up apart, so that those of small people hide nothing."""
 RINGING = 60
 """How far a JPEG's noise beside a mask may move a colour in it."""
-MIXING = ("blur", "pixelate", "adaptive_blur", "adaptive_pixelate", "downsample", "grey", "learned")
+MIXING = ("blur", "pixelate", "adaptive_blur", "adaptive_pixelate", "downsample", "grey", "contrast", "learned")
 """Methods whose results follow the original; those of all others may not."""
 BLOCKS = 16
 """A JPEG's blocks of chroma: what may change beside a mask."""
@@ -344,7 +344,9 @@ def strength(method: Method, region: Region, width: int, height: int) -> float:
         short = min(width, height)
         if method.name == "downsample":
             return p.factor / 2
-        if method.name in ("grey", "learned") or method.codec:  # whose shapes stay, or what a fit made of them
+        if (
+            method.name in ("grey", "contrast", "learned") or method.codec
+        ):  # whose shapes stay, or what a fit made of them
             return 0.0
         return (
             max(2.0, short / p.frame_cells)

@@ -458,6 +458,7 @@ _DOING = {
     "gan": "synthesizing",
     "downsample": "downsampling",
     "grey": "taking the colours out of",
+    "contrast": "leaving only the contrast of",
     "learned": "a network or lens that learned to hide attributes in",
     "diffusion": "in-painting",
     "adaptive_blur": "blurring, by the size of face and image,",

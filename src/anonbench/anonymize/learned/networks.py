@@ -191,13 +191,11 @@ class UNetPlusPlus(nn.Module):
 def contrast(luma: Tensor) -> Tensor:
     """Return by how many standard deviations each pixel of (N, 1, H, W) is brighter than the square around it.
 
-    That is local contrast normalisation (Jarrett et al. 2009, with a square for a Gaussian), shown around mid-grey,
-    in 0..1: what is brighter or darker as a whole, as clothes, skin and hair are, is not told apart inside of it.
+    What the method `contrast` shows, in 0..1.
     """
     mean = _around(luma)
-    apart = luma - mean
-    spread = _around(apart * apart).clamp_min(FLAT**2).sqrt()
-    return (0.5 + SHOWN * apart / spread).clamp(0, 1)
+    spread = (_around(luma * luma) - mean * mean).clamp_min(FLAT**2).sqrt()
+    return (0.5 + SHOWN * (luma - mean) / spread).clamp(0, 1)
 
 
 def _around(values: Tensor) -> Tensor:

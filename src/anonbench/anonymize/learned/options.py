@@ -50,6 +50,7 @@ LEVELS: dict[str, dict[str, Any]] = {
     "tedspad": {"loss": "tedspad", "utility_weight": 0.7},
     "vita": {"loss": "vita", "ensemble": 4, "term": "entropy", "restart_every": 200, "restart_iterations": 50},
     "vitagrey": {"loss": "vita", "term": "max", "ensemble": 2, "colour": "grey", "rival_steps": 2},
+    "vitacontrast": {"loss": "vita", "term": "max", "ensemble": 2, "colour": "contrast", "rival_steps": 2},
     "optics": {"network": "optics", "loss": "vita", "term": "max", "noise": 0.01},
 }
 """Levels of the method: what each sets apart from the study's settings."""

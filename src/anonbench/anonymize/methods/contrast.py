@@ -1,0 +1,79 @@
+"""Shows how each pixel differs from its surroundings: a baseline that also hides how bright skin, hair and clothes are.
+
+The normalisation is that of local contrast (Jarrett et al., "What is the best multi-stage architecture for object
+recognition?", ICCV 2009), over a square where they have a Gaussian.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from anonbench.anonymize.contract import Crop, Method
+from anonbench.blocks import Strict
+from anonbench.records import RegionKind
+
+FLAT = 12.75
+"""Standard deviation below which a square counts as flat, of 255: noise is not enlarged beyond that."""
+SHOWN = 51.0
+"""How far from mid-grey a difference of one standard deviation is shown, of 255."""
+
+
+class Contrast(Method):
+    """Replaces each pixel by how many standard deviations its luma lies above or below the mean of those around it.
+
+    The luma is that of `grey`, the deviation that of the same square, as far as it lies in the frame; the result is
+    127.5 + 51 (luma - mean) / max(deviation, 12.75), rounded, within 0..255, in all three channels. Colours are gone,
+    and inside of what is larger than the square it is not told how bright it is: which of two sides of an edge is the
+    brighter one is. Shapes stay. Works on frames.
+    """
+
+    class Parameters(Strict):
+        """Parameters of `Contrast`."""
+
+        around: float = Field(
+            0.075, gt=0, le=1, description="Side of the square around a pixel, as a share of the frame's shorter side."
+        )
+
+    kinds: ClassVar[frozenset[RegionKind]] = frozenset((RegionKind.FRAME,))
+
+    def change(self, crop: Crop) -> np.ndarray:
+        luma = cv2.cvtColor(crop.pixels, cv2.COLOR_RGB2GRAY)
+        seen = 127.5 + SHOWN * standing(luma, self.side(*luma.shape))
+        shown = np.floor(seen.clip(0, 255) + 0.5).astype(np.uint8)
+        return cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB)
+
+    def side(self, height: int, width: int) -> int:
+        """Return the side of the square in pixels: odd, and 3 at least."""
+        return max(3, 2 * int(self.parameters.around * min(height, width) / 2) + 1)
+
+    def weakness(self, crop: Crop) -> str | None:
+        return "nothing but colour and brightness is taken away"
+
+
+def standing(luma: np.ndarray, side: int) -> np.ndarray:
+    """Return by how many standard deviations each pixel of uint8 (H, W) differs from its square's mean: float64 (H, W).
+
+    A square has an odd ``side`` and is cut off at the border; its deviation counts as `FLAT` at least. What is divided
+    is sums of whole numbers, so that every processor gets the same.
+    """
+    height, width = luma.shape
+    reach = side // 2
+    sums, squares = cv2.integral2(luma, sdepth=cv2.CV_64F, sqdepth=cv2.CV_64F)
+    top, bottom = (np.clip(np.arange(height) + step, 0, height) for step in (-reach, reach + 1))
+    left, right = (np.clip(np.arange(width) + step, 0, width) for step in (-reach, reach + 1))
+    count = np.outer(bottom - top, right - left).astype(np.float64)
+
+    def within(table: np.ndarray) -> np.ndarray:
+        rows = table[bottom] - table[top]
+        found: np.ndarray = rows[:, right] - rows[:, left]
+        return found
+
+    total = within(sums)
+    # below 2**53, and so exact, up to squares of some 600 x 600 pixels
+    spread = np.sqrt(np.maximum(count * within(squares) - total * total, 0))
+    found: np.ndarray = (count * luma - total) / np.maximum(spread, FLAT * count)
+    return found
