@@ -219,6 +219,21 @@ def test_the_study_of_learned_anonymizers_shows_the_same_people_and_baselines() 
     assert large["report"] == small["report"]
 
 
+def test_the_study_of_contrast_is_that_of_actions_with_other_variants() -> None:
+    small, other = config_of("action"), config_of("contrast")
+    for part in ("datasets", "models", "evaluate", "report"):
+        assert other[part] == small[part]
+    assert other["attack"] == {**small["attack"], "seeds": other["train"]["seeds"]}
+    shipped = config.load(PROJECT / "config" / "contrast.yaml")
+    assert {"frame-grey", "frame-downsample-4x", "body-mask_out"} <= {*shipped.variants}
+    fitted = shipped.methods["learned"]
+    assert (fitted.fit_on, fitted.refit) == ("others", True)
+    assert shipped.fit_start("learned", "vitacontrast") == shipped.starting_training("r3d")
+    settings, start = shipped.fit_settings("learned", "vitacontrast"), shipped.models["start"].settings
+    assert (settings["utility_widths"], settings["utility_depths"]) == (start.small_widths, start.small_depths)
+    assert settings["watched"] == [start.width, start.height]
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a project in which the study has run."""
