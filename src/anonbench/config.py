@@ -517,7 +517,7 @@ class Study(Strict):
                     f"methods.{method}.fit_on: {dataset} is attacked, and models are used for {variant} of others, "
                     "which would be anonymized by another fit; name the data set that it is fitted to for all"
                 )
-            for source in (self.fitted_on(method, dataset), self.stills_on(method)):
+            for source in (self.fitted_on(method, dataset), self.stills_on(method), *self._known_to_start(variant)):
                 if source and self._may_share(dataset, probe, source, self.datasets[source].train):
                     raise ValueError(
                         f"attack.probe: '{probe}' of {dataset} is what {method} is fitted to, which may hide others "
@@ -745,18 +745,43 @@ class Study(Strict):
                 raise ValueError(f"{where}: the study does not train {dataset}/{variant}/{source}/seed{seed}")
             chain.append(source)
 
+    def _known_to_start(self, variant: str) -> list[str]:
+        """Return the data sets that the start of a variant's fit has learnt from, if it has one of this study."""
+        parsed, found = Variant.parse(variant), []
+        start = self.fit_start(str(parsed.method), parsed.level)
+        while start is not None:
+            found.append(start[0])
+            start = self.starting_training(start[2])
+        return found
+
     def _check_fit_start(self, method: str, level: str | None) -> None:
-        """Refuse a start of a fit that no training of the study makes, or that has learnt from what the fit makes."""
-        start = self.fit_start(method, level)
+        """Refuse a start of a fit that is not trained, has another network, or has learnt from what the fit makes."""
+        settings, start = self.fit_settings(method, level), self.fit_start(method, level)
+        own = "start" in self.methods.get(method, MethodConfig()).fit_levels.get(level or "", {})
+        where = f"methods.{method}.{f'fit_levels.{level}' if own else 'fit'}"
         if start is None:
+            found = START.fullmatch(self._within(settings.get("start") or ""))
+            for name, known in (("dataset", self.datasets), ("model", self.models)) if found else ():
+                if found and found[name] not in known:
+                    raise ValueError(f"{where}.start: unknown {name} '{found[name]}'{nearest(found[name], known)}")
             return
-        where, (dataset, variant, model, seed) = f"methods.{method}.fit.start", start
+        dataset, variant, model, seed = start
         made = self.models[model].trains and variant in self.trained(dataset, model)
         if not made or seed not in self.seeds_of(model, variant):
-            raise ValueError(f"{where}: the study does not train {dataset}/{variant}/{model}/seed{seed}")
+            raise ValueError(f"{where}.start: the study does not train {dataset}/{variant}/{model}/seed{seed}")
+        recipe = self.models[model]
+        if recipe.trainer != "clips":
+            raise ValueError(f"{where}.start: {model} is trained by {recipe.trainer}; name a model of trainer: clips")
+        theirs: dict[str, Any] = {"utility": recipe.settings.network}
+        if recipe.settings.network == "r3d_small":
+            theirs |= {"utility_widths": recipe.settings.small_widths, "utility_depths": recipe.settings.small_depths}
+        for key, value in theirs.items():
+            value = list(value) if isinstance(value, list | tuple) else value
+            if settings[key] != value:
+                raise ValueError(f"{where}.{key}: {settings[key]}, where the start, {model}, has {value}")
         while start is not None:
-            if any(one.method == method for one in self.made_from(start[1])):
-                raise ValueError(f"{where}: {start[2]} is trained on {start[1]}, which the fit makes: name another")
+            if any(one.method == method and level in (None, one.level) for one in self.made_from(start[1])):
+                raise ValueError(f"{where}.start: {start[2]} is trained on {start[1]}, which the fit makes")
             start = self.starting_training(start[2])
 
     def starting_training(self, model: str) -> tuple[str, str, str, int] | None:
@@ -772,14 +797,15 @@ class Study(Strict):
         return self._training(self.fit_settings(method, level).get("start"))
 
     def _training(self, file: str | None) -> tuple[str, str, str, int] | None:
-        if file is None:
-            return None
-        output = f"{self.output.as_posix()}/"
-        found = START.fullmatch(file.removeprefix(output))
+        found = START.fullmatch(self._within(file or ""))
         # the path of another study's training may look the same
         if found is None or found["dataset"] not in self.datasets or found["model"] not in self.models:
             return None
         return found["dataset"], found["variant"], found["model"], int(found["seed"])
+
+    def _within(self, file: str) -> str:
+        """Return a path without the study's output folder in front."""
+        return file.removeprefix(f"{self.output.as_posix()}/")
 
     def asked(self, dataset: str, model: str) -> list[str]:
         """Return the variants of a data set that a model is used for, in the study's order; [] for none."""

@@ -17,7 +17,7 @@ from anonbench.anonymize import engine
 from anonbench.anonymize.contract import make
 from anonbench.anonymize.export import Export
 from anonbench.anonymize.merge import merge
-from anonbench.anonymize.methods.contrast import standing
+from anonbench.anonymize.methods.contrast import ROWS, side_of, standing
 from anonbench.cli import app
 from anonbench.crops import Crop, Work
 from anonbench.errors import AnonbenchError
@@ -145,8 +145,7 @@ def test_contrast_of_a_hand_computed_case() -> None:
 
 def test_contrast_is_what_each_square_says_of_its_middle() -> None:
     pixels = photograph(61, 47)
-    method = make(Variant.parse("frame-contrast"), {"around": 0.2})
-    assert method.side(47, 61) == 9
+    assert side_of(0.2, 47, 61) == 9
     after = changed(pixels, "frame-contrast", {"around": 0.2})[..., 0]
     luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(float)
     for y, x in ((0, 0), (3, 60), (20, 30), (46, 2), (44, 58)):
@@ -164,6 +163,25 @@ def test_contrast_shows_neither_brightness_nor_how_much_it_differs() -> None:
     assert (changed(2 * pixels, "frame-contrast", wide) == after).all()
     noise = (100 + rng.normal(0, 2, (48, 64, 1))).round().astype(np.uint8).repeat(3, 2)
     assert changed(noise, "frame-contrast").std() < 10, "noise is not enlarged"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (500, 1), (1, 300), (70, 3 * ROWS + 5)])
+@pytest.mark.parametrize("around", [0.075, 0.5, 1.0])
+def test_contrast_does_not_depend_on_the_rows_that_are_worked_on_at_a_time(
+    size: tuple[int, int], around: float
+) -> None:
+    pixels = photograph(*size)
+    luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    whole = 127.5 + 51 * standing(luma, side_of(around, *luma.shape))
+    after = make(Variant.parse("frame-contrast"), {"around": around}).change(SimpleNamespace(pixels=pixels))
+    assert (after[..., 0] == np.floor(whole.clip(0, 255) + 0.5)).all()
+
+
+def test_contrast_tells_how_bright_uneven_things_are_where_hardly_anything_differs() -> None:
+    """What the documentation says that it does not hide."""
+    rough = 1 + 0.03 * np.random.default_rng(0).normal(size=(48, 64, 1))
+    dark, bright = (changed((k * rough).round().astype(np.uint8).repeat(3, 2), "frame-contrast") for k in (40, 200))
+    assert bright.std() > 2 * dark.std()
 
 
 def test_large_bright_squares_are_exact() -> None:
@@ -257,6 +275,9 @@ def test_who_may_still_be_recognised_is_said_of_each_person(dataset: Dataset) ->
     of_side = "of the face's side"
     expected = {
         "frame-grey": dict.fromkeys((11, 12, 14), "nothing but colour is taken away"),
+        "frame-contrast": dict.fromkeys(
+            (11, 12, 14), "nothing but colour and the brightness of what is even is taken away"
+        ),
         "frame-downsample-2x": {11: f"blurred by 3.3 % {of_side}", 14: f"blurred by 2.5 % {of_side}"},
         "frame-blur-low": {11: f"blurred by 3.7 % {of_side}", 14: f"blurred by 2.8 % {of_side}"},
         "frame-pixelate-low": {14: "10.7 cells along the face's side"},  # 3.75 pixels: 8 along the other's

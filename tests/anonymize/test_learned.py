@@ -195,23 +195,21 @@ def test_every_network_keeps_the_shape_and_the_range(name: str, colour: str, shr
         assert (shown[:, 0] == shown[:, 2]).all()
 
 
-def test_contrast_is_that_of_the_method() -> None:
-    pixels = photograph(96, 96)
-    method = make(Variant.parse("frame-contrast"))
-    assert method.side(96, 96) == networks.AROUND
+@pytest.mark.parametrize("size", [(96, 96), (64, 48), (224, 224), (30, 10)])
+def test_contrast_is_that_of_the_method(size: tuple[int, int]) -> None:
+    pixels = photograph(*size)
     luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     shown = networks.contrast(torch.from_numpy(luma)[None, None].float() / 255)[0, 0].numpy()
-    crop = SimpleNamespace(pixels=pixels)
-    assert np.abs(255 * shown - method.change(crop)[..., 0]).max() < 0.51
+    after = make(Variant.parse("frame-contrast")).change(SimpleNamespace(pixels=pixels))
+    assert np.abs(255 * shown - after[..., 0]).max() < 0.55  # half a level, and rounding
 
 
 def test_contrast_shows_neither_how_bright_something_is_nor_how_much_it_differs() -> None:
     torch.manual_seed(0)
-    luma = 0.4 + 0.2 * functional.avg_pool2d(torch.rand(1, 1, 42, 42), 3, 1)
+    luma = 0.1 + 0.3 * torch.rand(1, 1, 130, 140)  # squares of 9 pixels, none of which is flat
     seen = networks.contrast(luma)
-    assert torch.allclose(networks.contrast(luma + 0.3), seen, atol=1e-5)
-    rough = 0.5 + 0.4 * torch.rand(1, 1, 40, 40)
-    assert torch.allclose(networks.contrast(0.7 * rough), networks.contrast(rough), atol=1e-5)
+    assert torch.allclose(networks.contrast(luma + 0.3), seen, atol=1e-4)
+    assert torch.allclose(networks.contrast(2 * luma), seen, atol=1e-4)
     made = network(skip=True, colour="contrast", width=32, height=64)
     picture = torch.rand(1, 3, 64, 32)
     told = networks.contrast((picture * torch.tensor(networks.LUMA)[:, None, None]).sum(1, keepdim=True))
@@ -220,7 +218,7 @@ def test_contrast_shows_neither_how_bright_something_is_nor_how_much_it_differs(
 
 def test_what_is_hardly_uneven_is_not_enlarged() -> None:
     torch.manual_seed(0)
-    noise = 0.5 + 0.01 * torch.randn(1, 1, 40, 40)
+    noise = 0.5 + 0.01 * torch.randn(1, 1, 130, 140)
     assert float(networks.contrast(noise).std()) < 0.05
     assert float(networks.contrast(0.5 + 10 * (noise - 0.5)).std()) > 0.15
 

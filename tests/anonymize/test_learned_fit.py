@@ -158,6 +158,15 @@ def test_a_checkpoint_of_another_start_is_not_continued(
         ({"weights_sha256": None}, {}, "is not the record of a training"),
         ({}, {"utility_widths": [5]}, r"set utility: r3d_small, utility_widths: \[4\], utility_depths: \[1\]"),
         ({}, {"utility": "r3d_18"}, "holds another network than r3d_18"),
+        ({"actions": [1, 2]}, {}, "does not name its actions"),
+        ({"actions": None}, {}, "does not name its actions"),
+        ({"recipe": {"trainer": "clips", "settings": [1]}}, {"utility": "r3d_18"}, "of a network that a fit can have"),
+        (
+            {"recipe": {"trainer": "clips", "settings": {"network": "swin3d_t"}}},
+            {"utility_widths": [5]},
+            "of a network that a fit can have",
+        ),
+        ({"recipe": {"trainer": "clips", "settings": {"network": "r3d_18"}}}, {"utility": "r3d_18"}, "train it again"),
     ],
 )
 def test_starts_that_are_none(
@@ -168,6 +177,21 @@ def test_starts_that_are_none(
         run(clips, tmp_path / "fit", start=str(folder), **settings)
     assert "start" in str(caught.value)
     assert not (tmp_path / "fit" / "fit.json").exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, None])
+def test_a_start_that_is_no_finite_numbers_is_refused_and_not_the_fit(
+    clips: Path, tmp_path: Path, value: float | None
+) -> None:
+    folder = write_start(tmp_path / "start")
+    weights = load_file(folder / start.WEIGHTS)
+    name = next(name for name in weights if name.endswith("running_var"))
+    weights[name] = weights[name].int() if value is None else torch.full_like(weights[name], value)
+    save_tensors(weights, folder / start.WEIGHTS)
+    told = read_json(folder / start.RECORD)
+    write_json(folder / start.RECORD, {**told, "weights_sha256": sha256_file(folder / start.WEIGHTS)})
+    with pytest.raises(AnonbenchError, match=f"first in '{re.escape(name)}'.*train it again"):
+        run(clips, tmp_path / "fit", start=str(folder))
 
 
 @pytest.mark.parametrize("left", [start.RECORD, start.WEIGHTS])
@@ -459,6 +483,13 @@ def test_first_steps_teach_the_anonymizer_the_identity(clips: Path) -> None:
 
 
 # what is seen
+
+
+def test_first_steps_of_contrast_do_not_bring_brightness_back(clips: Path) -> None:
+    learner = fitting(clips, colour="contrast", identity_iterations=30, learning_rate=1e-4)
+    batch = learner.material.batch(0)
+    error = learner.terms(batch, 0, ANONYMIZER).shown["identity"]
+    assert float(error.detach()) < 0.02, "it begins as what it is to show"
 
 
 def test_a_batch_is_a_function_of_its_number(clips: Path) -> None:

@@ -71,7 +71,7 @@ def test_clips_and_stills_may_be_of_two_data_sets(tmp_path: Path) -> None:
 def begun(start: str, **models: Any) -> dict[str, Any]:
     """Return a study whose learned method starts from a training of clips."""
     value: dict[str, Any] = yaml.safe_load((PROJECT / "config" / "action.yaml").read_text())
-    value["methods"]["learned"]["fit"] |= {"start": start}
+    value["methods"]["learned"]["fit"] |= {"start": start, "utility_widths": [8, 16, 32, 64], "utility_depths": [1] * 4}
     value["models"] |= models
     return value
 
@@ -79,7 +79,7 @@ def begun(start: str, **models: Any) -> dict[str, Any]:
 def test_a_fit_may_start_from_a_training_of_the_study() -> None:
     asked = SimpleNamespace(method="learned", level="-vitagrey")
     folder = "runs/action/models/others/original/start/seed0"
-    for named in ("models/others/original/start/seed0", folder):
+    for named in ("models/others/original/start/seed0", folder, f"{folder}/weights.safetensors"):
         plan = Plan(begun(named), PROJECT)
         assert plan.files.fit_start()(asked) == [f"{folder}/train.json", f"{folder}/weights.safetensors"]
         assert json.loads(plan.arguments.fit_settings("learned", "vitagrey"))["start"] == folder
@@ -108,13 +108,27 @@ def test_a_start_from_elsewhere_is_as_it_was(tmp_path: Path) -> None:
         ("models/streetlife/original/start/seed0", "does not train streetlife/original/start/seed0"),
         ("models/streetlife/frame-learned-vitagrey/r3d/seed0", "r3d is trained on frame-learned-vitagrey, which"),
         ("models/streetlife/frame-grey/late/seed0", "r3d is trained on frame-learned-vitagrey, which the fit makes"),
+        ("models/other/original/start/seed0", r"fit\.start: unknown dataset 'other' \(did you mean"),
+        ("runs/action/models/others/original/strat/seed0", r"fit\.start: unknown model 'strat' \(did you mean"),
+        (
+            "models/others/original/narrow/seed0",
+            r"fit\.utility_widths: \[8, 16, 32, 64\], where the start, narrow, has",
+        ),
+        ("models/others/original/boxes/seed0", r"boxes is trained by torchvision; name a model of trainer: clips"),
+        ("models/swapped/original/peeks/seed0", r"attack\.probe: 'probe' of streetlife is what learned is fitted to"),
     ],
 )
 def test_starts_that_cannot_be_made_before_the_fit(start: str, message: str) -> None:
     from_fit = {"kind": "checkpoint", "file": "models/streetlife/frame-learned-vitagrey/r3d/seed0"}
     late = {"preset": "clips-cpu", "datasets": ["streetlife"], "initialisation": from_fit}
+    narrow = {"preset": "clips-cpu", "datasets": ["others"], "settings": {"small_widths": [4], "small_depths": [1]}}
+    peeks = {"preset": "clips-cpu", "datasets": ["swapped"], "variants": ["original"]}
+    boxes = {"preset": "cpu-short", "datasets": ["others"]}
+    value = begun(start, late=late, narrow=narrow, peeks=peeks, boxes=boxes)
+    probed = {**value["datasets"]["streetlife"], "train": "probe", "val": "train", "adapter": "streetlife"}
+    value["datasets"]["swapped"] = probed
     with pytest.raises(AnonbenchError, match=message):
-        parse(begun(start, late=late))
+        parse(value)
 
 
 def photographs(**attack: Any) -> dict[str, Any]:

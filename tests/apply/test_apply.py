@@ -919,6 +919,11 @@ def test_whole_frames_need_no_detector(run: Run, photos: Path, tmp_path: Path) -
     ("variant", "said"),
     [
         ("frame-grey", "5 files may still show who fills the frame (nothing but colour is taken away)"),
+        (
+            "frame-contrast",
+            "5 files may still show who fills the frame (nothing but colour and the brightness of what is even is "
+            "taken away)",
+        ),
         ("frame-blur-low", "5 files may still show who fills the frame (blurred by 1.9 % of the face's side)"),
         ("frame-pixelate-high", None),
     ],

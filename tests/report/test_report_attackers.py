@@ -224,7 +224,20 @@ def test_only_a_study_whose_attackers_learn_has_table_and_figure(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "name", ["default", "quick", "privacy", "action", "learned", "novel", "ucf101", "codec", "dose", "coco-privacy"]
+    "name",
+    [
+        "default",
+        "quick",
+        "privacy",
+        "action",
+        "contrast",
+        "learned",
+        "novel",
+        "ucf101",
+        "codec",
+        "dose",
+        "coco-privacy",
+    ],
 )
 def test_the_workflow_waits_for_every_attacker_that_learns_and_tells_the_report_who_they_are(name: str) -> None:
     whole = config.load(PROJECT / f"config/{name}.yaml")

@@ -230,7 +230,6 @@ def test_the_study_of_contrast_is_that_of_actions_with_other_variants() -> None:
     assert (fitted.fit_on, fitted.refit) == ("others", True)
     assert shipped.fit_start("learned", "vitacontrast") == shipped.starting_training("r3d")
     settings, start = shipped.fit_settings("learned", "vitacontrast"), shipped.models["start"].settings
-    assert (settings["utility_widths"], settings["utility_depths"]) == (start.small_widths, start.small_depths)
     assert settings["watched"] == [start.width, start.height]
 
 

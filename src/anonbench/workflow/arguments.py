@@ -163,8 +163,9 @@ class Arguments:
     def fit_settings(self, method: str, level: str | None = None) -> str:
         """Return the complete settings for fitting a method, at a level if it has a fit for each, as JSON."""
         settings = self.study.fit_settings(method, level)
-        if self.study.fit_start(method, level) is not None:
-            settings["start"] = self.files.in_output(settings["start"])
+        start = self.study.fit_start(method, level)
+        if start is not None:
+            settings["start"] = self.files.training_folder(start)
         return compact(settings)
 
     def stills(self, method: str) -> str:

@@ -180,10 +180,6 @@ class Files:
         file = self.study.models[model].initialisation.file
         if file is None or self.study.starting_training(model) is None:
             return file
-        return self.in_output(file)
-
-    def in_output(self, file: str) -> str:
-        """Return the path of a training's file or folder, given with or without the study's output folder in front."""
         return file if file.startswith(f"{self.folder('models')}/") else (self.study.output / file).as_posix()
 
     def start_files(self, model: str) -> list[str]:
@@ -198,9 +194,13 @@ class Files:
         """Return the files that a training of the study leaves."""
         if training is None:
             return []
-        dataset, variant, model, seed = training
-        folder = f"{self.folder('models')}/{dataset}/{variant}/{model}/seed{seed}"
+        folder = self.training_folder(training)
         return [f"{folder}/train.json", f"{folder}/weights.safetensors"]
+
+    def training_folder(self, training: tuple[str, str, str, int]) -> str:
+        """Return the folder of a training of the study: of this data set, variant, model and seed."""
+        dataset, variant, model, seed = training
+        return f"{self.folder('models')}/{dataset}/{variant}/{model}/seed{seed}"
 
     def training_logs(self, wildcards: Any) -> str:
         """Return the folder of what a training leaves besides its results: log, timing and checkpoint."""

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from anonbench.anonymize.learned import losses, start
 from anonbench.anonymize.learned.data import Batch, Material
-from anonbench.anonymize.learned.networks import Anonymizer, Architecture, Observer, cut
+from anonbench.anonymize.learned.networks import Anonymizer, Architecture, Observer, contrast, cut, luma
 from anonbench.anonymize.learned.options import FitSettings
 from anonbench.errors import AnonbenchError
 from anonbench.learning import memory, optimizers
@@ -164,7 +164,9 @@ class Fitting(Minimax[Batch]):
         frames = frames_of(batch.clips)
         x = torch.cat([frames, batch.stills]).float() / 255
         if iteration < self.identity:
-            error = functional.l1_loss(self.players.anonymizer(x).float(), x)
+            anonymizer = self.players.anonymizer
+            target = contrast(luma(x)) if anonymizer.architecture.colour == "contrast" else x
+            error = functional.l1_loss(anonymizer(x).float(), target.expand_as(x))
             return Terms(error, {"identity": error})
         with torch.set_grad_enabled(side == ANONYMIZER):
             y = self.players.anonymizer.noisy(x)

@@ -15,6 +15,7 @@ from torchvision.models import resnet18, resnet50
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from anonbench.anonymize.learned.optics import Lens
+from anonbench.anonymize.methods.contrast import AROUND, FLAT, SHOWN, side_of
 from anonbench.errors import AnonbenchError
 from anonbench.learning.resizing import bilinear
 
@@ -22,12 +23,6 @@ LUMA = (0.299, 0.587, 0.114)
 """Of red, green and blue (ITU-R BT.601), as the method `grey` has it."""
 COLOURS = ("rgb", "grey", "contrast")
 """What a network sees and shows: colours, luma, or how much a pixel's luma differs from that around it."""
-AROUND = 7
-"""Side in pixels, at the scale of the fit, of the square around a pixel whose luma its own is compared with."""
-FLAT = 0.05
-"""Standard deviation of the luma below which a square counts as flat, so that noise is not enlarged."""
-SHOWN = 0.2
-"""How far from mid-grey a difference of one standard deviation is shown."""
 CLIPPED = 0.01
 """Darkest and, from 1, brightest value whose logit is taken: that of 0 and 1 is infinite."""
 PROJECTED = 128
@@ -188,19 +183,22 @@ class UNetPlusPlus(nn.Module):
         return found
 
 
+def luma(pictures: Tensor) -> Tensor:
+    """Return the luma (N, 1, H, W) of RGB pictures (N, 3, H, W)."""
+    return (pictures * pictures.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+
+
 def contrast(luma: Tensor) -> Tensor:
     """Return by how many standard deviations each pixel of (N, 1, H, W) is brighter than the square around it.
 
-    What the method `contrast` shows, in 0..1.
+    What the method `contrast` shows of a frame of this size, in 0..1.
     """
-    mean = _around(luma)
-    spread = (_around(luma * luma) - mean * mean).clamp_min(FLAT**2).sqrt()
-    return (0.5 + SHOWN * (luma - mean) / spread).clamp(0, 1)
-
-
-def _around(values: Tensor) -> Tensor:
-    """Return the mean over the square around each pixel, as far as it lies in the picture."""
-    return functional.avg_pool2d(values, AROUND, 1, AROUND // 2, count_include_pad=False)
+    side = side_of(AROUND, luma.shape[2], luma.shape[3])
+    mean, squares = (
+        functional.avg_pool2d(one, side, 1, side // 2, count_include_pad=False) for one in (luma, luma * luma)
+    )
+    spread = (squares - mean * mean).clamp_min((FLAT / 255) ** 2).sqrt()
+    return (0.5 + SHOWN / 255 * (luma - mean) / spread).clamp(0, 1)
 
 
 class Anonymizer(nn.Module):
@@ -226,23 +224,26 @@ class Anonymizer(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         a = self.architecture
-        seen = pictures
-        if a.shrink > 1:
-            seen = functional.avg_pool2d(seen, a.shrink)
-        if a.colour != "rgb":
-            seen = (seen * seen.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
-        if a.colour == "contrast":
-            seen = contrast(seen)
+        seen = self.seen(pictures)
         if a.network == "optics":
             found = self.network(seen if seen.shape[1] == 3 else seen.expand(-1, 3, -1, -1))
             if a.colour != "rgb":
-                found = (found * found.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+                found = luma(found)
         else:
             logits = self.network(seen)
             found = torch.sigmoid(logits + torch.logit(seen, CLIPPED) if a.skip else logits)
         if a.shrink > 1:
             found = bilinear(found, (found.shape[2] * a.shrink, found.shape[3] * a.shrink))
         return found.expand(-1, 3, -1, -1)
+
+    def seen(self, pictures: Tensor) -> Tensor:
+        """Return what the network is shown of pictures: (N, 3, h, w), or of grey ones and of contrast (N, 1, h, w)."""
+        a = self.architecture
+        if a.shrink > 1:
+            pictures = functional.avg_pool2d(pictures, a.shrink)
+        if a.colour == "rgb":
+            return pictures
+        return contrast(luma(pictures)) if a.colour == "contrast" else luma(pictures)
 
     def noisy(self, pictures: Tensor) -> Tensor:
         """Return what `forward` does with the noise of a training, from torch's global generator."""

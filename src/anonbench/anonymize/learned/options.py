@@ -103,8 +103,8 @@ class FitSettings(FromPreset):
     )
     colour: Literal["rgb", "grey", "contrast"] = Field(
         "rgb",
-        description="`grey`: the network sees and shows the luma alone, so that no colour is left; `contrast`: only by "
-        "how many standard deviations a pixel's luma differs from that of the 7 x 7 pixels around it (ours).",
+        description="`grey`: the network sees and shows the luma alone, so that no colour is left; `contrast`: what "
+        "the method of that name makes of it (ours).",
     )
     shrink: Size = Field(1, description="Pixels along each side that the network sees, and shows, as one (ours).")
     noise: Fraction = Field(

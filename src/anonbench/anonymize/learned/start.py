@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -26,25 +28,20 @@ def told(folder: Path) -> dict[str, Any]:
     Raises AnonbenchError where there is no finished training of the trainer `clips`.
     """
     record = _record(folder)
-    return {
-        "start": {
-            "dataset": record["data"].get("dataset"),
-            "seed": record["seed"],
-            "weights_sha256": record["weights_sha256"],
-        }
-    }
+    told = {"dataset": record["data"].get("dataset"), "seed": record["seed"]}
+    return {"start": {**told, "weights_sha256": record["weights_sha256"]}}
 
 
 def load(network: Recognition, folder: Path, actions: Sequence[str], s: FitSettings) -> None:
     """Give an action network the weights of a finished training.
 
     Raises AnonbenchError where there is none, and for one of other actions, of another network or whose file of
-    weights is not the one that its record tells of.
+    weights is not the one that its record tells of, or holds numbers that are not finite.
     """
     record = _record(folder)
-    if record.get("actions") != list(actions):
+    if record["actions"] != list(actions):
         raise AnonbenchError(
-            f"was trained on other actions ({', '.join(record.get('actions') or ()) or 'none'}) than those that are "
+            f"was trained on other actions ({', '.join(record['actions']) or 'none'}) than those that are "
             f"fitted to ({', '.join(actions)})",
             file=folder,
             entry=ENTRY,
@@ -54,37 +51,66 @@ def load(network: Recognition, folder: Path, actions: Sequence[str], s: FitSetti
     check_sha256(weights, record["weights_sha256"], RECORD, TRAIN_AGAIN)
     try:
         given = load_file(weights)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise AnonbenchError(
             f"cannot be read as safetensors ({first_line(error)})", file=weights, entry=ENTRY, remedy=TRAIN_AGAIN
         ) from None
     wanted = network.state_dict()
-    wrong = [n for n in sorted(wanted.keys() | given.keys()) if n not in wanted or n not in given]
+    wrong = [n for n in wanted.keys() | given.keys() if n not in wanted or n not in given]
     wrong += [n for n in wanted.keys() & given.keys() if wanted[n].shape != given[n].shape]
     if wrong:
-        theirs = record["recipe"].get("settings") or {}
-        small = {f"utility_{key}": theirs.get(f"small_{key}") for key in ("widths", "depths")}
-        said = {"utility": theirs.get("network"), **(small if theirs.get("network") == "r3d_small" else {})}
         raise AnonbenchError(
             f"holds another network than {s.utility}: {len(wrong)} tensors differ, first '{min(wrong)}'",
             file=folder,
             entry=ENTRY,
-            remedy="set " + ", ".join(f"{key}: {value}" for key, value in said.items()),
+            remedy=_instead(record["recipe"].get("settings"), s),
+        )
+    bad = [n for n in sorted(wanted) if given[n].dtype != wanted[n].dtype or not torch.isfinite(given[n]).all()]
+    if bad:
+        raise AnonbenchError(
+            f"holds something else than finite numbers of {wanted[bad[0]].dtype} in {len(bad)} tensors, first in "
+            f"'{bad[0]}'",
+            file=weights,
+            entry=ENTRY,
+            remedy=TRAIN_AGAIN,
         )
     network.load_state_dict(given)
 
 
+def _instead(theirs: Any, s: FitSettings) -> str:
+    """Say how a fit could have the network of a training, whose recipe has such settings."""
+    theirs = theirs if isinstance(theirs, dict) else {}
+    small = ("widths", "depths") if theirs.get("network") == "r3d_small" else ()
+    wanted = {"utility": theirs.get("network"), **{f"utility_{key}": theirs.get(f"small_{key}") for key in small}}
+    try:
+        FitSettings.model_validate({**s.model_dump(), **wanted})
+    except ValidationError:
+        return "name a training of a network that a fit can have (fit.utility)"
+    differ = {key: value for key, value in wanted.items() if s.model_dump(mode="json")[key] != value}
+    return "set " + ", ".join(f"{key}: {value}" for key, value in wanted.items()) if differ else TRAIN_AGAIN
+
+
 def _record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
-    if not path.is_file():
-        raise AnonbenchError("contains no finished training (no train.json)", file=folder, entry=ENTRY)
+    try:
+        there = path.is_file()
+    except OSError as error:
+        raise AnonbenchError(f"cannot be looked at ({first_line(error)})", entry=ENTRY) from None
+    if not there:
+        raise AnonbenchError(
+            "contains no finished training (no train.json)", file=folder, entry=ENTRY,
+            remedy="name the folder that anonbench train wrote, or train it first",
+        )  # fmt: skip
     record = read_json(path)
     keys = {"recipe": dict, "data": dict, "seed": int, "weights_sha256": str}
     if not isinstance(record, dict) or not all(isinstance(record.get(key), kind) for key, kind in keys.items()):
         raise AnonbenchError("is not the record of a training", file=path, entry=ENTRY, remedy=TRAIN_AGAIN)
-    if record["recipe"].get("trainer") != "clips":
+    trainer, actions = record["recipe"].get("trainer"), record.get("actions")
+    if trainer != "clips":
         raise AnonbenchError(
-            f"is a training of {record['recipe'].get('trainer')}, and a fit's action network is one of clips",
+            f"is a training of {trainer}, and a fit's action network is one of clips",
             file=folder, entry=ENTRY, remedy="name a training of trainer: clips",
         )  # fmt: skip
+    if not isinstance(actions, list) or not all(isinstance(action, str) for action in actions):
+        raise AnonbenchError("does not name its actions", file=path, entry=ENTRY, remedy=TRAIN_AGAIN)
     return record

@@ -35,9 +35,9 @@ def fit(job: FitJob) -> Fitted:
     """Train and write the weights; see `anonbench.anonymize.contract.Method.fit`."""
     course = Course.begin(job, ENTRY)
     device = course.device
+    begins = start.told(Path(job.settings.start)) if job.settings.start is not None else {}
     material = Material.read(job)
     digest = material.digest(job.threads)
-    begins = start.told(Path(job.settings.start)) if job.settings.start is not None else {}
     course.has_read()
     with deterministic(course.level != "seeded"):
         players = Players.new(architecture(job.settings), material, job.seed, device)

@@ -1,4 +1,4 @@
-"""Shows how each pixel differs from its surroundings: a baseline that also hides how bright skin, hair and clothes are.
+"""Shows how each pixel differs from its surroundings: a baseline that hides how bright even skin and clothes are, too.
 
 The normalisation is that of local contrast (Jarrett et al., "What is the best multi-stage architecture for object
 recognition?", ICCV 2009), over a square where they have a Gaussian.
@@ -16,8 +16,11 @@ from anonbench.anonymize.contract import Crop, Method
 from anonbench.blocks import Strict
 from anonbench.records import RegionKind
 
+AROUND = 0.075
 FLAT = 12.75
 """Standard deviation below which a square counts as flat, of 255: noise is not enlarged beyond that."""
+ROWS = 64
+"""Rows that are worked on at a time."""
 SHOWN = 51.0
 """How far from mid-grey a difference of one standard deviation is shown, of 255."""
 
@@ -27,31 +30,36 @@ class Contrast(Method):
 
     The luma is that of `grey`, the deviation that of the same square, as far as it lies in the frame; the result is
     127.5 + 51 (luma - mean) / max(deviation, 12.75), rounded, within 0..255, in all three channels. Colours are gone,
-    and inside of what is larger than the square it is not told how bright it is: which of two sides of an edge is the
-    brighter one is. Shapes stay. Works on frames.
+    and of what is larger than the square and even it is not told how bright it is. Told are shapes, which of two sides
+    of an edge is the brighter one, and, where hardly anything differs (a deviation below 12.75), by how much it does:
+    texture that is the stronger the brighter something is still tells that. Works on frames.
     """
 
     class Parameters(Strict):
         """Parameters of `Contrast`."""
 
         around: float = Field(
-            0.075, gt=0, le=1, description="Side of the square around a pixel, as a share of the frame's shorter side."
+            AROUND, gt=0, le=1, description="Side of the square around a pixel, as a share of the frame's shorter side."
         )
 
     kinds: ClassVar[frozenset[RegionKind]] = frozenset((RegionKind.FRAME,))
 
     def change(self, crop: Crop) -> np.ndarray:
         luma = cv2.cvtColor(crop.pixels, cv2.COLOR_RGB2GRAY)
-        seen = 127.5 + SHOWN * standing(luma, self.side(*luma.shape))
-        shown = np.floor(seen.clip(0, 255) + 0.5).astype(np.uint8)
+        side, shown = side_of(self.parameters.around, *luma.shape), np.empty_like(luma)
+        for top in range(0, len(luma), ROWS):  # the numbers of all rows at once would fill gigabytes
+            first, last = max(0, top - side // 2), top + ROWS + side // 2
+            seen = 127.5 + SHOWN * standing(luma[first:last], side)[top - first :][:ROWS]
+            shown[top : top + ROWS] = np.floor(seen.clip(0, 255) + 0.5)
         return cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB)
 
-    def side(self, height: int, width: int) -> int:
-        """Return the side of the square in pixels: odd, and 3 at least."""
-        return max(3, 2 * int(self.parameters.around * min(height, width) / 2) + 1)
-
     def weakness(self, crop: Crop) -> str | None:
-        return "nothing but colour and brightness is taken away"
+        return "nothing but colour and the brightness of what is even is taken away"
+
+
+def side_of(around: float, height: int, width: int) -> int:
+    """Return the side of the square in pixels, odd and 3 at least, as a share of a frame's shorter side."""
+    return max(3, 2 * int(around * min(height, width) / 2) + 1)
 
 
 def standing(luma: np.ndarray, side: int) -> np.ndarray:
