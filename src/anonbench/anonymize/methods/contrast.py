@@ -68,20 +68,15 @@ def standing(luma: np.ndarray, side: int) -> np.ndarray:
     A square has an odd ``side`` and is cut off at the border; its deviation counts as `FLAT` at least. What is divided
     is sums of whole numbers, so that every processor gets the same.
     """
-    height, width = luma.shape
     reach = side // 2
-    sums, squares = cv2.integral2(luma, sdepth=cv2.CV_64F, sqdepth=cv2.CV_64F)
-    top, bottom = (np.clip(np.arange(height) + step, 0, height) for step in (-reach, reach + 1))
-    left, right = (np.clip(np.arange(width) + step, 0, width) for step in (-reach, reach + 1))
-    count = np.outer(bottom - top, right - left).astype(np.float64)
-
-    def within(table: np.ndarray) -> np.ndarray:
-        rows = table[bottom] - table[top]
-        found: np.ndarray = rows[:, right] - rows[:, left]
-        return found
-
-    total = within(sums)
-    # below 2**53, and so exact, up to squares of some 600 x 600 pixels
-    spread = np.sqrt(np.maximum(count * within(squares) - total * total, 0))
+    counts = (np.minimum(np.arange(n) + reach + 1, n) - np.maximum(np.arange(n) - reach, 0) for n in luma.shape)
+    count = np.outer(*counts).astype(np.float64)
+    # whole numbers below 2**53, so that sums are exact whatever their order
+    total, squares = (
+        of(luma, cv2.CV_64F, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        for of in (cv2.boxFilter, cv2.sqrBoxFilter)
+    )
+    # so are these, for squares of up to some 600 x 600 pixels
+    spread = np.sqrt(np.maximum(count * squares - total * total, 0))
     found: np.ndarray = (count * luma - total) / np.maximum(spread, FLAT * count)
     return found
