@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.apply import moving
+from tests.codec import tiny
 from tests.faults import faults
 from tests.faults.faults import Ended, Fault
 from tests.workflow.conftest import TINY, Project
@@ -37,14 +38,20 @@ STUDY: dict[str, Any] = {
         }
     },
     "attack": {
-        "attacks": ["link"],
+        "attacks": ["link", "restore"],
         "probe": "probe",
         "gallery": "gallery",
         "sizes": [3],
-        "attackers": {"face-aware": {"knowledge": "aware", "region": "face", "view": "region", **QUICK}},
+        "attackers": {
+            "face-aware": {"knowledge": "aware", "region": "face", "view": "region", **QUICK},
+            "face-reverse": {
+                "knowledge": "reverse", "region": "face", "view": "region", **QUICK, "attacks": ["restore"],
+                "restorer": {"widths": [4, 6], "iterations": 4, "batch_size": 4},
+            },
+        },
     },
 }  # fmt: skip
-"""Every rule of the workflow but `report_restored` has a job in it."""
+"""Every rule of the workflow has a job in it."""
 SHORT: dict[str, Any] = {
     **{key: value for key, value in STUDY.items() if key not in ("attack", "methods", "regions")},
     "datasets": {"streetlife": {"options": {"train": 3, "val": 2}}},
@@ -67,11 +74,21 @@ JOBS = {
     "report_tables": "results/tables/impact.csv",
     "report_figures": "results/figures/impact.png",
     "report_sheet": "results/figures/sheet-streetlife.png",
+    "report_restored": "results/figures/restored-streetlife.png",
     "report_html": "results/report.html",
 }
 """A job of each rule, by a file that it writes."""
-APPLY = "anonbench apply photos --variant face-blur-medium --out out/mine --threads 2 --preview sheet.jpg"
-STAGES = (*JOBS, "apply")
+COMMANDS = {
+    "apply": "anonbench apply photos --variant face-blur-medium --out out/mine --threads 2 --preview sheet.jpg",
+    "export": "anonbench export anonymized/streetlife/face-blur-medium --out handed",
+    "encode": "anonbench encode photos/0.jpg photos/1.jpg --weights codec/weights.safetensors --seed 1 --out coded",
+    "decode": "anonbench decode streams/0.bin streams/1.bin --weights codec/weights.safetensors --out decoded",
+    "init": "anonbench init photos --out config/mine.yaml --person-detector hog",
+}
+"""Commands that are none of the workflow's."""
+KEPT = {"export": ("handed",), "decode": ("decoded",), "init": ("config/mine.yaml", "runs/mine/labels")}
+"""What commands that overwrite nothing were told to write."""
+STAGES = (*JOBS, *COMMANDS)
 JOURNALS = {"out/private/mine/seen.jsonl", "out/private/mine/done.jsonl"}
 """Files that grow by a line for each file that is done, in the order in which that happens; lines have hashes."""
 MINE = {
@@ -106,7 +123,7 @@ class Stage:
 
     ``reads`` are the files that it opens, ``made`` those of them that another stage wrote, ``calls`` the operations by
     which it changes files, in order, ``after`` the sha256 of every file when it has run, ``varying`` those that differ
-    from run to run, ``seconds`` how long it takes.
+    from run to run, ``seconds`` how long it takes, ``kept`` what a command that overwrites nothing was told to write.
     """
 
     name: str
@@ -119,6 +136,7 @@ class Stage:
     varying: set[str] = field(default_factory=set)
     written: set[str] = field(default_factory=set)
     seconds: float = 0.0
+    kept: tuple[str, ...] = ()
 
     def fresh(self, folder: Path) -> Path:
         """Return a copy of the folder as it is before the stage, at ``folder``."""
@@ -140,8 +158,7 @@ class Stage:
         if wrong is None:
             if fault.damage:
                 shutil.copy2(self.before / fault.damage[0], folder / fault.damage[0])
-            again = faults.run(self.words, folder)[0]
-            wrong = self._again(again, folder)
+            wrong = self._again(self._rerun(folder), folder)
         return Outcome(self.name, fault, wrong, "\n".join(one.said.strip()[-2000:] for one in ended), happened)
 
     def _ended(self, ended: list[Ended], fault: Fault) -> str | None:
@@ -170,6 +187,16 @@ class Stage:
             if name in now and now[name] != self.after[name] and name not in self.varying:
                 return f"{name} is there and not whole"
         return None
+
+    def _rerun(self, folder: Path) -> Ended:
+        """Run the command again; one that would overwrite what is there says so, and then once that is gone."""
+        again = faults.run(self.words, folder)[0]
+        there = [folder / name for name in self.kept if (folder / name).exists()]
+        if not there or again.sentence is None or not any(path.name in again.sentence for path in there):
+            return again
+        for path in there:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return faults.run(self.words, folder)[0]
 
     def _again(self, again: Ended, folder: Path) -> str | None:
         """Say what is wrong after the second run, which nothing disturbed."""
@@ -218,6 +245,10 @@ class Bench:
         for number, image in enumerate(images):
             shutil.copy2(image, self.project.folder / "photos" / f"{number}.jpg")
         moving.write(self.project.folder / "photos" / "moving.mp4", 8, size=(160, 128))
+        tiny.write(self.project.folder / "codec" / "weights.safetensors")
+        words = shlex.split(COMMANDS["encode"].replace("--out coded", "--out streams"))
+        ended = faults.finish(faults.start(words, self.project.folder))
+        assert ended.status == 0, ended.said
         self._stages: dict[str, Stage] = {}
 
     def snakemake(self, *words: str) -> Ended:
@@ -245,13 +276,13 @@ class Bench:
         return self._stages[name]
 
     def _prepare(self, name: str) -> Stage:
-        words = shlex.split(APPLY) if name == "apply" else self.commands[JOBS[name]]
+        words = shlex.split(COMMANDS[name]) if name in COMMANDS else self.commands[JOBS[name]]
         before = self.folder / "before" / name
-        for part in (*WRITTEN, "photos", "config"):
+        for part in (*WRITTEN, "photos", "config", "codec", "streams"):
             if (self.project.folder / part).exists():
                 shutil.copytree(self.project.folder / part, before / part)
         shutil.copy2(self.project.folder / "mine.txt", before / "mine.txt")
-        stage = Stage(name, words, before)
+        stage = Stage(name, words, before, kept=KEPT.get(name, ()))
         log = self.folder / f"{name}.log"
         work = stage.fresh(self.folder / "first")
         logging = {"FAULT_ACT": "log", "FAULT_LOG": str(log), "FAULT_OPS": f"read,{','.join(OPS)}"}

@@ -23,6 +23,8 @@ TAKEN = {
     "train": ("half a write, killed", "I/O error", "cut short"),
     "evaluate": ("quota, file size", "clock jumps", "cannot be read"),
     "apply": ("killed at a moment", "no permission", "killed at a call"),
+    "export": ("killed at a call", "disk full", "cut short"),
+    "decode": ("killed at a call", "quota, file size", "two at once"),
 }
 """Every kind of fault once but the flipped bit, which is counted apart, and of those that kill one more."""
 
