@@ -37,7 +37,7 @@ CPUS = ("Haswell", "Skylake-Client", "EPYC", "EPYC-Milan")
 """Intel's first with AVX2 and a later one without AVX-512, AMD's first and third Zen."""
 VARIANTS = (
     "original", "body-identity", "face-blur-medium", "body-blur-high", "body-pixelate-low", "face-mask_out",
-    "body-adaptive_blur-high", "body-adaptive_pixelate-high",
+    "frame-contrast", "body-adaptive_blur-high", "body-adaptive_pixelate-high",
 )  # fmt: skip
 FIT = {
     "face_size": [16, 16], "body_size": [16, 32], "channels": [16, 32], "discriminator_channels": [16, 32],
@@ -172,7 +172,7 @@ class Jobs:
             catalogue=ROOT / "config" / "datasets.csv", out=self.data,
         )  # fmt: skip
         self.run("annotate", data=self.data, split="train", out=self.annotations)
-        for level in ("b30", "optics"):
+        for level in ("b30", "vitacontrast", "optics"):
             place = self.folder / f"fit-{level}"
             self.run(
                 "fit", data=self.data, annotations=self.annotations, region="frame", method="learned", device="cpu",
