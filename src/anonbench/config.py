@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -735,24 +736,31 @@ class Study(Strict):
         """Refuse a start that no training of the study makes, or that depends on the model itself."""
         chain = [model]
         while (start := self.starting_training(chain[-1])) is not None:
-            dataset, variant, source, seed = start
-            where = f"models.{chain[-1]}.initialisation.file"
+            source, where = start[2], f"models.{chain[-1]}.initialisation.file"
             if source in chain:
                 circle = ", which starts from ".join([*chain[1:], source])
                 raise ValueError(f"{where}: {model} starts from {circle}: none of them can be trained first")
-            made = self.models[source].trains and variant in self.trained(dataset, source)
-            if not made or seed not in self.seeds_of(source, variant):
-                raise ValueError(f"{where}: the study does not train {dataset}/{variant}/{source}/seed{seed}")
+            self._check_trained(start, where)
             chain.append(source)
+
+    def _check_trained(self, training: tuple[str, str, str, int], where: str) -> None:
+        """Refuse a training that is none of the study's."""
+        dataset, variant, model, seed = training
+        made = self.models[model].trains and variant in self.trained(dataset, model)
+        if not made or seed not in self.seeds_of(model, variant):
+            raise ValueError(f"{where}: the study does not train {dataset}/{variant}/{model}/seed{seed}")
+
+    def _fit_starts(self, method: str, level: str | None) -> Iterator[tuple[str, str, str, int]]:
+        """Yield the training of this study that a fit starts from, if any, and those that it started from in turn."""
+        start = self.fit_start(method, level)
+        while start is not None:
+            yield start
+            start = self.starting_training(start[2])
 
     def _known_to_start(self, variant: str) -> list[str]:
         """Return the data sets that the start of a variant's fit has learnt from, if it has one of this study."""
-        parsed, found = Variant.parse(variant), []
-        start = self.fit_start(str(parsed.method), parsed.level)
-        while start is not None:
-            found.append(start[0])
-            start = self.starting_training(start[2])
-        return found
+        parsed = Variant.parse(variant)
+        return [dataset for dataset, *_ in self._fit_starts(str(parsed.method), parsed.level)]
 
     def _check_fit_start(self, method: str, level: str | None) -> None:
         """Refuse a start of a fit that is not trained, has another network, or has learnt from what the fit makes."""
@@ -761,28 +769,25 @@ class Study(Strict):
         where = f"methods.{method}.{f'fit_levels.{level}' if own else 'fit'}"
         if start is None:
             found = START.fullmatch(self._within(settings.get("start") or ""))
-            for name, known in (("dataset", self.datasets), ("model", self.models)) if found else ():
-                if found and found[name] not in known:
-                    raise ValueError(f"{where}.start: unknown {name} '{found[name]}'{nearest(found[name], known)}")
+            named = found.groupdict() if found else {}
+            for name, known in (("dataset", self.datasets), ("model", self.models)):
+                if name in named and named[name] not in known:
+                    raise ValueError(f"{where}.start: unknown {name} '{named[name]}'{nearest(named[name], known)}")
             return
-        dataset, variant, model, seed = start
-        made = self.models[model].trains and variant in self.trained(dataset, model)
-        if not made or seed not in self.seeds_of(model, variant):
-            raise ValueError(f"{where}.start: the study does not train {dataset}/{variant}/{model}/seed{seed}")
+        self._check_trained(start, f"{where}.start")
+        model = start[2]
         recipe = self.models[model]
         if recipe.trainer != "clips":
             raise ValueError(f"{where}.start: {model} is trained by {recipe.trainer}; name a model of trainer: clips")
-        theirs: dict[str, Any] = {"utility": recipe.settings.network}
-        if recipe.settings.network == "r3d_small":
-            theirs |= {"utility_widths": recipe.settings.small_widths, "utility_depths": recipe.settings.small_depths}
-        for key, value in theirs.items():
-            value = list(value) if isinstance(value, list | tuple) else value
+        theirs = recipe.settings.model_dump(mode="json")
+        small = ("widths", "depths") if theirs["network"] == "r3d_small" else ()
+        wanted = {"utility": theirs["network"], **{f"utility_{key}": theirs[f"small_{key}"] for key in small}}
+        for key, value in wanted.items():
             if settings[key] != value:
                 raise ValueError(f"{where}.{key}: {settings[key]}, where the start, {model}, has {value}")
-        while start is not None:
-            if any(one.method == method and level in (None, one.level) for one in self.made_from(start[1])):
-                raise ValueError(f"{where}.start: {start[2]} is trained on {start[1]}, which the fit makes")
-            start = self.starting_training(start[2])
+        for _, variant, source, _ in self._fit_starts(method, level):
+            if any(one.method == method and level in (None, one.level) for one in self.made_from(variant)):
+                raise ValueError(f"{where}.start: {source} is trained on {variant}, which the fit makes")
 
     def starting_training(self, model: str) -> tuple[str, str, str, int] | None:
         """Return data set, variant, model and seed of the training of this study that a model starts from, if any.

@@ -28,8 +28,8 @@ def told(folder: Path) -> dict[str, Any]:
     Raises AnonbenchError where there is no finished training of the trainer `clips`.
     """
     record = _record(folder)
-    told = {"dataset": record["data"].get("dataset"), "seed": record["seed"]}
-    return {"start": {**told, "weights_sha256": record["weights_sha256"]}}
+    of = {"dataset": record["data"].get("dataset"), "seed": record["seed"]}
+    return {"start": {**of, "weights_sha256": record["weights_sha256"]}}
 
 
 def load(network: Recognition, folder: Path, actions: Sequence[str], s: FitSettings) -> None:

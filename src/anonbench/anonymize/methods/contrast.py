@@ -17,6 +17,7 @@ from anonbench.blocks import Strict
 from anonbench.records import RegionKind
 
 AROUND = 0.075
+"""Side of the square, unless given, as a share of the frame's shorter side."""
 FLAT = 12.75
 """Standard deviation below which a square counts as flat, of 255: noise is not enlarged beyond that."""
 ROWS = 64
